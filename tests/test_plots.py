@@ -1,0 +1,107 @@
+"""What the pictures show, read from the figures, and how they come to lie on the disk."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from tfser import plots
+
+NAMES = ["anger", "fear", "joy"]
+SEGMENTS = {"hop_seconds": 0.03, "segment_seconds": 0.335}
+ROWS = [
+    {"epoch": 1, "loss": 1.1, "dev_loss": 1.2, "accuracy": 0.3, "dev_accuracy": 0.3},
+    {"epoch": 2, "loss": 0.8, "dev_loss": 0.9, "accuracy": 0.6, "dev_accuracy": 0.5},
+    {"epoch": 3, "loss": 0.6, "dev_loss": 1.0, "accuracy": 0.7, "dev_accuracy": 0.6},
+]
+
+
+def profile(n_segments):
+    return np.random.default_rng(0).dirichlet(np.ones(3), size=n_segments)
+
+
+def is_png(content):
+    return content.startswith(b"\x89PNG\r\n\x1a\n") and content.rstrip().endswith(b"IEND\xaeB`\x82")
+
+
+def test_confusion_shows_percentages_of_rows_and_counts():
+    axes = plots.confusion_figure([[3, 1, 0], [0, 2, 0], [0, 0, 0]], NAMES, "title").axes[0]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[:6] == ["75.0%", "3", "25.0%", "1", "0.0%", "0"]
+    assert texts[8:10] == ["100.0%", "2"]
+    assert texts[12:] == ["0.0%", "0"] * 3  # no utterance of the class: no division by zero
+    assert axes.get_xlabel() == "predicted emotion" and axes.get_ylabel() == "true emotion"
+    assert [label.get_text() for label in axes.get_yticklabels()] == NAMES
+
+
+def test_profile_has_a_panel_for_each_round_and_the_time_of_segment_centres():
+    figure = plots.emotion_profile_figure(
+        {"VGG": profile(5), "VGG*2": profile(5)}, NAMES, "t", **SEGMENTS
+    )
+    first, second = figure.axes
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["VGG", "VGG*2"]
+    *emotions, chance = second.lines
+    assert [line.get_label() for line in emotions] == NAMES
+    np.testing.assert_allclose(emotions[0].get_xdata(), 0.1675 + 0.03 * np.arange(5))
+    np.testing.assert_allclose(chance.get_ydata(), 1 / 3)
+    assert first.get_xlim() == second.get_xlim() == pytest.approx((0, 4 * 0.03 + 0.335))
+    assert first.get_ylim()[0] <= 0 and first.get_ylim()[1] >= 1
+
+
+def test_profile_of_a_lone_segment_is_drawn_as_points():
+    figure = plots.emotion_profile_figure({"VGG": profile(1)}, NAMES, "t", **SEGMENTS)
+    assert figure.axes[0].lines[0].get_marker() == "o"
+
+
+def test_profile_of_other_classes_is_an_error():
+    with pytest.raises(ValueError, match=r"'VGG' is \(5, 3\), expected \[segments, 2\]"):
+        plots.emotion_profile_figure({"VGG": profile(5)}, NAMES[:2], "t", **SEGMENTS)
+
+
+def test_no_two_emotions_look_alike():
+    assert len({plots._line(k)["color"] for k in range(8)}) == 8
+    assert len({tuple(plots._line(k).values()) for k in range(32)}) == 32
+
+
+def test_training_curves_mark_chance_and_the_epoch_of_the_least_dev_loss():
+    loss, accuracy = plots.training_curves_figure(ROWS, "t", chance_loss=math.log(3)).axes
+    labels = [line.get_label() for line in loss.lines]
+    assert "kept: epoch 2" in labels and "chance, 1.10 (ln K)" in labels
+    assert "chance, 0.33" in [line.get_label() for line in accuracy.lines]
+    np.testing.assert_allclose(accuracy.lines[1].get_ydata(), [0.3, 0.5, 0.6])
+
+
+@pytest.mark.parametrize("first_learnt", [0, 1, 2, 3])
+def test_training_curves_mark_the_epoch_that_training_keeps(first_learnt):
+    from tfser import training  # with TensorFlow: not at the head of a file of pictures
+
+    rows = [dict(row, learnt=i >= first_learnt) for i, row in enumerate(ROWS)]
+    loss = plots.training_curves_figure(rows, "t", chance_loss=math.log(3)).axes[0]
+    kept = f"kept: epoch {training.best_epoch(rows) + 1}"
+    assert kept in [line.get_label() for line in loss.lines]
+
+
+def test_dollars_in_names_are_no_formulas(tmp_path):
+    names = ["a$\\frac$", "$$", "c"]
+    plots.confusion(np.eye(3, dtype=int), names, tmp_path / "confusion.png", "x$_{y$ 5 $")
+    assert is_png((tmp_path / "confusion.png").read_bytes())
+
+
+def test_pictures_are_written_whole_and_nothing_else_stays(tmp_path):
+    plots.confusion(np.eye(3, dtype=int), NAMES, tmp_path / "confusion.png", "t")
+    plots.emotion_profile({"VGG": profile(4)}, NAMES, tmp_path / "profile.png", "t", **SEGMENTS)
+    plots.training_curves(ROWS, str(tmp_path / "curves.png"), "t", chance_loss=math.log(3))
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["confusion.png", "curves.png", "profile.png"]
+    assert all(is_png(file.read_bytes()) for file in tmp_path.iterdir())
+
+
+def test_png_is_for_tensorboard():
+    assert is_png(plots.png(plots.confusion_figure(np.eye(3, dtype=int), NAMES, "t")))
+
+
+def test_pyplot_and_its_global_state_are_not_touched():
+    plots.png(plots.confusion_figure(np.eye(3, dtype=int), NAMES, "t"))
+    pyplot = sys.modules.get("matplotlib.pyplot")  # imported by another test, perhaps
+    assert pyplot is None or not pyplot.get_fignums()

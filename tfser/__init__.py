@@ -1,0 +1,1 @@
+"""tfser: five speech emotion recognition systems, each faithful to its paper."""

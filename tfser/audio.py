@@ -1,0 +1,154 @@
+"""Decodes speech: any file libsndfile reads -> float32 mono at the paper's sampling rate.
+
+The only module that knows soundfile and soxr. Every unusable file is a DataError of one line
+that names the file and the reason.
+"""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from tfser.errors import DataError
+
+SHORTEST_SECONDS = 0.025  # one analysis window of the papers
+LOWEST_RATE_HZ = 2000  # below it a header is damaged, not a recording of speech
+SPARE_SECONDS = 0.1  # an end this far past the file's is a rounded time, not a wrong one
+BLOCK_SAMPLES = 2**22  # over all channels: 16 MB at a time, whatever a header claims
+UNKNOWN_FRAMES = 2**63 - 1  # libsndfile, for a FLAC stream whose header leaves the length open
+STREAMED_BYTES = 0x7FFF0000  # sox and ffmpeg write sizes above it into the headers of streams
+BAD_SEEK = 39  # libsndfile's SFE_BAD_SEEK
+MP3_SPARE_FRAMES = 2 * 1152  # an mp3's length is an estimate, its last packets may be padding
+
+
+def load(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=None) -> np.ndarray:
+    """Reads a file, or the part of it from start to end, as mono float32 [samples].
+
+    Channels are averaged; other rates are resampled (soxr HQ). Raises DataError for anything
+    that is missing, truncated, silent, not finite, not sound, or shorter than 25 ms.
+    """
+    path = Path(path)
+    try:
+        waveform, rate_hz = _decode(path, start_seconds, end_seconds)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{path}: cannot be decoded ({error.error_string.strip('.')}); "
+                        "truncated or damaged, copy it again") from None
+    if not np.isfinite(waveform).all():
+        raise DataError(f"{path}: has NaN or infinite samples")
+    if not waveform.any() and len(waveform):
+        raise DataError(f"{path}: silent, all {len(waveform)} samples are zero")
+    if rate_hz != sample_rate_hz:
+        waveform = soxr.resample(waveform, rate_hz, sample_rate_hz, quality="HQ")
+    if len(waveform) < round(SHORTEST_SECONDS * sample_rate_hz):
+        raise DataError(f"{path}: too short, {len(waveform)} samples at {sample_rate_hz} Hz; "
+                        f"one window takes {SHORTEST_SECONDS * 1000:.0f} ms")
+    return waveform
+
+
+def _decode(path, start_seconds, end_seconds):
+    """Returns (waveform [samples], rate in Hz), as the file holds them."""
+    with open(path, "rb") as raw:
+        head = raw.read(1024)
+    if not head:
+        raise DataError(f"{path}: empty file")
+    with _open(path, head) as file:
+        rate_hz, claimed = file.samplerate, file.frames
+        if rate_hz < LOWEST_RATE_HZ:
+            raise DataError(f"{path}: a sampling rate of {rate_hz} Hz is not speech")
+        if claimed == 0:
+            raise DataError(f"{path}: has no samples, only a header")
+        _refuse_truncated(path, file, head)
+        start = round((start_seconds or 0.0) * rate_hz)
+        end = claimed if end_seconds is None else round(end_seconds * rate_hz)
+        part = f"the part from {start_seconds} to {end_seconds} s"
+        if start >= claimed or end > claimed + SPARE_SECONDS * rate_hz:
+            raise DataError(f"{path}: {part} passes the end at {claimed / rate_hz:.2f} s")
+        if not 0 <= start < end:
+            raise DataError(f"{path}: {part} is empty; start must lie before end")
+        if start:
+            file.seek(start)
+        wanted = min(end, claimed) - start
+        waveform = _read(file, wanted)
+    spare = MP3_SPARE_FRAMES if file.format == "MP3" else 0
+    if len(waveform) < wanted - spare and (claimed != UNKNOWN_FRAMES or end_seconds is not None):
+        raise DataError(f"{path}: truncated, only {len(waveform)} of {wanted} samples are there; "
+                        "copy it again")
+    return waveform, rate_hz
+
+
+def _open(path, head):
+    try:
+        file = soundfile.SoundFile(path)
+    except TypeError:  # soundfile asks for rate and channels of anything named .raw
+        raise DataError(f"{path}: raw samples without a header; convert to wav") from None
+    except soundfile.LibsndfileError:
+        if head.startswith(b"version https://git-lfs"):
+            raise DataError(f"{path}: a git-LFS pointer, not the sound; run git lfs pull") from None
+        start = head[:40].decode("ascii", "replace")
+        if all(c.isprintable() or c.isspace() for c in start) and "\ufffd" not in start:
+            raise DataError(f"{path}: text, not sound: {' '.join(start.split())!r}") from None
+        raise
+    if file.frames == 0 and file.format == "WAV":
+        return _streamed_wav(path) or file
+    return file
+
+
+def _streamed_wav(path):
+    """Opens a wav whose header was written before its data, or returns None if it has none.
+
+    Programs that write to a pipe leave 0 as the size of the data, and libsndfile believes it;
+    with the other usual placeholder, 2^32 - 1, it reads to the end.
+    """
+    content = bytearray(path.read_bytes())
+    data = content.find(b"data\0\0\0\0")
+    rest = content[data + 8 :]
+    next_chunk = rest[:4].isalnum() and int.from_bytes(rest[4:8], "little") + 8 <= len(rest)
+    if data < 0 or not rest or next_chunk:  # then the wav really is empty
+        return None
+    content[data + 4 : data + 8] = b"\xff\xff\xff\xff"
+    return soundfile.SoundFile(io.BytesIO(content))
+
+
+def _read(file, wanted):
+    """Reads up to `wanted` frames, block by block, as mono: memory follows what is there."""
+    size = max(1, BLOCK_SAMPLES // file.channels)
+    blocks, n_read = [np.zeros(0, "float32")], 0
+    while n_read < wanted:
+        # After each block soundfile seeks to where it stands, which FLAC cannot at the end of a
+        # stream whose header does not know its length. The samples are in `block` by then, and
+        # since FLAC holds integers, NaN marks the rows that were not reached.
+        block = np.full((min(size, wanted - n_read), file.channels), np.nan, "float32")
+        try:
+            block = file.read(out=block)
+        except soundfile.LibsndfileError as error:
+            if file.format != "FLAC" or error.code != BAD_SEEK:
+                raise
+            block = block[~np.isnan(block[:, 0])]
+            wanted = n_read + len(block)
+        if not len(block):
+            break
+        blocks.append(block[:, 0] if file.channels == 1 else block.mean(axis=1))
+        n_read += len(block)
+    return np.concatenate(blocks)
+
+
+def _refuse_truncated(path, file, head):
+    """Compares the sizes that the header promises with what libsndfile found in the file."""
+    if file.format == "NIST":  # libsndfile takes the size of the file instead
+        promised = re.search(rb"sample_count -i (\d+)", head)
+        missing = int(promised[1]) - file.frames if promised else 0
+        unit = "samples"
+    else:
+        sizes = r"(?m)^ *(?:data|SSND|riff) : (\d+) \(should be (\d+)\)"
+        pairs = [(int(p), int(held)) for p, held in re.findall(sizes, file.extra_info)]
+        missing = max((p - held for p, held in pairs if p < STREAMED_BYTES), default=0)
+        missing -= 8 * file.channels  # a part of one frame, or an odd byte, is nobody's speech
+        unit = "bytes"
+    if missing > 0:
+        raise DataError(f"{path}: truncated, {missing} {unit} fewer than its header promises; "
+                        "copy it again")

@@ -1,0 +1,172 @@
+"""Corpora: which file holds whom, saying what, and how. One module a corpus, with one `read(root)`.
+
+A reader lists everything its corpus holds, with the corpus' own labels as lower-case nouns (anger
+boredom calm disgust fear happiness neutral sadness surprise); which of it a paper uses, and what
+it merges, is in the paper's hparams. Nothing here opens an audio file.
+"""
+
+import importlib
+import logging
+import os
+import pkgutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfser.errors import DataError, UsageError, did_you_mean
+
+AUDIO_SUFFIXES = (".wav", ".flac")
+MAX_DEPTH = 6  # folders below the root: enough for every release, little enough for "/"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One labelled stretch of one audio file; times are None where it is the whole file."""
+
+    path: Path
+    name: str  # unique in its corpus and safe as a file name: "03a01Fa", "wangzhe-fear-201"
+    speaker: str  # a string, since "03" and "3" are two speakers
+    emotion: str | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    session: str | None = None
+    gender: str | None = None  # "male", "female"
+    text: str | None = None  # equal for utterances of the same words
+    activation: float | None = None
+    valence: float | None = None
+    dominance: float | None = None
+    split: str | None = None
+    group: str | None = None
+
+
+def names() -> list[str]:
+    """Lists the corpora that have a reader; a table is named by its path instead."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in found if name != "table")
+
+
+def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> list[Utterance]:
+    """Lists the utterances of a corpus, sorted by name; those of a table in the table's order.
+
+    Args:
+        corpus: one of `names()`, or the path of a table ending in .csv or .tsv.
+        root: the folder of the corpus; without it TFSER_<CORPUS>_ROOT. For a table the folder its
+            files are relative to; without it the table's own.
+        cache: where the toy corpus is made; without it ~/.cache/tfser.
+
+    Raises:
+        UsageError: unknown corpus, or its folder is not given.
+        DataError: the folder or table is missing, or is not what it should be.
+    """
+    corpus = str(corpus)
+    if corpus.lower().endswith((".csv", ".tsv")):
+        table = importlib.import_module("tfser.corpora.table")
+        utterances = table.read(
+            Path(corpus).expanduser(), None if root is None else existing_folder(root)
+        )
+        return unique(corpus, utterances)
+    if corpus not in names():
+        raise UsageError(
+            f"no corpus {corpus!r}{did_you_mean(corpus, names())}; there are {', '.join(names())}, "
+            "and any table given by its path, such as my/table.csv"
+        )
+    module = importlib.import_module(f"tfser.corpora.{corpus}")
+    variable = f"TFSER_{corpus.upper()}_ROOT"
+    root = root or os.environ.get(variable)
+    if hasattr(module, "make"):  # a corpus that is computed, not downloaded
+        root = Path(root or Path(cache or Path.home() / ".cache" / "tfser") / corpus).expanduser()
+        module.make(root)
+    if not root:
+        raise UsageError(f"{corpus} needs its folder: give --data-root DIR or set {variable}")
+    root = existing_folder(root)
+    utterances = unique(corpus, module.read(root))
+    check_files(corpus, root, utterances, module.LAYOUT)
+    return utterances
+
+
+def check_files(corpus: str, root: Path, utterances: list[Utterance], layout: str) -> None:
+    """Raises DataError where nothing was recognised, and warns of files that were not."""
+    files = list(audio_files(root))
+    used = {utterance.path for utterance in utterances}
+    unused = [path.relative_to(root) for path in files if path not in used]
+    if not utterances:
+        found = f"none of the {len(files):,} audio files" if files else "no .wav"
+        first = f" (the first is {unused[0]})" if unused else ""
+        raise DataError(f"{corpus}: {found} under {root}{first}; expected {layout}")
+    if unused:
+        log.warning(
+            "%s: %d of the %d audio files under %s are not read, being copies or not of the "
+            "corpus; the first is %s",
+            *(corpus, len(unused), len(files), root, unused[0]),
+        )
+
+
+def describe(corpus: str, utterances: list[Utterance]) -> str:
+    """Sums up a corpus in a line: "casia: 1,200 of the paper's 7,200 utterances, ..."."""
+    n, expected, main_group = len(utterances), None, None
+    if corpus in names():
+        module = importlib.import_module(f"tfser.corpora.{corpus}")
+        expected = getattr(module, "EXPECTED", None)
+        main_group = getattr(module, "PAPER_GROUP", None)
+    n_paper = sum(main_group in (None, utterance.group) for utterance in utterances)
+    if expected is None:
+        size = f"{n:,} utterances"
+    else:
+        size = "all " if n_paper == expected else f"{n_paper:,} of the paper's "
+        size += f"{expected:,}"
+        size += " utterances" + (f" and {n - n_paper:,} others" if n > n_paper else "")
+    n_speakers = len({utterance.speaker for utterance in utterances})
+    emotions = Counter(utterance.emotion for utterance in utterances)
+    n_unlabelled = emotions.pop(None, 0)
+    listed = [f"{emotion} {emotions[emotion]:,}" for emotion in sorted(emotions)]
+    listed += [f"unlabelled {n_unlabelled:,}"] if n_unlabelled else []
+    return (
+        f"{corpus}: {size}, {n_speakers} speaker{'s' * (n_speakers != 1)}, "
+        f"{len(emotions)} emotion{'s' * (len(emotions) != 1)}: {', '.join(listed)}"
+    )
+
+
+def audio_files(root: Path) -> Iterator[Path]:
+    """Walks through the .wav and .flac files under a folder, in sorted order, clutter left out."""
+    seen = set()
+    for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
+        depth = len(Path(folder).relative_to(root).parts)
+        # Links to speaker folders are common, and so are links back to a folder above.
+        if os.path.realpath(folder) in seen or depth > MAX_DEPTH:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(folder))
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
+        for file in sorted(files):
+            if file.lower().endswith(AUDIO_SUFFIXES) and not file.startswith("."):
+                yield Path(folder, file)
+
+
+def unreadable(error: OSError) -> None:
+    """Raises DataError, where os.walk would leave the folder out without a word."""
+    raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
+
+
+def existing_folder(root: Path) -> Path:
+    """Returns the folder with ~ resolved; DataError where there is none."""
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        what = "is a file, not a folder (unpack it)" if root.is_file() else "does not exist"
+        raise DataError(f"the data folder {root} {what}")
+    return root
+
+
+def unique(corpus: str, utterances: list[Utterance]) -> list[Utterance]:
+    """Returns the utterances as they are; DataError where two have the same name."""
+    paths: dict[str, Path] = {}
+    for utterance in utterances:
+        if utterance.name in paths:
+            raise DataError(
+                f"{corpus}: two files are utterance {utterance.name}: {paths[utterance.name]} and "
+                f"{utterance.path}; keep one of them or give --data-root the right folder"
+            )
+        paths[utterance.name] = utterance.path
+    return utterances

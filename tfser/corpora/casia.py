@@ -1,0 +1,75 @@
+"""CASIA, the Chinese emotional corpus of the Institute of Automation, Chinese Academy of Sciences.
+
+9,600 utterances, 16 kHz mono: 4 actors, 2 of them female, x 6 emotions x (300 sentences that say
+nothing of the emotion, the same for each, and 100 that do, others for each). The folders of the
+release are 相同文本300 (same text) and 不同文本100 (different text), `group` says which;
+papers use the 7,200 of the same text (Mao et al. 2020, section 3), free copies hold 1,200 of them.
+Licence: by contract with the Chinese Linguistic Data Consortium (chineseldc.org), research only.
+
+Layout `<speaker>/<emotion>/201.wav`, or one folder of 201-angry-liuchanhg.wav,
+liuchanhg_201_fear.wav, Happy_liuchanhg_440.wav. The parts are found wherever they stand.
+"""
+
+import re
+from pathlib import Path
+
+from tfser.corpora import Utterance, audio_files
+
+EXPECTED = 7_200
+PAPER_GROUP = "same-text"
+LAYOUT = "<speaker>/<emotion>/<nnn>.wav, such as liuchanhg/angry/201.wav"
+
+EMOTIONS = {"angry": "anger", "fear": "fear", "happy": "happiness", "neutral": "neutral",
+            "normal": "neutral", "sad": "sadness", "surprise": "surprise"}  # fmt: skip
+# The different-text folders turn the names around: Chang.Liu.
+SPEAKERS = {"liuchanhg": "liuchanhg", "liuchang": "liuchanhg", "changliu": "liuchanhg",
+            "wangzhe": "wangzhe", "zhewang": "wangzhe",
+            "zhaoquanyin": "zhaoquanyin", "quanyinzhao": "zhaoquanyin",
+            "zhaozuoxiang": "zhaozuoxiang", "zuoxiangzhao": "zhaozuoxiang"}  # fmt: skip
+GENDERS = {"liuchanhg": "female", "wangzhe": "male", "zhaoquanyin": "female",
+           "zhaozuoxiang": "male"}  # fmt: skip
+
+
+def read(root: Path) -> list[Utterance]:
+    """Lists the corpus in the order of speaker, emotion and sentence."""
+    utterances = []
+    for path in audio_files(root):
+        inner = path.relative_to(root).parts[:-1]
+        # The file name tells most, then the nearest folder; root itself may be a speaker's.
+        places = [path.stem, *reversed(inner), root.absolute().name]
+        words = [word for place in places for word in words_in(place)]
+        emotion = next((word for word in words if word in EMOTIONS), None)
+        speaker = next((SPEAKERS[word] for word in words if word in SPEAKERS), None)
+        numbers = [word for word in words_in(path.stem) if re.fullmatch(r"\d{1,3}", word)]
+        if emotion is None or speaker is None or len(numbers) != 1:
+            continue
+        number = numbers[0].zfill(3)
+        group = text_group(places, number)
+        native = "neutral" if emotion == "normal" else emotion
+        utterances.append(
+            Utterance(
+                path,
+                name=f"{speaker}-{native}-{number}",
+                speaker=speaker,
+                emotion=EMOTIONS[emotion],
+                gender=GENDERS[speaker],
+                text=number if group == "same-text" else f"{native}-{number}",
+                group=group,
+            )
+        )
+    return sorted(utterances, key=lambda utterance: utterance.name)
+
+
+def words_in(place: str) -> list[str]:
+    """Splits a file or folder name: "Chang.Liu_001" -> ["changliu", "001"]."""
+    return re.split(r"[-_ ]+", place.lower().replace(".", ""))
+
+
+def text_group(places: list[str], number: str) -> str:
+    """Says which part of the release a file is of; without its folder the number tells."""
+    for place in places:
+        if "不同文本" in place:
+            return "different-text"
+        if "相同文本" in place:
+            return "same-text"
+    return "same-text" if int(number) > 200 else "different-text"

@@ -1,0 +1,33 @@
+"""The errors a user can meet, each with the exit code the commands answer with."""
+
+import difflib
+
+
+class TfserError(Exception):
+    """A run that failed; its message is one line that names the fix."""
+
+    exit_code = 1
+
+
+class UsageError(TfserError):
+    """Wrong flag, name, key or value."""
+
+    exit_code = 2
+
+
+class DataError(TfserError):
+    """A corpus or file that cannot be used."""
+
+    exit_code = 3
+
+
+class ConflictError(TfserError):
+    """Would overwrite other results, or belongs to another run."""
+
+    exit_code = 4
+
+
+def did_you_mean(word: str, choices) -> str:
+    """Returns " (did you mean 'epr'?)" for the nearest choice, or "" where none is near."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""

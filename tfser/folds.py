@@ -1,0 +1,148 @@
+"""Cross-validation: which utterances train, choose the epoch, and test.
+
+Every function answers with positions into the corpus' list of utterances. Nothing here depends on
+anything but its arguments: the same corpus and seed give the same folds on every machine.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tfser.errors import DataError, UsageError
+
+
+class Split(NamedTuple):
+    """One fold: sorted int64 arrays of utterance numbers that share no utterance."""
+
+    train: np.ndarray
+    dev: np.ndarray
+    test: np.ndarray
+
+
+def stratified(labels, *, n_folds: int, dev_fraction: float, seed: int) -> list[Split]:
+    """Random k-fold over utterances, each class spread evenly: speaker-dependent.
+
+    `dev_fraction` of every class in a fold's training part (at least one utterance, and never all)
+    is the dev set; 0 leaves it empty. `labels` [n] are emotions, as names or numbers.
+
+    Raises UsageError for fewer than two folds or a fraction outside [0, 1), DataError for a class
+    too small to be in every part of every fold.
+    """
+    labels = np.asarray(labels)
+    if n_folds < 2:
+        raise UsageError(f"--folds {n_folds}: cross-validation needs at least 2 folds")
+    if not 0 <= dev_fraction < 1:
+        raise UsageError(f"dev_fraction {dev_fraction}: expected a share of 0 or more, below 1")
+    _check_classes(labels, n_folds, n_parts=3 if dev_fraction else 2)
+
+    # Classes lie one after the other, shuffled inside, and are dealt like cards without starting
+    # afresh at a class: classes *and* folds differ by one utterance at most.
+    order = _class_order(labels, np.random.default_rng(seed))
+    splits = []
+    for fold in range(n_folds):
+        test = order[fold::n_folds]
+        rest = np.setdiff1d(np.arange(len(labels)), test)
+        # An own generator for each fold: its dev set does not depend on how many were cut before.
+        dev = _slice_of_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
+        splits.append(Split(train=np.setdiff1d(rest, dev), dev=dev, test=np.sort(test)))
+    return splits
+
+
+def leave_speakers_out(speakers, *, n_folds: int | None = None) -> list[Split]:
+    """Leave one speaker out, or one of `n_folds` groups of speakers: speaker-independent.
+
+    Fold i tests on the i-th speaker (in sorted order; or group) and takes the next one, cyclically,
+    as its dev set: train holds no speaker of those that choose the epoch or give the scores.
+
+    Raises DataError for fewer than three speakers, UsageError for fewer than three folds or more
+    folds than speakers: test, dev and train need one each.
+    """
+    speakers = np.asarray(speakers)
+    n_speakers = len(np.unique(speakers))
+    if n_speakers < 3:
+        raise DataError(
+            "leave one speaker out needs at least 3 speakers (test, dev, train), "
+            f"corpus has {n_speakers}; use --protocol paper"
+        )
+    if n_folds is not None and n_folds < 3:
+        raise UsageError(
+            f"--folds {n_folds}: leaving speakers out needs at least 3 folds (test, dev, train)"
+        )
+    if n_folds is not None and n_folds > n_speakers:
+        raise UsageError(
+            f"--folds {n_folds}: corpus has {n_speakers} speakers; use --folds {n_speakers}"
+        )
+    groups = _speaker_groups(speakers, n_folds or n_speakers)
+    splits = []
+    for i, test in enumerate(groups):
+        dev = groups[(i + 1) % len(groups)]
+        train = np.setdiff1d(np.arange(len(speakers)), np.concatenate([test, dev]))
+        splits.append(Split(train=train, dev=dev, test=test))
+    return splits
+
+
+def by_speaker(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Plain k-fold over groups of speakers, (train, test) pairs: the folds inside a training part.
+
+    Raises UsageError for fewer than two folds or more folds than speakers.
+    """
+    speakers = np.asarray(speakers)
+    if n_folds < 2:
+        raise UsageError(f"{n_folds} inner folds: cross-validation needs at least 2")
+    n_speakers = len(np.unique(speakers))
+    if n_folds > n_speakers:
+        raise UsageError(
+            f"{n_folds} inner folds need as many training speakers, there are {n_speakers}"
+        )
+    everything = np.arange(len(speakers))
+    groups = _speaker_groups(speakers, n_folds)
+    return [(np.setdiff1d(everything, test), test) for test in groups]
+
+
+def _check_classes(labels, n_folds, n_parts):
+    """Stops where a class cannot be in every fold's test set, or not in all of its `n_parts`."""
+    classes, counts = np.unique(labels, return_counts=True)
+    if not len(classes):
+        raise DataError("no utterances to make folds of; check the corpus and [labels]")
+    smallest = int(np.argmin(counts))
+    name, count = classes[smallest], counts[smallest]
+    needed = max(n_folds, n_parts)
+    if count >= needed:
+        return
+    has = f"class '{name}' has {count} utterance{'s' if count != 1 else ''}"
+    if count >= n_parts:
+        raise DataError(f"{has}, fewer than the {n_folds} folds; use --folds {count}")
+    raise DataError(f"{has}, folds need at least {n_parts}; leave it out in [labels] or add speech")
+
+
+def _class_order(labels, rng):
+    """All positions, class after class (classes sorted), in random order inside a class."""
+    shuffled = rng.permutation(len(labels))
+    return shuffled[np.argsort(labels[shuffled], kind="stable")]
+
+
+def _slice_of_classes(positions, labels, fraction, rng):
+    """Sorted random sample of `fraction` of each class in positions, never a whole class."""
+    taken = [np.empty(0, np.int64)]
+    if fraction:
+        for name in np.unique(labels[positions]):
+            members = positions[labels[positions] == name]
+            n_taken = min(max(1, round(fraction * len(members))), len(members) - 1)
+            taken.append(rng.permutation(members)[:n_taken])
+    return np.sort(np.concatenate(taken))
+
+
+def _speaker_groups(speakers, n_groups):
+    """Sorted utterance positions of each of n_groups groups of speakers, of about equal size.
+
+    The speaker with most utterances left goes to the group with fewest; ties go by name and number.
+    """
+    names, of_utterance, counts = np.unique(speakers, return_inverse=True, return_counts=True)
+    if n_groups == len(names):
+        group_of = np.arange(len(names))  # leave one out: fold i is the i-th speaker
+    else:
+        group_of, sizes = np.zeros(len(names), np.int64), np.zeros(n_groups, np.int64)
+        for speaker in np.argsort(-counts, kind="stable"):
+            group_of[speaker] = np.argmin(sizes)
+            sizes[group_of[speaker]] += counts[speaker]
+    return [np.flatnonzero(group_of[of_utterance] == group) for group in range(n_groups)]

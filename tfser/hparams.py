@@ -1,0 +1,104 @@
+"""Hyperparameters: hparams/<model>.toml -> a dict of dicts, checked before any audio is touched.
+
+Order: the model's file, its [corpus.<name>] tables, the overlay, then `--set section.key=value`.
+"""
+
+import math
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from tfser.errors import UsageError, did_you_mean
+
+
+def folder():
+    """Where the hparams files are: beside the package in a checkout, inside it in a wheel."""
+    beside = Path(__file__).resolve().parents[1] / "hparams"
+    return beside if beside.is_dir() else resources.files("tfser") / "_hparams"
+
+
+def load(model: str, corpus: str, *, overlay: str | None = None, overrides=()) -> dict[str, dict]:
+    """Returns the hyperparameters {section: {key: value}} of `model` on `corpus`.
+
+    Args:
+        overlay: a path, or a name such as "epr.small" for hparams/epr.small.toml.
+        overrides: strings "section.key=value", the value in TOML or a bare word.
+
+    Raises:
+        UsageError: unknown section, key or file, wrong type, value out of range.
+    """
+    hp = _read(folder() / f"{model}.toml")
+    allowed = hp.pop("allowed", {})
+    _lay(hp, hp.pop("corpus").get(corpus, {}), f"[corpus.{corpus}]")
+    if overlay:
+        path = Path(overlay) if overlay.endswith(".toml") else folder() / f"{overlay}.toml"
+        tables = _read(path)
+        per_corpus = tables.pop("corpus", {})
+        _lay(hp, tables, overlay)
+        _lay(hp, per_corpus.get(corpus, {}), overlay)
+    for override in overrides:
+        _lay(hp, _parse(override), f"--set {override}")
+    for name, limits in allowed.items():
+        section, key = name.split(".")
+        _check(name, hp[section][key], limits)
+    return hp
+
+
+def _read(path) -> dict:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        names = sorted(file.name[:-5] for file in folder().iterdir() if file.name.endswith(".toml"))
+        hint = did_you_mean(path.name.removesuffix(".toml"), names)
+        raise UsageError(f"no hyperparameter file {path}{hint}; there are: {' '.join(names)}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read hyperparameters {path}: {error}") from None
+
+
+def _parse(override: str) -> dict:
+    """"train.epochs=1" -> {"train": {"epochs": 1}}; a word that is no TOML value is a string."""
+    name, equals, text = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise UsageError(f"--set {override}: expected section.key=value, such as train.max_epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        value = text.strip()
+    return {section: {key: value}}
+
+
+def _lay(hp: dict, tables: dict, source: str) -> None:
+    """Lays `tables` over `hp`: names must exist and values keep their type."""
+    for section, values in tables.items():
+        if section not in hp:
+            raise UsageError(f"{source}: unknown section {section!r}{did_you_mean(section, hp)}")
+        if not isinstance(values, dict):
+            raise UsageError(f"{source}: {section!r} is a section; give one of its keys")
+        for key, value in values.items():
+            if key not in hp[section]:
+                everywhere = {k: s for s in hp for k in hp[s]}
+                hint = did_you_mean(key, hp[section])
+                if key in everywhere:
+                    hint = f" (did you mean {everywhere[key]}.{key}?)"
+                raise UsageError(f"{source}: unknown key '{section}.{key}'{hint}")
+            hp[section][key] = _cast(f"{section}.{key}", value, hp[section][key], source)
+
+
+def _cast(name: str, value, default, source: str):
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not type(default):
+        expected = {str: "a string", bool: "true or false", int: "a whole number",
+                    float: "a number", list: "a list"}[type(default)]
+        raise UsageError(f"{source}: {name} is {expected} such as {default!r}, not {value!r}")
+    return value
+
+
+def _check(name: str, value, limits: list) -> None:
+    if isinstance(value, str):
+        if value not in limits:
+            hint = did_you_mean(value, limits)
+            raise UsageError(f"{name}={value!r} is not known{hint}; one of: {' '.join(limits)}")
+    elif not (math.isfinite(value) and limits[0] <= value <= limits[1]):
+        raise UsageError(f"{name}={value!r} is out of range {limits[0]} to {limits[1]}")

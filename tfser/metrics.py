@@ -1,0 +1,79 @@
+"""The scores of the papers: one formula each, over all test utterances at once.
+
+`y` is what is true and `p` what was predicted: [n] arrays of class numbers, for `ccc` of values.
+All scores lie in [0, 1] (`ccc` in [-1, 1]); a `ValueError` answers empty or unequal arrays.
+"""
+
+import numpy as np
+
+
+def uar(y, p) -> float:
+    """Unweighted average recall ("unweighted accuracy", UA): mean recall of the classes in y."""
+    y, p = _pair(y, p)
+    return float(np.mean([np.mean(p[y == c] == c) for c in np.unique(y)]))
+
+
+def wa(y, p) -> float:
+    """Weighted accuracy (plain accuracy, WA): the share of utterances that are right."""
+    y, p = _pair(y, p)
+    return float(np.mean(y == p))
+
+
+def macro_f1(y, p) -> float:
+    """Mean over classes of F1 = 2 TP / (2 TP + FP + FN), for the classes that occur in y or p."""
+    y, p = _pair(y, p)
+    # TP + FN are the c in y and TP + FP the c in p, so their sum is the denominator.
+    f1 = [
+        2 * np.sum((y == c) & (p == c)) / (np.sum(y == c) + np.sum(p == c))
+        for c in np.union1d(y, p)
+    ]
+    return float(np.mean(f1))
+
+
+def ccc(y, p) -> float:
+    """Concordance correlation coefficient (Lin 1989), with population moments (divided by n).
+
+    2 cov(y, p) / (var(y) + var(p) + (mean(y) - mean(p))^2). One number over all utterances: a mean
+    of the CCCs of batches is something else. nan where y and p are one and the same constant.
+    """
+    y, p = (a.astype(np.float64) for a in _pair(y, p))
+    covariance = np.mean((y - y.mean()) * (p - p.mean()))
+    spread = y.var() + p.var() + (y.mean() - p.mean()) ** 2
+    return float(2 * covariance / spread) if spread > 0 else float("nan")
+
+
+def confusion_matrix(y, p, n_classes: int) -> np.ndarray:
+    """Counts [n_classes, n_classes], int64: true classes are rows, predicted ones columns."""
+    y, p = _pair(y, p)
+    for numbers in (y, p):
+        # A number out of range would be counted, silently, in another class' cell.
+        if numbers.min() < 0 or numbers.max() >= n_classes:
+            raise ValueError(
+                f"class numbers {numbers.min()} to {numbers.max()}, but {n_classes} classes"
+            )
+    cells = np.bincount(y * n_classes + p, minlength=n_classes * n_classes)
+    return cells.reshape(n_classes, n_classes)
+
+
+def t_test(a, b) -> tuple[float, float]:
+    """Paired one-tailed t-test that system a scores higher than b: (t, probability).
+
+    `a` and `b` [n] hold the scores of the same n folds (or seeds), in the same order. This is
+    `scipy.stats.ttest_rel(a, b, alternative="greater")`. (nan, nan) where a equals b everywhere.
+    """
+    from scipy import stats  # slow to import, and most runs need no test
+
+    a, b = _pair(a, b)
+    if len(a) < 2:
+        raise ValueError("a t-test needs at least two pairs of scores")
+    if np.array_equal(a, b):
+        return float("nan"), float("nan")  # SciPy says the same, with a warning on top
+    result = stats.ttest_rel(a, b, alternative="greater")
+    return float(result.statistic), float(result.pvalue)
+
+
+def _pair(y, p) -> tuple[np.ndarray, np.ndarray]:
+    y, p = np.asarray(y), np.asarray(p)
+    if y.ndim != 1 or y.shape != p.shape or not y.size:
+        raise ValueError(f"two equally long lists are needed, got shapes {y.shape} and {p.shape}")
+    return y, p

@@ -1,0 +1,203 @@
+"""The run directory: create or resume it, and write files into it that are whole or not there."""
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import logging
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from tfser.errors import ConflictError
+
+log = logging.getLogger("tfser")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a paper's `train` is told about its run; `folder` is where everything goes."""
+
+    folder: Path
+    cache: Path  # of features
+    corpus: str
+    protocol: str  # "paper" or "loso"
+    n_folds: int | None  # None: the protocol's own
+    seeds: tuple[int, ...]
+    strategy: str  # "auto", "none" or "mirrored"
+    max_bad: int
+
+
+@contextlib.contextmanager
+def opened(folder: Path, settings: dict, seeds):
+    """Locks `folder` for one process, checks that `settings` are those it was started with, logs.
+
+    Raises:
+        ConflictError: another process works there, or it holds a run of other settings.
+    """
+    _make(folder)
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConflictError(f"{folder} is in use by another process; wait for it, or use --workdir") from None
+        _check_settings(folder, settings)
+        handler = logging.FileHandler(folder / "log.txt")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                _write_environment(folder, seeds, time.monotonic() - started)
+            log.removeHandler(handler)
+            handler.close()
+
+
+def fingerprint(utterances) -> str:
+    """A digest of a corpus as a run knows it: names, labels and file sizes."""
+    digest = hashlib.sha256()
+    for u in utterances:
+        fields = {name: value for name, value in vars(u).items() if name != "path"}
+        digest.update(json.dumps([fields, u.path.stat().st_size], sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def _make(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists():
+        raise ConflictError(f"{folder} holds other files; give --workdir an empty or new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConflictError(f"cannot make {folder} ({error.strerror}); use --workdir") from None
+
+
+def _check_settings(folder: Path, settings: dict) -> None:
+    path = folder / "hparams.json"
+    settings = json.loads(json.dumps(settings))  # as read back: lists, not tuples
+    if path.exists():
+        before, now = _flat(read_json(path)), _flat(settings)
+        differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        if differ:
+            changes = ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in differ[:5])
+            more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
+            raise ConflictError(
+                f"{folder} holds a run of other settings ({changes}{more}); use another --workdir, or delete it"
+            )
+    else:
+        write_json(path, settings)
+
+
+def _flat(tree: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _write_environment(folder: Path, seeds, seconds: float) -> None:
+    """Adds this process to environment.json: a run killed and resumed has several."""
+    path = folder / "environment.json"
+    packages = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "scikit-learn", "librosa", "soundfile", "soxr")
+    versions = {}
+    for name in ("tfser", *packages):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    process = {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seeds": list(seeds),
+        "wall_seconds": round(seconds, 1),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "python": platform.python_version(),
+        "versions": versions,
+        "device": _device(),
+        "git_commit": _git_commit(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    write_json(path, {"processes": (read_json(path)["processes"] if path.exists() else []) + [process]})
+
+
+def _device() -> str:
+    names = []
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            names.append(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU"))
+    return ", ".join(names) or f"CPU {platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def _git_commit() -> str | None:
+    folder = Path(__file__).resolve().parents[1]
+    if not (folder / ".git").exists():
+        return None
+    git = ["git", "-C", str(folder)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def read_json(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path: Path, content) -> None:
+    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Writes rows of one shape; the first one's keys are the header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def write_arrays(path: Path, **arrays) -> None:
+    """Writes an .npz without pickle."""
+    data = io.BytesIO()
+    np.savez(data, **arrays)
+    write_bytes(path, data.getbuffer())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def write_bytes(path: Path, content) -> None:
+    """Writes a file that is whole or not there, also after kill -9 or on a full disk."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path):
+    """Yields a temporary path in the same folder that becomes `path` once the block has ended well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # keeps the ending: Keras looks at it
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

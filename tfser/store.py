@@ -1,0 +1,296 @@
+"""The feature cache: computed once per corpus and setting, read from TFRecord shards after.
+
+    <cache>/<feature>-<key>/shard-00000.tfrecord ... index.json
+
+A shard holds SHARD_UTTERANCES utterances in two records: their frames as raw float32, and JSON
+that says how many each has. It is written under a temporary name and renamed, the index last. So
+a killed extraction continues from its last shard, and what is damaged later is found by the
+records' checksums and made again.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import itertools
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfser import audio
+from tfser.errors import DataError, TfserError
+
+VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
+SHARD_UTTERANCES = 64
+BATCH_SAMPLES = 2**23  # the audio that features are extracted from at once: 9 min at 16 kHz
+NAMED_FILES = 20  # in an error; the log names them all
+STALE_SECONDS = 3600  # temporary files older than that were left by a killed extraction
+
+logger = logging.getLogger("tfser")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Features:
+    """The features of a corpus: utterance i is frames[offsets[i]:offsets[i + 1]]."""
+
+    utterances: list
+    frames: np.ndarray  # [total_frames, n_features], float32
+    offsets: np.ndarray  # [utterances + 1], int64
+
+
+def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
+    """Reads the features of a corpus from the cache, after computing what is not in it.
+
+    `feature` has settings(), n_features, sample_rate_hz and extract(waveforms). Utterances that
+    cannot be decoded are left out, with a warning each; more than `max_bad` raise DataError.
+    Raises TfserError where the cache cannot be written.
+    """
+    if not utterances:
+        raise DataError("no utterances to extract features from")
+    key = _key(utterances, feature)
+    folder = Path(cache, f"{type(feature).__name__}-{key[:16]}")
+    groups = [
+        utterances[first : first + SHARD_UTTERANCES]
+        for first in range(0, len(utterances), SHARD_UTTERANCES)
+    ]
+    shards = _read_index(folder, key)
+    if shards is None:
+        shards = _finished_shards(folder, groups, feature)
+    for _ in range(3):
+        missing = [number for number, shard in enumerate(shards) if shard is None]
+        if missing:
+            _extract(missing, shards, groups, feature, folder)
+        _refuse_bad(shards, groups, max_bad)
+        if missing:
+            _write_index(folder, key, shards, groups, feature)
+        features, damaged = _read(shards, groups, feature, folder)
+        if not damaged:
+            return features
+        for number in damaged:
+            logger.warning("%s is damaged: made again", _shard_path(folder, number))
+            shards[number] = None
+    raise TfserError(f"{folder}: shards cannot be read back; --cache on another disk")
+
+
+def _key(utterances, feature):
+    """sha256 of all that decides the features; contents of files count, their folders do not."""
+    paths = list({utterance.path: None for utterance in utterances})
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        contents = dict(zip(paths, pool.map(_content, paths), strict=True))
+    listed = [
+        [u.name, Path(u.path).name, u.start_seconds, u.end_seconds, *contents[u.path]]
+        for u in utterances
+    ]
+    decisive = {"store": VERSION, "feature": feature.settings(), "utterances": listed}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _content(path):
+    """Returns [size, hash], or for a file that cannot be opened [0, why]."""
+    try:
+        with open(path, "rb") as file:
+            return [os.path.getsize(path), hashlib.file_digest(file, "blake2b").hexdigest()]
+    except OSError as error:
+        return [0, str(error.strerror)]
+
+
+def _extract(missing, shards, groups, feature, folder):
+    """Makes the missing shards, one thread each: decoding and TensorFlow release the GIL."""
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.tmp"):
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(os.cpu_count())
+    total = sum(len(groups[number]) for number in missing)
+    with tqdm(total=total, desc=type(feature).__name__, unit="file", mininterval=0.5) as bar:
+
+        def make(number):
+            shard, records = _compute(groups[number], feature, bar, stop)
+            if not stop.is_set():
+                _write_shard(_shard_path(folder, number), shard, records)
+            return shard
+
+        futures = {pool.submit(make, number): number for number in missing}
+        try:
+            for future in as_completed(futures):
+                shards[futures[future]] = future.result()
+        finally:  # after an error or Ctrl-C, threads end with the file they are at
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _compute(utterances, feature, bar, stop):
+    """Returns a shard's JSON record {"n_frames": null where bad, "bad"} and its frames, joined."""
+    n_frames, bad, records = [None] * len(utterances), [], []
+    waveforms, n_samples = {}, 0
+    for position, utterance in enumerate(utterances):
+        if stop.is_set():
+            break
+        try:
+            waveforms[position] = audio.load(
+                utterance.path, sample_rate_hz=feature.sample_rate_hz,
+                start_seconds=utterance.start_seconds, end_seconds=utterance.end_seconds,
+            )
+            n_samples += len(waveforms[position])
+        except DataError as error:
+            bad.append([position, str(error)])
+        if n_samples > BATCH_SAMPLES or position == len(utterances) - 1:
+            frames = feature.extract(list(waveforms.values()))
+            for done, part in zip(waveforms, frames, strict=True):
+                n_frames[done] = len(part)
+            records += [np.asarray(part, "<f4").tobytes() for part in frames]
+            waveforms, n_samples = {}, 0
+        with bar.get_lock():
+            bar.update()
+    return {"n_frames": n_frames, "bad": bad}, records
+
+
+def _write_shard(path, shard, records):
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with _disk_errors(path.parent):
+            with tf.io.TFRecordWriter(str(temporary)) as writer:
+                writer.write(b"".join(records))
+                writer.write(json.dumps(shard).encode())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _shard_path(folder, number):
+    return folder / f"shard-{number:05d}.tfrecord"
+
+
+def _finished_shards(folder, groups, feature):
+    """What an extraction without an index left behind: one entry a shard, None where to do."""
+    shards = [None] * len(groups)
+    present = [n for n in range(len(groups)) if _shard_path(folder, n).exists()]
+    for number, content in _shard_contents(folder, present):
+        if content is None or _size(content[0], feature) != len(content[1]):
+            continue
+        # A file that failed is tried again: the reason may have been the machine's.
+        if len(content[0]["n_frames"]) == len(groups[number]) and not content[0]["bad"]:
+            shards[number] = content[0]
+    return shards
+
+
+def _read(shards, groups, feature, folder):
+    """Returns (Features, numbers of the shards that are damaged)."""
+    n_frames = [n for shard in shards for n in shard["n_frames"]]
+    everybody = itertools.chain(*groups)
+    kept = [u for u, n in zip(everybody, n_frames, strict=True) if n is not None]
+    offsets = np.cumsum([0, *(n for n in n_frames if n is not None)], dtype="int64")
+    frames = np.empty((offsets[-1], feature.n_features), "float32")
+    damaged, place = [], 0
+    for number, content in _shard_contents(folder, range(len(shards))):
+        size = _size(shards[number], feature)
+        if content is None or content[0] != shards[number] or len(content[1]) != size:
+            damaged.append(number)
+        else:
+            frames.reshape(-1)[place : place + size // 4] = np.frombuffer(content[1], "<f4")
+        place += size // 4
+    return Features(kept, frames, offsets), damaged
+
+
+def _size(shard, feature):
+    return 4 * feature.n_features * sum(n or 0 for n in shard["n_frames"])  # bytes
+
+
+def _shard_contents(folder, numbers):
+    """Yields (number, (JSON record, bytes of the frames)), or (number, None) for a damaged shard.
+
+    One dataset over all shards: TensorFlow reads and checks the next while this one is copied.
+    """
+    paths = [str(_shard_path(folder, number)) for number in numbers]
+    contents = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string)).map(
+        lambda path: tf.data.TFRecordDataset(path).batch(3).get_single_element(),
+        num_parallel_calls=os.cpu_count(),
+    )
+    iterator = iter(contents)
+    for number in numbers:
+        try:
+            frames, shard = iterator.get_next().numpy()
+            yield number, (json.loads(shard), frames)
+        except (tf.errors.OpError, ValueError):  # checksum, no file, number of records, JSON
+            yield number, None
+
+
+def _refuse_bad(shards, groups, max_bad):
+    bad = _bad(shards, groups)
+    total = sum(map(len, groups))
+    if len(bad) == total:
+        raise DataError(f"none of {total} utterances can be used, the first: {bad[0][1]}")
+    if len(bad) > max_bad:
+        named = "; ".join(reason for _, reason in bad[:NAMED_FILES])
+        if len(bad) > NAMED_FILES:
+            named += f"; and {len(bad) - NAMED_FILES} more, see the log"
+            for utterance, reason in bad:
+                logger.error("%s: %s", utterance.name, reason)
+        fix = f"; mend them, or leave them out with --max-bad {len(bad)}"
+        raise DataError(f"{len(bad)} of {total} utterances cannot be used: {named}{fix}")
+    for utterance, reason in bad:
+        logger.warning("left out: %s: %s", utterance.name, reason)
+
+
+def _bad(shards, groups):
+    """Lists (utterance, reason) of those that could not be decoded."""
+    return [
+        (group[position], reason)
+        for shard, group in zip(shards, groups, strict=True)
+        for position, reason in shard["bad"]
+    ]
+
+
+def _read_index(folder, key):
+    """Returns the shards' JSON records, or None where no extraction came to its end."""
+    try:
+        index = json.loads((folder / "index.json").read_text())
+        return index["shards"] if index["key"] == key else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _write_index(folder, key, shards, groups, feature):
+    index = {
+        "key": key,
+        "store": VERSION,
+        "feature": feature.settings(),
+        "utterances": [utterance.name for group in groups for utterance in group],
+        "bad": [
+            {"name": utterance.name, "path": str(utterance.path), "reason": reason}
+            for utterance, reason in _bad(shards, groups)
+        ],
+        "shards": shards,
+    }
+    temporary = folder / f"index.json.{uuid.uuid4().hex}.tmp"
+    try:
+        with _disk_errors(folder):
+            temporary.write_text(json.dumps(index, indent=1))
+            os.replace(temporary, folder / "index.json")
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _disk_errors(folder):
+    """Turns what the disk refuses, by Python or by TensorFlow, into one line with its fix."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        full = isinstance(error, tf.errors.ResourceExhaustedError)
+        if full or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise TfserError(f"disk full at {folder}: {error}; free space or pass --cache "
+                             "elsewhere (finished parts are kept)") from error
+        raise TfserError(f"cannot write {folder}: {error}; pass --cache elsewhere") from error
