@@ -49,9 +49,9 @@ def with_flac_frames(flac, n_frames):
 
 
 @pytest.mark.parametrize("suffix, subtype, tolerance", [
-    ("wav", "PCM_16", 2e-5), ("wav", "PCM_24", 1e-6), ("wav", "DOUBLE", 0), ("wav", "FLOAT", 0),
-    ("wav", "ULAW", 2e-2), ("flac", "PCM_24", 1e-6), ("aiff", "PCM_16", 2e-5),
-    ("w64", "PCM_16", 2e-5), ("ogg", "VORBIS", 1),
+    ("wav", "PCM_16", 4e-5), ("wav", "PCM_24", 1e-6), ("wav", "DOUBLE", 0), ("wav", "FLOAT", 0),
+    ("wav", "ULAW", 2e-2), ("flac", "PCM_24", 1e-6), ("aiff", "PCM_16", 4e-5),
+    ("w64", "PCM_16", 4e-5), ("ogg", "VORBIS", 1),
 ])
 def test_formats(tmp_path, noise, suffix, subtype, tolerance):
     path = tmp_path / f"a.{suffix}"
@@ -132,7 +132,7 @@ def test_a_wav_from_a_pipe_has_no_size(wav, noise, size):
     content = bytearray(wav.read_bytes())
     content[4:8] = content[40:44] = size.to_bytes(4, "little")
     wav.write_bytes(content)
-    np.testing.assert_allclose(audio.load(wav), noise, atol=2e-5)
+    np.testing.assert_allclose(audio.load(wav), noise, atol=4e-5)
 
 
 def test_a_flac_that_breaks_off(flac):

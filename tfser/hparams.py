@@ -50,17 +50,21 @@ def _read(path) -> dict:
     except FileNotFoundError:
         names = sorted(file.name[:-5] for file in folder().iterdir() if file.name.endswith(".toml"))
         hint = did_you_mean(path.name.removesuffix(".toml"), names)
-        raise UsageError(f"no hyperparameter file {path}{hint}; there are: {' '.join(names)}") from None
+        raise UsageError(
+            f"no hyperparameter file {path}{hint}; there are: {' '.join(names)}"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read hyperparameters {path}: {error}") from None
 
 
 def _parse(override: str) -> dict:
-    """"train.epochs=1" -> {"train": {"epochs": 1}}; a word that is no TOML value is a string."""
+    """Turns "train.epochs=1" into {"train": {"epochs": 1}}; a word that is no TOML is a string."""
     name, equals, text = override.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
-        raise UsageError(f"--set {override}: expected section.key=value, such as train.max_epochs=5")
+        raise UsageError(
+            f"--set {override}: expected section.key=value, such as train.max_epochs=5"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):
@@ -89,8 +93,13 @@ def _cast(name: str, value, default, source: str):
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not type(default):
-        expected = {str: "a string", bool: "true or false", int: "a whole number",
-                    float: "a number", list: "a list"}[type(default)]
+        expected = {
+            str: "a string",
+            bool: "true or false",
+            int: "a whole number",
+            float: "a number",
+            list: "a list",
+        }[type(default)]
         raise UsageError(f"{source}: {name} is {expected} such as {default!r}, not {value!r}")
     return value
 

@@ -50,7 +50,9 @@ def opened(folder: Path, settings: dict, seeds):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConflictError(f"{folder} is in use by another process; wait for it, or use --workdir") from None
+            raise ConflictError(
+                f"{folder} is in use by another process; wait for it, or use --workdir"
+            ) from None
         _check_settings(folder, settings)
         handler = logging.FileHandler(folder / "log.txt")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -93,7 +95,8 @@ def _check_settings(folder: Path, settings: dict) -> None:
             changes = ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in differ[:5])
             more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
             raise ConflictError(
-                f"{folder} holds a run of other settings ({changes}{more}); use another --workdir, or delete it"
+                f"{folder} holds a run of other settings ({changes}{more}); "
+                "use another --workdir, or delete it"
             )
     else:
         write_json(path, settings)
@@ -112,7 +115,16 @@ def _flat(tree: dict, prefix: str = "") -> dict:
 def _write_environment(folder: Path, seeds, seconds: float) -> None:
     """Adds this process to environment.json: a run killed and resumed has several."""
     path = folder / "environment.json"
-    packages = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "scikit-learn", "librosa", "soundfile", "soxr")
+    packages = (
+        "tensorflow",
+        "tensorflow-cpu",
+        "keras",
+        "numpy",
+        "scikit-learn",
+        "librosa",
+        "soundfile",
+        "soxr",
+    )
     versions = {}
     for name in ("tfser", *packages):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -128,7 +140,9 @@ def _write_environment(folder: Path, seeds, seconds: float) -> None:
         "git_commit": _git_commit(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    write_json(path, {"processes": (read_json(path)["processes"] if path.exists() else []) + [process]})
+    write_json(
+        path, {"processes": (read_json(path)["processes"] if path.exists() else []) + [process]}
+    )
 
 
 def _device() -> str:
@@ -147,18 +161,24 @@ def _git_commit() -> str | None:
         return None
     git = ["git", "-C", str(folder)]
     try:
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True)
+        commit = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
 def read_json(path: Path):
+    """The content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, content) -> None:
+    """Writes indented JSON."""
     write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
@@ -179,6 +199,7 @@ def write_arrays(path: Path, **arrays) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz, never unpickled."""
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
 
@@ -193,7 +214,7 @@ def write_bytes(path: Path, content) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path):
-    """Yields a temporary path in the same folder that becomes `path` once the block has ended well."""
+    """Yields a temporary path that becomes `path` once the block has ended well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")  # keeps the ending: Keras looks at it
     try:

@@ -62,15 +62,16 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
         utterances[first : first + SHARD_UTTERANCES]
         for first in range(0, len(utterances), SHARD_UTTERANCES)
     ]
-    shards = _read_index(folder, key)
-    if shards is None:
+    shards = _read_index(folder, key, groups)
+    indexed = shards is not None
+    if not indexed:
         shards = _finished_shards(folder, groups, feature)
     for _ in range(3):
         missing = [number for number, shard in enumerate(shards) if shard is None]
         if missing:
             _extract(missing, shards, groups, feature, folder)
         _refuse_bad(shards, groups, max_bad)
-        if missing:
+        if missing or not indexed:
             _write_index(folder, key, shards, groups, feature)
         features, damaged = _read(shards, groups, feature, folder)
         if not damaged:
@@ -107,8 +108,8 @@ def _extract(missing, shards, groups, feature, folder):
     """Makes the missing shards, one thread each: decoding and TensorFlow release the GIL."""
     with _disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob("*.tmp"):
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            for path in folder.glob("*.tmp"):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
     stop = threading.Event()
@@ -117,9 +118,13 @@ def _extract(missing, shards, groups, feature, folder):
     with tqdm(total=total, desc=type(feature).__name__, unit="file", mininterval=0.5) as bar:
 
         def make(number):
-            shard, records = _compute(groups[number], feature, bar, stop)
-            if not stop.is_set():
-                _write_shard(_shard_path(folder, number), shard, records)
+            try:
+                shard, records = _compute(groups[number], feature, bar, stop)
+                if not stop.is_set():
+                    _write_shard(_shard_path(folder, number), shard, records)
+            except BaseException:
+                stop.set()
+                raise
             return shard
 
         futures = {pool.submit(make, number): number for number in missing}
@@ -132,7 +137,7 @@ def _extract(missing, shards, groups, feature, folder):
 
 
 def _compute(utterances, feature, bar, stop):
-    """Returns a shard's JSON record {"n_frames": null where bad, "bad"} and its frames, joined."""
+    """Returns what a shard holds: its JSON (n_frames is null for a bad file), and the frames."""
     n_frames, bad, records = [None] * len(utterances), [], []
     waveforms, n_samples = {}, 0
     for position, utterance in enumerate(utterances):
@@ -146,27 +151,25 @@ def _compute(utterances, feature, bar, stop):
             n_samples += len(waveforms[position])
         except DataError as error:
             bad.append([position, str(error)])
-        if n_samples > BATCH_SAMPLES or position == len(utterances) - 1:
+        if waveforms and (n_samples > BATCH_SAMPLES or position == len(utterances) - 1):
             frames = feature.extract(list(waveforms.values()))
             for done, part in zip(waveforms, frames, strict=True):
                 n_frames[done] = len(part)
-            records += [np.asarray(part, "<f4").tobytes() for part in frames]
+                records.append(np.asarray(part, "<f4").tobytes())
             waveforms, n_samples = {}, 0
         with bar.get_lock():
             bar.update()
-    return {"n_frames": n_frames, "bad": bad}, records
+    return {"utterances": _names(utterances), "n_frames": n_frames, "bad": bad}, records
 
 
 def _write_shard(path, shard, records):
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with _disk_errors(path.parent):
-            with tf.io.TFRecordWriter(str(temporary)) as writer:
-                writer.write(b"".join(records))
-                writer.write(json.dumps(shard).encode())
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _replacing(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+        writer.write(b"".join(records))
+        writer.write(json.dumps(shard).encode())
+
+
+def _names(utterances):
+    return [utterance.name for utterance in utterances]
 
 
 def _shard_path(folder, number):
@@ -177,12 +180,11 @@ def _finished_shards(folder, groups, feature):
     """What an extraction without an index left behind: one entry a shard, None where to do."""
     shards = [None] * len(groups)
     present = [n for n in range(len(groups)) if _shard_path(folder, n).exists()]
-    for number, content in _shard_contents(folder, present):
-        if content is None or _size(content[0], feature) != len(content[1]):
-            continue
+    for number, shard, frames in _shard_contents(folder, present):
         # A file that failed is tried again: the reason may have been the machine's.
-        if len(content[0]["n_frames"]) == len(groups[number]) and not content[0]["bad"]:
-            shards[number] = content[0]
+        if shard and shard["utterances"] == _names(groups[number]) and not shard["bad"]:
+            if len(frames) == _size(shard, feature):
+                shards[number] = shard
     return shards
 
 
@@ -193,14 +195,14 @@ def _read(shards, groups, feature, folder):
     kept = [u for u, n in zip(everybody, n_frames, strict=True) if n is not None]
     offsets = np.cumsum([0, *(n for n in n_frames if n is not None)], dtype="int64")
     frames = np.empty((offsets[-1], feature.n_features), "float32")
-    damaged, place = [], 0
-    for number, content in _shard_contents(folder, range(len(shards))):
+    damaged, rest = [], frames.reshape(-1)
+    for number, shard, content in _shard_contents(folder, range(len(shards))):
         size = _size(shards[number], feature)
-        if content is None or content[0] != shards[number] or len(content[1]) != size:
-            damaged.append(number)
+        if shard == shards[number] and len(content) == size:
+            rest[: size // 4] = np.frombuffer(content, "<f4")
         else:
-            frames.reshape(-1)[place : place + size // 4] = np.frombuffer(content[1], "<f4")
-        place += size // 4
+            damaged.append(number)
+        rest = rest[size // 4 :]
     return Features(kept, frames, offsets), damaged
 
 
@@ -209,7 +211,7 @@ def _size(shard, feature):
 
 
 def _shard_contents(folder, numbers):
-    """Yields (number, (JSON record, bytes of the frames)), or (number, None) for a damaged shard.
+    """Yields (number, JSON record, bytes of the frames), (number, None, b"") where damaged.
 
     One dataset over all shards: TensorFlow reads and checks the next while this one is copied.
     """
@@ -222,24 +224,22 @@ def _shard_contents(folder, numbers):
     for number in numbers:
         try:
             frames, shard = iterator.get_next().numpy()
-            yield number, (json.loads(shard), frames)
+            yield number, json.loads(shard), frames
         except (tf.errors.OpError, ValueError):  # checksum, no file, number of records, JSON
-            yield number, None
+            yield number, None, b""
 
 
 def _refuse_bad(shards, groups, max_bad):
     bad = _bad(shards, groups)
     total = sum(map(len, groups))
-    if len(bad) == total:
-        raise DataError(f"none of {total} utterances can be used, the first: {bad[0][1]}")
-    if len(bad) > max_bad:
+    if len(bad) > max_bad or len(bad) == total:
         named = "; ".join(reason for _, reason in bad[:NAMED_FILES])
         if len(bad) > NAMED_FILES:
             named += f"; and {len(bad) - NAMED_FILES} more, see the log"
             for utterance, reason in bad:
                 logger.error("%s: %s", utterance.name, reason)
-        fix = f"; mend them, or leave them out with --max-bad {len(bad)}"
-        raise DataError(f"{len(bad)} of {total} utterances cannot be used: {named}{fix}")
+        fix = f", or leave them out with --max-bad {len(bad)}" if len(bad) < total else ""
+        raise DataError(f"{len(bad)} of {total} utterances cannot be used: {named}; mend them{fix}")
     for utterance, reason in bad:
         logger.warning("left out: %s: %s", utterance.name, reason)
 
@@ -253,12 +253,14 @@ def _bad(shards, groups):
     ]
 
 
-def _read_index(folder, key):
+def _read_index(folder, key, groups):
     """Returns the shards' JSON records, or None where no extraction came to its end."""
     try:
         index = json.loads((folder / "index.json").read_text())
-        return index["shards"] if index["key"] == key else None
-    except (OSError, ValueError, KeyError):
+        shards = index["shards"]
+        whole = [shard["utterances"] for shard in shards] == list(map(_names, groups))
+        return shards if index["key"] == key and whole else None
+    except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
         return None
 
 
@@ -267,18 +269,24 @@ def _write_index(folder, key, shards, groups, feature):
         "key": key,
         "store": VERSION,
         "feature": feature.settings(),
-        "utterances": [utterance.name for group in groups for utterance in group],
         "bad": [
-            {"name": utterance.name, "path": str(utterance.path), "reason": reason}
-            for utterance, reason in _bad(shards, groups)
+            {"name": u.name, "path": str(u.path), "reason": reason}
+            for u, reason in _bad(shards, groups)
         ],
         "shards": shards,
     }
-    temporary = folder / f"index.json.{uuid.uuid4().hex}.tmp"
+    with _replacing(folder / "index.json") as temporary:
+        temporary.write_text(json.dumps(index, indent=1))
+
+
+@contextlib.contextmanager
+def _replacing(path):
+    """Gives a temporary path of this writer's own; what was written there then becomes `path`."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with _disk_errors(folder):
-            temporary.write_text(json.dumps(index, indent=1))
-            os.replace(temporary, folder / "index.json")
+        with _disk_errors(path.parent):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """tfser-train: trains and evaluates one system of the zoo on one corpus."""
 
 import argparse
+import contextlib
 import errno
 import importlib
 import logging
@@ -16,36 +17,90 @@ from tfser.errors import TfserError, UsageError, did_you_mean
 log = logging.getLogger("tfser")
 
 EPILOG = """\
-exit codes: 0 done, 1 the run failed, 2 usage or configuration, 3 data, 4 the run directory holds another run or is
-in use, 130 interrupted. The same command on the same run directory continues where it stopped.
+exit codes: 0 done, 1 the run failed, 2 usage or configuration, 3 data, 4 the run directory holds
+another run or is in use, 130 interrupted. The same command continues where it stopped.
 
 example: tfser-train --model epr --corpus casia --data-root ~/corpora/CASIA --protocol loso
 """
 
 
 def parser() -> argparse.ArgumentParser:
+    """The flags of tfser-train; made without importing TensorFlow."""
     names = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
     p = _Parser(
-        prog="tfser-train", description=__doc__.partition(": ")[2], epilog=EPILOG, allow_abbrev=False,
+        prog="tfser-train",
+        description=__doc__.partition(": ")[2],
+        epilog=EPILOG,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--model", required=True, metavar="NAME", help=f"system to train: {', '.join(names)}")
-    p.add_argument("--corpus", required=True, metavar="NAME",
-                   help=f"{', '.join(corpora.names())}, or a table: path/to/files.csv")
-    p.add_argument("--data-root", type=Path, metavar="DIR", help="the corpus's folder (or TFSER_<CORPUS>_ROOT)")
-    p.add_argument("--protocol", choices=("paper", "loso"), default="paper",
-                   help="paper: as published; loso: leave one speaker out, speaker-independent (default: paper)")
-    p.add_argument("--hparams", metavar="OVERLAY", help="hyperparameters laid over the model's: a name or a .toml")
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
-                   help="one hyperparameter, such as train.max_epochs=5; may be repeated")
+    p.add_argument(
+        "--model", required=True, metavar="NAME", help=f"system to train: {', '.join(names)}"
+    )
+    p.add_argument(
+        "--corpus",
+        required=True,
+        metavar="NAME",
+        help=f"{', '.join(corpora.names())}, or a table: path/to/files.csv",
+    )
+    p.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="the corpus's folder (or TFSER_<CORPUS>_ROOT)"
+    )
+    p.add_argument(
+        "--protocol",
+        choices=("paper", "loso"),
+        default="paper",
+        help="paper: as published; loso: leave one speaker out (default: paper)",
+    )
+    p.add_argument(
+        "--hparams",
+        metavar="OVERLAY",
+        help="hyperparameters laid over the model's: a name or a .toml",
+    )
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="one hyperparameter, such as train.max_epochs=5; may be repeated",
+    )
     p.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
-    p.add_argument("--seeds", type=int, default=1, metavar="N", help="how many seeds, from --seed on (default: 1)")
-    p.add_argument("--folds", type=int, metavar="N", help="number of folds (default: the protocol's)")
-    p.add_argument("--workdir", type=Path, metavar="DIR", help="run directory (default: runs/<model>-<corpus>-<protocol>)")
-    p.add_argument("--cache", type=Path, metavar="DIR", help="feature cache (default: TFSER_CACHE or ~/.cache/tfser)")
-    p.add_argument("--strategy", choices=("auto", "none", "mirrored"), default="auto",
-                   help="several GPUs: auto uses them all (default: auto)")
-    p.add_argument("--max-bad", type=int, default=0, metavar="N", help="unreadable files to leave out (default: 0)")
+    p.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many seeds, from --seed on (default: 1)",
+    )
+    p.add_argument(
+        "--folds", type=int, metavar="N", help="number of folds (default: the protocol's)"
+    )
+    p.add_argument(
+        "--workdir",
+        type=Path,
+        metavar="DIR",
+        help="run directory (default: runs/<model>-<corpus>-<protocol>)",
+    )
+    p.add_argument(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="feature cache (default: TFSER_CACHE or ~/.cache/tfser)",
+    )
+    p.add_argument(
+        "--strategy",
+        choices=("auto", "none", "mirrored"),
+        default="auto",
+        help="several GPUs: auto uses them all (default: auto)",
+    )
+    p.add_argument(
+        "--max-bad",
+        type=int,
+        default=0,
+        metavar="N",
+        help="unreadable files to leave out (default: 0)",
+    )
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return p
 
@@ -67,6 +122,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv=None) -> int:
+    """Runs the command and returns its exit code."""
     args = parser().parse_args(argv)
     log.addHandler(logging.StreamHandler(sys.stderr))
     log.setLevel(logging.INFO)
@@ -83,7 +139,11 @@ def main(argv=None) -> int:
         if error.errno != errno.ENOSPC:
             raise
         where = error.filename or "the run directory"
-        return _fail(f"disk full while writing {where}; free space, then the same command continues", 1, args.debug)
+        return _fail(
+            f"disk full while writing {where}; free space, then the same command continues",
+            1,
+            args.debug,
+        )
 
 
 def _interrupt(*_):
@@ -98,16 +158,22 @@ def _fail(message: str, code: int, debug: bool = False) -> int:
 
 
 def train(args) -> None:
+    """Checks everything that can be checked without audio, then trains, then prints the scores."""
     names = [module.name for module in pkgutil.iter_modules(models.__path__)]
     if args.model not in names:
-        raise UsageError(f"unknown model {args.model!r}{did_you_mean(args.model, names)}; one of: {' '.join(names)}")
+        raise UsageError(
+            f"unknown model {args.model!r}{did_you_mean(args.model, names)}; "
+            f"one of: {' '.join(names)}"
+        )
     for flag, lowest in (("seeds", 1), ("seed", 0), ("folds", 2), ("max_bad", 0)):
         value = getattr(args, flag)
         if value is not None and value < lowest:
             raise UsageError(f"--{flag.replace('_', '-')} {value}: must be {lowest} or more")
     corpus = args.corpus
     is_table = corpus.endswith(".csv")
-    hp = hparams.load(args.model, "table" if is_table else corpus, overlay=args.hparams, overrides=args.overrides)
+    hp = hparams.load(
+        args.model, "table" if is_table else corpus, overlay=args.hparams, overrides=args.overrides
+    )
     cache = args.cache or Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     utterances = corpora.load(corpus, args.data_root, cache)
     log.info("%s", corpora.describe(corpus, utterances))
@@ -115,27 +181,58 @@ def train(args) -> None:
     corpus_name = Path(corpus).stem if is_table else corpus
     folder = args.workdir or Path("runs", f"{args.model}-{corpus_name}-{args.protocol}")
     run = runs.Run(
-        folder=folder, cache=cache, corpus=corpus_name, protocol=args.protocol, n_folds=args.folds,
-        seeds=tuple(range(args.seed, args.seed + args.seeds)), strategy=args.strategy, max_bad=args.max_bad,
+        folder=folder,
+        cache=cache,
+        corpus=corpus_name,
+        protocol=args.protocol,
+        n_folds=args.folds,
+        seeds=tuple(range(args.seed, args.seed + args.seeds)),
+        strategy=args.strategy,
+        max_bad=args.max_bad,
     )
     settings = {
-        "model": args.model, "corpus": corpus_name, "protocol": args.protocol, "folds": args.folds,
-        "utterances": runs.fingerprint(utterances), "hparams": hp,
+        "model": args.model,
+        "corpus": corpus_name,
+        "protocol": args.protocol,
+        "folds": args.folds,
+        "utterances": runs.fingerprint(utterances),
+        "hparams": hp,
     }
     with runs.opened(folder, settings, run.seeds):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        paper = importlib.import_module(f"tfser.models.{args.model}")
+        with _quiet():
+            paper = importlib.import_module(f"tfser.models.{args.model}")
         scores = paper.train(utterances, hp, run)
     show(scores, folder)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps the lines that TensorFlow's libraries write while they are loaded off stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def show(scores: dict, folder: Path) -> None:
     """Results on stdout; the last line is for grep."""
     for name, values in scores["rounds"].items():
         uar, wa = values["uar"], values["wa"]
-        print(f"{name:<8} UAR {100 * uar['mean']:5.1f} %  WA {100 * wa['mean']:5.1f} %"
-              + (f"  (sd {100 * uar['sd']:.1f}, {100 * wa['sd']:.1f} over {scores['seeds']} seeds)"
-                 if scores["seeds"] > 1 else ""))
+        print(
+            f"{name:<8} UAR {100 * uar['mean']:5.1f} %  WA {100 * wa['mean']:5.1f} %"
+            + (
+                f"  (sd {100 * uar['sd']:.1f}, {100 * wa['sd']:.1f} over {scores['seeds']} seeds)"
+                if scores["seeds"] > 1
+                else ""
+            )
+        )
     print(f"results, predictions and pictures: {folder}")
     independent = "yes" if scores["speaker_independent"] else "no"
     print(

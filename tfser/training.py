@@ -17,13 +17,15 @@ log = logging.getLogger("tfser")
 
 
 def strategy(name: str) -> tf.distribute.Strategy:
-    """Returns the strategy of `--strategy`: auto (mirrored where several GPUs are), none, mirrored."""
+    """The strategy of `--strategy`: auto (mirrored where several GPUs are), none, mirrored."""
     gpus = tf.config.list_logical_devices("GPU")
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")
     if len(devices) < 2:
-        raise UsageError("--strategy mirrored needs two devices or more, this machine has one; use auto or none")
+        raise UsageError(
+            "--strategy mirrored needs two devices or more, this machine has one; use auto or none"
+        )
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
@@ -39,7 +41,7 @@ def compiled(model: keras.Model, optimizer, loss) -> keras.Model:
 
 
 def restart(model: keras.Model, fresh: keras.Model) -> None:
-    """Gives a compiled model the new weights and dropout seeds of `fresh`, and its optimizer no memory.
+    """Gives a compiled model the weights and dropout seeds of `fresh`, its optimizer no memory.
 
     A model compiled once is traced once: measured at VGG-E's width 0.125, that saves 4 s a network.
     """
@@ -67,8 +69,10 @@ def _entropy(p: np.ndarray) -> np.ndarray:
     return -np.sum(p * np.log(np.maximum(p, 1e-12)), axis=-1)
 
 
-def fit(model, batches, dev, *, learning_rate, max_epochs, patience, learnt_loss, folder: Path, report) -> list[dict]:
-    """Trains a compiled model with early stopping, and leaves it with the weights of its best epoch.
+def fit(
+    model, batches, dev, *, learning_rate, max_epochs, patience, learnt_loss, folder: Path, report
+) -> list[dict]:
+    """Trains a compiled model with early stopping; leaves it with the weights of its best epoch.
 
     The state after each epoch (weights, optimizer, dropout's seeds, history) is one file, replaced
     in one step, so that a killed fit continues from its last whole epoch and ends the same.
@@ -94,7 +98,9 @@ def fit(model, batches, dev, *, learning_rate, max_epochs, patience, learnt_loss
     while not finished(history, max_epochs=max_epochs, patience=patience):
         epoch = len(history)
         model.optimizer.learning_rate = learning_rate(epoch)
-        result = model.fit(batches(epoch), validation_data=dev, epochs=1, shuffle=False, verbose=0).history
+        result = model.fit(
+            batches(epoch), validation_data=dev, epochs=1, shuffle=False, verbose=0
+        ).history
         row = {
             "epoch": epoch + 1,
             "loss": result["loss"][0],
@@ -113,7 +119,8 @@ def fit(model, batches, dev, *, learning_rate, max_epochs, patience, learnt_loss
         if best_epoch(history) == epoch:
             runs.write_arrays(best, **_arrays(model.variables))
         runs.write_arrays(
-            state, history=np.frombuffer(json.dumps(history).encode(), np.uint8),
+            state,
+            history=np.frombuffer(json.dumps(history).encode(), np.uint8),
             **_arrays(model.variables + model.optimizer.variables),
         )
         report(row)
@@ -122,7 +129,7 @@ def fit(model, batches, dev, *, learning_rate, max_epochs, patience, learnt_loss
 
 
 def best_epoch(history: list[dict]) -> int:
-    """The epoch (from 0) with the lowest dev loss, of those after chance was left if there are any."""
+    """The epoch (from 0) with the lowest dev loss, if possible of those after chance was left."""
     learnt = [row for row in history if row["learnt"]] or history
     return min(learnt, key=lambda row: row["dev_loss"])["epoch"] - 1
 
@@ -158,7 +165,7 @@ def _restore(model, path: Path) -> list[dict]:
 
 @contextlib.contextmanager
 def events(folder: Path):
-    """Scalars, and pictures of PNG bytes, for TensorBoard: yields write(step, scalars, pictures)."""
+    """For TensorBoard: yields write(step, scalars, pictures), pictures as PNG bytes."""
     writer = tf.summary.create_file_writer(str(folder))
 
     def write(step: int, scalars: dict, pictures: dict | None = None) -> None:

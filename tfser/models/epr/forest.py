@@ -1,4 +1,7 @@
-"""From profiles to utterances: statistics and the random forest (section 2), kept as arrays, never as a pickle."""
+"""From profiles to utterances: statistics and the random forest of section 2.
+
+Forests are kept as arrays: no pickle is ever loaded.
+"""
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
@@ -12,7 +15,7 @@ def utterance_means(profiles, owner) -> np.ndarray:
 
 
 def statistics(profiles, owner, threshold: float) -> np.ndarray:
-    """Utterance representations [n, 4 K]: maximum, minimum, mean, share above threshold, per emotion."""
+    """Utterance representations [n, 4 K]: maximum, minimum, mean, share above threshold."""
     first = np.searchsorted(owner, np.arange(owner[-1] + 1))
     return np.concatenate(
         [
@@ -26,11 +29,14 @@ def statistics(profiles, owner, threshold: float) -> np.ndarray:
 
 
 def fit_forest(x, y, n_classes: int, *, n_estimators: int, seed: int) -> dict[str, np.ndarray]:
-    """Fits a forest on x [n, features], y [n] and returns its trees, nodes of all one after the other.
+    """Fits a forest on x [n, features], y [n]; returns its trees, the nodes of all in one row.
 
-    Keys: root [trees]; left, right (-1 at a leaf), feature, threshold [nodes]; probabilities [nodes, K].
+    Keys: root [trees]; left, right (-1 at a leaf), feature, threshold [nodes]; probabilities
+    [nodes, K]. n_estimators and seed as in scikit-learn, whose other defaults hold.
     """
-    forest = RandomForestClassifier(n_estimators=n_estimators, random_state=seed, n_jobs=-1).fit(x, y)
+    forest = RandomForestClassifier(n_estimators=n_estimators, random_state=seed, n_jobs=-1).fit(
+        x, y
+    )
     trees = [estimator.tree_ for estimator in forest.estimators_]
     root = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
     nodes = {name: [] for name in ("left", "right", "feature", "threshold", "probabilities")}
@@ -44,11 +50,13 @@ def fit_forest(x, y, n_classes: int, *, n_estimators: int, seed: int) -> dict[st
         values = tree.value[:, 0]
         probabilities[:, forest.classes_] = values / values.sum(axis=1, keepdims=True)
         nodes["probabilities"].append(probabilities)
-    return {"root": root.astype(np.int32)} | {name: np.concatenate(parts) for name, parts in nodes.items()}
+    return {"root": root.astype(np.int32)} | {
+        name: np.concatenate(parts) for name, parts in nodes.items()
+    }
 
 
 def forest_probabilities(forest: dict[str, np.ndarray], x) -> np.ndarray:
-    """Class probabilities [n, K] of x [n, features]: the mean over the trees of the leaf each reaches."""
+    """Class probabilities [n, K] of x [n, features]: the mean over trees of the leaf reached."""
     x = np.asarray(x, np.float32)  # scikit-learn's trees compare float32
     node = np.tile(forest["root"], (len(x), 1))  # [n, trees]
     rows = np.arange(len(x))[:, None]

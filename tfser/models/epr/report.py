@@ -21,10 +21,12 @@ class Progress(tqdm):
     where = place = ""
 
     def at(self, round_name: str) -> None:
+        """Shows that a round of the current fold begins."""
         self.place = f"{self.where} {round_name}"
         self.set_description_str(self.place, refresh=False)
 
     def epoch(self, row: dict, max_epochs: int) -> None:
+        """Shows a row of the history."""
         self.set_postfix_str(
             f"epoch {row['epoch']}/{max_epochs} loss {row['loss']:.3f} dev {row['dev_loss']:.3f}",
             refresh=False,
@@ -36,10 +38,18 @@ class Progress(tqdm):
 def progress(n_networks: int):
     """Yields the bar; on a terminal it moves twice a second, in a log file twice a minute."""
     interval = 0.5 if sys.stderr.isatty() else 30
-    with logging_redirect_tqdm([log]), Progress(
-        total=n_networks, unit="network", mininterval=interval, maxinterval=interval, miniters=0, smoothing=0.1,
-        dynamic_ncols=True,
-    ) as bar:
+    with (
+        logging_redirect_tqdm([log]),
+        Progress(
+            total=n_networks,
+            unit="network",
+            mininterval=interval,
+            maxinterval=interval,
+            miniters=0,
+            smoothing=0.1,
+            dynamic_ncols=True,
+        ) as bar,
+    ):
         yield bar
 
 
@@ -60,7 +70,13 @@ def write_splits(run, speech, plans) -> None:
             for part in ("train", "dev", "test"):
                 parts[getattr(split, part)] = part
             rows += [
-                {"seed": seed, "fold": fold, "utterance": u.name, "speaker": u.speaker, "part": part}
+                {
+                    "seed": seed,
+                    "fold": fold,
+                    "utterance": u.name,
+                    "speaker": u.speaker,
+                    "part": part,
+                }
                 for u, part in zip(speech.utterances, parts, strict=True)
             ]
     runs.write_csv(run.folder / "splits.csv", rows)
@@ -71,15 +87,23 @@ def write_network(folder, place, history, model, chance_loss) -> None:
     kept = history[training.best_epoch(history)]
     log.info(
         "%s: %d epochs, kept %d: loss %.3f dev loss %.3f dev accuracy %.1f %% (segments)",
-        place, len(history), kept["epoch"], kept["loss"], kept["dev_loss"], 100 * kept["dev_accuracy"],
+        place,
+        len(history),
+        kept["epoch"],
+        kept["loss"],
+        kept["dev_loss"],
+        100 * kept["dev_accuracy"],
     )
     if not history[-1]["learnt"]:
         log.warning(
             "%s: the network never left chance; try --set model.initializer=he_normal, "
-            "--set model.batch_norm=true or a lower schedule.initial_learning_rate", place,
+            "--set model.batch_norm=true or a lower schedule.initial_learning_rate",
+            place,
         )
     runs.write_csv(folder / "history.csv", history)
-    plots.training_curves(history, folder / "history.png", f"VGG-E, {place}", chance_loss=chance_loss)
+    plots.training_curves(
+        history, folder / "history.png", f"VGG-E, {place}", chance_loss=chance_loss
+    )
     with runs.replacing(folder / "model.keras") as path:
         model.save(path, include_optimizer=False)
 
@@ -103,8 +127,9 @@ def seed_scores(run, hp, speech, seed: int, profiles, predicted, fold_of) -> dic
         predicted: the forest's probabilities [rounds, n, K].
         fold_of: the fold in which each utterance was predicted [n].
 
-    Returns: {"seed", "at_chance", "rounds": [{"uar", "wa", "macro_f1" (pooled), "fold_uar", "fold_wa"
-        (lists), "segment_accuracy", "mean_profile_uar"}], "confusion" [K, K] of the last round}.
+    Returns: {"seed", "at_chance", "rounds": [{"uar", "wa", "macro_f1" (pooled), "fold_uar",
+        "fold_wa" (lists), "segment_accuracy", "mean_profile_uar"}], "confusion" [K, K] of the
+        last round}.
     """
     rounds, rows = [], []
     for t, probabilities in enumerate(predicted):
@@ -124,14 +149,31 @@ def seed_scores(run, hp, speech, seed: int, profiles, predicted, fold_of) -> dic
             }
         )
         for i, utterance in enumerate(speech.utterances):
-            row = {"seed": seed, "round": t + 1, "fold": int(fold_of[i]), "utterance": utterance.name,
-                   "speaker": utterance.speaker, "emotion": utterance.emotion,
-                   "predicted": speech.classes[guess[i]]}
-            rows.append(row | {f"p_{c}": round(float(p), 6) for c, p in zip(speech.classes, probabilities[i])})
+            row = {
+                "seed": seed,
+                "round": t + 1,
+                "fold": int(fold_of[i]),
+                "utterance": utterance.name,
+                "speaker": utterance.speaker,
+                "emotion": utterance.emotion,
+                "predicted": speech.classes[guess[i]],
+            }
+            rows.append(
+                row
+                | {
+                    f"p_{c}": round(float(p), 6)
+                    for c, p in zip(speech.classes, probabilities[i], strict=True)
+                }
+            )
     folder = run.folder / f"seed-{seed}"
     runs.write_csv(folder / "predictions.csv", rows)
     matrix = metrics.confusion_matrix(speech.y, guess, len(speech.classes))
-    scores = {"seed": seed, "at_chance": at_chance(run, seed), "rounds": rounds, "confusion": matrix.tolist()}
+    scores = {
+        "seed": seed,
+        "at_chance": at_chance(run, seed),
+        "rounds": rounds,
+        "confusion": matrix.tolist(),
+    }
     runs.write_json(folder / "scores.json", scores)  # last
     if seed == run.seeds[0]:
         draw_profiles(run, speech, hp, profiles)
@@ -141,17 +183,22 @@ def seed_scores(run, hp, speech, seed: int, profiles, predicted, fold_of) -> dic
 def draw_profiles(run, speech, hp, profiles) -> None:
     """profiles/<utterance>.png, the paper's figures 2 and 4, of held-out utterances."""
     names = hp["plots"]["utterances"] or [
-        next(u.name for u in speech.utterances if u.emotion == emotion) for emotion in speech.classes
+        next(u.name for u in speech.utterances if u.emotion == emotion)
+        for emotion in speech.classes
     ]
     folder = run.folder / "profiles"
     folder.mkdir(exist_ok=True)
     for i, utterance in enumerate(speech.utterances):
         if utterance.name in names:
             plots.emotion_profile(
-                {network_name(hp, t): rounds[speech.owner == i] for t, rounds in enumerate(profiles)},
+                {
+                    network_name(hp, t): rounds[speech.owner == i]
+                    for t, rounds in enumerate(profiles)
+                },
                 speech.classes,
                 folder / f"{utterance.name}.png",
-                f"Emotion profile of {utterance.name} ({run.corpus}, {utterance.emotion}), held out",
+                f"Emotion profile of {utterance.name} ({run.corpus}, {utterance.emotion}), "
+                "held out",
                 hop_seconds=hp["segments"]["hop_seconds"],
                 segment_seconds=hp["features"]["window_seconds"]
                 + (hp["segments"]["n_frames"] - 1) * hp["features"]["hop_seconds"],
@@ -159,9 +206,9 @@ def draw_profiles(run, speech, hp, profiles) -> None:
 
 
 def network_name(hp, t: int) -> str:
-    """The paper's name of round t (from 0): VGG, VGG^2 (tables 2 and 3), VGG*^2 (pEPR, table 4)."""
+    """The paper's name of round t (from 0): VGG, VGG2 (tables 2 and 3), VGG*2 (pEPR, table 4)."""
     star = "*" if hp["refinery"]["labels"] == "assisted" else ""
-    return "VGG" if t == 0 else f"VGG{star}^{t + 1}"
+    return "VGG" if t == 0 else f"VGG{star}{t + 1}"
 
 
 def summary(values) -> dict:
@@ -178,7 +225,10 @@ def finish(run, hp, speech, results: list[dict]) -> dict:
         rounds[network_name(hp, t)] = {
             name: summary([scores[name] for scores in of_seed])
             for name in ("uar", "wa", "macro_f1", "segment_accuracy", "mean_profile_uar")
-        } | {name: summary(sum((scores[name] for scores in of_seed), [])) for name in ("fold_uar", "fold_wa")}
+        } | {
+            name: summary(sum((scores[name] for scores in of_seed), []))
+            for name in ("fold_uar", "fold_wa")
+        }
     last = rounds[network_name(hp, t)]
     n_folds = len(results[0]["rounds"][0]["fold_uar"])
     scores = {
@@ -198,7 +248,9 @@ def finish(run, hp, speech, results: list[dict]) -> dict:
         "rounds": rounds,
     }
     lines = [
-        (run.folder / f"seed-{result['seed']}" / "predictions.csv").read_text().splitlines(keepends=True)
+        (run.folder / f"seed-{result['seed']}" / "predictions.csv")
+        .read_text()
+        .splitlines(keepends=True)
         for result in results
     ]
     text = "".join(lines[0][:1] + sum((part[1:] for part in lines), []))
@@ -216,7 +268,10 @@ def finish(run, hp, speech, results: list[dict]) -> dict:
         for step, round_scores in enumerate(rounds.values(), start=1):
             pictures = {"confusion": plots.png(figure)} if step == len(rounds) else {}
             if pictures:
-                pictures |= {f"profile/{p.stem}": p.read_bytes() for p in (run.folder / "profiles").glob("*.png")}
+                pictures |= {
+                    f"profile/{p.stem}": p.read_bytes()
+                    for p in (run.folder / "profiles").glob("*.png")
+                }
             write(step, {name: round_scores[name]["mean"] for name in ("uar", "wa")}, pictures)
     runs.write_json(run.folder / "scores.json", scores)  # last
     return scores

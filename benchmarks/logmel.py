@@ -1,0 +1,113 @@
+"""Speed of LogMel.extract, as the store calls it, against librosa.
+
+    python benchmarks/logmel.py [--root FOLDER_OF_WAVS] [--rounds 7] [--out logmel.json]
+
+Both get the same decoded waveforms (decoding is not timed) and make the same 64 log mel bands.
+LogMel runs as in the store: shards of 64 utterances, one thread a core. librosa runs one file
+after another, the way it is used, and again with a thread a core. Its matrix product may use all
+cores or, where that is faster for such small ones, a single one: both are measured, and the
+ratio is taken to the best. The candidates take turns, so that other load on the machine meets
+all of them; figures are medians over the rounds.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import librosa
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from tfser import audio
+from tfser.features import LogMel
+from tfser.store import SHARD_UTTERANCES
+
+RATE = 16000
+FLOOR = 1e-6
+
+
+def with_librosa(waveform):
+    """[samples] -> [frames, 64]."""
+    power = librosa.feature.melspectrogram(y=waveform, sr=RATE, n_fft=512, win_length=400,
+                                           hop_length=160, center=False, n_mels=64)
+    return np.log(np.maximum(power, FLOOR)).T
+
+
+def waveforms_of(root, n_files):
+    """Decodes the files below a folder, or makes noise of 1 to 5 s where there is none."""
+    if root is None:
+        rng = np.random.default_rng(0)
+        lengths = rng.integers(RATE, 5 * RATE, n_files)
+        return [rng.uniform(-0.5, 0.5, length).astype("float32") for length in lengths]
+    files = sorted(p for p in root.rglob("*") if p.suffix in (".wav", ".flac"))[:n_files]
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(audio.load, files))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--root", type=Path, help="folder of .wav or .flac; default: noise")
+    parser.add_argument("--files", type=int, default=512, help="at most so many")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, help="writes the figures as JSON")
+    args = parser.parse_args()
+
+    waveforms = waveforms_of(args.root, args.files)
+    hours = sum(map(len, waveforms)) / RATE / 3600
+    shards = [waveforms[i : i + SHARD_UTTERANCES]
+              for i in range(0, len(waveforms), SHARD_UTTERANCES)]
+    layer = LogMel(sample_rate_hz=RATE, window_seconds=0.025, hop_seconds=0.010, n_fft=512,
+                   n_bands=64, low_hz=0.0, high_hz=RATE / 2, floor=FLOOR, min_frames=1)
+
+    def in_threads(work, items):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(work, items))
+
+    def single_threaded_blas(work):
+        with threadpool_limits(1):
+            return work()
+
+    candidates = {
+        "LogMel.extract, thread a core": lambda: in_threads(layer.extract, shards),
+        "LogMel.extract, one thread": lambda: list(map(layer.extract, shards)),
+        "librosa, loop": lambda: list(map(with_librosa, waveforms)),
+        "librosa, loop, BLAS on 1 core": lambda: single_threaded_blas(
+            lambda: list(map(with_librosa, waveforms))),
+        "librosa, thread a core, BLAS on 1": lambda: single_threaded_blas(
+            lambda: in_threads(with_librosa, waveforms)),
+    }
+    seconds = {name: [] for name in candidates}
+    for _ in range(args.rounds + 1):
+        for name, work in candidates.items():
+            start = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}  # warm
+    loop = min(medians["librosa, loop"], medians["librosa, loop, BLAS on 1 core"])
+    best = min(time for name, time in medians.items() if name.startswith("librosa"))
+    ours = medians["LogMel.extract, thread a core"]
+
+    print(f"{len(waveforms)} files, {hours:.2f} h, {os.cpu_count()} cores, {args.rounds} rounds")
+    print(f"{'':36}{'median s':>10}{'h of audio / s':>16}{'range s':>18}")
+    for name, median in medians.items():
+        low, high = min(seconds[name][1:]), max(seconds[name][1:])
+        spread = f"{low:.3f}-{high:.3f}"
+        print(f"{name:36}{median:10.3f}{hours / median:16.2f}{spread:>18}")
+    print(f"LogMel.extract is {loop / ours:.1f} x librosa's loop, {best / ours:.1f} x its best")
+    if args.out:
+        args.out.write_text(json.dumps({
+            "files": len(waveforms), "hours": hours, "cores": os.cpu_count(),
+            "root": str(args.root.name) if args.root else "noise", "seconds": seconds,
+            "median_seconds": medians, "times_librosa_loop": loop / ours,
+            "times_librosa_best": best / ours,
+        }, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Segments: which there are, in which order, and what they hold."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfser import data
+
+
+@pytest.fixture
+def corpus():
+    """Frames that say where they are, of three utterances; segments of 32 with a hop of 10."""
+    offsets = np.array([0, 32, 100, 150])
+    frames = np.arange(150, dtype="float32")[:, None] + [0.0, 0.25]  # [150, 2]
+    starts, utterance = data.segment_index(offsets, n_frames=32, hop_frames=10)
+    labels = np.eye(3, dtype="float32")[utterance]
+    return frames.astype("float32"), starts, labels
+
+
+def test_segment_index_by_hand():
+    starts, utterance = data.segment_index([0, 32, 100, 150], n_frames=32, hop_frames=10)
+    assert starts.tolist() == [0, 32, 42, 52, 62, 100, 110]
+    assert utterance.tolist() == [0, 1, 1, 1, 1, 2, 2]
+    assert starts.dtype == utterance.dtype == np.int64
+
+
+@pytest.mark.parametrize("hop", [1, 3, 32, 1000])
+def test_number_of_segments(hop):
+    lengths = np.random.default_rng(0).integers(32, 500, 50)
+    offsets = np.cumsum([0, *lengths])
+    starts, utterance = data.segment_index(offsets, n_frames=32, hop_frames=hop)
+    counts = np.bincount(utterance, minlength=50)
+    np.testing.assert_array_equal(counts, np.floor((lengths - 32) / hop) + 1)
+    assert (starts >= offsets[utterance]).all() and (starts + 32 <= offsets[utterance + 1]).all()
+
+
+def test_the_counts_of_the_paper():
+    # EPR §4.1, papers' corpora as means: 131,053 segments of 535 utterances are 277 frames each.
+    offsets = np.arange(536) * 276
+    assert len(data.segment_index(offsets, n_frames=32, hop_frames=1)[0]) == 535 * 245
+
+
+def test_utterances_shorter_than_a_segment():
+    with pytest.raises(ValueError, match="utterance 1 has 31 frames, a segment 32"):
+        data.segment_index([0, 40, 71], n_frames=32, hop_frames=1)
+    with pytest.raises(ValueError, match="utterance 0 has 0 frames"):
+        data.segment_index([0, 0], n_frames=32, hop_frames=1)
+
+
+def test_no_utterances():
+    starts, utterance = data.segment_index([0], n_frames=32, hop_frames=1)
+    assert len(starts) == len(utterance) == 0
+    assert not list(data.segments(np.zeros((0, 2), "float32"), starts, None, n_frames=32,
+                                  batch_size=4))
+
+
+def test_batches_in_order(corpus):
+    frames, starts, labels = corpus
+    batches = list(data.segments(frames, starts, labels, n_frames=32, batch_size=3))
+    assert [x.shape.as_list() for x, _ in batches] == [[3, 32, 2], [3, 32, 2], [1, 32, 2]]
+    x = np.concatenate([x for x, _ in batches])
+    np.testing.assert_array_equal(x[:, :, 0], starts[:, None] + np.arange(32))
+    np.testing.assert_array_equal(x[:, :, 1], x[:, :, 0] + 0.25)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), labels)
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_every_segment_once_with_its_label(corpus, as_tensor):
+    frames, starts, labels = corpus
+    given = tf.constant(frames) if as_tensor else frames
+    for epoch in range(3):
+        dataset = data.segments(given, starts, labels, n_frames=32, batch_size=2, seed=1,
+                                epoch=epoch)
+        x, y = (np.concatenate(part) for part in zip(*dataset, strict=True))
+        where = [starts.tolist().index(start) for start in x[:, 0, 0]]
+        assert sorted(where) == list(range(len(starts)))
+        np.testing.assert_array_equal(x[:, :, 0], starts[where][:, None] + np.arange(32))
+        np.testing.assert_array_equal(y, labels[where])
+
+
+def order(seed, epoch, batch_size=16):
+    starts = np.arange(500)
+    frames = np.arange(532, dtype="float32")[:, None]
+    dataset = data.segments(frames, starts, None, n_frames=32, batch_size=batch_size, seed=seed,
+                            epoch=epoch)
+    return np.concatenate(list(dataset))[:, 0, 0].astype(int)
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    first = order(seed=0, epoch=1)
+    np.random.default_rng().random(3)
+    np.testing.assert_array_equal(order(seed=0, epoch=1), first)
+    np.testing.assert_array_equal(order(seed=0, epoch=1, batch_size=7), first)
+    np.testing.assert_array_equal(first, np.random.default_rng([0, 1]).permutation(500))
+    for seed, epoch in [(0, 0), (0, 2), (1, 1), (1, 0)]:
+        assert (order(seed, epoch) != first).any()
+    assert (np.diff(first) != 1).sum() > 400
+
+
+def test_iterated_twice_is_the_same_epoch():
+    dataset = data.segments(np.arange(100.0)[:, None], np.arange(60), None, n_frames=8,
+                            batch_size=9, seed=3, epoch=4)
+    for first, second in zip(dataset, dataset, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_without_labels_or_remainder(corpus):
+    frames, starts, labels = corpus
+    dataset = data.segments(frames, starts, None, n_frames=32, batch_size=3, drop_remainder=True)
+    assert dataset.element_spec.shape.as_list() == [3, 32, 2]
+    assert [x.shape[0] for x in dataset] == [3, 3]
+    assert len(dataset) == 2
+    both = data.segments(frames, starts, labels, n_frames=32, batch_size=3)
+    assert both.element_spec[0].shape.as_list() == [None, 32, 2]
+    assert both.element_spec[1].shape.as_list() == [None, 3]
+    assert len(both) == 3
+
+
+def test_labels_must_be_of_the_segments(corpus):
+    frames, starts, labels = corpus
+    with pytest.raises(ValueError, match="6 labels for 7 segments"):
+        data.segments(frames, starts, labels[:-1], n_frames=32, batch_size=3)
+
+
+# Logical devices must be made before TensorFlow starts, hence a process of its own.
+TWO_DEVICES = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfser import data
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+frames = np.arange(1000, dtype="float32")[:, None] + np.zeros(4, "float32")
+starts = np.arange(101)
+dataset = data.segments(frames, starts, starts[:, None], n_frames=32, batch_size=8, seed=0)
+seen, sizes = [], []
+for x, y in strategy.experimental_distribute_dataset(dataset):
+    for part, label in zip(strategy.experimental_local_results(x),
+                           strategy.experimental_local_results(y)):
+        assert part.shape[0] == 0 or (part[:, 0, 0].numpy() == label[:, 0].numpy()).all()
+        seen += label[:, 0].numpy().tolist()
+    sizes.append([len(p) for p in strategy.experimental_local_results(x)])
+assert sizes[:-1] == [[4, 4]] * 12 and sum(sizes[-1]) == 5, sizes
+assert sorted(seen) == list(range(101)), seen
+
+import keras
+with strategy.scope():
+    model = keras.Sequential([keras.Input([32, 4]), keras.layers.Flatten(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+history = model.fit(dataset, epochs=1, verbose=0)
+print(model.predict(data.segments(frames, starts, None, n_frames=32, batch_size=8),
+                    verbose=0).shape)
+"""
+
+
+def test_on_two_replicas():
+    answer = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert answer.stdout.strip() == "(101, 1)"
+
+
+# Segments never exist all at once: 100,000 of these would be 2.3 GB. Peak memory is of a process.
+MEMORY = """
+import resource, numpy as np, tensorflow as tf
+from tfser import data
+frames = np.ones((250_000, 180), "float32")  # 180 MB
+starts = np.arange(0, 240_000, 2)
+dataset = data.segments(frames, starts, None, n_frames=32, batch_size=128, seed=0)
+next(iter(data.segments(frames[:1000], starts[:200], None, n_frames=32, batch_size=128)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+n = sum(int(x.shape[0]) for x in dataset)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(n, (after - before) // 1024)
+"""
+
+
+def test_memory_stays_that_of_the_frames():
+    answer = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    n_segments, grown_mb = map(int, answer.stdout.split())
+    assert n_segments == 120_000 and grown_mb < 250

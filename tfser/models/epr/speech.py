@@ -1,0 +1,114 @@
+"""A corpus as EPR sees it: which utterances, in which folds, cut into which segments."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfser import data, folds, store
+from tfser.errors import DataError, UsageError
+from tfser.features import LogMel
+
+log = logging.getLogger("tfser")
+
+
+class Speech(NamedTuple):
+    """A corpus as segments."""
+
+    utterances: list
+    classes: list[str]
+    y: np.ndarray  # [n], the class of each utterance
+    frames: tf.Tensor  # [total_frames, n_bands]
+    offsets: np.ndarray  # [n + 1], each utterance's first frame
+    band_sums: np.ndarray  # [2, n, n_bands], each utterance's sums of frames and of their squares
+    starts: np.ndarray  # [segments], each segment's first frame
+    owner: np.ndarray  # [segments], each segment's utterance
+    one_hot: np.ndarray  # [segments, K], labels inherited from the utterances
+
+
+def select(utterances, *, keep, group) -> list:
+    """The utterances of [labels]: labelled, of `group`, with an emotion in `keep`."""
+    emotions = sorted({u.emotion for u in utterances if u.emotion})
+    missing = sorted(set(keep) - set(emotions))
+    if missing:
+        raise UsageError(
+            f"labels.keep: no {' '.join(missing)} in this corpus; it has {' '.join(emotions)}"
+        )
+    chosen = [
+        u
+        for u in utterances
+        if u.emotion and (not keep or u.emotion in keep) and group in ("", u.group)
+    ]
+    if len({u.emotion for u in chosen}) < 2:
+        raise DataError(
+            f"{len(chosen)} utterances with fewer than two emotions: nothing to classify; "
+            "see the corpus's folder and [labels] in the hyperparameters"
+        )
+    if len(chosen) < len(utterances):
+        log.info("%d of %d utterances used, as [labels] says", len(chosen), len(utterances))
+    return chosen
+
+
+def plan(utterances, hp, run, seed) -> list[folds.Split]:
+    """The folds of the networks: random ten-fold (section 4.1), or leave speakers out."""
+    if run.protocol == "loso":
+        return folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+    return folds.stratified(
+        [u.emotion for u in utterances],
+        n_folds=run.n_folds or hp["protocol"]["n_folds"],
+        dev_fraction=hp["train"]["dev_fraction"],
+        seed=seed,
+    )
+
+
+def forest_plan(speech, network_plan, seed) -> list[folds.Split]:
+    """A second random k-fold, other than the networks'."""
+    labels = [speech.classes[k] for k in speech.y]
+    return folds.stratified(
+        labels, n_folds=len(network_plan), dev_fraction=0.0, seed=seed + 1_000_003
+    )
+
+
+def segmented(utterances, hp, run) -> Speech:
+    """Log-mel frames of the corpus (section 2.1.1) cut into segments (section 4.1)."""
+    hop_frames = hp["segments"]["hop_seconds"] / hp["features"]["hop_seconds"]
+    if abs(hop_frames - round(hop_frames)) > 1e-6:
+        raise UsageError(
+            f"segments.hop_seconds={hp['segments']['hop_seconds']} is no multiple of "
+            f"features.hop_seconds={hp['features']['hop_seconds']}"
+        )
+    n_frames = hp["segments"]["n_frames"]
+    # Utterances under one segment (335 ms) are padded with silence to one.
+    layer = LogMel(**hp["features"], min_frames=n_frames)
+    features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    starts, owner = data.segment_index(
+        features.offsets, n_frames=n_frames, hop_frames=round(hop_frames)
+    )
+    classes, y = np.unique([u.emotion for u in features.utterances], return_inverse=True)
+    log.info("%d utterances, %d segments of %d frames", len(y), len(starts), n_frames)
+    with tf.device("CPU:0"):  # batches are cut there; a GPU gets them one by one
+        frames = tf.convert_to_tensor(features.frames)
+    return Speech(
+        utterances=list(features.utterances),
+        classes=[str(name) for name in classes],
+        y=y,
+        frames=frames,
+        band_sums=np.stack(
+            [
+                np.add.reduceat(f, features.offsets[:-1], dtype=np.float64)
+                for f in (features.frames, features.frames**2)
+            ]
+        ),
+        offsets=features.offsets,
+        starts=starts,
+        owner=owner,
+        one_hot=np.eye(len(classes), dtype=np.float32)[y[owner]],
+    )
+
+
+def band_statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each band [n_bands] over the frames of the given utterances."""
+    n_frames = np.diff(speech.offsets)[utterances].sum()
+    mean, mean_square = speech.band_sums[:, utterances].sum(axis=1) / n_frames
+    return mean, mean_square - mean**2
