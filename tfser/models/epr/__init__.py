@@ -93,7 +93,7 @@ def train(utterances, hp, run) -> dict:
             fold_of = np.zeros(len(speech.y), int)
             for fold, split in enumerate(plans[seed]):
                 folder = run.folder / f"seed-{seed}" / f"fold-{fold:02}"
-                bar.where = f"seed {seed} fold {fold + 1}/{len(plans[seed])}"
+                bar.where = f"seed-{seed} fold-{fold:02} of {len(plans[seed])}"
                 # Profiles of held-out utterances, Eq. (2): from networks that never saw them.
                 fold_profiles = refinery(lab, split.train, split.dev, folder, [seed, fold])
                 test = np.isin(speech.owner, split.test)
@@ -151,7 +151,7 @@ def refinery(lab, train, dev, folder, seed) -> np.ndarray:
     speech, settings = lab.speech, lab.hp["refinery"]
     profiles, labels = [], speech.one_hot
     for t in range(settings["rounds"]):
-        lab.bar.at(f"round {t + 1}/{settings['rounds']}")
+        lab.bar.at(f"round-{t + 1} of {settings['rounds']}")
         profiles.append(
             train_network(lab, train, dev, labels, folder / f"round-{t + 1}", [*seed, t])
         )
@@ -236,7 +236,7 @@ def inner_profiles(lab, split, profiles, folder, seed) -> np.ndarray:
     speakers = [speech.utterances[i].speaker for i in split.train]
     place = bar.where
     for i, (known, held_out) in enumerate(folds.by_speaker(speakers, n_folds=n_folds)):
-        bar.where = f"{place} inner {i + 1}/{n_folds}"
+        bar.where = f"{place} inner-{i} of {n_folds}"
         inner = refinery(lab, split.train[known], split.dev, folder / f"inner-{i}", [*seed, i])
         segments = np.isin(speech.owner, split.train[held_out])
         profiles[:, segments] = inner[:, segments]
