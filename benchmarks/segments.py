@@ -18,7 +18,6 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-import tensorflow as tf
 
 from tfser import data
 
@@ -31,6 +30,7 @@ def peak_gb():
 
 
 def main():
+    """Runs the epochs, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
@@ -42,7 +42,7 @@ def main():
     starts, utterance = data.segment_index(offsets, n_frames=32, hop_frames=3)
     labels = rng.dirichlet(np.ones(CLASSES), len(starts)).astype("float32")
     before_gb = peak_gb()
-    frames = tf.convert_to_tensor(frames)  # once, and the array goes
+    frames = data.as_tensor(frames)  # once, and the array goes
 
     rates = []
     for epoch in range(args.epochs):

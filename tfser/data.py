@@ -78,5 +78,7 @@ def segments(frames, starts, labels, *, n_frames, batch_size, seed=None, epoch=0
     options = tf.data.Options()
     # There are no files to shard: each replica takes its part of every batch.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # Rewriting the graph would copy the frames into it for every iterator.
+    options.experimental_optimization.apply_default_optimizations = False
     dataset = tf.data.Dataset.range(n_batches).map(batch, num_parallel_calls=GATHER_THREADS)
     return dataset.prefetch(PREFETCHED).with_options(options)

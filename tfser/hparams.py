@@ -8,6 +8,7 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
+from tfser import corpora
 from tfser.errors import UsageError, did_you_mean
 
 
@@ -33,7 +34,7 @@ def load(model: str, corpus: str, *, overlay: str | None = None, overrides=()) -
     if overlay:
         path = Path(overlay) if overlay.endswith(".toml") else folder() / f"{overlay}.toml"
         tables = _read(path)
-        per_corpus = tables.pop("corpus", {})
+        per_corpus = _per_corpus(tables, overlay)
         _lay(hp, tables, overlay)
         _lay(hp, per_corpus.get(corpus, {}), overlay)
     for override in overrides:
@@ -55,6 +56,17 @@ def _read(path) -> dict:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read hyperparameters {path}: {error}") from None
+
+
+def _per_corpus(tables: dict, source: str) -> dict[str, dict]:
+    """Takes [corpus.<name>] out of an overlay's tables, after a look at the names."""
+    per_corpus, known = tables.pop("corpus", {}), [*corpora.names(), "table"]
+    for name in per_corpus if isinstance(per_corpus, dict) else ["corpus"]:
+        if not (isinstance(per_corpus, dict) and isinstance(per_corpus[name], dict)):
+            raise UsageError(f"{source}: [corpus] holds tables such as [corpus.casia.train]")
+        if name not in known:
+            raise UsageError(f"{source}: unknown corpus {name!r}{did_you_mean(name, known)}")
+    return per_corpus
 
 
 def _parse(override: str) -> dict:
@@ -101,6 +113,8 @@ def _cast(name: str, value, default, source: str):
             list: "a list",
         }[type(default)]
         raise UsageError(f"{source}: {name} is {expected} such as {default!r}, not {value!r}")
+    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+        raise UsageError(f"{source}: {name} is a list of strings, not {value!r}")
     return value
 
 

@@ -111,4 +111,5 @@ def band_statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each band [n_bands] over the frames of the given utterances."""
     n_frames = np.diff(speech.offsets)[utterances].sum()
     mean, mean_square = speech.band_sums[:, utterances].sum(axis=1) / n_frames
-    return mean, mean_square - mean**2
+    # A band at the logarithm's floor throughout has a variance of 0, and rounds to one below.
+    return mean, np.maximum(mean_square - mean**2, 0)

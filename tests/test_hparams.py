@@ -1,0 +1,290 @@
+"""Hyperparameters: what lies over what, what is refused, and that the files hold the papers' numbers."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tfser import corpora, hparams
+from tfser.errors import UsageError
+
+MODEL = """\
+[net]
+width = 1.0
+layers = 2
+norm = false
+kind = "deep"
+names = []
+[train]
+epochs = 5
+
+[corpus.casia.net]
+width = 0.5
+layers = 3
+[corpus.table.net]
+layers = 7
+
+[allowed]
+"net.width" = [0.25, 4.0]
+"net.layers" = [1, 9]
+"net.kind" = ["deep", "shallow"]
+"""
+OVERLAY = """\
+[net]
+layers = 4
+norm = true
+
+[corpus.casia.train]
+epochs = 6
+[corpus.emodb.train]
+epochs = 7
+"""
+FILES = sorted(hparams.folder().glob("*.toml"))
+MODELS = [path.stem for path in FILES if "." not in path.stem]
+OVERLAYS = [path.stem for path in FILES if "." in path.stem]
+ALL_CORPORA = [*corpora.names(), "table"]
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Loads the model "m" of this file's texts, instead of the project's."""
+    (tmp_path / "m.toml").write_text(MODEL)
+    (tmp_path / "m.light.toml").write_text(OVERLAY)
+    monkeypatch.setattr(hparams, "folder", lambda: tmp_path)
+
+    def call(corpus="casia", *overrides, overlay=None):
+        return hparams.load("m", corpus, overlay=overlay, overrides=overrides)
+
+    return call
+
+
+def refused(load, *overrides, overlay=None) -> str:
+    with pytest.raises(UsageError) as caught:
+        load("casia", *overrides, overlay=overlay)
+    assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_model_alone_for_a_corpus_without_a_table(load):
+    net = {"width": 1.0, "layers": 2, "norm": False, "kind": "deep", "names": []}
+    assert load("savee") == {"net": net, "train": {"epochs": 5}}
+
+
+def test_each_layer_lies_over_the_one_before(load):
+    assert load("casia")["net"]["layers"] == 3  # corpus over model
+    assert load("casia", overlay="m.light")["net"]["layers"] == 4  # overlay over corpus
+    assert load("casia", "net.layers=5", overlay="m.light")["net"]["layers"] == 5  # --set over all
+    assert load("casia", "net.layers=5", "net.layers=6")["net"]["layers"] == 6  # the later over it
+
+
+def test_a_layer_leaves_alone_what_it_does_not_name(load):
+    hp = load("casia", "net.layers=5", overlay="m.light")
+    net = {"width": 0.5, "layers": 5, "norm": True, "kind": "deep", "names": []}
+    assert hp == {"net": net, "train": {"epochs": 6}}
+    assert load("emodb", overlay="m.light")["train"]["epochs"] == 7
+    assert load("savee", overlay="m.light")["train"]["epochs"] == 5
+
+
+def test_an_overlay_by_path(load, tmp_path):
+    path = tmp_path / "elsewhere" / "mine.toml"
+    path.parent.mkdir()
+    path.write_text("[train]\nepochs = 9\n")
+    assert load("casia", overlay=str(path))["train"]["epochs"] == 9
+
+
+@pytest.mark.parametrize(
+    "override, section, key, value",
+    [
+        ("net.width=2.5", "net", "width", 2.5),
+        ("net.width=2", "net", "width", 2.0),  # a whole number is a number too
+        ("net.width=1e0", "net", "width", 1.0),
+        ("net.norm=true", "net", "norm", True),
+        ("net.kind=shallow", "net", "kind", "shallow"),  # a bare word is a string
+        ('net.kind="shallow"', "net", "kind", "shallow"),
+        (" net.layers = 8", "net", "layers", 8),
+        ('net.names=["a", "b"]', "net", "names", ["a", "b"]),
+    ],
+)
+def test_values_of_set(load, override, section, key, value):
+    found = load("casia", override)[section][key]
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("net.layers=2.0", "net.layers is a whole number such as 3, not 2.0"),
+        ("net.layers=two", "net.layers is a whole number such as 3, not 'two'"),
+        ("net.layers=true", "net.layers is a whole number such as 3, not True"),
+        ("net.width=true", "net.width is a number such as 0.5, not True"),
+        ("net.width=wide", "net.width is a number such as 0.5, not 'wide'"),
+        ("net.norm=1", "net.norm is true or false such as False, not 1"),
+        ("net.norm=True", "net.norm is true or false such as False, not 'True'"),
+        ("net.kind=3", "net.kind is a string such as 'deep', not 3"),
+        ("net.names=a", "net.names is a list such as [], not 'a'"),
+        ("net.names=[1]", "net.names is a list of strings, not [1]"),
+    ],
+)
+def test_a_value_of_another_type(load, override, message):
+    assert refused(load, override) == f"--set {override}: {message}"
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("net.widht=1.0", "unknown key 'net.widht' (did you mean 'width'?)"),
+        ("trian.epochs=3", "unknown section 'trian' (did you mean 'train'?)"),
+        ("net.epochs=3", "unknown key 'net.epochs' (did you mean train.epochs?)"),
+        ("net.xyz=1", "unknown key 'net.xyz'"),
+        ("allowed.x=1", "unknown section 'allowed'"),
+        ("corpus.casia=1", "unknown section 'corpus'"),
+    ],
+)
+def test_an_unknown_name(load, override, message):
+    assert refused(load, override) == f"--set {override}: {message}"
+
+
+@pytest.mark.parametrize("override", ["net.layers", "layers=3", "net.=3", "", "=", "net layers 3"])
+def test_no_section_key_value(load, override):
+    assert refused(load, override) == (
+        f"--set {override}: expected section.key=value, such as train.max_epochs=5"
+    )
+
+
+@pytest.mark.parametrize("value", ["0.25", "4.0", "4", "0.3"])
+def test_the_limits_are_allowed(load, value):
+    assert load("casia", f"net.width={value}")["net"]["width"] == float(value)
+
+
+@pytest.mark.parametrize("value, shown", [("0.2499", "0.2499"), ("4.0001", "4.0001"), ("-1", "-1.0"),
+                                          ("nan", "nan"), ("inf", "inf"), ("-inf", "-inf")])
+def test_out_of_range(load, value, shown):
+    message = f"net.width={shown} is out of range 0.25 to 4.0"
+    assert refused(load, f"net.width={value}") == message
+
+
+def test_not_one_of_the_choices(load):
+    message = "net.kind='shalow' is not known (did you mean 'shallow'?); one of: deep shallow"
+    assert refused(load, "net.kind=shalow") == message
+
+
+def test_an_unknown_overlay(load):
+    message = refused(load, overlay="m.lite")
+    assert "no hyperparameter file" in message and "(did you mean 'm.light'?)" in message
+    assert "there are: m m.light" in message
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[net]\nwidht = 1.0\n", "unknown key 'net.widht' (did you mean 'width'?)"),
+        ("[nett]\nwidth = 1.0\n", "unknown section 'nett' (did you mean 'net'?)"),
+        ("[net]\nlayers = 2.5\n", "net.layers is a whole number such as 3, not 2.5"),
+        ("[net]\nlayers = 100\n", "net.layers=100 is out of range 1 to 9"),
+        ("net = 3\n", "'net' is a section; give one of its keys"),
+        ("[corpus.casai.net]\nlayers = 2\n", "unknown corpus 'casai' (did you mean 'casia'?)"),
+        ("[corpus]\ncasia = 2\n", "[corpus] holds tables such as [corpus.casia.train]"),
+        ("corpus = 2\n", "[corpus] holds tables such as [corpus.casia.train]"),
+        ("[net\n", "cannot read hyperparameters"),
+        ("[net]\nlayers = \n", "cannot read hyperparameters"),
+        ("[net]\nlayers = 2\nlayers = 3\n", "cannot read hyperparameters"),
+    ],
+)
+def test_a_faulty_overlay(load, tmp_path, text, message):
+    path = tmp_path / "faulty.toml"
+    path.write_text(text)
+    found = refused(load, overlay=str(path))
+    assert message in found
+    if "out of range" not in message:
+        assert str(path) in found
+
+
+def test_overlays_that_are_no_text(load, tmp_path):
+    path = tmp_path / "picture.toml"
+    path.write_bytes(b"\x89PNG\xff\xfe")
+    assert f"cannot read hyperparameters {path}" in refused(load, overlay=str(path))
+    folder = tmp_path / "folder.toml"
+    folder.mkdir()
+    assert f"cannot read hyperparameters {folder}" in refused(load, overlay=str(folder))
+
+
+def test_a_load_leaves_nothing_for_the_next(load):
+    before = load("casia")
+    load("casia", "net.layers=9", overlay="m.light")
+    assert load("casia") == before
+
+
+# The project's own files.
+
+
+@pytest.mark.parametrize("corpus", ALL_CORPORA)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_loads_for_every_corpus(model, corpus):
+    hp = hparams.load(model, corpus)
+    assert "allowed" not in hp and "corpus" not in hp
+    for overlay in OVERLAYS:
+        if overlay.split(".")[0] == model:
+            assert hparams.load(model, corpus, overlay=overlay).keys() == hp.keys()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_limits_are_of_keys_that_exist_and_every_number_has_some(model):
+    tables = tomllib.loads((Path(hparams.folder()) / f"{model}.toml").read_text())
+    allowed = tables.pop("allowed")
+    assert tables.pop("corpus").keys() <= set(ALL_CORPORA)
+    keys = {f"{s}.{k}": value for s, section in tables.items() for k, value in section.items()}
+    assert allowed.keys() <= keys.keys()
+    numbers = {k for k, v in keys.items() if isinstance(v, int | float) and type(v) is not bool}
+    assert numbers <= allowed.keys()
+    for name, limits in allowed.items():
+        if isinstance(keys[name], str):
+            assert all(isinstance(choice, str) for choice in limits)
+        else:
+            assert len(limits) == 2 and limits[0] < limits[1]
+
+
+def test_epr_holds_the_numbers_of_the_paper():
+    hp = hparams.load("epr", "emodb")
+    features = hp["features"]
+    # Section 2.1.1: 64 bands, windows of 25 ms every 10 ms, an FFT of 512.
+    assert (features["n_bands"], features["window_seconds"]) == (64, 0.025)
+    assert (features["hop_seconds"], features["n_fft"]) == (0.010, 512)
+    # Section 4.1: segments of 32 frames, 335 ms.
+    assert hp["segments"]["n_frames"] == 32
+    length = features["window_seconds"] + (32 - 1) * features["hop_seconds"]
+    assert length == pytest.approx(0.335)
+    assert hp["segments"]["hop_seconds"] == 0.010
+    # Adam at 0.001, times 0.8 every 2 epochs; batches of 128; patience 3; at most 20 epochs.
+    assert hp["schedule"] == {"initial_learning_rate": 0.001, "decay_rate": 0.8, "decay_epochs": 2}
+    assert (hp["train"]["batch_size"], hp["train"]["patience"]) == (128, 3)
+    assert hp["train"]["max_epochs"] == 20
+    # VGG configuration E as published: no batch normalization, dropout of 0.5, full width.
+    assert not hp["model"]["batch_norm"] and hp["model"]["dropout"] == 0.5
+    assert hp["model"]["width_multiplier"] == 1.0
+    # Ten-fold cross-validation; pEPR for five rounds (table 4); scikit-learn's 100 trees.
+    assert hp["protocol"]["n_folds"] == 10
+    assert hp["refinery"] == {"labels": "assisted", "rounds": 5}
+    assert hp["forest"]["n_estimators"] == 100
+    assert hp["labels"] == {"keep": [], "group": ""}  # "all of the emotion categories"
+
+
+def test_epr_per_corpus():
+    casia = hparams.load("epr", "casia")
+    assert casia["segments"]["hop_seconds"] == 0.030  # section 4.1
+    assert casia["labels"]["group"] == "same-text"  # section 3: 7,200 of 9,600
+    # 51,027 segments of 480 files of 3 to 4 s are those of 30 ms, whatever section 4.1 says.
+    assert hparams.load("epr", "savee")["segments"]["hop_seconds"] == 0.030
+    for corpus in ("casia", "savee"):
+        hp = hparams.load("epr", corpus)
+        assert hp["model"]["width_multiplier"] == 1.0 and hp["train"]["max_epochs"] == 20
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["model.dropout=1.0", "model.width_multiplier=0", "train.batch_size=0", "train.patience=0",
+     "refinery.rounds=0", "refinery.labels=sepr", "schedule.initial_learning_rate=0",
+     "segments.n_frames=31", "features.n_bands=31", "forest.profiles=outer", "protocol.n_folds=1"],
+)  # fmt: skip
+def test_epr_refuses(override):
+    with pytest.raises(UsageError):
+        hparams.load("epr", "toy", overrides=[override])
