@@ -13,9 +13,10 @@ Input may lose 5 %. With --torch, an interpreter that has PyTorch 2.13.0 runs be
 vgg_torch.py: the same network, loss, optimizer, batch and number of threads, float32, a constant
 batch, both layouts, of which the faster counts; it is held against `fit` on the constant batch.
 All take turns, one round of --steps each, in an order that is reversed every other round, so that
-other load on the machine meets all of them; still, let nothing else run beside it: PyTorch's threads
-wait for the slowest at each step of the way and suffer more. Figures are medians over the rounds,
-after a few steps to warm up. Dropout is 0.5 on both sides; the accuracy that Keras counts along is not taken off.
+other load on the machine meets all of them. Still, let nothing else run beside it: PyTorch's
+threads wait for their slowest at every layer and suffer more. Figures are medians over the rounds,
+after a few steps to warm up. Dropout is 0.5 on both sides; the accuracy that Keras counts along is
+not taken off.
 """
 
 import argparse

@@ -35,8 +35,9 @@ FLOOR = 1e-6
 
 def with_librosa(waveform):
     """[samples] -> [frames, 64]."""
-    power = librosa.feature.melspectrogram(y=waveform, sr=RATE, n_fft=512, win_length=400,
-                                           hop_length=160, center=False, n_mels=64)
+    power = librosa.feature.melspectrogram(
+        y=waveform, sr=RATE, n_fft=512, win_length=400, hop_length=160, center=False, n_mels=64
+    )
     return np.log(np.maximum(power, FLOOR)).T
 
 
@@ -62,10 +63,20 @@ def main():
 
     waveforms = waveforms_of(args.root, args.files)
     hours = sum(map(len, waveforms)) / RATE / 3600
-    shards = [waveforms[i : i + SHARD_UTTERANCES]
-              for i in range(0, len(waveforms), SHARD_UTTERANCES)]
-    layer = LogMel(sample_rate_hz=RATE, window_seconds=0.025, hop_seconds=0.010, n_fft=512,
-                   n_bands=64, low_hz=0.0, high_hz=RATE / 2, floor=FLOOR, min_frames=1)
+    shards = [
+        waveforms[i : i + SHARD_UTTERANCES] for i in range(0, len(waveforms), SHARD_UTTERANCES)
+    ]
+    layer = LogMel(
+        sample_rate_hz=RATE,
+        window_seconds=0.025,
+        hop_seconds=0.010,
+        n_fft=512,
+        n_bands=64,
+        low_hz=0.0,
+        high_hz=RATE / 2,
+        floor=FLOOR,
+        min_frames=1,
+    )
 
     def in_threads(work, items):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -80,9 +91,11 @@ def main():
         "LogMel.extract, one thread": lambda: list(map(layer.extract, shards)),
         "librosa, loop": lambda: list(map(with_librosa, waveforms)),
         "librosa, loop, BLAS on 1 core": lambda: single_threaded_blas(
-            lambda: list(map(with_librosa, waveforms))),
+            lambda: list(map(with_librosa, waveforms))
+        ),
         "librosa, thread a core, BLAS on 1": lambda: single_threaded_blas(
-            lambda: in_threads(with_librosa, waveforms)),
+            lambda: in_threads(with_librosa, waveforms)
+        ),
     }
     wall = {name: [] for name in candidates}
     cpu = {name: [] for name in candidates}
@@ -104,19 +117,30 @@ def main():
         "wall, to librosa in threads": times_faster(wall, ["librosa, thread a core, BLAS on 1"]),
         "cpu, to the loop": times_faster(cpu, loops),
     }
-    print(f"{len(waveforms)} files, {hours:.2f} h, {os.cpu_count()} cores, load "
-          f"{os.getloadavg()[0]:.1f}, medians of {args.rounds} rounds")
+    print(
+        f"{len(waveforms)} files, {hours:.2f} h, {os.cpu_count()} cores, load "
+        f"{os.getloadavg()[0]:.1f}, medians of {args.rounds} rounds"
+    )
     print(f"{'':36}{'wall s':>8}{'CPU s':>8}{'h of audio / s':>16}")
     for name in candidates:
         print(f"{name:36}{wall[name]:8.3f}{cpu[name]:8.3f}{hours / wall[name]:16.2f}")
     for name, ratio in ratios.items():
         print(f"LogMel.extract is {ratio:.1f} x as fast: {name}")
     if args.out:
-        args.out.write_text(json.dumps({
-            "files": len(waveforms), "hours": hours, "cores": os.cpu_count(),
-            "root": args.root.name if args.root else "noise", "wall_seconds": wall,
-            "cpu_seconds": cpu, "ratios": ratios,
-        }, indent=1))
+        args.out.write_text(
+            json.dumps(
+                {
+                    "files": len(waveforms),
+                    "hours": hours,
+                    "cores": os.cpu_count(),
+                    "root": args.root.name if args.root else "noise",
+                    "wall_seconds": wall,
+                    "cpu_seconds": cpu,
+                    "ratios": ratios,
+                },
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -48,22 +48,35 @@ def main():
     for epoch in range(args.epochs):
         start = time.perf_counter()
         n_seen = 0
-        for x, _ in data.segments(frames, starts, labels, n_frames=32, batch_size=128, seed=0,
-                                  epoch=epoch):
+        for x, _ in data.segments(
+            frames, starts, labels, n_frames=32, batch_size=128, seed=0, epoch=epoch
+        ):
             n_seen += x.shape[0]
         rates.append(n_seen / (time.perf_counter() - start))
         assert n_seen == len(starts)
 
     print(f"{len(starts):,} segments of 32 x {BANDS} frames, batch 128, {os.cpu_count()} cores")
-    print(f"segments/s    median {statistics.median(rates):10,.0f}   "
-          f"epochs {', '.join(f'{rate:,.0f}' for rate in rates)}")
-    print(f"peak memory   {peak_gb():.2f} GB, of it {before_gb:.2f} GB before the pipeline "
-          f"(frames {frames.shape.num_elements() * 4 / 1e9:.2f} GB)")
+    print(
+        f"segments/s    median {statistics.median(rates):10,.0f}   "
+        f"epochs {', '.join(f'{rate:,.0f}' for rate in rates)}"
+    )
+    print(
+        f"peak memory   {peak_gb():.2f} GB, of it {before_gb:.2f} GB before the pipeline "
+        f"(frames {frames.shape.num_elements() * 4 / 1e9:.2f} GB)"
+    )
     if args.out:
-        args.out.write_text(json.dumps({
-            "segments": len(starts), "cores": os.cpu_count(), "segments_per_second": rates,
-            "peak_gb": peak_gb(), "before_gb": before_gb,
-        }, indent=1))
+        args.out.write_text(
+            json.dumps(
+                {
+                    "segments": len(starts),
+                    "cores": os.cpu_count(),
+                    "segments_per_second": rates,
+                    "peak_gb": peak_gb(),
+                    "before_gb": before_gb,
+                },
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -36,8 +36,10 @@ def load(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=None) ->
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: cannot be decoded ({error.error_string.strip('.')}); "
-                        "truncated or damaged, copy it again") from None
+        raise DataError(
+            f"{path}: cannot be decoded ({error.error_string.strip('.')}); "
+            "truncated or damaged, copy it again"
+        ) from None
     if not np.isfinite(waveform).all():
         raise DataError(f"{path}: has NaN or infinite samples")
     if not waveform.any() and len(waveform):
@@ -45,8 +47,10 @@ def load(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=None) ->
     if rate_hz != sample_rate_hz:
         waveform = soxr.resample(waveform, rate_hz, sample_rate_hz, quality="HQ")
     if len(waveform) < round(SHORTEST_SECONDS * sample_rate_hz):
-        raise DataError(f"{path}: too short, {len(waveform)} samples at {sample_rate_hz} Hz; "
-                        f"one window takes {SHORTEST_SECONDS * 1000:.0f} ms")
+        raise DataError(
+            f"{path}: too short, {len(waveform)} samples at {sample_rate_hz} Hz; "
+            f"one window takes {SHORTEST_SECONDS * 1000:.0f} ms"
+        )
     return waveform
 
 
@@ -76,8 +80,9 @@ def _decode(path, start_seconds, end_seconds):
         waveform = _read(file, wanted)
     spare = MP3_SPARE_FRAMES if file.format == "MP3" else 0
     if len(waveform) < wanted - spare and (claimed != UNKNOWN_FRAMES or end_seconds is not None):
-        raise DataError(f"{path}: truncated, only {len(waveform)} of {wanted} samples are there; "
-                        "copy it again")
+        raise DataError(
+            f"{path}: truncated, only {len(waveform)} of {wanted} samples are there; copy it again"
+        )
     return waveform, rate_hz
 
 
@@ -150,5 +155,6 @@ def _refuse_truncated(path, file, head):
         missing -= 8 * file.channels  # a part of one frame, or an odd byte, is nobody's speech
         unit = "bytes"
     if missing > 0:
-        raise DataError(f"{path}: truncated, {missing} {unit} fewer than its header promises; "
-                        "copy it again")
+        raise DataError(
+            f"{path}: truncated, {missing} {unit} fewer than its header promises; copy it again"
+        )

@@ -36,16 +36,19 @@ def segment_index(offsets, *, n_frames, hop_frames):
     lengths = np.diff(offsets)  # frames
     if (lengths < n_frames).any():
         short = int(np.argmax(lengths < n_frames))
-        raise ValueError(f"utterance {short} has {lengths[short]} frames, a segment {n_frames}; "
-                         "let the feature layer pad to min_frames")
+        raise ValueError(
+            f"utterance {short} has {lengths[short]} frames, a segment {n_frames}; "
+            "let the feature layer pad to min_frames"
+        )
     counts = (lengths - n_frames) // hop_frames + 1
     utterance = np.repeat(np.arange(len(lengths)), counts)
     number = np.arange(len(utterance)) - np.repeat(np.cumsum(counts) - counts, counts)
     return offsets[utterance] + number * hop_frames, utterance
 
 
-def segments(frames, starts, labels, *, n_frames, batch_size, seed=None, epoch=0,
-             drop_remainder=False):
+def segments(
+    frames, starts, labels, *, n_frames, batch_size, seed=None, epoch=0, drop_remainder=False
+):
     """Batches of segments: (x [batch, n_frames, bands], y [batch, K]), or x where labels is None.
 
     `frames` [total_frames, bands] stays as it is: a batch is one gather, and segments never

@@ -20,16 +20,34 @@ class LogMel(keras.layers.Layer):
 
     version = 1  # part of the store's key: raise it when the values change
 
-    def __init__(self, *, sample_rate_hz, window_seconds, hop_seconds, n_fft, n_bands, low_hz,
-                 high_hz, floor, min_frames, name=None):
+    def __init__(
+        self,
+        *,
+        sample_rate_hz,
+        window_seconds,
+        hop_seconds,
+        n_fft,
+        n_bands,
+        low_hz,
+        high_hz,
+        floor,
+        min_frames,
+        name=None,
+    ):
         super().__init__(trainable=False, dtype="float32", name=name)
         # librosa takes half a second to import; here only those who use it pay.
         import librosa.filters
 
         self.arguments = {
-            "sample_rate_hz": sample_rate_hz, "window_seconds": window_seconds,
-            "hop_seconds": hop_seconds, "n_fft": n_fft, "n_bands": n_bands, "low_hz": low_hz,
-            "high_hz": high_hz, "floor": floor, "min_frames": min_frames,
+            "sample_rate_hz": sample_rate_hz,
+            "window_seconds": window_seconds,
+            "hop_seconds": hop_seconds,
+            "n_fft": n_fft,
+            "n_bands": n_bands,
+            "low_hz": low_hz,
+            "high_hz": high_hz,
+            "floor": floor,
+            "min_frames": min_frames,
         }
         self.sample_rate_hz = sample_rate_hz
         self.n_features = n_bands
@@ -39,11 +57,15 @@ class LogMel(keras.layers.Layer):
         self.hop = round(hop_seconds * sample_rate_hz)  # samples
         self.shortest = self.window + (min_frames - 1) * self.hop  # samples
         if not 0 < self.hop <= self.window <= n_fft:
-            raise UsageError(f"hop <= window <= n_fft does not hold: {self.hop}, {self.window}, "
-                             f"{n_fft} samples at {sample_rate_hz} Hz")
+            raise UsageError(
+                f"hop <= window <= n_fft does not hold: {self.hop}, {self.window}, "
+                f"{n_fft} samples at {sample_rate_hz} Hz"
+            )
         if not 0 <= low_hz < high_hz <= sample_rate_hz / 2:
-            raise UsageError(f"bands from {low_hz} to {high_hz} Hz do not fit a rate of "
-                             f"{sample_rate_hz} Hz; set high_hz to {sample_rate_hz / 2:g} or less")
+            raise UsageError(
+                f"bands from {low_hz} to {high_hz} Hz do not fit a rate of "
+                f"{sample_rate_hz} Hz; set high_hz to {sample_rate_hz / 2:g} or less"
+            )
         if not floor > 0:
             raise UsageError(f"floor = {floor}: the logarithm needs a floor above 0, e.g. 1e-6")
         self.bands = librosa.filters.mel(

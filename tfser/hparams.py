@@ -61,9 +61,10 @@ def _read(path) -> dict:
 def _per_corpus(tables: dict, source: str) -> dict[str, dict]:
     """Takes [corpus.<name>] out of an overlay's tables, after a look at the names."""
     per_corpus, known = tables.pop("corpus", {}), [*corpora.names(), "table"]
-    for name in per_corpus if isinstance(per_corpus, dict) else ["corpus"]:
-        if not (isinstance(per_corpus, dict) and isinstance(per_corpus[name], dict)):
-            raise UsageError(f"{source}: [corpus] holds tables such as [corpus.casia.train]")
+    tables_of = per_corpus.values() if isinstance(per_corpus, dict) else [None]
+    if not all(isinstance(table, dict) for table in tables_of):
+        raise UsageError(f"{source}: [corpus] holds tables such as [corpus.casia.train]")
+    for name in per_corpus:
         if name not in known:
             raise UsageError(f"{source}: unknown corpus {name!r}{did_you_mean(name, known)}")
     return per_corpus
@@ -113,7 +114,8 @@ def _cast(name: str, value, default, source: str):
             list: "a list",
         }[type(default)]
         raise UsageError(f"{source}: {name} is {expected} such as {default!r}, not {value!r}")
-    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+    # An empty list cannot show what it may hold: names.
+    if default == [] and not all(isinstance(item, str) for item in value):
         raise UsageError(f"{source}: {name} is a list of strings, not {value!r}")
     return value
 

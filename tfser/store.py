@@ -3,16 +3,14 @@
     <cache>/<feature>-<key>/shard-00000.tfrecord ... index.json
 
 A shard holds SHARD_UTTERANCES utterances in two records: their frames as raw float32, and JSON
-that says how many each has. It is written under a temporary name and renamed, the index last. So
-a killed extraction continues from its last shard, and what is damaged later is found by the
-records' checksums and made again.
+that says how many each has. It is written under a temporary name and renamed, the index last: a
+killed extraction continues, and what is damaged later is found by the checksums and made again.
 """
 
 import contextlib
 import dataclasses
 import errno
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -73,7 +71,7 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
         _refuse_bad(shards, groups, max_bad)
         if missing or not indexed:
             _write_index(folder, key, shards, groups, feature)
-        features, damaged = _read(shards, groups, feature, folder)
+        features, damaged = _read(shards, utterances, feature, folder)
         if not damaged:
             return features
         for number in damaged:
@@ -112,10 +110,9 @@ def _extract(missing, shards, groups, feature, folder):
             for path in folder.glob("*.tmp"):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
-    stop = threading.Event()
-    pool = ThreadPoolExecutor(os.cpu_count())
-    total = sum(len(groups[number]) for number in missing)
-    with tqdm(total=total, desc=type(feature).__name__, unit="file", mininterval=0.5) as bar:
+    stop, pool = threading.Event(), ThreadPoolExecutor(os.cpu_count())
+    with tqdm(desc=type(feature).__name__, unit="file", mininterval=0.5) as bar:
+        bar.reset(total=sum(len(groups[number]) for number in missing))
 
         def make(number):
             try:
@@ -145,8 +142,10 @@ def _compute(utterances, feature, bar, stop):
             break
         try:
             waveforms[position] = audio.load(
-                utterance.path, sample_rate_hz=feature.sample_rate_hz,
-                start_seconds=utterance.start_seconds, end_seconds=utterance.end_seconds,
+                utterance.path,
+                sample_rate_hz=feature.sample_rate_hz,
+                start_seconds=utterance.start_seconds,
+                end_seconds=utterance.end_seconds,
             )
             n_samples += len(waveforms[position])
         except DataError as error:
@@ -188,11 +187,10 @@ def _finished_shards(folder, groups, feature):
     return shards
 
 
-def _read(shards, groups, feature, folder):
+def _read(shards, utterances, feature, folder):
     """Returns (Features, numbers of the shards that are damaged)."""
     n_frames = [n for shard in shards for n in shard["n_frames"]]
-    everybody = itertools.chain(*groups)
-    kept = [u for u, n in zip(everybody, n_frames, strict=True) if n is not None]
+    kept = [u for u, n in zip(utterances, n_frames, strict=True) if n is not None]
     offsets = np.cumsum([0, *(n for n in n_frames if n is not None)], dtype="int64")
     frames = np.empty((offsets[-1], feature.n_features), "float32")
     damaged, rest = [], frames.reshape(-1)
@@ -230,8 +228,7 @@ def _shard_contents(folder, numbers):
 
 
 def _refuse_bad(shards, groups, max_bad):
-    bad = _bad(shards, groups)
-    total = sum(map(len, groups))
+    bad, total = _bad(shards, groups), sum(map(len, groups))
     if len(bad) > max_bad or len(bad) == total:
         named = "; ".join(reason for _, reason in bad[:NAMED_FILES])
         if len(bad) > NAMED_FILES:
@@ -299,6 +296,8 @@ def _disk_errors(folder):
     except (OSError, tf.errors.OpError) as error:
         full = isinstance(error, tf.errors.ResourceExhaustedError)
         if full or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            raise TfserError(f"disk full at {folder}: {error}; free space or pass --cache "
-                             "elsewhere (finished parts are kept)") from error
+            raise TfserError(
+                f"disk full at {folder}: {error}; free space or pass --cache "
+                "elsewhere (finished parts are kept)"
+            ) from error
         raise TfserError(f"cannot write {folder}: {error}; pass --cache elsewhere") from error

@@ -48,9 +48,13 @@ def restart(model: keras.Model, fresh: keras.Model) -> None:
     for layer, fresh_layer in zip(model.layers, fresh.layers, strict=True):
         for variable, value in zip(layer.variables, fresh_layer.variables, strict=True):
             variable.assign(value)
-    model.optimizer.build(model.trainable_variables)
-    for variable in model.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+    with model.distribute_strategy.scope():
+        model.optimizer.build(model.trainable_variables)
+    # Not zeros throughout: mixed_float16 scales the loss by one of these variables.
+    unused = type(model.optimizer).from_config(model.optimizer.get_config())
+    unused.build(fresh.trainable_variables)
+    for variable, value in zip(model.optimizer.variables, unused.variables, strict=True):
+        variable.assign(value)
 
 
 def chance(labels: np.ndarray, share: float = 0.05) -> tuple[float, float]:
@@ -111,7 +115,7 @@ def fit(
         }
         if not (math.isfinite(row["loss"]) and math.isfinite(row["dev_loss"])):
             raise TfserError(
-                f"the loss is {row['loss']} in epoch {epoch + 1} ({folder}); "
+                f"the loss is {row['loss']}, dev {row['dev_loss']} in epoch {epoch + 1} ({folder}); "
                 "try a lower --set schedule.initial_learning_rate"
             )
         row["learnt"] = row["loss"] < learnt_loss or (bool(history) and history[-1]["learnt"])
@@ -159,6 +163,8 @@ def _assign(variables, arrays: dict) -> None:
 
 def _restore(model, path: Path) -> list[dict]:
     arrays = runs.read_arrays(path)
+    with model.distribute_strategy.scope():  # unbuilt, it has no moments to restore
+        model.optimizer.build(model.trainable_variables)
     _assign(model.variables + model.optimizer.variables, arrays)
     return json.loads(arrays["history"].tobytes())
 

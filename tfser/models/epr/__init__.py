@@ -73,6 +73,10 @@ def train(utterances, hp, run) -> dict:
     utterances = select(utterances, **hp["labels"])
     # All folds are made before any audio is read: a corpus that does not allow them fails at once.
     plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
+    inner = run.protocol == "loso" and hp["forest"]["profiles"] == "inner"
+    n_inner = hp["forest"]["inner_folds"] if inner else 0
+    for split in plans[run.seeds[0]] if inner else []:
+        folds.by_speaker([utterances[i].speaker for i in split.train], n_folds=n_inner)
     report.check_names(utterances, hp["plots"]["utterances"])
     speech = segmented(utterances, hp, run)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
@@ -80,8 +84,6 @@ def train(utterances, hp, run) -> dict:
     report.write_splits(run, speech, plans)
 
     n_rounds = hp["refinery"]["rounds"]
-    inner = run.protocol == "loso" and hp["forest"]["profiles"] == "inner"
-    n_inner = hp["forest"]["inner_folds"] if inner else 0
     n_networks = sum(map(len, plans.values())) * (1 + n_inner) * n_rounds
     results = []
     with report.progress(n_networks) as bar:

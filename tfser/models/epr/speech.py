@@ -87,13 +87,11 @@ def segmented(utterances, hp, run) -> Speech:
     )
     classes, y = np.unique([u.emotion for u in features.utterances], return_inverse=True)
     log.info("%d utterances, %d segments of %d frames", len(y), len(starts), n_frames)
-    with tf.device("CPU:0"):  # batches are cut there; a GPU gets them one by one
-        frames = tf.convert_to_tensor(features.frames)
     return Speech(
         utterances=list(features.utterances),
         classes=[str(name) for name in classes],
         y=y,
-        frames=frames,
+        frames=data.as_tensor(features.frames),
         band_sums=np.stack(
             [
                 np.add.reduceat(f, features.offsets[:-1], dtype=np.float64)

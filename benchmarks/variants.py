@@ -1,0 +1,118 @@
+"""What C1 gains or loses with other settings: trained on the first folds, judged on dev speakers.
+
+    python benchmarks/variants.py --corpus emodb --hparams epr.small --first-folds 2 \
+        --variant model.initializer=glorot_uniform --variant "model.batch_norm=true train.patience=5"
+
+The settings without a variant are run as well. Test parts are not looked at. Beside the losses it
+tells in which epoch the training loss left chance, and whether a patience that counts from the
+first epoch (as the paper's sentence reads) had ended the training before.
+"""
+
+import argparse
+import csv
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tfser import corpora, hparams, metrics, runs, training
+from tfser.models import epr
+from tfser.models.epr import report
+from tfser.models.epr.forest import utterance_means
+
+
+def train_c1(args, variant: str) -> list[dict]:
+    """One entry a fold: how C1 trained and what it does on the dev part."""
+    cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
+    hp = hparams.load(
+        "epr", args.corpus, overlay=args.hparams, overrides=args.overrides + variant.split()
+    )
+    utterances = epr.select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
+    entries = []
+    with tempfile.TemporaryDirectory() as folder, report.progress(args.first_folds) as bar:
+        run = runs.Run(Path(folder), cache, args.corpus, "loso", None, (0,), "none", 0)
+        speech = epr.segmented(utterances, hp, run)
+        lab = epr.Experiment(speech, hp, run, epr.compiled_network(speech, hp, run), bar)
+        for fold, split in enumerate(epr.plan(utterances, hp, run, 0)[: args.first_folds]):
+            bar.where = f"{variant or 'as it is'} fold-{fold:02}"
+            c1 = Path(folder, f"fold-{fold:02}")
+            profiles = epr.train_network(
+                lab, split.train, split.dev, speech.one_hot, c1, [0, fold, 0]
+            )
+            bar.update(1)
+            with open(c1 / "history.csv") as file:
+                history = [
+                    {name: row[name] if name == "learnt" else float(row[name]) for name in row}
+                    for row in csv.DictReader(file)
+                ]
+            _, learnt_loss = training.chance(speech.one_hot[np.isin(speech.owner, split.train)])
+            guess = utterance_means(profiles, speech.owner)[split.dev].argmax(axis=1)
+            dev_segments = np.isin(speech.owner, split.dev)
+            left = [int(row["epoch"]) for row in history if row["loss"] < learnt_loss]
+            entries.append(
+                {
+                    "variant": variant,
+                    "fold": fold,
+                    "epochs": len(history),
+                    "left_chance_in_epoch": left[0] if left else None,
+                    "ends_at_chance_if_patience_does_not_wait": ends_at_chance(
+                        history, learnt_loss, hp["train"]["patience"]
+                    ),
+                    "dev_loss": min(row["dev_loss"] for row in history),
+                    "dev_uar": metrics.uar(speech.y[split.dev], guess),
+                    "dev_segment_accuracy": metrics.wa(
+                        speech.y[speech.owner[dev_segments]], profiles[dev_segments].argmax(axis=1)
+                    ),
+                    "loss_by_epoch": [round(row["loss"], 4) for row in history],
+                    "dev_loss_by_epoch": [round(row["dev_loss"], 4) for row in history],
+                }
+            )
+    return entries
+
+
+def ends_at_chance(history, learnt_loss, patience) -> bool:
+    """Whether a patience counted from the first epoch ends before the loss has left chance."""
+    best, waited = float("inf"), 0
+    for row in history:
+        if row["loss"] < learnt_loss:
+            return False
+        waited = 0 if row["dev_loss"] < best else waited + 1
+        best = min(best, row["dev_loss"])
+        if waited >= patience:
+            return True
+    return True
+
+
+def main() -> None:
+    """Prints a row for each variant, means over folds; --out writes every fold as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--corpus", default="toy")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--hparams")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--variant", action="append", default=[], metavar="KEY=VALUE ...")
+    parser.add_argument("--first-folds", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    entries = []
+    for variant in ["", *args.variant]:
+        entries += train_c1(args, variant)
+        own = [entry for entry in entries if entry["variant"] == variant]
+        loss, uar, accuracy = (
+            np.mean([entry[name] for entry in own])
+            for name in ("dev_loss", "dev_uar", "dev_segment_accuracy")
+        )
+        left = [entry["left_chance_in_epoch"] for entry in own]
+        print(
+            f"{variant or 'as it is':60} dev loss {loss:.3f} UAR {uar:.3f} segments {accuracy:.3f} "
+            f"left chance in epoch {left}",
+            flush=True,
+        )
+        if args.out:
+            settings = {"corpus": args.corpus, "hparams": args.hparams, "set": args.overrides}
+            runs.write_json(args.out, settings | {"entries": entries})
+
+
+if __name__ == "__main__":
+    main()

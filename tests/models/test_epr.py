@@ -1,0 +1,838 @@
+"""EPR: the network of the paper, its equations, and that no test speaker is heard before the test."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.ensemble import RandomForestClassifier
+
+from tfser import data, hparams, runs, training
+from tfser.corpora import Utterance
+from tfser.errors import DataError, UsageError
+from tfser.models import epr
+from tfser.models.epr import forest, report, speech
+
+N_BANDS = 32
+TINY = [
+    f"features.n_bands={N_BANDS}",
+    "model.width_multiplier=0.015625",
+    "train.batch_size=16",
+    "train.max_epochs=2",
+    "refinery.rounds=2",
+    "forest.n_estimators=10",
+    "forest.inner_folds=2",
+]
+
+
+def hyperparameters(*overrides):
+    return hparams.load("epr", "toy", overrides=[*TINY, *overrides])
+
+
+def run_in(folder, **changes):
+    return runs.Run(
+        **{"folder": folder, "cache": folder, "corpus": "voices", "protocol": "loso",
+           "n_folds": None, "seeds": (0,), "strategy": "none", "max_bad": 0} | changes
+    )  # fmt: skip
+
+
+def voices(n_takes=3, emotions=("anger", "fear"), speakers="abcd"):
+    """Utterances without files: 4 speakers x 2 emotions x n_takes."""
+    return [
+        Utterance(Path(f"{s}-{e}-{i}.wav"), name=f"{s}-{e}-{i}", speaker=s, emotion=e)
+        for s in speakers
+        for e in emotions
+        for i in range(n_takes)
+    ]
+
+
+def recording(utterance, noise=()):
+    """Frames [n_frames, N_BANDS] whose level says the emotion; noise for those named in `noise`."""
+    rng = np.random.default_rng(list(utterance.name.encode()))
+    frames = rng.normal(-3, 1, (40 + int(rng.integers(30)), N_BANDS))
+    if utterance.name in noise:
+        return rng.normal(5, 3, frames.shape).astype("float32")
+    band = 20 if utterance.name.split("-")[1] == "anger" else 4  # whatever the label says
+    frames[:, band : band + 8] += 3
+    return frames.astype("float32")
+
+
+def speech_of(utterances, noise=()):
+    """What `segmented` makes of a corpus, without audio."""
+    recordings = [recording(u, noise) for u in utterances]
+    frames = np.concatenate(recordings)
+    offsets = np.cumsum([0, *map(len, recordings)])
+    starts, owner = data.segment_index(offsets, n_frames=32, hop_frames=5)
+    classes, y = np.unique([u.emotion for u in utterances], return_inverse=True)
+    sums = [[part(r.astype("float64")).sum(axis=0) for r in recordings]
+            for part in (np.array, np.square)]  # fmt: skip
+    return epr.Speech(
+        utterances=list(utterances), classes=[str(c) for c in classes], y=y,
+        frames=tf.constant(frames), offsets=offsets, band_sums=np.array(sums), starts=starts,
+        owner=owner, one_hot=np.eye(len(classes), dtype="float32")[y[owner]],
+    )  # fmt: skip
+
+
+def experiment(folder, hp, corpus=None, model=None, **changes):
+    """The stage of a corpus: what `train` gives to the functions that it calls."""
+    corpus = corpus or speech_of(voices())
+    run = run_in(folder, **changes)
+    bar = report.Progress(total=1, disable=True)
+    return epr.Experiment(corpus, hp, run, model or epr.compiled_network(corpus, hp, run), bar)
+
+
+def in_segments(corpus, utterances):
+    return np.isin(corpus.owner, utterances)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """One compiled network for the tests whose results do not depend on its size."""
+    return epr.compiled_network(speech_of(voices()), hyperparameters(), run_in(Path()))
+
+
+# The network: section 4.1.
+
+
+@pytest.fixture(scope="module")
+def full_size():
+    """VGG-E for Emo-DB's 7 emotions, as published."""
+    hp = hparams.load("epr", "emodb")
+    return epr.vgg(n_frames=32, n_bands=64, n_classes=7, **hp["model"])
+
+
+def test_vgg_is_configuration_e(full_size):
+    kinds = {"Conv2D": "c", "MaxPooling2D": "P", "Dense": "d", "Dropout": "D", "ReLU": "r"}
+    order = "".join(kinds.get(type(layer).__name__, "") for layer in full_size.layers)
+    assert order.replace("r", "") == "ccPccPccccPccccPccccPdDdDd"
+    assert order == order.replace("r", "").replace("c", "cr").replace("dD", "drD")
+    convolutions = [x for x in full_size.layers if isinstance(x, keras.layers.Conv2D)]
+    assert [x.filters for x in convolutions] == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 8
+    assert {(x.kernel_size, x.strides, x.padding) for x in convolutions} == {
+        ((3, 3), (1, 1), "same")
+    }
+    pools = [x for x in full_size.layers if isinstance(x, keras.layers.MaxPooling2D)]
+    assert {(x.pool_size, x.strides, x.padding) for x in pools} == {((2, 2), (2, 2), "valid")}
+    dense = [x for x in full_size.layers if isinstance(x, keras.layers.Dense)]
+    assert [x.units for x in dense] == [4096, 4096, 7]
+    assert dense[-1].activation is keras.activations.softmax
+    assert {x.activation for x in [*convolutions, *dense[:-1]]} == {keras.activations.linear}
+    assert {x.rate for x in full_size.layers if isinstance(x, keras.layers.Dropout)} == {0.5}
+
+
+def test_vgg_has_the_weights_of_the_paper(full_size):
+    def count(kind):
+        return sum(x.count_params() for x in full_size.layers if isinstance(x, kind))
+
+    # 9 (1x64 + 64x64 + 64x128 + 128x128 + 128x256 + 3x256x256 + 256x512 + 7x512x512) = 20,017,728
+    # and a bias for each of 2x64 + 2x128 + 4x256 + 8x512 = 5,504 filters.
+    assert count(keras.layers.Conv2D) == 20_017_728 + 5_504
+    # 64 x 32 pooled five times is 2 x 1, with 512 filters 1,024 inputs.
+    assert count(keras.layers.Dense) == 1024 * 4096 + 4096 * 4096 + 4096 * 7 + 4096 + 4096 + 7
+    assert full_size.count_params() == 20_023_232 + 21_008_391 + 2 * 64  # and the z-score's
+
+
+@pytest.mark.parametrize(
+    "width, filters, units", [(0.125, [8, 16, 32, 64], 512), (0.015625, [1, 2, 4, 8], 64)]
+)
+def test_a_narrower_vgg(width, filters, units):
+    hp = hyperparameters(f"model.width_multiplier={width}")
+    model = epr.vgg(n_frames=32, n_bands=N_BANDS, n_classes=4, **hp["model"])
+    convolutions = [x.filters for x in model.layers if isinstance(x, keras.layers.Conv2D)]
+    a, b, c, d = filters
+    assert convolutions == [a] * 2 + [b] * 2 + [c] * 4 + [d] * 8
+    dense = [x.units for x in model.layers if isinstance(x, keras.layers.Dense)]
+    assert dense == [units, units, 4]  # the last one has the corpus' emotions, whatever the width
+
+
+def test_batch_normalization_is_an_option(full_size):
+    def normalizations(model):
+        return [
+            x.name for x in model.layers if isinstance(x, keras.layers.BatchNormalization)
+        ]  # fmt: skip
+
+    assert normalizations(full_size) == ["standardize"]
+    hp = hyperparameters("model.batch_norm=true")
+    model = epr.vgg(n_frames=32, n_bands=N_BANDS, n_classes=4, **hp["model"])
+    assert len(normalizations(model)) == 1 + 16 + 2
+    assert not any(x.use_bias for x in model.layers if isinstance(x, keras.layers.Conv2D))
+
+
+def test_standardize_is_a_z_score(tiny):
+    rng = np.random.default_rng(0)
+    x = rng.normal(-8, 3, (5, 32, N_BANDS)).astype("float32")
+    mean, variance = rng.normal(-8, 1, N_BANDS), rng.uniform(1, 9, N_BANDS)
+    epr.standardize(tiny, mean, variance)
+    score = keras.Model(tiny.input, tiny.get_layer("standardize").output)
+    expected = (x - mean) / np.sqrt(variance)
+    for is_training in (False, True):  # in training too: not the batch's own statistics
+        np.testing.assert_allclose(score(x, training=is_training), expected, atol=2e-5)
+
+
+def test_band_statistics_are_those_of_the_given_utterances():
+    corpus = speech_of(voices())
+    chosen = [3, 7, 8]
+    frames = np.concatenate([recording(corpus.utterances[i]) for i in chosen])
+    mean, variance = speech.band_statistics(corpus, chosen)
+    np.testing.assert_allclose(mean, frames.mean(axis=0, dtype="float64"), atol=1e-9)
+    np.testing.assert_allclose(variance, frames.var(axis=0, dtype="float64"), atol=1e-6)
+
+
+def test_a_band_without_energy_has_a_variance_of_zero():
+    """Telephone speech has nothing above 4 kHz: those bands lie at the floor in every frame."""
+    at_floor = np.full((1000, 1), np.log(np.float32(1e-10)), "float32")
+    sums = [np.add.reduceat(f, [0], dtype="float64") for f in (at_floor, at_floor**2)]
+    corpus = speech_of(voices())._replace(band_sums=np.array(sums), offsets=np.array([0, 1000]))
+    mean, variance = speech.band_statistics(corpus, [0])
+    assert 0 <= variance[0] < 1e-4 and mean[0] == pytest.approx(-23.02585, abs=1e-5)
+
+
+# The equations.
+
+
+def test_assisted_labels_are_the_paper_s_example():
+    # Section 4.4: [0.6, 0.1, 0.1, 0.2] and [1, 0, 0, 0] give [0.8, 0.05, 0.05, 0.1].
+    labels = epr.refine(
+        "assisted", np.array([[0.6, 0.1, 0.1, 0.2]]), np.array([[1.0, 0, 0, 0]]), np.array([0])
+    )
+    np.testing.assert_allclose(labels, [[0.8, 0.05, 0.05, 0.1]], atol=1e-12)
+
+
+PROFILES = np.array(
+    [[0.6, 0.1, 0.1, 0.2], [0.2, 0.5, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]], dtype="float32"
+)
+ONE_HOT = np.eye(4, dtype="float32")[[0, 0, 2]]
+OWNER = np.array([0, 0, 1])  # two segments of one utterance, one of another
+
+
+@pytest.mark.parametrize(
+    "labelling, expected",
+    [
+        ("soft", PROFILES),
+        ("assisted", [[0.8, 0.05, 0.05, 0.1], [0.6, 0.25, 0.1, 0.05], [0.05, 0.1, 0.65, 0.2]]),
+        ("hard", [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]),
+        ("static", [[0.4, 0.3, 0.15, 0.15], [0.4, 0.3, 0.15, 0.15], [0.1, 0.2, 0.3, 0.4]]),
+    ],
+)
+def test_refine(labelling, expected):
+    labels = epr.refine(labelling, PROFILES, ONE_HOT, OWNER)
+    np.testing.assert_allclose(labels, expected, atol=1e-7)
+    np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
+    assert labels.dtype == np.float32
+
+
+def test_refine_knows_no_other_labels():
+    with pytest.raises(ValueError, match="'sepr'"):
+        epr.refine("sepr", PROFILES, ONE_HOT, OWNER)
+
+
+def test_the_loss_is_equation_4(tiny):
+    y = np.array([[0.8, 0.2], [0.3, 0.7]], "float32")  # p^(t-1)
+    p = np.array([[0.7, 0.3], [0.4, 0.6]], "float32")  # p^t
+    loss = float(tiny.compute_loss(x=None, y=tf.constant(y), y_pred=tf.constant(p)))
+    # -(0.8 ln 0.7 + 0.2 ln 0.3) = 0.5261345; -(0.3 ln 0.4 + 0.7 ln 0.6) = 0.6324652; their mean
+    assert loss == pytest.approx(0.5792999, abs=1e-6)
+    # Eq. (3), the KL divergence, is less by the labels' entropy, 0.5004024 and 0.6108643.
+    kl = np.mean(np.sum(y * np.log(y / p), axis=1))
+    assert loss - kl == pytest.approx((0.5004024 + 0.6108643) / 2, abs=1e-6)
+
+
+def test_the_optimizer_is_adam_with_tensorflow_s_defaults(tiny):
+    config = tiny.optimizer.get_config()
+    assert tiny.optimizer.name == "adam"
+    assert (config["beta_1"], config["beta_2"], config["epsilon"]) == (0.9, 0.999, 1e-7)
+    assert not config["weight_decay"] and not config["amsgrad"] and not config["clipnorm"]
+    assert config["use_ema"] is False
+
+
+def test_a_train_step_moves_the_trainable_weights_alone():
+    corpus = speech_of(voices())
+    for batch_norm in ("false", "true"):
+        hp = hyperparameters("model.width_multiplier=0.0625", f"model.batch_norm={batch_norm}")
+        model = epr.compiled_network(corpus, hp, run_in(Path()))
+        keras.utils.set_random_seed(0)
+        training.restart(model, epr.new_network(corpus, hp))
+        epr.standardize(model, *speech.band_statistics(corpus, np.arange(5)))
+        model.optimizer.learning_rate = 1e-3
+        before = {v.path: v.numpy() for v in model.weights}
+        model.fit(data.segments(corpus.frames, corpus.starts, corpus.one_hot, n_frames=32,
+                                batch_size=32), verbose=0)  # fmt: skip
+        moved = {v.path for v in model.weights if (v.numpy() != before[v.path]).any()}
+        statistics = {v.path for v in model.weights if "moving_" in v.path}
+        standardize = {path for path in statistics if "standardize" in path}
+        assert len(standardize) == 2 and len(model.trainable_weights) == {"false": 38, "true": 56}[
+            batch_norm
+        ]
+        assert moved == {v.path for v in model.trainable_weights} | (statistics - standardize)
+
+
+# Statistics and the forest: section 2.
+
+
+def test_statistics():
+    profiles = np.array([[0.1, 0.9], [0.5, 0.5], [0.25, 0.75], [0.2, 0.8]], "float32")
+    x = forest.statistics(profiles, np.array([0, 0, 1, 1]), 0.2)
+    # maximum, minimum, mean, share above 0.2 (0.2 itself is not): two emotions each
+    np.testing.assert_allclose(
+        x,
+        [
+            [0.5, 0.9, 0.1, 0.5, 0.3, 0.7, 0.5, 1.0],
+            [0.25, 0.8, 0.2, 0.75, 0.225, 0.775, 0.5, 1.0],
+        ],
+        atol=1e-7,
+    )
+
+
+def test_statistics_of_utterances_of_one_segment_and_of_many():
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(5), [1, 7, 1, 30, 2])
+    profiles = rng.dirichlet(np.ones(3), len(owner)).astype("float32")
+    x = forest.statistics(profiles, owner, 0.4)
+    for i in range(5):
+        p = profiles[owner == i]
+        expected = [*p.max(0), *p.min(0), *p.mean(0), *(p > 0.4).mean(0)]
+        np.testing.assert_allclose(x[i], expected, atol=1e-6)
+    np.testing.assert_array_equal(forest.utterance_means(profiles, owner), x[:, 6:9])
+
+
+@pytest.mark.parametrize("missing", [None, 0, 2, 4])
+def test_forest_equals_scikit_learn(missing):
+    rng = np.random.default_rng(1)
+    x, y = rng.uniform(size=(120, 8)).astype("float32"), rng.integers(0, 5, 120)
+    x[:, 7] = np.round(x[:, 7], 1)  # ties, and thresholds that test values can equal
+    if missing is not None:
+        x, y = x[y != missing], y[y != missing]
+    arrays = forest.fit_forest(x, y, 5, n_estimators=20, seed=3)
+    assert all(a.dtype != object for a in arrays.values())
+    new = np.concatenate([rng.uniform(size=(300, 8)).astype("float32"), x])
+    new[:50, 7] = np.round(new[:50, 7], 2)
+    p = forest.forest_probabilities(arrays, new)
+    reference = RandomForestClassifier(n_estimators=20, random_state=3).fit(x, y)
+    expected = np.zeros((len(new), 5))
+    expected[:, reference.classes_] = reference.predict_proba(new)
+    np.testing.assert_allclose(p, expected, rtol=0, atol=1e-12)
+    assert missing is None or not p[:, missing].any()
+
+
+def test_a_forest_of_one_class_and_one_tree():
+    x = np.zeros((4, 3), "float32")
+    arrays = forest.fit_forest(x, np.full(4, 1), 3, n_estimators=1, seed=0)
+    np.testing.assert_array_equal(forest.forest_probabilities(arrays, x), [[0, 1, 0]] * 4)
+
+
+def test_a_forest_depends_on_its_seed():
+    rng = np.random.default_rng(1)
+    x, y = rng.uniform(size=(60, 4)), rng.integers(0, 2, 60)
+    a, b, c = (forest.fit_forest(x, y, 2, n_estimators=3, seed=s) for s in (0, 0, 1))
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert not np.array_equal(a["threshold"], c["threshold"])
+
+
+# Which utterances.
+
+
+def keep(utterances, keep=(), group=""):
+    return [u.name for u in speech.select(utterances, keep=list(keep), group=group)]
+
+
+def test_select():
+    corpus = voices(1, emotions=("anger", "fear", "joy"), speakers="a")
+    corpus.append(dataclasses.replace(corpus[0], name="unlabelled", emotion=None))
+    corpus[2] = dataclasses.replace(corpus[2], group="words")
+    corpus[1] = dataclasses.replace(corpus[1], group="words")
+    assert keep(corpus) == ["a-anger-0", "a-fear-0", "a-joy-0"]
+    assert keep(corpus, ["joy", "anger"]) == ["a-anger-0", "a-joy-0"]
+    assert keep(corpus, group="words") == ["a-fear-0", "a-joy-0"]
+
+
+def test_select_refuses():
+    corpus = voices(1, emotions=("anger", "fear", "joy"), speakers="a")
+    with pytest.raises(UsageError) as caught:
+        keep(corpus, ["anger", "happiness"])
+    assert str(caught.value) == "labels.keep: no happiness in this corpus; it has anger fear joy"
+    for arguments in ({"keep": ["anger"]}, {"group": "words"}):
+        with pytest.raises(DataError, match="fewer than two emotions"):
+            keep(corpus, **arguments)
+    with pytest.raises(DataError, match="0 utterances"):
+        keep([dataclasses.replace(u, emotion=None) for u in corpus])
+
+
+def test_plan_leaves_speakers_out():
+    corpus = voices(speakers="dbac")
+    speakers = np.array([u.speaker for u in corpus])
+    plan = epr.plan(corpus, hyperparameters(), run_in(Path()), seed=0)
+    parts = [["".join(sorted(set(speakers[part]))) for part in split] for split in plan]
+    assert parts == [["cd", "b", "a"], ["ad", "c", "b"], ["ab", "d", "c"], ["bc", "a", "d"]]
+    for split in plan:
+        assert sorted(np.concatenate(split)) == list(range(len(corpus)))
+    three = epr.plan(corpus, hyperparameters(), run_in(Path(), n_folds=3), seed=0)
+    assert len(three) == 3
+    for split in three:
+        train, dev, test = (set(speakers[part]) for part in split)
+        assert not (test & train or test & dev or dev & train) and train | dev | test == set("abcd")
+
+
+def test_plan_of_the_paper():
+    corpus = voices(20)
+    emotions = np.array([u.emotion for u in corpus])
+    hp = hparams.load("epr", "emodb")
+    plan = epr.plan(corpus, hp, run_in(Path(), protocol="paper"), seed=0)
+    assert len(plan) == 10
+    assert sorted(np.concatenate([s.test for s in plan])) == list(range(160))
+    for split in plan:
+        assert sorted(np.concatenate(split)) == list(range(160))
+        for part, n in zip(split, (65, 7, 8), strict=True):  # a tenth of 72 is 7
+            assert [sum(emotions[part] == e) for e in ("anger", "fear")] == [n, n]
+    assert len(epr.plan(corpus, hp, run_in(Path(), protocol="paper", n_folds=4), seed=0)) == 4
+
+    def tests(seed):
+        return [list(s.test) for s in epr.plan(corpus, hp, run_in(Path(), protocol="paper"), seed)]
+
+    assert tests(0) == tests(0) and tests(0) != tests(1)
+
+
+def test_the_forest_s_folds_are_others_and_have_no_dev_part():
+    corpus = speech_of(voices(20))
+    run = run_in(Path(), protocol="paper")
+    networks = epr.plan(corpus.utterances, hyperparameters(), run, seed=5)
+    forests = epr.forest_plan(corpus, networks, seed=5)
+    assert len(forests) == len(networks) == 4
+    assert sorted(np.concatenate([s.test for s in forests])) == list(range(160))
+    for ours, theirs in zip(forests, networks, strict=True):
+        assert len(ours.dev) == 0 and len(ours.train) == 120
+        assert list(ours.test) != list(theirs.test)
+
+
+def test_segments_that_do_not_begin_with_a_frame(tmp_path):
+    hp = hyperparameters("segments.hop_seconds=0.025")
+    with pytest.raises(UsageError, match="hop_seconds=0.025 is no multiple of .*hop_seconds=0.01"):
+        speech.segmented([], hp, run_in(tmp_path))
+
+
+# The stages of `train`, with a network that is not trained.
+
+
+def test_a_network_learns_the_labels_that_the_one_before_refined(tmp_path, monkeypatch):
+    lab = experiment(tmp_path, hyperparameters("refinery.rounds=3"), model="none")
+    given, rng = [], np.random.default_rng(0)
+    profiles = rng.dirichlet([1, 1], (3, len(lab.speech.owner))).astype("float32")
+
+    def train_network(lab, train, dev, labels, folder, seed):
+        given.append((labels.copy(), folder.name, seed, list(train), list(dev)))
+        return profiles[len(given) - 1]
+
+    monkeypatch.setattr(epr, "train_network", train_network)
+    out = epr.refinery(lab, [0, 1, 5], [2], tmp_path, [7, 4])
+    np.testing.assert_array_equal(out, profiles)
+    np.testing.assert_array_equal(given[0][0], lab.speech.one_hot)
+    np.testing.assert_allclose(given[1][0], (profiles[0] + lab.speech.one_hot) / 2, atol=1e-7)
+    np.testing.assert_allclose(given[2][0], (profiles[1] + lab.speech.one_hot) / 2, atol=1e-7)
+    assert [g[1] for g in given] == ["round-1", "round-2", "round-3"]
+    assert [g[2] for g in given] == [[7, 4, 0], [7, 4, 1], [7, 4, 2]]
+    assert all(g[3:] == ([0, 1, 5], [2]) for g in given)
+
+
+def test_inner_profiles_come_from_networks_that_did_not_hear_the_speaker(tmp_path, monkeypatch):
+    hp = hyperparameters()
+    lab = experiment(tmp_path, hp, speech_of(voices(speakers="abcde")), model="none")
+    split = epr.plan(lab.speech.utterances, hp, lab.run, seed=0)[0]
+    speakers = np.array([u.speaker for u in lab.speech.utterances])
+    shape = (2, *lab.speech.one_hot.shape)
+    heard = {}
+
+    def refinery(lab, train, dev, folder, seed):
+        i = int(folder.name.removeprefix("inner-"))
+        heard[i] = set(speakers[train])
+        assert seed == [0, 0, i] and list(dev) == list(split.dev)
+        return np.full(shape, 10 + i, "float32")
+
+    monkeypatch.setattr(epr, "refinery", refinery)
+    outer = np.zeros(shape, "float32")
+    out = epr.inner_profiles(lab, split, outer, tmp_path, [0, 0])
+    assert not outer.any()
+    for i, utterance in enumerate(lab.speech.utterances):
+        [values] = np.unique(out[:, lab.speech.owner == i])[None]
+        if i in split.train:  # c, d, e
+            assert utterance.speaker not in heard[int(values[0]) - 10]
+        else:
+            assert values.tolist() == [0]
+    assert heard == {0: set("d"), 1: set("ce")} or set.union(*heard.values()) == set("cde")
+
+
+@pytest.mark.parametrize("protocol", ["paper", "loso"])
+def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, protocol):
+    """Networks answer with their fold, so that it shows whose profiles are used for whom."""
+    corpus, hp = speech_of(voices(4)), hyperparameters()
+    run = run_in(tmp_path, protocol=protocol, seeds=(3,))
+    plan = epr.plan(corpus.utterances, hp, run, 3)
+    classified, scored = [], {}
+
+    def train_network(lab, train, dev, labels, folder, seed):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        assert seed[0] == 3 and folder.parent == tmp_path / "seed-3" / f"fold-{seed[1]:02}"
+        return np.full(corpus.one_hot.shape, seed[1] + seed[2] / 10, "float32")
+
+    def classify(lab, profiles, known, test, folder, seed):
+        classified.append((profiles.copy(), sorted(known), sorted(test)))
+        return np.full((2, len(test), 2), len(classified))
+
+    def seed_scores(run, hp, corpus, seed, profiles, predicted, fold_of):
+        scored.update(profiles=profiles, predicted=predicted, fold_of=fold_of)
+
+    monkeypatch.setattr(epr, "segmented", lambda *_: corpus)
+    monkeypatch.setattr(epr, "compiled_network", lambda *_: None)
+    monkeypatch.setattr(epr, "train_network", train_network)
+    monkeypatch.setattr(epr, "classify", classify)
+    monkeypatch.setattr(report, "seed_scores", seed_scores)
+    monkeypatch.setattr(report, "finish", lambda *_: None)
+    epr.train(corpus.utterances, hp, run)
+
+    fold_of = np.zeros(len(corpus.y), int)
+    for fold, split in enumerate(plan):
+        fold_of[split.test] = fold
+    for t in range(2):
+        expected = fold_of[corpus.owner] + np.float32(t) / 10
+        np.testing.assert_allclose(scored["profiles"][t, :, 0], expected, rtol=1e-6)
+    assert len(classified) == 4
+    everybody = list(range(len(corpus.y)))
+    for fold, (profiles, known, test) in enumerate(classified):
+        assert sorted(known + test) == everybody
+        if protocol == "loso":  # the fold's own networks, for the speaker they never heard
+            assert test == list(plan[fold].test)
+            np.testing.assert_allclose(profiles[0], fold)
+        else:  # everybody's held-out profiles, and other folds
+            assert test != list(plan[fold].test)
+            np.testing.assert_array_equal(profiles, scored["profiles"])
+        assert (scored["predicted"][:, test] == fold + 1).all()
+        assert set(scored["fold_of"][test]) == {fold}
+
+
+def test_classify(tmp_path):
+    lab = experiment(tmp_path, hyperparameters(), model="none")
+    corpus = lab.speech
+    rng = np.random.default_rng(0)
+    profiles = rng.dirichlet([1, 1], (2, len(corpus.owner))).astype("float32")
+    known, test = np.arange(5, 24), np.arange(5)
+    p = epr.classify(lab, profiles, known, test, tmp_path, 6)
+    for t in range(2):
+        x = forest.statistics(profiles[t], corpus.owner, 0.2)
+        reference = RandomForestClassifier(n_estimators=10, random_state=6)
+        reference.fit(x[known], corpus.y[known])
+        np.testing.assert_allclose(p[t], reference.predict_proba(x[test]), atol=1e-12)
+        kept = runs.read_arrays(tmp_path / f"forest-{t + 1}.npz")
+        np.testing.assert_array_equal(forest.forest_probabilities(kept, x[test]), p[t])
+
+
+def test_inner_folds_that_a_corpus_does_not_allow_are_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(epr, "segmented", lambda *_: pytest.fail("audio is read"))
+    hp = hyperparameters("forest.profiles=inner", "forest.inner_folds=3")
+    with pytest.raises(UsageError, match="3 inner folds need as many training speakers.* are 2"):
+        epr.train(voices(), hp, run_in(tmp_path))
+
+
+# Networks that are trained.
+
+
+def test_a_network_has_the_paper_s_learning_rates(tmp_path, tiny):
+    lab = experiment(tmp_path, hyperparameters("train.max_epochs=5"), model=tiny)
+    epr.train_network(lab, np.arange(20), np.arange(20, 24), lab.speech.one_hot, tmp_path, [0])
+    rows = (tmp_path / "history.csv").read_text().splitlines()
+    column = rows[0].split(",").index("learning_rate")
+    rates = [float(row.split(",")[column]) for row in rows[1:]]
+    assert rates == pytest.approx([1e-3, 1e-3, 8e-4, 8e-4, 6.4e-4], rel=1e-12)
+
+
+def test_a_network_is_given_its_training_segments_and_z_score(tmp_path, tiny, monkeypatch):
+    lab = experiment(tmp_path, hyperparameters(), model=tiny)
+    corpus, given = lab.speech, {}
+
+    def fit(model, batches, dev, *, folder, learnt_loss, **options):
+        given["train"] = [next(iter(batches(epoch).unbatch().batch(10**6))) for epoch in (0, 0, 1)]
+        given["dev"] = next(iter(dev.unbatch().batch(10**6)))
+        given["learnt_loss"] = learnt_loss
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", fit)
+    labels = epr.refine("assisted", np.full_like(corpus.one_hot, 0.5), corpus.one_hot, None)
+    train, dev = np.array([0, 4, 9, 10]), np.array([2, 3])
+    with pytest.raises(KeyboardInterrupt):
+        epr.train_network(lab, train, dev, labels, tmp_path, [0])
+
+    def rows(x, y):
+        return sorted(map(bytes, np.concatenate([x.numpy().reshape(len(x), -1), y], axis=1)))
+
+    def expected(utterances):
+        own = in_segments(corpus, utterances)
+        x = np.stack([corpus.frames[s : s + 32] for s in corpus.starts[own]])
+        return rows(tf.constant(x), labels[own])
+
+    (first, first_y), (again, _), (second, second_y) = given["train"]
+    whole = expected(train)
+    assert rows(*given["dev"]) == expected(dev)
+    # Whole batches of 16 in another order each epoch, the same for the same epoch.
+    assert len(first) == len(whole) // 16 * 16 < len(whole)
+    assert set(rows(first, first_y)) <= set(whole) and set(rows(second, second_y)) <= set(whole)
+    np.testing.assert_array_equal(first, again)
+    assert (first.numpy() != second.numpy()).any()
+    # Balanced labels (3/4, 1/4): chance is ln 2, the entropy of a label 0.5623351.
+    own_labels = labels[in_segments(corpus, train)]
+    assert given["learnt_loss"] == training.chance(own_labels)[1]
+    layer = tiny.get_layer("standardize")
+    frames = np.concatenate([recording(corpus.utterances[i]) for i in train])
+    np.testing.assert_allclose(layer.moving_mean, frames.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, frames.var(axis=0), rtol=1e-4)
+
+
+def test_a_toy_problem_is_learned(tmp_path):
+    hp = hyperparameters("model.width_multiplier=0.0625", "train.max_epochs=8")
+    lab = experiment(tmp_path, hp, speech_of(voices(8)))
+    train, dev, test = epr.plan(lab.speech.utterances, hp, lab.run, 0)[0]
+    labels = lab.speech.one_hot
+    profiles = epr.train_network(lab, train, dev, labels, tmp_path, [0])
+    held_out = in_segments(lab.speech, test)
+    right = profiles[held_out].argmax(axis=1) == labels[held_out].argmax(axis=1)
+    assert right.mean() > 0.95
+    np.testing.assert_allclose(profiles.sum(axis=1), 1, atol=1e-5)
+    assert (tmp_path / "history.csv").read_text().splitlines()[-1].endswith("True")
+
+
+def test_a_finished_network_is_not_trained_again(tmp_path, tiny, monkeypatch):
+    lab = experiment(tmp_path, hyperparameters("train.max_epochs=1"), model=tiny)
+    arguments = (lab, np.arange(20), np.arange(20, 24), lab.speech.one_hot, tmp_path, [0])
+    profiles = epr.train_network(*arguments)
+    assert sorted(p.name for p in tmp_path.glob("*.*")) == [
+        "history.csv", "history.png", "model.keras", "profiles.npz"
+    ]  # fmt: skip
+    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained again"))
+    np.testing.assert_array_equal(epr.train_network(*arguments), profiles)
+
+
+def test_networks_share_one_trace(tmp_path):
+    """Folds of other sizes, other labels and other rounds: one graph for train, dev and predict."""
+    hp = hyperparameters("train.max_epochs=2")
+    lab = experiment(tmp_path, hp)
+    calls = []
+
+    def counted(x, call=lab.model.layers[2].call):
+        calls.append(1)  # Python runs when a graph is traced, not when it is executed
+        return call(x)
+
+    lab.model.layers[2].call = counted
+    traced = []
+    for i, n_train in enumerate((20, 15, 11)):
+        labels = lab.speech.one_hot if i < 1 else lab.speech.one_hot * 0.8 + 0.1
+        train, dev = np.arange(n_train), np.arange(n_train, 24 - i)
+        before = len(calls)
+        epr.train_network(lab, train, dev, labels, tmp_path / str(i), [i])
+        traced.append(len(calls) - before)
+    assert traced[0] >= 3 and traced[1:] == [0, 0]
+
+
+# Strictness: the faults of design.md, section 5.
+
+
+@pytest.fixture(scope="module")
+def clean_and_spoilt(tmp_path_factory, tiny):
+    """Fold 0 of protocol loso, whole, and again with a test speaker of noise and wrong labels."""
+    hp = hyperparameters("forest.profiles=inner", "refinery.labels=static")
+    corpus = voices()
+    turned = {"anger": "fear", "fear": "anger"}
+    spoilt = [
+        dataclasses.replace(u, emotion=turned[u.emotion]) if u.speaker == "a" else u for u in corpus
+    ]
+    noise = {u.name for u in corpus if u.speaker == "a"}
+    folders = []
+    for utterances, names in ((corpus, set()), (spoilt, noise)):
+        folder = tmp_path_factory.mktemp("run")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(epr, "plan", lambda *a: speech.plan(*a)[:1])
+            patch.setattr(epr, "segmented", lambda u, *_, names=names: speech_of(u, names))
+            patch.setattr(epr, "compiled_network", lambda *_: tiny)
+            epr.train(utterances, hp, run_in(folder))
+        folders.append(folder)
+    return folders
+
+
+def files_of(folder, name):
+    return sorted(path.relative_to(folder) for path in folder.rglob(name))
+
+
+def test_nothing_of_the_test_speaker_reaches_a_network(clean_and_spoilt):
+    clean, spoilt = clean_and_spoilt
+    histories = files_of(clean, "history.csv")
+    assert [str(path.parent.relative_to("seed-0/fold-00")) for path in histories] == [
+        "inner-0/round-1", "inner-0/round-2", "inner-1/round-1", "inner-1/round-2",
+        "round-1", "round-2",
+    ]  # fmt: skip
+    for path in histories:  # losses of train and dev, to the last digit
+        assert (clean / path).read_bytes() == (spoilt / path).read_bytes()
+    models = files_of(clean, "model.keras")
+    assert len(models) == 3  # of the last rounds
+    for path in models:
+        a, b = (keras.saving.load_model(folder / path) for folder in (clean, spoilt))
+        for v, w in zip(a.weights, b.weights, strict=True):
+            np.testing.assert_array_equal(v.numpy(), w.numpy())
+
+
+def test_nothing_of_the_test_speaker_reaches_labels_or_forests(clean_and_spoilt):
+    clean, spoilt = clean_and_spoilt
+    corpus = speech_of(voices())
+    heard = np.array([corpus.utterances[i].speaker != "a" for i in corpus.owner])
+    for path in files_of(clean, "profiles.npz"):
+        a, b = (runs.read_arrays(folder / path)["profiles"] for folder in (clean, spoilt))
+        np.testing.assert_array_equal(a[heard], b[heard])
+        assert (a[~heard] != b[~heard]).any()
+    forests = files_of(clean, "forest-*.npz")
+    assert len(forests) == 2
+    for path in forests:
+        a, b = (runs.read_arrays(folder / path) for folder in (clean, spoilt))
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_the_test_speaker_s_predictions_are_of_its_own_audio(clean_and_spoilt):
+    a, b = (
+        [row.split(",")[7:] for row in (folder / "predictions.csv").read_text().splitlines()
+         if ",a," in row]
+        for folder in clean_and_spoilt
+    )  # fmt: skip
+    assert len(a) == len(b) == 2 * 6 and a != b
+
+
+def test_a_saved_network_gives_the_same_profiles(clean_and_spoilt):
+    """Also after a load by Keras alone, without anything of ours."""
+    folder = clean_and_spoilt[0] / "seed-0" / "fold-00" / "round-2"
+    corpus = speech_of(voices())
+    model = keras.saving.load_model(folder / "model.keras")
+    segments = data.segments(corpus.frames, corpus.starts, None, n_frames=32, batch_size=512)
+    expected = runs.read_arrays(folder / "profiles.npz")["profiles"]
+    np.testing.assert_array_equal(model.predict(segments, verbose=0), expected)
+    assert np.ptp(expected, axis=0).max() > 1e-4  # not the same for all segments
+
+
+def test_held_out_utterances_of_the_paper_s_folds_reach_no_network(tmp_path, tiny):
+    hp = hyperparameters("train.max_epochs=1")
+    corpus = voices()
+    split = epr.plan(corpus, hp, run_in(tmp_path, protocol="paper"), 0)[0]
+    noise = {corpus[i].name for i in split.test}
+    profiles = []
+    for folder, names in ((tmp_path / "clean", set()), (tmp_path / "spoilt", noise)):
+        lab = experiment(folder, hp, speech_of(corpus, names), tiny, protocol="paper")
+        profiles.append(epr.refinery(lab, split.train, split.dev, folder, [0, 0]))
+    for t in (1, 2):
+        a, b = (tmp_path / f / f"round-{t}" / "history.csv" for f in ("clean", "spoilt"))
+        assert a.read_bytes() == b.read_bytes()
+    test = in_segments(speech_of(corpus), split.test)
+    np.testing.assert_array_equal(profiles[0][:, ~test], profiles[1][:, ~test])
+    assert (profiles[0][:, test] != profiles[1][:, test]).any()
+
+
+# Replicas: design.md, section 7.
+
+REPLICAS = """
+import json, sys
+from pathlib import Path
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+tf.config.threading.set_inter_op_parallelism_threads(2)
+
+import test_epr
+from tfser import training
+from tfser.models import epr
+
+hp = test_epr.hyperparameters(
+    "model.width_multiplier=0.0625", "model.dropout=0.0", "train.max_epochs=4"
+)
+corpus = test_epr.speech_of(test_epr.voices())
+result = {}
+for strategy in ("none", "mirrored"):
+    folder = Path(sys.argv[1]) / strategy
+    lab = test_epr.experiment(folder, hp, corpus, strategy=strategy)
+    replicas = lab.model.distribute_strategy.num_replicas_in_sync
+    profiles = epr.train_network(
+        lab, np.arange(18), np.arange(18, 23), corpus.one_hot, folder, [0]
+    )
+    lines = (folder / "history.csv").read_text().splitlines()
+    result[strategy] = [replicas, lines, profiles.tolist()]
+print(json.dumps(result))
+"""
+
+
+def test_two_devices_equal_one(tmp_path):
+    here = Path(__file__).resolve()
+    path = [str(here.parent), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS, tmp_path], capture_output=True, text=True, timeout=300,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "-1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    one, two = result["none"], result["mirrored"]
+    assert (one[0], two[0]) == (1, 2)
+    columns = one[1][0].split(",")
+    assert two[1][0].split(",") == columns and len(one[1]) == len(two[1]) == 1 + 4
+    curves = [
+        np.array([[float(row.split(",")[columns.index(name)]) for name in ("loss", "dev_loss")]
+                  for row in lines[1:]])
+        for lines in (one[1], two[1])
+    ]  # fmt: skip
+    assert curves[0][-1, 0] < 0.9 * curves[0][0, 0]  # something is learnt: there is a curve
+    np.testing.assert_allclose(curves[1], curves[0], atol=1e-6, rtol=0)
+    np.testing.assert_allclose(two[2], one[2], atol=1e-5)
+
+
+def test_reports_of_seeds():
+    summary = report.summary([0.5, 0.7, 0.9])
+    assert summary == pytest.approx({"mean": 0.7, "sd": 0.2, "min": 0.5, "max": 0.9})
+    assert report.summary([0.5]) == {"mean": 0.5, "sd": 0.0, "min": 0.5, "max": 0.5}
+
+
+def test_names_of_networks_are_the_paper_s():
+    def names(labels):
+        return [report.network_name({"refinery": {"labels": labels}}, t) for t in range(3)]
+
+    assert names("assisted") == ["VGG", "VGG*2", "VGG*3"]
+    assert names("soft") == ["VGG", "VGG2", "VGG3"]
+
+
+def test_names_of_plots_are_checked():
+    report.check_names(voices(1), ["a-anger-0"])
+    with pytest.raises(UsageError, match=r"no utterance 'a-angr-0' \(did you mean 'a-anger-0'\?\)"):
+        report.check_names(voices(1), ["a-anger-0", "a-angr-0"])
+
+
+def test_scores_of_a_seed(tmp_path, monkeypatch):
+    """Hand-computed: 4 utterances, two folds, one round."""
+    drawn = []
+    monkeypatch.setattr(report, "draw_profiles", lambda *_: drawn.append(1))
+    corpus = SimpleNamespace(
+        utterances=voices(2, speakers="a"), classes=["anger", "fear"], y=np.array([0, 0, 1, 1]),
+        owner=np.array([0, 0, 1, 2, 3]),
+    )  # fmt: skip
+    profiles = np.array([[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]], "float32")
+    predicted = np.array([[[0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.0, 1.0]]])
+    scores = report.seed_scores(
+        run_in(tmp_path), None, corpus, 0, profiles, predicted, np.array([0, 1, 0, 1])
+    )
+    [row] = scores["rounds"]
+    assert row["uar"] == row["wa"] == 0.75
+    assert row["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert row["fold_uar"] == [1.0, 0.5] and row["fold_wa"] == [1.0, 0.5]
+    assert row["segment_accuracy"] == pytest.approx(2 / 5)
+    assert row["mean_profile_uar"] == 0.5  # means: .65 .35, .2 .8, .3 .7, .6 .4
+    assert scores["confusion"] == [[1, 1], [0, 2]] and drawn == [1]
+    assert (tmp_path / "seed-0" / "predictions.csv").read_text().splitlines()[:3] == [
+        "seed,round,fold,utterance,speaker,emotion,predicted,p_anger,p_fear",
+        "0,1,0,a-anger-0,a,anger,anger,0.8,0.2",
+        "0,1,1,a-anger-1,a,anger,fear,0.3,0.7",
+    ]
