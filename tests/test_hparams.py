@@ -1,4 +1,4 @@
-"""Hyperparameters: what lies over what, what is refused, and that the files hold the papers' numbers."""
+"""Hyperparameters: what lies over what, what is refused, and the papers' numbers."""
 
 import tomllib
 from pathlib import Path
@@ -156,8 +156,17 @@ def test_the_limits_are_allowed(load, value):
     assert load("casia", f"net.width={value}")["net"]["width"] == float(value)
 
 
-@pytest.mark.parametrize("value, shown", [("0.2499", "0.2499"), ("4.0001", "4.0001"), ("-1", "-1.0"),
-                                          ("nan", "nan"), ("inf", "inf"), ("-inf", "-inf")])
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        ("0.2499", "0.2499"),
+        ("4.0001", "4.0001"),
+        ("-1", "-1.0"),
+        ("nan", "nan"),
+        ("inf", "inf"),
+        ("-inf", "-inf"),
+    ],
+)
 def test_out_of_range(load, value, shown):
     message = f"net.width={shown} is out of range 0.25 to 4.0"
     assert refused(load, f"net.width={value}") == message

@@ -273,8 +273,10 @@ def test_fingerprint(tmp_path):
     (moved / "a").write_bytes(b"1234")
     (moved / "b").write_bytes(b"56")
     # Where a corpus lies does not matter; whom it holds, their labels and their order do.
-    assert runs.fingerprint([Utterance(moved / n, name=n, speaker="s", emotion="anger")
-                             for n in "ab"]) == before
+    assert (
+        runs.fingerprint([Utterance(moved / n, name=n, speaker="s", emotion="anger") for n in "ab"])
+        == before
+    )
     changes = [
         corpus[:1],
         corpus[::-1],

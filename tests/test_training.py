@@ -391,7 +391,7 @@ def test_several_networks_are_traced_once(examples, tmp_path):
         training.restart(model, fresh)
         before = len(calls)
         training.fit(
-            model, lambda epoch, n=n: dataset(x[:n], y[:n]), dataset(x[: n // 2 + i], y[: n // 2 + i]),
+            model, lambda epoch, n=n: dataset(x[:n], y[:n]), dataset(x[: 40 + i], y[: 40 + i]),
             folder=tmp_path / str(i), learning_rate=lambda epoch: 0.01, max_epochs=3, patience=3,
             learnt_loss=0.0, report=lambda row: None,
         )  # fmt: skip

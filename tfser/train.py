@@ -170,7 +170,7 @@ def train(args) -> None:
         if value is not None and value < lowest:
             raise UsageError(f"--{flag.replace('_', '-')} {value}: must be {lowest} or more")
     corpus = args.corpus
-    is_table = corpus.endswith(".csv")
+    is_table = corpus.lower().endswith((".csv", ".tsv"))
     hp = hparams.load(
         args.model, "table" if is_table else corpus, overlay=args.hparams, overrides=args.overrides
     )

@@ -115,7 +115,7 @@ def fit(
         }
         if not (math.isfinite(row["loss"]) and math.isfinite(row["dev_loss"])):
             raise TfserError(
-                f"the loss is {row['loss']}, dev {row['dev_loss']} in epoch {epoch + 1} ({folder}); "
+                f"the loss is {row['loss']}, dev {row['dev_loss']} in epoch {epoch + 1}, {folder}; "
                 "try a lower --set schedule.initial_learning_rate"
             )
         row["learnt"] = row["loss"] < learnt_loss or (bool(history) and history[-1]["learnt"])

@@ -1,4 +1,4 @@
-"""EPR: the network of the paper, its equations, and that no test speaker is heard before the test."""
+"""EPR: the paper's network and equations, and that no test speaker is heard before the test."""
 
 import dataclasses
 import json
@@ -267,9 +267,10 @@ def test_a_train_step_moves_the_trainable_weights_alone():
         moved = {v.path for v in model.weights if (v.numpy() != before[v.path]).any()}
         statistics = {v.path for v in model.weights if "moving_" in v.path}
         standardize = {path for path in statistics if "standardize" in path}
-        assert len(standardize) == 2 and len(model.trainable_weights) == {"false": 38, "true": 56}[
-            batch_norm
-        ]
+        assert (
+            len(standardize) == 2
+            and len(model.trainable_weights) == {"false": 38, "true": 56}[batch_norm]
+        )
         assert moved == {v.path for v in model.trainable_weights} | (statistics - standardize)
 
 

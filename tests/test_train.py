@@ -1,0 +1,655 @@
+"""tfser-train, end to end on toy: what it writes and prints, resumes, refuses and survives."""
+
+import contextlib
+import csv
+import errno
+import io
+import logging
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+
+from tfser import runs, train
+from tfser.corpora import toy
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TINY = [
+    "model.width_multiplier=0.015625", "train.max_epochs=2", "refinery.rounds=2",
+    "segments.hop_seconds=0.3", "forest.n_estimators=10",
+]  # fmt: skip
+ONE_EPOCH = "train.max_epochs=1"
+RESULT = re.compile(
+    r"RESULT model=epr corpus=(\w+) protocol=(paper|loso) speaker_independent=(yes|no) "
+    r"uar=(\d\.\d{4}) wa=(\d\.\d{4}) n=(\d+) folds=(\d+) seeds=(\d+)"
+)
+
+
+def tfser_train(*arguments, overrides=()):
+    """Runs the command in this process, with the exit code, stdout and stderr as its answer."""
+    log = logging.getLogger("tfser")
+    before = list(log.handlers), log.propagate, log.level, signal.getsignal(signal.SIGTERM)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = train.main([*map(str, arguments), *sets(overrides)])
+        except SystemExit as exit:
+            code = exit.code
+        finally:
+            log.handlers[:], log.propagate = before[:2]
+            log.setLevel(before[2])
+            signal.signal(signal.SIGTERM, before[3])
+    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def sets(overrides):
+    return [word for override in overrides for word in ("--set", override)]
+
+
+def on_toy(workdir, *arguments, overrides=(), **options):
+    command = ["--model", "epr", "--corpus", "toy", "--workdir", workdir, *arguments]
+    return tfser_train(*command, overrides=[*TINY, *overrides], **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One cache of features for all runs, and none of the user's settings."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFSER_CACHE", str(folder))
+        for name in os.environ:
+            if name.startswith("TFSER_") and name.endswith("_ROOT"):
+                patch.delenv(name)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def paper_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "paper"
+    return folder, on_toy(folder, "--folds", 2)
+
+
+@pytest.fixture(scope="module")
+def loso_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "loso"
+    overrides = [ONE_EPOCH, "refinery.labels=soft"]
+    return folder, on_toy(folder, "--folds", 3, "--protocol", "loso", overrides=overrides)
+
+
+@pytest.fixture(scope="module")
+def seeds_run(tmp_path_factory):
+    """Seeds 4 and 5; hard dynamic labels."""
+    folder = tmp_path_factory.mktemp("runs") / "seeds"
+    overrides = [ONE_EPOCH, "refinery.labels=hard"]
+    return folder, on_toy(folder, "--folds", 2, "--seed", 4, "--seeds", 2, overrides=overrides)
+
+
+@pytest.fixture(scope="module")
+def static_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "static"
+    overrides = [ONE_EPOCH, "refinery.labels=static"]
+    return folder, on_toy(folder, "--folds", 2, "--seed", 4, overrides=overrides)
+
+
+def table(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def error_line(answer) -> str:
+    """The one line that says what is wrong, the last on stderr."""
+    [line] = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert line == answer.err.splitlines()[-1] and "Traceback" not in answer.err
+    assert not answer.out
+    return line
+
+
+# What a run writes and prints.
+
+
+@pytest.mark.parametrize(
+    "which, protocol, independent, networks, folds",
+    [("paper_run", "paper", "no", "VGG*2", "2"), ("loso_run", "loso", "yes", "VGG2", "3")],
+)
+def test_result_line(request, which, protocol, independent, networks, folds):
+    folder, answer = request.getfixturevalue(which)
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    match = RESULT.fullmatch(lines[-1])
+    assert match, lines[-1]
+    scores = runs.read_json(folder / "scores.json")
+    uar, wa = f"{scores['uar']:.4f}", f"{scores['wa']:.4f}"
+    assert match.groups() == ("toy", protocol, independent, uar, wa, "160", folds, "1")
+    assert [line.startswith("RESULT") for line in lines].count(True) == 1
+    assert len(lines) == 4 and lines[0].startswith("VGG ") and lines[1].startswith(f"{networks} ")
+    last = scores["rounds"][networks]
+    assert (
+        f"UAR {100 * last['uar']['mean']:5.1f} %  WA {100 * last['wa']['mean']:5.1f} %" in lines[1]
+    )
+    assert str(folder) in lines[2]
+    assert scores["speaker_independent"] is (independent == "yes")
+    assert scores["labels"] == {"paper": "assisted", "loso": "soft"}[protocol]
+
+
+@pytest.mark.parametrize("which", ["paper_run", "loso_run"])
+def test_files_of_a_run(request, which):
+    folder, _ = request.getfixturevalue(which)
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    forests, folds = ("forests/fold", 2) if which == "paper_run" else ("fold", 3)
+    expected = {"hparams.json", "environment.json", "splits.csv", "scores.json", "log.txt",
+                "predictions.csv", "confusion.png", "seed-0/scores.json", "seed-0/predictions.csv",
+                ".lock"}  # fmt: skip
+    for fold in range(folds):
+        expected |= {f"seed-0/{forests}-{fold:02}/forest-{t}.npz" for t in (1, 2)}
+        for t in (1, 2):
+            place = f"seed-0/fold-{fold:02}/round-{t}"
+            expected |= {f"{place}/{f}" for f in ("profiles.npz", "history.csv", "history.png")}
+        expected.add(f"seed-0/fold-{fold:02}/round-2/model.keras")
+    pictures = {f"profiles/f1-{e}-01.png" for e in toy.EMOTIONS}
+    events = {f for f in files if f.startswith("events/")}
+    assert files - events == expected | pictures
+    assert len({str(Path(f).parent) for f in events}) == folds * 2 + 1
+    for path in folder.rglob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 3000
+
+
+@pytest.mark.parametrize("which", ["paper_run", "loso_run", "seeds_run"])
+def test_scores_are_those_of_the_predictions(request, which):
+    folder, _ = request.getfixturevalue(which)
+    scores, rows = runs.read_json(folder / "scores.json"), table(folder / "predictions.csv")
+    seeds = {"seeds_run": ["4", "5"]}.get(which, ["0"])
+    assert len(rows) == len(seeds) * 2 * 160
+    classes = scores["classes"]
+    assert classes == sorted(toy.EMOTIONS)
+    for row in rows:
+        p = [float(row[f"p_{c}"]) for c in classes]
+        assert sum(p) == pytest.approx(1, abs=3e-6)
+        assert p[classes.index(row["predicted"])] == max(p)
+    for t, name in enumerate(scores["rounds"], start=1):
+        found = {"uar": [], "wa": [], "macro_f1": [], "fold_uar": [], "fold_wa": []}
+        for seed in seeds:
+            own = [r for r in rows if (r["seed"], r["round"]) == (seed, str(t))]
+            assert len({r["utterance"] for r in own}) == 160
+            y, p = ([r[k] for r in own] for k in ("emotion", "predicted"))
+            found["uar"].append(recall_score(y, p, average="macro"))
+            found["wa"].append(accuracy_score(y, p))
+            found["macro_f1"].append(f1_score(y, p, average="macro"))
+            for fold in sorted({r["fold"] for r in own}):
+                of_fold = [r for r in own if r["fold"] == fold]
+                y_fold, p_fold = ([r[k] for r in of_fold] for k in ("emotion", "predicted"))
+                found["fold_uar"].append(
+                    recall_score(y_fold, p_fold, average="macro", labels=sorted(set(y_fold)))
+                )
+                found["fold_wa"].append(accuracy_score(y_fold, p_fold))
+        for key, values in found.items():
+            sd = statistics.stdev(values) if len(values) > 1 else 0.0
+            expected = [statistics.mean(values), sd, min(values), max(values)]
+            summary = scores["rounds"][name][key]
+            assert [summary[k] for k in ("mean", "sd", "min", "max")] == pytest.approx(
+                expected, abs=1e-12
+            )
+    matrix = confusion_matrix(y, p, labels=classes)  # of the last seed and round
+    own = runs.read_json(folder / f"seed-{seed}" / "scores.json")
+    assert own["confusion"] == matrix.tolist()
+
+
+def test_splits_of_the_paper(paper_run):
+    rows = table(paper_run[0] / "splits.csv")
+    assert len(rows) == 2 * 160
+    for fold in "01":
+        parts = [r["part"] for r in rows if r["fold"] == fold]
+        # Of each emotion's 40: 20, and a tenth of the other 20.
+        assert [parts.count(p) for p in ("test", "dev", "train")] == [4 * 20, 4 * 2, 4 * 18]
+    tested = [r["utterance"] for r in rows if r["part"] == "test"]
+    assert len(tested) == len(set(tested)) == 160
+    train_speakers = {r["speaker"] for r in rows if (r["fold"], r["part"]) == ("0", "train")}
+    assert train_speakers == set(toy.SPEAKERS)  # speaker-dependent, as published
+
+
+def test_splits_of_loso(loso_run):
+    rows = table(loso_run[0] / "splits.csv")
+    tested = [r["utterance"] for r in rows if r["part"] == "test"]
+    assert len(tested) == len(set(tested)) == 160
+    predictions = table(loso_run[0] / "predictions.csv")
+    for fold in "012":
+        train, dev, test = (
+            {r["speaker"] for r in rows if (r["fold"], r["part"]) == (fold, part)}
+            for part in ("train", "dev", "test")
+        )
+        assert train and dev and test and not (train & dev or train & test or dev & test)
+        assert {r["speaker"] for r in predictions if r["fold"] == fold} == test
+
+
+def test_seeds_are_reported(seeds_run):
+    folder, answer = seeds_run
+    assert answer.code == 0, answer.err
+    scores = runs.read_json(folder / "scores.json")
+    each = [
+        runs.read_json(folder / f"seed-{s}" / "scores.json")["rounds"][1]["uar"] for s in (4, 5)
+    ]
+    assert scores["seeds"] == 2
+    mean, sd = statistics.mean(each), statistics.stdev(each)
+    assert scores["uar"] == pytest.approx(mean)
+    assert RESULT.fullmatch(answer.out.splitlines()[-1])[8] == "2"
+    assert f"(sd {100 * sd:.1f}, " in answer.out and "over 2 seeds)" in answer.out
+    histories = [folder / f"seed-{s}/fold-00/round-1/history.csv" for s in (4, 5)]
+    assert histories[0].read_bytes() != histories[1].read_bytes()
+    text = (folder / "predictions.csv").read_text()
+    parts = [(folder / f"seed-{s}" / "predictions.csv").read_text() for s in (4, 5)]
+    assert text == parts[0] + parts[1].split("\n", 1)[1]
+
+
+def test_labellings_differ_from_the_second_round_on(seeds_run, static_run):
+    folders = [seeds_run[0], static_run[0]]
+    assert static_run[1].code == 0, static_run[1].err
+    assert [runs.read_json(f / "scores.json")["labels"] for f in folders] == ["hard", "static"]
+    first, second = (
+        [(f / f"seed-4/fold-00/round-{t}/history.csv").read_bytes() for f in folders]
+        for t in (1, 2)
+    )
+    assert first[0] == first[1] and second[0] != second[1]
+    assert list(runs.read_json(folders[0] / "scores.json")["rounds"]) == ["VGG", "VGG2"]
+
+
+def test_environment(paper_run):
+    [process] = runs.read_json(paper_run[0] / "environment.json")["processes"]
+    assert process["seeds"] == [0] and {"keras", "numpy", "librosa"} <= process["versions"].keys()
+    assert process["wall_seconds"] > 0.5
+
+
+# Resuming.
+
+
+def test_the_same_command_again_trains_nothing(paper_run, monkeypatch, tmp_path):
+    from tfser import training
+
+    # A copy: other tests look at the original's environment.json.
+    folder = tmp_path / "copy"
+    shutil.copytree(paper_run[0], folder)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.suffix in (".csv", ".npz", ".json")}
+    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained again"))
+    answer = on_toy(folder, "--folds", 2)
+    assert answer.code == 0, answer.err
+    original = paper_run[1].out.splitlines()
+    assert [x for x in answer.out.splitlines() if "results" not in x] == [
+        x for x in original if "results" not in x
+    ]
+    for path, content in before.items():
+        if path.name != "environment.json":
+            assert path.read_bytes() == content, path
+    assert len(runs.read_json(folder / "environment.json")["processes"]) == 2
+
+
+def test_fewer_seeds_in_the_same_directory(seeds_run, tmp_path, monkeypatch):
+    from tfser import training
+
+    folder = tmp_path / "copy"
+    shutil.copytree(seeds_run[0], folder)
+    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained again"))
+    answer = on_toy(folder, "--folds", 2, "--seed", 5,
+                    overrides=[ONE_EPOCH, "refinery.labels=hard"])  # fmt: skip
+    assert answer.code == 0, answer.err
+    scores = runs.read_json(folder / "scores.json")
+    [seed_4, seed_5] = (runs.read_json(folder / f"seed-{s}/scores.json") for s in (4, 5))
+    assert scores["seeds"] == 1 and scores["uar"] == seed_5["rounds"][1]["uar"]
+    assert seed_4 == runs.read_json(seeds_run[0] / "seed-4" / "scores.json")
+
+
+def wait_for(folder, pattern, process, n=1, seconds=120):
+    """Waits until a running process has written n files."""
+    deadline = time.monotonic() + seconds
+    while len(list(folder.rglob(pattern))) < n:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, f"no {pattern} in {folder}"
+        time.sleep(0.01)
+
+
+def test_interrupted_and_killed_and_continued(paper_run, tmp_path):
+    """In one directory: refused to a second process, SIGINT, kill -9; then as if never stopped."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "tfser.train", "--model", "epr", "--corpus", "toy",
+               "--workdir", folder, "--folds", "2", *sets(TINY)]  # fmt: skip
+
+    def start():
+        return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    process = start()
+    try:
+        wait_for(folder, "state.npz", process)
+        second = on_toy(folder, "--folds", 2)
+        assert second.code == 4 and "in use by another process" in error_line(second)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and not out
+    assert err.splitlines()[-1] == (
+        "error: interrupted; every finished epoch is kept, the same command continues"
+    )
+    assert "Traceback" not in err
+    n_done = len(list(folder.rglob("profiles.npz")))
+    assert n_done < 3 and not (folder / "scores.json").exists()
+
+    process = start()
+    try:
+        wait_for(folder, "profiles.npz", process, n=n_done + 1)
+        wait_for(folder, "state.npz", process)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL and not (folder / "scores.json").exists()
+
+    answer = on_toy(folder, "--folds", 2)
+    assert answer.code == 0, answer.err
+    reference = paper_run[0]
+    assert (folder / "predictions.csv").read_bytes() == (reference / "predictions.csv").read_bytes()
+    assert (folder / "scores.json").read_bytes() == (reference / "scores.json").read_bytes()
+    for path in reference.rglob("history.csv"):
+        assert (folder / path.relative_to(reference)).read_bytes() == path.read_bytes()
+    # The interrupted process and the last one; a killed one writes nothing.
+    assert len(runs.read_json(folder / "environment.json")["processes"]) == 2
+    assert not [p for p in folder.rglob("*") if p.name in ("state.npz", "best.npz")]
+
+
+def test_sigterm_is_an_interrupt(tmp_path, monkeypatch):
+    def stopped(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(train.corpora, "load", stopped)
+    answer = on_toy(tmp_path / "run")
+    assert answer.code == 130 and "interrupted" in error_line(answer)
+
+
+@pytest.mark.parametrize(
+    "arguments, overrides, changed",
+    [
+        (["--folds", 2], ["train.patience=4"], "hparams.train.patience: 3 -> 4"),
+        (["--folds", 4], [], "folds: 2 -> 4"),
+        ([], [], "folds: 2 -> None"),
+        (["--folds", 2, "--protocol", "loso"], [], "protocol: paper -> loso"),
+    ],
+)
+def test_another_run_in_the_same_directory(paper_run, arguments, overrides, changed):
+    folder, _ = paper_run
+
+    def times():
+        files = (p for p in folder.rglob("*") if p.name != ".lock")
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before = times()
+    answer = on_toy(folder, *arguments, overrides=overrides)
+    assert answer.code == 4
+    line = error_line(answer)
+    assert f"({changed})" in line and "--workdir" in line
+    assert times() == before
+
+
+def test_a_directory_of_something_else(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    answer = on_toy(tmp_path)
+    assert answer.code == 4 and "holds other files" in error_line(answer)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+# Tables of anybody's files.
+
+
+@pytest.fixture
+def few_files(cache, tmp_path):
+    """Writes a table of 2 emotions x 3 speakers x 2 takes of toy, and more rows as asked."""
+    toy.make(cache / "toy")
+
+    def write(*rows, speakers=("f1", "f2", "m1"), emotions=("anger", "sadness")):
+        path = tmp_path / "few.csv"
+        lines = ["file,speaker,emotion"]
+        for name in (f"{s}-{e}-0{i}" for s in speakers for e in emotions for i in (1, 2)):
+            lines.append(f"{cache}/toy/{toy.VERSION}/{name}.wav,{name[:2]},{name.split('-')[1]}")
+        path.write_text("\n".join([*lines, *rows]) + "\n")
+        return path
+
+    return write
+
+
+def on_table(path, *arguments, overrides=()):
+    overrides = [*TINY, ONE_EPOCH, "refinery.rounds=1", *overrides]
+    command = ["--model", "epr", "--corpus", path, "--workdir", path.with_name("run")]
+    return tfser_train(*command, *arguments, overrides=overrides)
+
+
+def test_a_table_with_an_unreadable_file(few_files, tmp_path):
+    (tmp_path / "bad.wav").write_text("version https://git-lfs.github.com/spec/v1\n")
+    path = few_files("bad.wav,m1,anger")
+    answer = on_table(path, "--folds", 2)
+    assert answer.code == 3
+    line = error_line(answer)
+    assert "bad.wav: a git-LFS pointer" in line and "--max-bad 1" in line
+    assert not (tmp_path / "run" / "scores.json").exists()
+
+    answer = on_table(path, "--folds", 2, "--max-bad", 1)
+    assert answer.code == 0, answer.err
+    match = RESULT.fullmatch(answer.out.splitlines()[-1])
+    assert match[1] == "few" and match[6] == "12"
+    assert "left out: bad: " in answer.err
+    assert len({r["utterance"] for r in table(tmp_path / "run" / "predictions.csv")}) == 12
+
+
+def test_default_names_of_run_directories(few_files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    def opened(folder, settings, seeds):
+        seen.append((str(folder), settings["corpus"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.runs, "opened", opened)
+    path = few_files()
+    other = path.rename(path.with_suffix(".tsv")).with_name("few.tsv")
+    other.write_text(other.read_text().replace(",", "\t"))
+    few_files()
+    for corpus in ("toy", path, other):
+        answer = tfser_train("--model", "epr", "--corpus", corpus, "--protocol", "loso")
+        assert answer.code == 130
+    assert seen == [("runs/epr-toy-loso", "toy")] + [("runs/epr-few-loso", "few")] * 2
+
+
+@pytest.mark.parametrize(
+    "table_of, arguments, overrides, code, message",
+    [
+        ({"emotions": ["anger"]}, [], [], 3, "fewer than two emotions"),
+        ({"speakers": ["f1"]}, ["--protocol", "loso"], [], 3, "needs at least 3 speakers"),
+        ({"speakers": ["f1", "m1"]}, ["--protocol", "loso"], [], 3, "corpus has 2"),
+        ({}, ["--folds", 7], [], 3, "fewer than the 7 folds; use --folds 6"),
+        ({}, ["--folds", 2], ['labels.keep=["angr"]'], 2, "labels.keep: no angr in this corpus"),
+        ({}, ["--folds", 2], ["labels.group=x"], 3, "0 utterances with fewer than two emotions"),
+        ({}, ["--folds", 2], ['plots.utterances=["f1-anger-1"]'], 2, "did you mean 'f1-anger-01'"),
+        ({}, ["--folds", 2], ["segments.hop_seconds=0.025"], 2, "is no multiple of"),
+        ({}, ["--folds", 2], ["features.n_fft=256"], 2, "window <= n_fft does not hold"),
+        ({}, ["--folds", 2], ["features.high_hz=9000"], 2, "set high_hz to 8000 or less"),
+        ({}, ["--folds", 4, "--protocol", "loso"], [], 2, "use --folds 3"),
+        ({}, ["--folds", 2, "--strategy", "mirrored"], [], 2, "needs two devices"),
+    ],
+)
+def test_a_corpus_that_does_not_do(few_files, tmp_path, table_of, arguments, overrides, code,
+                                   message):  # fmt: skip
+    answer = on_table(few_files(**table_of), *arguments, overrides=overrides)
+    assert answer.code == code, answer.err
+    assert message in error_line(answer)
+    assert not list((tmp_path / "run").rglob("profiles.npz"))
+
+
+def test_a_full_disk(few_files, tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def full(descriptor):
+        if "state.npz" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = few_files()
+    answer = on_table(path, "--folds", 2)
+    assert answer.code == 1
+    assert error_line(answer) == (
+        "error: disk full while writing the run directory; "
+        "free space, then the same command continues"
+    )
+    assert not [p for p in (tmp_path / "run").rglob(".*") if p.name != ".lock"]
+    assert not list((tmp_path / "run").rglob("profiles.npz"))
+
+
+def test_a_full_disk_at_the_start(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(runs, "write_bytes", full)
+    answer = on_toy(tmp_path / "run")
+    assert answer.code == 1
+    assert f"disk full while writing {tmp_path / 'run' / 'hparams.json'};" in error_line(answer)
+
+
+def test_a_loss_that_is_not_a_number(few_files, monkeypatch):
+    from tfser.models import epr
+
+    segmented = epr.segmented
+
+    def broken(*arguments):
+        speech = segmented(*arguments)
+        return speech._replace(one_hot=speech.one_hot * np.float32(np.nan))
+
+    monkeypatch.setattr(epr, "segmented", broken)
+    answer = on_table(few_files(), "--folds", 2)
+    assert answer.code == 1
+    assert re.search("the loss is nan, dev nan in epoch 1 .*initial_learning_rate", answer.err)
+    assert "Traceback" not in answer.err
+
+
+def test_debug_shows_the_traceback(few_files):
+    answer = on_table(few_files(emotions=["anger"]), "--folds", 2, "--debug")
+    assert answer.code == 3 and "Traceback" in answer.err
+    assert answer.err.splitlines()[-1].startswith("error: 6 utterances")
+
+
+# What is refused at once.
+
+WRONG = {
+    "no model": (["--corpus", "toy"], "the following arguments are required: --model"),
+    "model": (["--model", "erp", "--corpus", "toy"], "unknown model 'erp' (did you mean 'epr'?)"),
+    "corpus": (
+        ["--model", "epr", "--corpus", "casai"],
+        "no corpus 'casai' (did you mean 'casia'?)",
+    ),
+    "flag": ("--protocl loso", "unknown argument --protocl (did you mean '--protocol'?)"),
+    "flag with =": ("--sead=3", "unknown argument --sead (did you mean '--seed'?)"),
+    "abbreviated flag": ("--work x", "unknown argument --work (did you mean '--workdir'?)"),
+    "protocol": ("--protocol lose", "invalid choice: 'lose' (choose from"),
+    "key": ("--set train.epochs=3", "unknown key 'train.epochs' (did you mean 'max_epochs'?)"),
+    "key's section": (
+        "--set trian.max_epochs=3",
+        "unknown section 'trian' (did you mean 'train'?)",
+    ),
+    "key's type": ("--set train.max_epochs=few", "train.max_epochs is a whole number"),
+    "key's range": ("--set refinery.rounds=0", "refinery.rounds=0 is out of range 1 to 20"),
+    "no value": ("--set train.max_epochs", "expected section.key=value"),
+    "overlay": ("--hparams epr.smal", "(did you mean 'epr.small'?)"),
+    "seeds": ("--seeds 0", "--seeds 0: must be 1 or more"),
+    "seed": ("--seed -1", "--seed -1: must be 0 or more"),
+    "seed's type": ("--seed one", "invalid int value: 'one'"),
+    "folds": ("--folds 1", "--folds 1: must be 2 or more"),
+    "max-bad": ("--max-bad -1", "--max-bad -1: must be 0 or more"),
+    "no root": (["--model", "epr", "--corpus", "emodb"], "give --data-root DIR or set TFSER_EMODB"),
+}
+
+
+@pytest.fixture(scope="module")
+def wrong_commands(tmp_path_factory):
+    """All of WRONG in one process that has to do without TensorFlow: {name: (code, stderr)}."""
+    program = """
+import contextlib, io, json, sys
+from tfser import train
+
+answers = {}
+for name, arguments in json.loads(sys.stdin.read()).items():
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        try:
+            code = train.main(arguments)
+        except SystemExit as exit:
+            code = exit.code
+    train.log.handlers.clear()
+    answers[name] = code, err.getvalue()
+heavy = sorted({"tensorflow", "keras", "sklearn", "matplotlib"} & set(sys.modules))
+print(json.dumps([answers, heavy]))
+"""
+    import json
+
+    commands = {
+        name: words
+        if isinstance(words, list)
+        else ["--model", "epr", "--corpus", "toy", *words.split()]
+        for name, (words, _) in WRONG.items()
+    }
+    folder = tmp_path_factory.mktemp("wrong")
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(commands), capture_output=True, text=True,
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answers, heavy = json.loads(done.stdout)
+    return answers, heavy, list(folder.iterdir())
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_commands(wrong_commands, name):
+    code, err = wrong_commands[0][name]
+    assert code == 2
+    [line] = err.splitlines()
+    assert line.startswith("error: ") and WRONG[name][1] in line
+
+
+def test_wrong_commands_load_no_tensorflow_and_write_nothing(wrong_commands):
+    assert wrong_commands[1:] == ([], [])
+
+
+@pytest.mark.parametrize("name", ["emodb", "casia", "savee", "ravdess"])
+def test_roots_without_a_corpus(tmp_path, name):
+    command = ["--model", "epr", "--corpus", name, "--workdir", tmp_path / "run", "--data-root"]
+    answer = tfser_train(*command, tmp_path / "nowhere")
+    assert answer.code == 3 and f"{tmp_path / 'nowhere'} does not exist" in error_line(answer)
+    (tmp_path / "empty").mkdir()
+    answer = tfser_train(*command, tmp_path / "empty")
+    assert answer.code == 3 and "no .wav under" in error_line(answer)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_root_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSER_EMODB_ROOT", str(tmp_path / "nowhere"))
+    answer = tfser_train("--model", "epr", "--corpus", "emodb")
+    assert answer.code == 3 and f"{tmp_path / 'nowhere'} does not exist" in error_line(answer)
+
+
+def test_a_table_that_is_missing(tmp_path):
+    answer = tfser_train("--model", "epr", "--corpus", tmp_path / "none.csv")
+    assert answer.code == 3 and "there is no table" in error_line(answer)
+
+
+def test_help():
+    answer = tfser_train("--help")
+    assert answer.code == 0 and not answer.err
+    flags = (
+        "--model --corpus --data-root --protocol --hparams --set --seed --seeds --folds --workdir"
+    )
+    for flag in [*flags.split(), "--cache", "--strategy", "--max-bad", "--debug"]:
+        assert re.search(rf"^  {flag} ", answer.out, re.MULTILINE), flag
+    assert "130 interrupted" in answer.out and "emodb" in answer.out and "epr" in answer.out
