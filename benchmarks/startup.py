@@ -14,7 +14,8 @@ Wall times of whole processes, as a user meets them, from starting Python on; th
   afterwards. Every start hashes them, from the page cache, so a slow disk is not in the figure.
 
 `import tensorflow` alone stands beside them, since most of a start is that. All take turns;
-figures are medians, after a round to warm up.
+figures are medians, after a round to warm up. The CPU seconds beside the wall times hardly
+depend on what else runs: where they are much less, the machine was not idle.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import csv
 import itertools
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -55,8 +57,8 @@ sys.exit(train.main())
 
 
 def run(arguments, exit_code, cache):
-    """Runs Python in the repository; returns (seconds, stdout)."""
-    start = time.perf_counter()
+    """Runs Python in the repository; returns (wall seconds, CPU seconds, stdout)."""
+    start, cpu_start = time.perf_counter(), cpu_seconds()
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
@@ -67,7 +69,13 @@ def run(arguments, exit_code, cache):
     seconds = time.perf_counter() - start
     if done.returncode != exit_code:
         raise SystemExit(f"exit code {done.returncode}, not {exit_code}: {done.stderr[-2000:]}")
-    return seconds, done.stdout
+    return seconds, cpu_seconds() - cpu_start, done.stdout
+
+
+def cpu_seconds():
+    """Returns what all processes run so far have used."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def write_corpus(folder):
@@ -116,29 +124,33 @@ def main():
             large = to_first_batch("--model", "epr", "--corpus", table, *settings)
             cases["first batch, 7,200 files"] = (large, 0, 6.0)
         seconds = {name: [] for name in cases}
+        cpu = {name: [] for name in cases}
         shapes = {}
         for number in range(args.rounds + 1):
             for name, (arguments, exit_code, _) in cases.items():
-                elapsed, stdout = run(arguments(), exit_code, temporary / "cache")
+                elapsed, cpu_elapsed, stdout = run(arguments(), exit_code, temporary / "cache")
                 if number:  # the first round warms the caches
                     seconds[name].append(elapsed)
+                    cpu[name].append(cpu_elapsed)
                 if name.startswith("first batch"):
                     shapes[name] = stdout.split()[-5:]  # x [batch, frames, bands], y [batch, K]
 
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{len(os.sched_getaffinity(0))} cores, {args.rounds} rounds")
-    print(f"{'':28}{'median s':>10}{'range s':>16}{'target s':>10}")
+    print(f"{'':28}{'median s':>10}{'range s':>16}{'CPU s':>8}{'target s':>10}")
     for name, (_, _, target) in cases.items():
         spread = f"{min(seconds[name]):.2f}-{max(seconds[name]):.2f}"
+        spread = f"{spread:>16}{statistics.median(cpu[name]):8.2f}"
         verdict = "" if target is None else f"{target:10.1f}"
         verdict += "  missed" if target is not None and medians[name] >= target else ""
-        print(f"{name:28}{medians[name]:10.2f}{spread:>16}{verdict}")
+        print(f"{name:28}{medians[name]:10.2f}{spread}{verdict}")
     for name, shape in shapes.items():
         print(f"{name}: a batch of {' x '.join(shape[:3])}, labels {' x '.join(shape[3:])}")
     if args.out:
         figures = {
             "cores": len(os.sched_getaffinity(0)),
             "seconds": seconds,
+            "cpu_seconds": cpu,
             "median_seconds": medians,
             "target_seconds": {name: target for name, (_, _, target) in cases.items()},
             "batches": shapes,

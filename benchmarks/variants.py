@@ -1,7 +1,7 @@
 """What C1 gains or loses with other settings: trained on the first folds, judged on dev speakers.
 
     python benchmarks/variants.py --corpus emodb --hparams epr.small --first-folds 2 \
-        --variant model.initializer=glorot_uniform --variant "model.batch_norm=true train.patience=5"
+        --variant model.initializer=glorot_uniform --variant "model.dropout=0 train.patience=5"
 
 The settings without a variant are run as well. Test parts are not looked at. Beside the losses it
 tells in which epoch the training loss left chance, and whether a patience that counts from the

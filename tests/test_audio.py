@@ -48,11 +48,20 @@ def with_flac_frames(flac, n_frames):
     flac.write_bytes(content)
 
 
-@pytest.mark.parametrize("suffix, subtype, tolerance", [
-    ("wav", "PCM_16", 4e-5), ("wav", "PCM_24", 1e-6), ("wav", "DOUBLE", 0), ("wav", "FLOAT", 0),
-    ("wav", "ULAW", 2e-2), ("flac", "PCM_24", 1e-6), ("aiff", "PCM_16", 4e-5),
-    ("w64", "PCM_16", 4e-5), ("ogg", "VORBIS", 1),
-])
+@pytest.mark.parametrize(
+    "suffix, subtype, tolerance",
+    [
+        ("wav", "PCM_16", 4e-5),
+        ("wav", "PCM_24", 1e-6),
+        ("wav", "DOUBLE", 0),
+        ("wav", "FLOAT", 0),
+        ("wav", "ULAW", 2e-2),
+        ("flac", "PCM_24", 1e-6),
+        ("aiff", "PCM_16", 4e-5),
+        ("w64", "PCM_16", 4e-5),
+        ("ogg", "VORBIS", 1),
+    ],
+)
 def test_formats(tmp_path, noise, suffix, subtype, tolerance):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, noise, RATE, subtype)
@@ -100,13 +109,16 @@ def test_a_part_is_what_the_whole_has_there(name, request):
     np.testing.assert_array_equal(audio.load(path, end_seconds=1.05), whole)  # rounded up
 
 
-@pytest.mark.parametrize("cut, reason", [
-    ({"start_seconds": 1.0}, "passes the end at 1.00 s"),
-    ({"end_seconds": 1.2}, "passes the end at 1.00 s"),
-    ({"start_seconds": 0.5, "end_seconds": 0.5}, "is empty"),
-    ({"start_seconds": -1.0}, "is empty"),
-    ({"start_seconds": 0.5, "end_seconds": 0.51}, "too short, 160 samples"),
-])
+@pytest.mark.parametrize(
+    "cut, reason",
+    [
+        ({"start_seconds": 1.0}, "passes the end at 1.00 s"),
+        ({"end_seconds": 1.2}, "passes the end at 1.00 s"),
+        ({"start_seconds": 0.5, "end_seconds": 0.5}, "is empty"),
+        ({"start_seconds": -1.0}, "is empty"),
+        ({"start_seconds": 0.5, "end_seconds": 0.51}, "too short, 160 samples"),
+    ],
+)
 def test_impossible_parts(wav, cut, reason):
     refused(wav, reason, **cut)
 
@@ -184,13 +196,16 @@ def test_no_samples(tmp_path):
     refused(tmp_path / "a.wav", "only a header")
 
 
-@pytest.mark.parametrize("samples, reason", [
-    (np.zeros(RATE), "silent, all 16000 samples are zero"),
-    (np.full(RATE, np.nan), "NaN or infinite"),
-    (np.r_[np.ones(RATE), np.inf], "NaN or infinite"),
-    (np.ones(3), "too short, 3 samples"),
-    (np.ones(399), "too short, 399 samples at 16000 Hz; one window takes 25 ms"),
-])
+@pytest.mark.parametrize(
+    "samples, reason",
+    [
+        (np.zeros(RATE), "silent, all 16000 samples are zero"),
+        (np.full(RATE, np.nan), "NaN or infinite"),
+        (np.r_[np.ones(RATE), np.inf], "NaN or infinite"),
+        (np.ones(3), "too short, 3 samples"),
+        (np.ones(399), "too short, 399 samples at 16000 Hz; one window takes 25 ms"),
+    ],
+)
 def test_useless_samples(tmp_path, samples, reason):
     soundfile.write(tmp_path / "a.wav", samples, RATE, "FLOAT")
     refused(tmp_path / "a.wav", reason)
@@ -201,12 +216,18 @@ def test_one_window_is_enough(tmp_path):
     assert len(audio.load(tmp_path / "a.wav")) == 400
 
 
-@pytest.mark.parametrize("content, reason", [
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "run git lfs pull"),
-    (b"<!DOCTYPE html>\n<title>404</title>", "text, not sound: '<!DOCTYPE html>"),
-    (bytes(range(128, 256)) * 20, "Format not recognised"),
-    (b"RIFF\x24\0\0\0WAVEfmt ", "cannot be decoded"),
-])
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
+            "run git lfs pull",
+        ),
+        (b"<!DOCTYPE html>\n<title>404</title>", "text, not sound: '<!DOCTYPE html>"),
+        (bytes(range(128, 256)) * 20, "Format not recognised"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "cannot be decoded"),
+    ],
+)
 def test_no_sound_at_all(tmp_path, content, reason):
     (tmp_path / "a.wav").write_bytes(content)
     refused(tmp_path / "a.wav", reason)
@@ -242,8 +263,9 @@ def test_threads(wav, flac):
 def test_real_speech(shared_data):
     emodb = audio.load(shared_data / "emodb/wav/03a01Fa.wav")  # 22.05 kHz
     assert len(emodb) == 2 * RATE and 0.01 < np.abs(emodb).max() <= 1
-    stereo = [p for p in sorted(shared_data.glob("RAVDESS/*/*.flac"))
-              if soundfile.info(p).channels == 2]
+    stereo = [
+        p for p in sorted(shared_data.glob("RAVDESS/*/*.flac")) if soundfile.info(p).channels == 2
+    ]
     for path in stereo:
         both = soundfile.read(path, dtype="float32")[0]
         np.testing.assert_allclose(audio.load(path), both.mean(axis=1), atol=1e-7)

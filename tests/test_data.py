@@ -53,8 +53,9 @@ def test_utterances_shorter_than_a_segment():
 def test_no_utterances():
     starts, utterance = data.segment_index([0], n_frames=32, hop_frames=1)
     assert len(starts) == len(utterance) == 0
-    assert not list(data.segments(np.zeros((0, 2), "float32"), starts, None, n_frames=32,
-                                  batch_size=4))
+    assert not list(
+        data.segments(np.zeros((0, 2), "float32"), starts, None, n_frames=32, batch_size=4)
+    )
 
 
 def test_batches_in_order(corpus):
@@ -72,8 +73,9 @@ def test_every_segment_once_with_its_label(corpus, as_tensor):
     frames, starts, labels = corpus
     given = tf.constant(frames) if as_tensor else frames
     for epoch in range(3):
-        dataset = data.segments(given, starts, labels, n_frames=32, batch_size=2, seed=1,
-                                epoch=epoch)
+        dataset = data.segments(
+            given, starts, labels, n_frames=32, batch_size=2, seed=1, epoch=epoch
+        )
         x, y = (np.concatenate(part) for part in zip(*dataset, strict=True))
         where = [starts.tolist().index(start) for start in x[:, 0, 0]]
         assert sorted(where) == list(range(len(starts)))
@@ -84,8 +86,9 @@ def test_every_segment_once_with_its_label(corpus, as_tensor):
 def order(seed, epoch, batch_size=16):
     starts = np.arange(500)
     frames = np.arange(532, dtype="float32")[:, None]
-    dataset = data.segments(frames, starts, None, n_frames=32, batch_size=batch_size, seed=seed,
-                            epoch=epoch)
+    dataset = data.segments(
+        frames, starts, None, n_frames=32, batch_size=batch_size, seed=seed, epoch=epoch
+    )
     return np.concatenate(list(dataset))[:, 0, 0].astype(int)
 
 
@@ -101,8 +104,9 @@ def test_order_depends_on_seed_and_epoch_alone():
 
 
 def test_iterated_twice_is_the_same_epoch():
-    dataset = data.segments(np.arange(100.0)[:, None], np.arange(60), None, n_frames=8,
-                            batch_size=9, seed=3, epoch=4)
+    dataset = data.segments(
+        np.arange(100.0)[:, None], np.arange(60), None, n_frames=8, batch_size=9, seed=3, epoch=4
+    )
     for first, second in zip(dataset, dataset, strict=True):
         np.testing.assert_array_equal(first, second)
 

@@ -14,8 +14,17 @@ from tfser import audio
 from tfser.errors import UsageError
 from tfser.features import BLOCK_FRAMES, LogMel
 
-EPR = {"sample_rate_hz": 16000, "window_seconds": 0.025, "hop_seconds": 0.010, "n_fft": 512,
-       "n_bands": 64, "low_hz": 0.0, "high_hz": 8000.0, "floor": 1e-6, "min_frames": 32}
+EPR = {
+    "sample_rate_hz": 16000,
+    "window_seconds": 0.025,
+    "hop_seconds": 0.010,
+    "n_fft": 512,
+    "n_bands": 64,
+    "low_hz": 0.0,
+    "high_hz": 8000.0,
+    "floor": 1e-6,
+    "min_frames": 32,
+}
 
 
 def noises(*lengths):
@@ -23,13 +32,21 @@ def noises(*lengths):
     return [rng.uniform(-0.5, 0.5, length).astype("float32") for length in lengths]
 
 
-def by_librosa(waveform, rate=16000, window=400, hop=160, n_fft=512, n_bands=64, low=0.0,
-               high=8000.0):
+def by_librosa(
+    waveform, rate=16000, window=400, hop=160, n_fft=512, n_bands=64, low=0.0, high=8000.0
+):
     # librosa lays a short window into the middle of the FFT frame.
     margin = (n_fft - window) // 2
     return librosa.feature.melspectrogram(
-        y=np.pad(waveform, margin), sr=rate, n_fft=n_fft, win_length=window, hop_length=hop,
-        center=False, n_mels=n_bands, fmin=low, fmax=high,
+        y=np.pad(waveform, margin),
+        sr=rate,
+        n_fft=n_fft,
+        win_length=window,
+        hop_length=hop,
+        center=False,
+        n_mels=n_bands,
+        fmin=low,
+        fmax=high,
     ).T  # [frames, n_bands]
 
 
@@ -61,14 +78,26 @@ def test_log_and_floor_on_real_speech(shared_data):
         np.testing.assert_allclose(layer(waveform[None]).numpy()[0], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("rate, window, hop, n_fft, n_bands, low, high", [
-    (8000, 0.025, 0.010, 256, 40, 20.0, 4000.0),
-    (44100, 0.040, 0.0125, 2048, 128, 50.0, 11000.0),
-    (16000, 0.032, 0.016, 512, 26, 0.0, 8000.0),
-])
+@pytest.mark.parametrize(
+    "rate, window, hop, n_fft, n_bands, low, high",
+    [
+        (8000, 0.025, 0.010, 256, 40, 20.0, 4000.0),
+        (44100, 0.040, 0.0125, 2048, 128, 50.0, 11000.0),
+        (16000, 0.032, 0.016, 512, 26, 0.0, 8000.0),
+    ],
+)
 def test_equals_librosa_with_other_settings(rate, window, hop, n_fft, n_bands, low, high):
-    layer = LogMel(sample_rate_hz=rate, window_seconds=window, hop_seconds=hop, n_fft=n_fft,
-                   n_bands=n_bands, low_hz=low, high_hz=high, floor=1e-20, min_frames=1)
+    layer = LogMel(
+        sample_rate_hz=rate,
+        window_seconds=window,
+        hop_seconds=hop,
+        n_fft=n_fft,
+        n_bands=n_bands,
+        low_hz=low,
+        high_hz=high,
+        floor=1e-20,
+        min_frames=1,
+    )
     [waveform] = noises(rate)
     reference = by_librosa(waveform, rate, layer.window, layer.hop, n_fft, n_bands, low, high)
     np.testing.assert_allclose(energies(layer, waveform), reference, rtol=1e-4)
@@ -77,8 +106,17 @@ def test_equals_librosa_with_other_settings(rate, window, hop, n_fft, n_bands, l
 def test_by_hand():
     # One window, one bin to a band: |sum of Hann window|^2 at the frequency of a cosine of bin 8
     # is (N / 4)^2, as the window's mean is 1/2 and a cosine's amplitude is halved.
-    layer = LogMel(sample_rate_hz=512, window_seconds=1.0, hop_seconds=1.0, n_fft=512, n_bands=8,
-                   low_hz=0.0, high_hz=256.0, floor=1e-9, min_frames=1)
+    layer = LogMel(
+        sample_rate_hz=512,
+        window_seconds=1.0,
+        hop_seconds=1.0,
+        n_fft=512,
+        n_bands=8,
+        low_hz=0.0,
+        high_hz=256.0,
+        floor=1e-9,
+        min_frames=1,
+    )
     tone = np.cos(2 * np.pi * 64 * np.arange(512) / 512).astype("float32")
     power = np.zeros(257)
     power[63:66] = (512 / 8) ** 2, (512 / 4) ** 2, (512 / 8) ** 2  # Hann leaks half, one bin away
@@ -89,8 +127,15 @@ def test_number_of_frames():
     layer = LogMel(**EPR)
     shortest = 400 + 31 * 160
     assert shortest == 0.335 * 16000  # EPR §4.1: a segment lasts 335 ms
-    for samples, frames in [(1, 32), (400, 32), (shortest - 1, 32), (shortest, 32),
-                            (shortest + 159, 32), (shortest + 160, 33), (32000, 198)]:
+    for samples, frames in [
+        (1, 32),
+        (400, 32),
+        (shortest - 1, 32),
+        (shortest, 32),
+        (shortest + 159, 32),
+        (shortest + 160, 33),
+        (32000, 198),
+    ]:
         [waveform] = noises(samples)
         assert layer(waveform[None]).shape == (1, frames, 64)
         assert layer.extract([waveform])[0].shape == (frames, 64)
@@ -119,9 +164,13 @@ def test_extract_equals_one_at_a_time():
 def test_in_a_dataset_and_a_function():
     layer = LogMel(**EPR)
     waveforms = noises(8000, 12345, 3000)
-    dataset = tf.data.Dataset.from_generator(
-        lambda: waveforms, output_signature=tf.TensorSpec([None], "float32")
-    ).batch(1).map(layer)
+    dataset = (
+        tf.data.Dataset.from_generator(
+            lambda: waveforms, output_signature=tf.TensorSpec([None], "float32")
+        )
+        .batch(1)
+        .map(layer)
+    )
     assert dataset.element_spec.shape.as_list() == [None, None, 64]
     for features, waveform in zip(dataset, waveforms, strict=True):
         np.testing.assert_allclose(features, layer(waveform[None]), atol=1e-6)
@@ -169,11 +218,16 @@ def test_saved_models(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("change, reason", [
-    ({"n_fft": 256}, "hop <= window <= n_fft"), ({"hop_seconds": 0.0}, "hop <= window"),
-    ({"high_hz": 9000.0}, "set high_hz to 8000"), ({"low_hz": 8000.0}, "do not fit"),
-    ({"floor": 0.0}, "floor above 0"),
-])
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"n_fft": 256}, "hop <= window <= n_fft"),
+        ({"hop_seconds": 0.0}, "hop <= window"),
+        ({"high_hz": 9000.0}, "set high_hz to 8000"),
+        ({"low_hz": 8000.0}, "do not fit"),
+        ({"floor": 0.0}, "floor above 0"),
+    ],
+)
 def test_impossible_settings(change, reason):
     with pytest.raises(UsageError, match=reason):
         LogMel(**{**EPR, **change})

@@ -106,13 +106,22 @@ def test_the_second_time_nothing_is_extracted(load, tmp_path):
     folder = only_folder(tmp_path)
     assert folder.name.startswith("Levels-") and len(folder.name) == len("Levels-") + 16
     assert sorted(p.name for p in folder.iterdir()) == [
-        "index.json", *(f"shard-0000{n}.tfrecord" for n in range(4))
+        "index.json",
+        *(f"shard-0000{n}.tfrecord" for n in range(4)),
     ]
 
 
 def test_parts_of_files(corpus, load):
-    cuts = [Utterance(corpus[5].path, name=f"cut{n}", speaker="s", start_seconds=n * 0.03,
-                      end_seconds=n * 0.03 + 0.05) for n in range(3)]
+    cuts = [
+        Utterance(
+            corpus[5].path,
+            name=f"cut{n}",
+            speaker="s",
+            start_seconds=n * 0.03,
+            end_seconds=n * 0.03 + 0.05,
+        )
+        for n in range(3)
+    ]
     features = load(cuts)
     whole = load(corpus[5:6]).frames
     for n in range(3):
@@ -169,9 +178,17 @@ def swap(path):
     path.write_bytes((path.parent / "shard-00000.tfrecord").read_bytes())
 
 
-@pytest.mark.parametrize("damage", [
-    flip_a_byte, break_off, drop_the_last_record, swap, Path.unlink, lambda p: p.write_bytes(b""),
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_a_byte,
+        break_off,
+        drop_the_last_record,
+        swap,
+        Path.unlink,
+        lambda p: p.write_bytes(b""),
+    ],
+)
 @pytest.mark.parametrize("indexed", [True, False])
 def test_a_damaged_shard_is_made_again_alone(load, tmp_path, damage, indexed):
     first = load()
@@ -233,7 +250,8 @@ def test_bad_files_may_be_left_out(corpus, load, tmp_path, caplog):
     np.testing.assert_array_equal(features.frames, complete.frames[kept])
     assert [r.getMessage().split(":")[1] for r in caplog.records] == [" u1", " u8"]
     [index] = [
-        bad for path in (tmp_path / "cache").glob("*/index.json")
+        bad
+        for path in (tmp_path / "cache").glob("*/index.json")
         if (bad := json.loads(path.read_text())["bad"])
     ]
     assert [entry["name"] for entry in index] == ["u1", "u8"]
@@ -277,11 +295,19 @@ def test_a_killed_extraction_continues(corpus, load, tmp_path, sent):
 
     corpus = [Utterance(u.path, name=f"{u.name}-{k}", speaker="s") for u in corpus for k in "abc"]
     (tmp_path / "corpus.pickle").write_bytes(pickle.dumps(corpus))
-    code = KILLED.format(tests=str(Path(__file__).parent), cache=str(tmp_path / "cache"),
-                         corpus=str(tmp_path / "corpus.pickle"))
+    code = KILLED.format(
+        tests=str(Path(__file__).parent),
+        cache=str(tmp_path / "cache"),
+        corpus=str(tmp_path / "corpus.pickle"),
+    )
     root = Path(__file__).parents[1]
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, cwd=root,
-                               env={**os.environ, "PYTHONPATH": str(root)}, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        text=True,
+    )
     start = time.monotonic()
     while len(list(tmp_path.glob("cache/*/shard-*.tfrecord"))) < 2:
         assert process.poll() is None and time.monotonic() - start < 60, process.communicate()
@@ -291,7 +317,8 @@ def test_a_killed_extraction_continues(corpus, load, tmp_path, sent):
     errors = process.communicate(timeout=30)[1]
     assert time.monotonic() - sent_at < 5
     assert process.returncode in (-sent, 1) and (sent == signal.SIGKILL) != (
-        "KeyboardInterrupt" in errors)
+        "KeyboardInterrupt" in errors
+    )
     finished = len(list(tmp_path.glob("cache/*/shard-*.tfrecord")))
     assert 2 <= finished < 10 and not list(tmp_path.glob("cache/*/index.json"))
     if sent == signal.SIGINT:
@@ -320,8 +347,9 @@ def test_old_temporary_files_are_swept(load, tmp_path):
 def test_a_full_disk(corpus, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", disk],
-                      capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", disk], capture_output=True
+    ).returncode:
         pytest.skip("a small disk cannot be mounted here")
 
     class Wide(Levels):
@@ -338,8 +366,10 @@ def test_a_full_disk(corpus, tmp_path):
         finished = len(list(disk.glob("*/shard-*.tfrecord")))
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
         feature = Wide()
-        same(store.load(corpus, feature, cache=disk),
-             store.load(corpus, Wide(), cache=tmp_path / "other"))
+        same(
+            store.load(corpus, feature, cache=disk),
+            store.load(corpus, Wide(), cache=tmp_path / "other"),
+        )
         assert feature.extracted <= 10 - 3 * max(0, finished - 1)
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -358,7 +388,8 @@ def test_a_disk_that_fills_at_the_third_shard(load, tmp_path, monkeypatch):
     with pytest.raises(TfserError, match="disk full at .*No space left on device; free space"):
         load()
     assert sorted(p.name for p in only_folder(tmp_path).iterdir()) == [
-        "shard-00000.tfrecord", "shard-00001.tfrecord"
+        "shard-00000.tfrecord",
+        "shard-00001.tfrecord",
     ]
     monkeypatch.setattr(store.os, "replace", replace)
     feature = Levels()
@@ -375,8 +406,9 @@ def test_a_cache_that_cannot_be_written(corpus, tmp_path):
 def test_two_extractions_at_once(corpus, tmp_path):
     results = []
     threads = [
-        threading.Thread(target=lambda: results.append(
-            store.load(corpus, Levels(), cache=tmp_path / "cache")))
+        threading.Thread(
+            target=lambda: results.append(store.load(corpus, Levels(), cache=tmp_path / "cache"))
+        )
         for _ in range(3)
     ]
     for thread in threads:
@@ -399,10 +431,23 @@ def test_log_mel_of_real_speech(shared_data, tmp_path, monkeypatch):
     monkeypatch.undo()
     files = sorted(shared_data.glob("emodb/wav/*.wav"))[:70]
     utterances = [Utterance(path, name=path.stem, speaker=path.stem[:2]) for path in files]
-    feature = LogMel(sample_rate_hz=RATE, window_seconds=0.025, hop_seconds=0.010, n_fft=512,
-                     n_bands=64, low_hz=0.0, high_hz=8000.0, floor=1e-6, min_frames=32)
+    feature = LogMel(
+        sample_rate_hz=RATE,
+        window_seconds=0.025,
+        hop_seconds=0.010,
+        n_fft=512,
+        n_bands=64,
+        low_hz=0.0,
+        high_hz=8000.0,
+        floor=1e-6,
+        min_frames=32,
+    )
     features = store.load(utterances, feature, cache=tmp_path)
     assert features.frames.shape == (70 * 198, 64)
     waveform = store.audio.load(files[66])
-    np.testing.assert_allclose(features.frames[66 * 198 : 67 * 198],
-                               feature(waveform[None]).numpy()[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        features.frames[66 * 198 : 67 * 198],
+        feature(waveform[None]).numpy()[0],
+        rtol=1e-6,
+        atol=1e-6,
+    )

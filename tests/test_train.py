@@ -305,7 +305,7 @@ def test_fewer_seeds_in_the_same_directory(seeds_run, tmp_path, monkeypatch):
     assert seed_4 == runs.read_json(seeds_run[0] / "seed-4" / "scores.json")
 
 
-def wait_for(folder, pattern, process, n=1, seconds=120):
+def wait_for(folder, pattern, process, n=1, seconds=400):
     """Waits until a running process has written n files."""
     deadline = time.monotonic() + seconds
     while len(list(folder.rglob(pattern))) < n:
@@ -330,7 +330,7 @@ def test_interrupted_and_killed_and_continued(paper_run, tmp_path):
         second = on_toy(folder, "--folds", 2)
         assert second.code == 4 and "in use by another process" in error_line(second)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=200)
     finally:
         process.kill()
     assert process.returncode == 130 and not out
@@ -531,7 +531,7 @@ def test_a_loss_that_is_not_a_number(few_files, monkeypatch):
     monkeypatch.setattr(epr, "segmented", broken)
     answer = on_table(few_files(), "--folds", 2)
     assert answer.code == 1
-    assert re.search("the loss is nan, dev nan in epoch 1 .*initial_learning_rate", answer.err)
+    assert re.search("the loss is nan, dev nan in epoch 1, .*initial_learning_rate", answer.err)
     assert "Traceback" not in answer.err
 
 
@@ -603,7 +603,7 @@ print(json.dumps([answers, heavy]))
     folder = tmp_path_factory.mktemp("wrong")
     done = subprocess.run(
         [sys.executable, "-c", program], input=json.dumps(commands), capture_output=True, text=True,
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, timeout=60,
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     answers, heavy = json.loads(done.stdout)

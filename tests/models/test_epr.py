@@ -246,7 +246,7 @@ def test_the_loss_is_equation_4(tiny):
 
 def test_the_optimizer_is_adam_with_tensorflow_s_defaults(tiny):
     config = tiny.optimizer.get_config()
-    assert tiny.optimizer.name == "adam"
+    assert type(tiny.optimizer) is keras.optimizers.Adam
     assert (config["beta_1"], config["beta_2"], config["epsilon"]) == (0.9, 0.999, 1e-7)
     assert not config["weight_decay"] and not config["amsgrad"] and not config["clipnorm"]
     assert config["use_ema"] is False
@@ -773,7 +773,7 @@ def test_two_devices_equal_one(tmp_path):
     here = Path(__file__).resolve()
     path = [str(here.parent), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, "-c", REPLICAS, tmp_path], capture_output=True, text=True, timeout=300,
+        [sys.executable, "-c", REPLICAS, tmp_path], capture_output=True, text=True, timeout=600,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "-1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -239,7 +239,9 @@ def inner_profiles(lab, split, profiles, folder, seed) -> np.ndarray:
     place = bar.where
     for i, (known, held_out) in enumerate(folds.by_speaker(speakers, n_folds=n_folds)):
         bar.where = f"{place} inner-{i} of {n_folds}"
-        inner = refinery(lab, split.train[known], split.dev, folder / f"inner-{i}", [*seed, i])
+        # + 1000: NumPy pads seeds with zeros, and [s, f, i] would be that of the fold's round i.
+        inner_seed = [*seed, 1000 + i]
+        inner = refinery(lab, split.train[known], split.dev, folder / f"inner-{i}", inner_seed)
         segments = np.isin(speech.owner, split.train[held_out])
         profiles[:, segments] = inner[:, segments]
     return profiles
