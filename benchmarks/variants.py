@@ -30,7 +30,10 @@ def train_c1(args, variant: str) -> list[dict]:
     )
     utterances = epr.select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
     entries = []
-    with tempfile.TemporaryDirectory() as folder, report.progress(args.first_folds) as bar:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        report.progress(args.first_folds, hp["train"]["max_epochs"]) as bar,
+    ):
         run = runs.Run(Path(folder), cache, args.corpus, "loso", None, (0,), "none", 0)
         speech = epr.segmented(utterances, hp, run)
         lab = epr.Experiment(speech, hp, run, epr.compiled_network(speech, hp, run), bar)
@@ -40,7 +43,7 @@ def train_c1(args, variant: str) -> list[dict]:
             profiles = epr.train_network(
                 lab, split.train, split.dev, speech.one_hot, c1, [0, fold, 0]
             )
-            bar.update(1)
+            bar.network_done()
             with open(c1 / "history.csv") as file:
                 history = [
                     {name: row[name] if name == "learnt" else float(row[name]) for name in row}

@@ -10,8 +10,13 @@ def summary(mean, sd=0.0):
     return {"mean": mean, "sd": sd, "min": mean - sd, "max": mean + sd}
 
 
-def finished_run(folder, uar, *, seeds=1, protocol="loso"):
+PROCESS = {"command": "tfser-train --x", "git_commit": "abc", "device": "CPU"}
+
+
+def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,)):
     values = {name: summary(uar, 0.01) for name in card.KEPT}
+    if seeds == 1:
+        values |= {name: summary(uar) | {"sd": None} for name in card.KEPT if "fold" not in name}
     runs.write_json(
         folder / "scores.json",
         {
@@ -29,8 +34,7 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso"):
         },
     )
     runs.write_json(folder / "hparams.json", {"protocol": protocol})
-    process = {"command": "tfser-train --x", "git_commit": "abc", "device": "CPU"}
-    runs.write_json(folder / "environment.json", {"processes": [process]})
+    runs.write_json(folder / "environment.json", {"processes": list(processes)})
     return folder
 
 
@@ -44,7 +48,7 @@ def zoo(tmp_path):
 def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zoo):
     assert card.main([str(finished_run(tmp_path / "a", 0.6789)), "--zoo", str(zoo)]) == 0
     text = (zoo / "epr" / "README.md").read_text()
-    assert text.startswith("before\n<!-- emodb -->\n| run |")
+    assert text.startswith("before\n<!-- emodb -->\nFrom [emodb.json](emodb.json):\n\n| run |")
     assert text.endswith("\n<!-- end -->\nafter <!-- end -->\n")
     assert "stale" not in text
     assert "| 1 | VGG | 50.0 | 67.9 | 67.9 ± 1.0 | 67.9 | 67.9 |" in text
@@ -75,6 +79,42 @@ def test_several_seeds_show_their_spread(tmp_path, zoo):
     assert "| 1 | VGG*2 | 60.0 ± 1.0 | 60.0 ± 1.0 |" in (zoo / "epr" / "README.md").read_text()
 
 
+def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):
+    folder = finished_run(tmp_path / "a", 0.6)
+    scores = runs.read_json(folder / "scores.json")
+    scores["rounds"]["VGG*2"]["fold_uar"]["sd"] = None
+    runs.write_json(folder / "scores.json", scores)
+    card.record(folder, zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    assert "| 1 | VGG*2 | 60.0 | 60.0 | 60.0 | 60.0 | 60.0 |" in text
+
+
+def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
+    processes = [
+        PROCESS,
+        PROCESS | {"command": "tfser-train --x --resumed", "device": "H200"},
+        PROCESS | {"command": "tfser-train --x --printed", "git_commit": None},
+    ]
+    card.record(finished_run(tmp_path / "a", 0.6, processes=processes), zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    assert "1. `tfser-train --x`: " in text
+    assert "commit abc, unknown, CPU, H200\n" in text
+    [entry] = runs.read_json(zoo / "epr" / "emodb.json")
+    assert entry["command"] == "tfser-train --x" and entry["processes"] == processes
+
+
+def test_the_zoo_lies_beside_the_hyperparameters(tmp_path, monkeypatch):
+    assert (card.zoo_folder() / "epr" / "README.md").is_file()
+    monkeypatch.setattr(card.hparams, "folder", lambda: tmp_path / "tfser" / "_hparams")
+    assert card.zoo_folder() == tmp_path / "tfser" / "_zoo"
+
+
+def test_without_a_folder_the_default_one_is_written(tmp_path, zoo, monkeypatch):
+    monkeypatch.setattr(card, "zoo_folder", lambda: zoo)
+    assert card.main([str(finished_run(tmp_path / "a", 0.6))]) == 0
+    assert (zoo / "epr" / "emodb.json").is_file()
+
+
 def test_an_unfinished_run_is_refused(tmp_path, zoo, capsys):
     (tmp_path / "half").mkdir()
     assert card.main([str(tmp_path / "half"), "--zoo", str(zoo)]) == DataError.exit_code
@@ -82,7 +122,18 @@ def test_an_unfinished_run_is_refused(tmp_path, zoo, capsys):
     assert "stale" in (zoo / "epr" / "README.md").read_text()
 
 
-def test_a_card_without_a_place_for_the_table_is_refused(tmp_path, zoo):
-    (zoo / "epr" / "README.md").write_text("nothing")
-    with pytest.raises(DataError, match="no line <!-- emodb -->"):
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("nothing", "has no line <!-- emodb -->"),
+        ("<!-- end -->\n<!-- emodb -->\n", "has no <!-- end --> after <!-- emodb -->"),
+        (None, "there is no card"),
+    ],
+)
+def test_without_a_place_for_the_table_nothing_is_written(tmp_path, zoo, text, message):
+    readme = zoo / "epr" / "README.md"
+    readme.unlink() if text is None else readme.write_text(text)
+    with pytest.raises(DataError, match=message):
         card.record(finished_run(tmp_path / "a", 0.6), zoo)
+    assert not (zoo / "epr" / "emodb.json").exists()
+    assert text is None or readme.read_text() == text

@@ -1,6 +1,7 @@
 """Hyperparameters: what lies over what, what is refused, and the papers' numbers."""
 
 import tomllib
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -132,9 +133,9 @@ def test_a_value_of_another_type(load, override, message):
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("net.widht=1.0", "unknown key 'net.widht' (did you mean 'width'?)"),
+        ("net.widht=1.0", "unknown key 'net.widht' (did you mean 'net.width'?)"),
         ("trian.epochs=3", "unknown section 'trian' (did you mean 'train'?)"),
-        ("net.epochs=3", "unknown key 'net.epochs' (did you mean train.epochs?)"),
+        ("net.epochs=3", "unknown key 'net.epochs' (did you mean 'train.epochs'?)"),
         ("net.xyz=1", "unknown key 'net.xyz'"),
         ("allowed.x=1", "unknown section 'allowed'"),
         ("corpus.casia=1", "unknown section 'corpus'"),
@@ -186,7 +187,7 @@ def test_an_unknown_overlay(load):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("[net]\nwidht = 1.0\n", "unknown key 'net.widht' (did you mean 'width'?)"),
+        ("[net]\nwidht = 1.0\n", "unknown key 'net.widht' (did you mean 'net.width'?)"),
         ("[nett]\nwidth = 1.0\n", "unknown section 'nett' (did you mean 'net'?)"),
         ("[net]\nlayers = 2.5\n", "net.layers is a whole number such as 3, not 2.5"),
         ("[net]\nlayers = 100\n", "net.layers=100 is out of range 1 to 9"),
@@ -221,6 +222,18 @@ def test_a_load_leaves_nothing_for_the_next(load):
     before = load("casia")
     load("casia", "net.layers=9", overlay="m.light")
     assert load("casia") == before
+
+
+@pytest.mark.parametrize("checkout", [True, False])
+def test_a_folder_hparams_beside_the_package_counts_in_a_checkout_only(
+    checkout, tmp_path, monkeypatch
+):
+    (tmp_path / "hparams").mkdir()  # in site-packages: the package of that name on PyPI
+    if checkout:
+        (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(hparams, "__file__", str(tmp_path / "tfser" / "hparams.py"))
+    inside = resources.files("tfser") / "_hparams"
+    assert hparams.folder() == (tmp_path / "hparams" if checkout else inside)
 
 
 # The project's own files.

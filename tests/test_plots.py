@@ -1,6 +1,5 @@
 """What the pictures show, read from the figures, and how they come to lie on the disk."""
 
-import math
 import sys
 
 import numpy as np
@@ -64,34 +63,38 @@ def test_no_two_emotions_look_alike():
     assert len({tuple(plots._line(k).values()) for k in range(32)}) == 32
 
 
-def test_training_curves_mark_chance_and_the_epoch_of_the_least_dev_loss():
-    loss, accuracy = plots.training_curves_figure(ROWS, "t", chance_loss=math.log(3)).axes
-    labels = [line.get_label() for line in loss.lines]
-    assert "kept: epoch 2" in labels and "chance, 1.10 (ln K)" in labels
-    assert "chance, 0.33" in [line.get_label() for line in accuracy.lines]
+def test_training_curves_show_training_dev_and_the_loss_of_ignoring_the_input():
+    loss, accuracy = plots.training_curves_figure(ROWS, "t", chance_loss=1.05, kept_epoch=2).axes
+    lines = {line.get_label(): line for line in loss.lines}
+    np.testing.assert_allclose(lines["ignoring the input, 1.05"].get_ydata(), 1.05)
+    np.testing.assert_allclose(lines["training"].get_ydata(), [1.1, 0.8, 0.6])
     np.testing.assert_allclose(accuracy.lines[1].get_ydata(), [0.3, 0.5, 0.6])
+    # No line of chance: an accuracy does not follow from an entropy.
+    names = [text.get_text() for text in accuracy.get_legend().get_texts()]
+    assert names == ["training", "dev", "kept: epoch 2"]
 
 
-@pytest.mark.parametrize("first_learnt", [0, 1, 2, 3])
-def test_training_curves_mark_the_epoch_that_training_keeps(first_learnt):
-    from tfser import training  # with TensorFlow: not at the head of a file of pictures
-
-    rows = [dict(row, learnt=i >= first_learnt) for i, row in enumerate(ROWS)]
-    loss = plots.training_curves_figure(rows, "t", chance_loss=math.log(3)).axes[0]
-    kept = f"kept: epoch {training.best_epoch(rows) + 1}"
-    assert kept in [line.get_label() for line in loss.lines]
+@pytest.mark.parametrize("kept_epoch", [1, 2, 3])
+def test_training_curves_mark_the_epoch_they_are_told(kept_epoch):
+    figure = plots.training_curves_figure(ROWS, "t", chance_loss=1.05, kept_epoch=kept_epoch)
+    for axes, key in zip(figure.axes, ["dev_loss", "dev_accuracy"], strict=True):
+        [star] = [a for a in axes.lines if a.get_label() == f"kept: epoch {kept_epoch}"]
+        assert (*star.get_xdata(), *star.get_ydata()) == (kept_epoch, ROWS[kept_epoch - 1][key])
 
 
 def test_dollars_in_names_are_no_formulas(tmp_path):
     names = ["a$\\frac$", "$$", "c"]
-    plots.confusion(np.eye(3, dtype=int), names, tmp_path / "confusion.png", "x$_{y$ 5 $")
+    figure = plots.confusion_figure(np.eye(3, dtype=int), names, "x$_{y$ 5 $")
+    plots.save(figure, tmp_path / "confusion.png")
     assert is_png((tmp_path / "confusion.png").read_bytes())
 
 
 def test_pictures_are_written_whole_and_nothing_else_stays(tmp_path):
-    plots.confusion(np.eye(3, dtype=int), NAMES, tmp_path / "confusion.png", "t")
+    figure = plots.confusion_figure(np.eye(3, dtype=int), NAMES, "t")
+    plots.save(figure, tmp_path / "confusion.png")
     plots.emotion_profile({"VGG": profile(4)}, NAMES, tmp_path / "profile.png", "t", **SEGMENTS)
-    plots.training_curves(ROWS, str(tmp_path / "curves.png"), "t", chance_loss=math.log(3))
+    curves = str(tmp_path / "curves.png")
+    plots.training_curves(ROWS, curves, "t", chance_loss=1.05, kept_epoch=2)
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == ["confusion.png", "curves.png", "profile.png"]
     assert all(is_png(file.read_bytes()) for file in tmp_path.iterdir())

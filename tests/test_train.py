@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from tfser import runs, train
@@ -416,6 +417,7 @@ def few_files(cache, tmp_path):
         lines = ["file,speaker,emotion"]
         for name in (f"{s}-{e}-0{i}" for s in speakers for e in emotions for i in (1, 2)):
             lines.append(f"{cache}/toy/{toy.VERSION}/{name}.wav,{name[:2]},{name.split('-')[1]}")
+        rows = [row.format(f"{cache}/toy/{toy.VERSION}") for row in rows]
         path.write_text("\n".join([*lines, *rows]) + "\n")
         return path
 
@@ -445,6 +447,55 @@ def test_a_table_with_an_unreadable_file(few_files, tmp_path):
     assert len({r["utterance"] for r in table(tmp_path / "run" / "predictions.csv")}) == 12
 
 
+def test_a_corrected_command_may_use_the_directory_of_a_refused_one(few_files, tmp_path):
+    path = few_files()
+    assert on_table(path, "--folds", 7).code == 3
+    assert "use --folds 6" in (tmp_path / "run" / "log.txt").read_text()
+    assert on_table(path, "--folds", 2).code == 0
+    [process] = runs.read_json(tmp_path / "run" / "environment.json")["processes"]
+    assert process["versions"]
+    assert on_table(path, "--folds", 3).code == 4
+
+
+def test_audio_that_changes_is_not_resumed(few_files, tmp_path):
+    first, second = (tmp_path / f"{n}.wav" for n in "ab")
+    for seed, wav in enumerate((first, second)):
+        noise = np.random.default_rng(seed).normal(size=16000) / 10
+        soundfile.write(wav, noise, 16000)
+    path = few_files("a.wav,m1,anger", "b.wav,m1,sadness")
+    assert on_table(path, "--folds", 2).code == 0
+    before = (tmp_path / "run" / "scores.json").read_bytes()
+    first.write_bytes(second.read_bytes())  # of the same size
+    answer = on_table(path, "--folds", 2)
+    assert answer.code == 4 and "the audio has changed" in error_line(answer)
+    assert (tmp_path / "run" / "scores.json").read_bytes() == before
+
+
+def test_an_emotion_of_one_speaker_is_told(few_files):
+    path = few_files("{0}/f1-neutral-01.wav,f1,neutral", "{0}/f1-neutral-02.wav,f1,neutral")
+    answer = on_table(path, "--protocol", "loso")
+    assert answer.code == 0
+    assert "fold-00: no training speaker has neutral, which is tested" in answer.err
+
+
+def test_a_link_to_nothing_is_a_bad_file(few_files, tmp_path):
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "annex" / "object.wav")
+    answer = on_table(few_files("gone.wav,m1,anger"), "--folds", 2)
+    assert answer.code == 3 and "gone.wav" in error_line(answer)
+
+
+def test_an_unexpected_error_is_one_line(few_files, monkeypatch):
+    from tfser.models import epr
+
+    def broken(*_):
+        raise ZeroDivisionError("by zero\nmore")
+
+    monkeypatch.setattr(epr, "segmented", broken)
+    answer = on_table(few_files(), "--folds", 2)
+    assert answer.code == 1
+    assert error_line(answer) == "error: ZeroDivisionError: by zero; --debug shows where"
+
+
 def test_default_names_of_run_directories(few_files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
@@ -471,8 +522,15 @@ def test_default_names_of_run_directories(few_files, tmp_path, monkeypatch):
         ({"speakers": ["f1"]}, ["--protocol", "loso"], [], 3, "needs at least 3 speakers"),
         ({"speakers": ["f1", "m1"]}, ["--protocol", "loso"], [], 3, "corpus has 2"),
         ({}, ["--folds", 7], [], 3, "fewer than the 7 folds; use --folds 6"),
-        ({}, ["--folds", 2], ['labels.keep=["angr"]'], 2, "labels.keep: no angr in this corpus"),
-        ({}, ["--folds", 2], ["labels.group=x"], 3, "0 utterances with fewer than two emotions"),
+        (
+            {},
+            ["--folds", 2],
+            ['labels.keep=["angr"]'],
+            2,
+            "no 'angr' in this corpus (did you mean 'anger'?)",
+        ),
+        ({}, ["--folds", 2], ["labels.group=x"], 2, "no 'x' in this corpus; it has no groups"),
+        ({}, ["--folds", 2], ["forest.profiles=inner"], 2, "is for --protocol loso"),
         ({}, ["--folds", 2], ['plots.utterances=["f1-anger-1"]'], 2, "did you mean 'f1-anger-01'"),
         ({}, ["--folds", 2], ["segments.hop_seconds=0.025"], 2, "is no multiple of"),
         ({}, ["--folds", 2], ["features.n_fft=256"], 2, "window <= n_fft does not hold"),
@@ -502,7 +560,7 @@ def test_a_full_disk(few_files, tmp_path, monkeypatch):
     answer = on_table(path, "--folds", 2)
     assert answer.code == 1
     assert error_line(answer) == (
-        "error: disk full while writing the run directory; "
+        f"error: disk full while writing {tmp_path / 'run'}; "
         "free space, then the same command continues"
     )
     assert not [p for p in (tmp_path / "run").rglob(".*") if p.name != ".lock"]
@@ -554,7 +612,10 @@ WRONG = {
     "flag with =": ("--sead=3", "unknown argument --sead (did you mean '--seed'?)"),
     "abbreviated flag": ("--work x", "unknown argument --work (did you mean '--workdir'?)"),
     "protocol": ("--protocol lose", "invalid choice: 'lose' (choose from"),
-    "key": ("--set train.epochs=3", "unknown key 'train.epochs' (did you mean 'max_epochs'?)"),
+    "key": (
+        "--set train.epochs=3",
+        "unknown key 'train.epochs' (did you mean 'train.max_epochs'?)",
+    ),
     "key's section": (
         "--set trian.max_epochs=3",
         "unknown section 'trian' (did you mean 'train'?)",

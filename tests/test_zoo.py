@@ -1,15 +1,18 @@
 """The zoo is whole: each model has hyperparameters and a card, each result is on a card."""
 
 import pkgutil
+from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tfser import hparams, models, runs
+from tfser import card, hparams, models, runs
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 MODELS = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
-RESULTS = sorted(ZOO.glob("*/*.json"))
+STUDIES = sorted(ZOO.glob("*/variants.json"))  # by benchmarks/variants.py
+RESULTS = sorted(set(ZOO.glob("*/*.json")) - set(STUDIES))  # by tfser-card
 
 
 def test_there_are_models():
@@ -23,10 +26,7 @@ def test_every_model_has_hyperparameters(model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_has_a_card(model):
-    card = ZOO / model / "README.md"
-    if not card.exists():
-        pytest.skip(f"{card} is still to be written")
-    text = card.read_text(encoding="utf-8")
+    text = (ZOO / model / "README.md").read_text(encoding="utf-8")
     assert text.startswith("# ") and f"--model {model}" in text
 
 
@@ -38,10 +38,23 @@ def test_hyperparameters_and_cards_are_of_models():
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_result_is_on_its_card(path):
-    card = path.with_name("README.md")
-    if not card.exists():
-        pytest.skip(f"{card} is still to be written")
-    assert path.name in card.read_text(encoding="utf-8")
+    text = path.with_name("README.md").read_text(encoding="utf-8")
+    assert f"<!-- {path.stem} -->\n{card.table(runs.read_json(path))}<!-- end -->" in text
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_variant_is_a_row_of_the_card(path):
+    lines = path.with_name("README.md").read_text(encoding="utf-8").splitlines()
+    entries = runs.read_json(path)["entries"]
+    assert entries
+    for variant, of_variant in groupby(entries, key=lambda entry: entry["variant"]):
+        folds = list(of_variant)
+        epochs = ", ".join(str(fold["left_chance_in_epoch"] or "never") for fold in folds)
+        dev_loss = np.mean([fold["dev_loss"] for fold in folds])
+        dev_uar = np.mean([fold["dev_uar"] for fold in folds])
+        row = f" | {epochs} | {dev_loss:.3f} | {100 * dev_uar:.1f} |"
+        name = f"`{variant}`" if variant else "the default"
+        assert [line for line in lines if line.startswith(f"| {name}") and line.endswith(row)]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -54,4 +67,5 @@ def test_every_result_says_how_it_came_about(path):
         assert scores["speaker_independent"] is (scores["protocol"] == "loso")
         assert 0 <= scores["uar"] <= 1 and 0 <= scores["wa"] <= 1
         assert f"--model {scores['model']}" in entry["command"]
-        assert entry["processes"][-1]["versions"]["keras"] and entry["settings"]["hparams"]
+        assert all(process["versions"]["keras"] for process in entry["processes"])
+        assert entry["settings"]["hparams"]

@@ -21,7 +21,7 @@ def main(argv=None) -> int:
     parser.add_argument("--zoo", type=Path, help="folder of the cards (default: the project's)")
     parser.add_argument("--note", default="", help="what a reader must know of the corpus's copy")
     args = parser.parse_args(argv)
-    zoo = args.zoo or Path(hparams.folder()).parent / "zoo"
+    zoo = args.zoo or zoo_folder()
     try:
         for folder in args.runs:
             record(folder, zoo, args.note)
@@ -31,8 +31,18 @@ def main(argv=None) -> int:
     return 0
 
 
+def zoo_folder() -> Path:
+    """Where the cards are: beside hparams/ in a checkout, inside the package in a wheel."""
+    folder = Path(hparams.folder())
+    return folder.with_name("_zoo" if folder.name == "_hparams" else "zoo")
+
+
 def record(folder: Path, zoo: Path, note: str = "") -> None:
-    """Adds the run to zoo/<model>/<corpus>.json, in place of one of the same settings."""
+    """Adds the run to zoo/<model>/<corpus>.json, in place of one of the same settings.
+
+    Raises:
+        DataError: the run is not finished, or its card has no place for the table.
+    """
     try:
         scores = runs.read_json(folder / "scores.json")
         settings = runs.read_json(folder / "hparams.json")
@@ -40,13 +50,17 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run: {error.filename} is missing") from None
     entry = {
-        "command": processes[-1]["command"],
+        # The later ones resumed it, or only printed what the first had found.
+        "command": processes[0]["command"],
         "note": note,
         "scores": scores,
         "settings": settings,
         "processes": processes,
     }
-    path = zoo / scores["model"] / f"{scores['corpus']}.json"
+    card = zoo / scores["model"] / "README.md"
+    # Before anything is written: the results never run ahead of their card.
+    head, tail = _around_table(card, scores["corpus"])
+    path = card.with_name(f"{scores['corpus']}.json")
     entries = runs.read_json(path) if path.exists() else []
     entries = [
         old
@@ -56,23 +70,29 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
     entries.append(entry)
     entries.sort(key=lambda e: (e["scores"]["protocol"], e["command"]))
     runs.write_json(path, entries)
-    write_table(path.parent / "README.md", scores["corpus"], entries)
+    runs.write_bytes(card, (head + table(entries) + tail).encode())
 
 
-def write_table(card: Path, corpus: str, entries: list[dict]) -> None:
-    """Replaces what stands between <!-- corpus --> and <!-- end --> in the card."""
+def _around_table(card: Path, corpus: str) -> tuple[str, str]:
+    """What stands before and after the table: up to <!-- corpus -->, and from <!-- end -->."""
     start, end = f"<!-- {corpus} -->\n", "<!-- end -->"
-    text = card.read_text(encoding="utf-8")
-    head, found, rest = text.partition(start)
+    if not card.is_file():
+        raise DataError(f"there is no card {card}; write it, with the lines {start.strip()} {end}")
+    head, found, rest = card.read_text(encoding="utf-8").partition(start)
     if not found:
         raise DataError(f"{card} has no line {start.strip()} where the table of {corpus} belongs")
-    tail = rest[rest.index(end) :]
-    runs.write_bytes(card, (head + start + table(entries) + tail).encode())
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise DataError(f"{card} has no {end} after {start.strip()}; add it below the table")
+    return head + start, end + tail
 
 
 def table(entries: list[dict]) -> str:
-    """Markdown: a row for each network of each run, in percent."""
+    """Markdown: where the figures are from, and a row for each network of each run, in percent."""
+    name = f"{entries[0]['scores']['corpus']}.json"
     lines = [
+        f"From [{name}]({name}):",
+        "",
         "| run | network | UAR | WA | fold UAR, mean ± sd | mean-profile UAR | segments |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -83,19 +103,18 @@ def table(entries: list[dict]) -> str:
             "speaker-independent" if scores["speaker_independent"] else "speaker-dependent"
         )
         for name, values in scores["rounds"].items():
-            percent = {key: 100 * values[key]["mean"] for key in KEPT}
-            sd = {key: 100 * values[key]["sd"] for key in KEPT}
             several = scores["seeds"] > 1
-            uar, wa = (
-                f"{percent[key]:.1f}" + (f" ± {sd[key]:.1f}" if several else "")
-                for key in ("uar", "wa")
-            )
-            lines.append(
-                f"| {number} | {name} | {uar} | {wa} "
-                f"| {percent['fold_uar']:.1f} ± {sd['fold_uar']:.1f} "
-                f"| {percent['mean_profile_uar']:.1f} | {percent['segment_accuracy']:.1f} |"
-            )
-        last, note, stuck = entry["processes"][-1], entry["note"], scores["networks_at_chance"]
+            cells = [
+                str(number),
+                name,
+                _percent(values["uar"], spread=several),
+                _percent(values["wa"], spread=several),
+                _percent(values["fold_uar"], spread=True),
+                _percent(values["mean_profile_uar"]),
+                _percent(values["segment_accuracy"]),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+        processes, note, stuck = entry["processes"], entry["note"], scores["networks_at_chance"]
         facts = [
             f"{scores['protocol']} ({independent})",
             f"labels {scores['labels']}",
@@ -105,11 +124,22 @@ def table(entries: list[dict]) -> str:
             f"{scores['seeds']} seed{'s' * (scores['seeds'] > 1)}",
             *([note] if note else []),
             *([f"{len(stuck)} networks never left chance"] if stuck else []),
-            f"commit {last['git_commit']}",
-            last["device"],
+            f"commit {_distinct(process['git_commit'] for process in processes)}",
+            _distinct(process["device"] for process in processes),
         ]
         commands.append(f"{number}. `{entry['command']}`: {', '.join(facts)}")
     return "\n".join([*lines, "", *commands]) + "\n"
+
+
+def _percent(summary: dict, *, spread: bool = False) -> str:
+    """The mean, with the standard deviation where asked for and there is one."""
+    mean, sd = 100 * summary["mean"], summary["sd"]
+    return f"{mean:.1f} ± {100 * sd:.1f}" if spread and sd is not None else f"{mean:.1f}"
+
+
+def _distinct(values) -> str:
+    """Each value once, in the order of the processes; a wheel knows no commit."""
+    return ", ".join(dict.fromkeys(value or "unknown" for value in values))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,11 @@ from tfser.errors import UsageError, did_you_mean
 
 def folder():
     """Where the hparams files are: beside the package in a checkout, inside it in a wheel."""
-    beside = Path(__file__).resolve().parents[1] / "hparams"
-    return beside if beside.is_dir() else resources.files("tfser") / "_hparams"
+    root = Path(__file__).resolve().parents[1]
+    # Only a checkout has the first: site-packages/hparams would be someone else's package.
+    if (root / "pyproject.toml").is_file() and (root / "hparams").is_dir():
+        return root / "hparams"
+    return resources.files("tfser") / "_hparams"
 
 
 def load(model: str, corpus: str, *, overlay: str | None = None, overrides=()) -> dict[str, dict]:
@@ -95,9 +98,10 @@ def _lay(hp: dict, tables: dict, source: str) -> None:
         for key, value in values.items():
             if key not in hp[section]:
                 everywhere = {k: s for s in hp for k in hp[s]}
-                hint = did_you_mean(key, hp[section])
+                # Compared without the section, whose letters would make any two keys alike.
+                hint = did_you_mean(key, hp[section]).replace("mean '", f"mean '{section}.")
                 if key in everywhere:
-                    hint = f" (did you mean {everywhere[key]}.{key}?)"
+                    hint = f" (did you mean '{everywhere[key]}.{key}'?)"
                 raise UsageError(f"{source}: unknown key '{section}.{key}'{hint}")
             hp[section][key] = _cast(f"{section}.{key}", value, hp[section][key], source)
 

@@ -1,12 +1,10 @@
 """The pictures of the papers and of every run, as matplotlib figures without any global state.
 
-`confusion`, `emotion_profile` and `training_curves` each write a picture file; the functions named
-`*_figure` build the figure alone, which `png` turns into what TensorBoard shows.
+The functions named `*_figure` build a figure, `save` writes it to a file and `png` turns it into
+what TensorBoard shows; `emotion_profile` and `training_curves` build and save at once.
 """
 
 import io
-import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from tfser import runs
+
 # Okabe and Ito 2008: told apart with every kind of colour vision; yellow, faint on white, is last.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442"]
 LINES = ["-", "--", "-.", ":"]
@@ -22,11 +22,6 @@ CHANCE = {"color": "0.35", "linestyle": (0, (4, 4)), "linewidth": 1}
 DPI = 120
 # A file called "a$b$.wav" is no formula.
 plain_text = rc_context({"text.parse_math": False})
-
-
-def confusion(matrix, class_names, path, title: str):
-    """Writes `confusion_figure` to `path`."""
-    save(confusion_figure(matrix, class_names, title), path)
 
 
 def emotion_profile(
@@ -39,9 +34,10 @@ def emotion_profile(
     save(figure, path)
 
 
-def training_curves(rows, path, title: str, *, chance_loss: float):
+def training_curves(rows, path, title: str, *, chance_loss: float, kept_epoch: int):
     """Writes `training_curves_figure` to `path`."""
-    save(training_curves_figure(rows, title, chance_loss=chance_loss), path)
+    figure = training_curves_figure(rows, title, chance_loss=chance_loss, kept_epoch=kept_epoch)
+    save(figure, path)
 
 
 @plain_text
@@ -108,41 +104,36 @@ def emotion_profile_figure(
 
 
 @plain_text
-def training_curves_figure(rows, title: str, *, chance_loss: float) -> Figure:
+def training_curves_figure(rows, title: str, *, chance_loss: float, kept_epoch: int) -> Figure:
     """Loss and accuracy by epoch, training and dev, with the epoch whose weights were kept.
 
-    `rows` holds a dict for each epoch: epoch, loss, dev_loss, accuracy, dev_accuracy, and learnt
-    where early stopping asks for it. Kept is what `training.best_epoch` keeps: the epoch of the
-    least dev loss, of those with learnt if there are any. `chance_loss` (ln K, in nats) is that of
-    a network that guesses.
+    `rows` holds a dict for each epoch, the first one first: epoch (from 1), loss, dev_loss,
+    accuracy, dev_accuracy. `chance_loss` (nats) is the least training loss of a network that
+    ignores its input: the entropy of the mean label, ln K only where all classes are as frequent.
     """
     epochs = [row["epoch"] for row in rows]
     figure = _figure(width=9, height=4)
     figure.get_layout_engine().set(wspace=0.06)
     panels = figure.subplots(1, 2)
-    learnt = [row for row in rows if row.get("learnt", True)] or rows
-    kept = min(learnt, key=lambda row: row["dev_loss"], default=None)
+    kept = rows[kept_epoch - 1]
     for axes, quantity, name in zip(
         panels, ["loss", "accuracy"], ["loss (nats)", "accuracy of segments"], strict=True
     ):
         for k, (prefix, label) in enumerate([("", "training"), ("dev_", "dev")]):
             values = [row[prefix + quantity] for row in rows]
             axes.plot(epochs, values, label=label, marker="o", markersize=4, **_line(k))
-        if kept:
-            axes.axvline(kept["epoch"], color="0.75", linewidth=6, zorder=0)
-            axes.plot(kept["epoch"], kept["dev_" + quantity], "*", color=COLOURS[1], markersize=15,
-                      label=f"kept: epoch {kept['epoch']}")  # fmt: skip
+        axes.axvline(kept_epoch, color="0.75", linewidth=6, zorder=0)
+        axes.plot(kept_epoch, kept["dev_" + quantity], "*", color=COLOURS[1], markersize=15,
+                  label=f"kept: epoch {kept_epoch}")  # fmt: skip
         axes.set_xlabel("epoch")
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(color="0.9")
-    chance = math.exp(-chance_loss)  # 1/K
-    panels[0].axhline(chance_loss, label=f"chance, {chance_loss:.2f} (ln K)", **CHANCE)
-    panels[1].axhline(chance, label=f"chance, {chance:.2f}", **CHANCE)
+    panels[0].axhline(chance_loss, label=f"ignoring the input, {chance_loss:.2f}", **CHANCE)
     panels[0].set_ylim(0, 1.08 * panels[0].get_ylim()[1])
     panels[1].set_ylim(0, 1)
     for axes in panels:
-        axes.legend(frameon=False)
+        axes.legend(edgecolor="none")  # white behind it: the names may lie on the grey bar
     figure.suptitle(title)
     return figure
 
@@ -155,11 +146,8 @@ def png(figure: Figure) -> bytes:
 
 
 def save(figure: Figure, path):
-    """Writes the figure as PNG, renamed into place: `path` is never half a picture."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(png(figure))
-    temporary.replace(path)
+    """Writes the figure as PNG; `path` is never half a picture."""
+    runs.write_bytes(Path(path), png(figure))
 
 
 def _figure(width, height):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import fcntl
 import hashlib
 import io
@@ -10,9 +11,11 @@ import logging
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +25,7 @@ import numpy as np
 from tfser.errors import ConflictError
 
 log = logging.getLogger("tfser")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,7 @@ def opened(folder: Path, settings: dict, seeds):
     Raises:
         ConflictError: another process works there, or it holds a run of other settings.
     """
-    _make(folder)
-    with open(folder / ".lock", "w") as lock:
+    with _make(folder) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -54,12 +57,18 @@ def opened(folder: Path, settings: dict, seeds):
                 f"{folder} is in use by another process; wait for it, or use --workdir"
             ) from None
         _check_settings(folder, settings)
+        for leftover in folder.rglob(".[0-9]*.*"):  # of a killed process, see `replacing`
+            leftover.unlink()
         handler = logging.FileHandler(folder / "log.txt")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         started = time.monotonic()
         try:
             yield
+        except BaseException as error:
+            text = f"{type(error).__name__}: {error}"
+            handler.handle(logging.LogRecord("tfser", logging.ERROR, "", 0, text, (), None))
+            raise
         finally:
             with contextlib.suppress(OSError):
                 _write_environment(folder, seeds, time.monotonic() - started)
@@ -68,27 +77,55 @@ def opened(folder: Path, settings: dict, seeds):
 
 
 def fingerprint(utterances) -> str:
-    """A digest of a corpus as a run knows it: names, labels and file sizes."""
+    """A digest of a corpus as its reader sees it: names and labels."""
     digest = hashlib.sha256()
     for u in utterances:
         fields = {name: value for name, value in vars(u).items() if name != "path"}
-        digest.update(json.dumps([fields, u.path.stat().st_size], sort_keys=True).encode())
+        digest.update(json.dumps(fields, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
-def _make(folder: Path) -> None:
+def check_data(folder: Path, utterances, feature_key: str) -> None:
+    """Checks that a resumed run has the audio it was started with, then notes it in data.json.
+
+    Args:
+        utterances: those whose features could be computed.
+        feature_key: the store's key, which depends on the content of the files.
+
+    Raises:
+        ConflictError: a file has changed, or other files are left out by --max-bad.
+    """
+    path = folder / "data.json"
+    data = {"features": feature_key, "utterances": fingerprint(utterances)}
+    if has_results(folder) and path.exists() and read_json(path) != data:
+        raise ConflictError(
+            f"the audio has changed since the run in {folder} was started, or other files are left "
+            "out by --max-bad; use another --workdir, or delete it"
+        )
+    write_json(path, data)
+
+
+def has_results(folder: Path) -> bool:
+    """Whether training has begun: until then the settings of a run may still change."""
+    return any(folder.glob("seed-*"))
+
+
+def _make(folder: Path):
     if folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists():
         raise ConflictError(f"{folder} holds other files; give --workdir an empty or new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / ".lock", "w")
     except OSError as error:
-        raise ConflictError(f"cannot make {folder} ({error.strerror}); use --workdir") from None
+        if error.errno in FULL:
+            raise
+        raise ConflictError(f"cannot write to {folder} ({error.strerror}); use --workdir") from None
 
 
 def _check_settings(folder: Path, settings: dict) -> None:
     path = folder / "hparams.json"
     settings = json.loads(json.dumps(settings))  # as read back: lists, not tuples
-    if path.exists():
+    if path.exists() and has_results(folder):
         before, now = _flat(read_json(path)), _flat(settings)
         differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
         if differ:
@@ -98,7 +135,8 @@ def _check_settings(folder: Path, settings: dict) -> None:
                 f"{folder} holds a run of other settings ({changes}{more}); "
                 "use another --workdir, or delete it"
             )
-    else:
+    elif not path.exists() or read_json(path) != settings:
+        (folder / "environment.json").unlink(missing_ok=True)  # of commands that trained nothing
         write_json(path, settings)
 
 
@@ -130,7 +168,9 @@ def _write_environment(folder: Path, seeds, seconds: float) -> None:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     process = {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(
+            [f"tfser-{Path(sys.argv[0]).stem.removeprefix('tfser-')}", *sys.argv[1:]]
+        ),
         "seeds": list(seeds),
         "wall_seconds": round(seconds, 1),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -202,6 +242,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz, never unpickled."""
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def read_arrays_if_whole(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of an .npz, or None where there is none or it is damaged, which is logged."""
+    if not path.exists():
+        return None
+    try:
+        return read_arrays(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("%s is damaged (%s): made again", path, error)
+        return None
 
 
 def write_bytes(path: Path, content) -> None:

@@ -43,6 +43,7 @@ class Features:
     utterances: list
     frames: np.ndarray  # [total_frames, n_features], float32
     offsets: np.ndarray  # [utterances + 1], int64
+    key: str  # digest of the settings and of the files' content
 
 
 def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
@@ -71,7 +72,7 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
         _refuse_bad(shards, groups, max_bad)
         if missing or not indexed:
             _write_index(folder, key, shards, groups, feature)
-        features, damaged = _read(shards, utterances, feature, folder)
+        features, damaged = _read(shards, utterances, feature, folder, key)
         if not damaged:
             return features
         for number in damaged:
@@ -187,7 +188,7 @@ def _finished_shards(folder, groups, feature):
     return shards
 
 
-def _read(shards, utterances, feature, folder):
+def _read(shards, utterances, feature, folder, key):
     """Returns (Features, numbers of the shards that are damaged)."""
     n_frames = [n for shard in shards for n in shard["n_frames"]]
     kept = [u for u, n in zip(utterances, n_frames, strict=True) if n is not None]
@@ -201,7 +202,7 @@ def _read(shards, utterances, feature, folder):
         else:
             damaged.append(number)
         rest = rest[size // 4 :]
-    return Features(kept, frames, offsets), damaged
+    return Features(kept, frames, offsets, key), damaged
 
 
 def _size(shard, feature):

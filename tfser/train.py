@@ -2,11 +2,11 @@
 
 import argparse
 import contextlib
-import errno
 import importlib
 import logging
 import os
 import pkgutil
+import re
 import signal
 import sys
 from pathlib import Path
@@ -124,7 +124,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
     args = parser().parse_args(argv)
-    log.addHandler(logging.StreamHandler(sys.stderr))
+    handler = logging.StreamHandler(sys.stderr)
+    log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
     signal.signal(signal.SIGTERM, _interrupt)
@@ -135,15 +136,23 @@ def main(argv=None) -> int:
         return _fail("interrupted; every finished epoch is kept, the same command continues", 130)
     except TfserError as error:
         return _fail(str(error), error.exit_code, args.debug)
+    except BrokenPipeError:  # whoever read the results has enough: `tfser-train ... | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        where = error.filename or "the run directory"
-        return _fail(
-            f"disk full while writing {where}; free space, then the same command continues",
-            1,
-            args.debug,
-        )
+        where = error.filename or args.workdir or "the run directory"
+        if error.errno in runs.FULL:
+            message = (
+                f"disk full while writing {where}; free space, then the same command continues"
+            )
+        else:
+            message = f"{where}: {error.strerror or error}"
+        return _fail(message, 1, args.debug)
+    except Exception as error:
+        first_line = str(error).partition("\n")[0]
+        return _fail(f"{type(error).__name__}: {first_line}; --debug shows where", 1, args.debug)
+    finally:
+        log.removeHandler(handler)
 
 
 def _interrupt(*_):
@@ -176,9 +185,9 @@ def train(args) -> None:
     )
     cache = args.cache or Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     utterances = corpora.load(corpus, args.data_root, cache)
-    log.info("%s", corpora.describe(corpus, utterances))
-
-    corpus_name = Path(corpus).stem if is_table else corpus
+    corpus_name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table else corpus
+    if is_table and corpus_name in corpora.names():  # emodb.csv is not Emo-DB
+        corpus_name = f"table-{corpus_name}"
     folder = args.workdir or Path("runs", f"{args.model}-{corpus_name}-{args.protocol}")
     run = runs.Run(
         folder=folder,
@@ -199,6 +208,7 @@ def train(args) -> None:
         "hparams": hp,
     }
     with runs.opened(folder, settings, run.seeds):
+        log.info("%s", corpora.describe(corpus, utterances))
         with _quiet():
             paper = importlib.import_module(f"tfser.models.{args.model}")
         scores = paper.train(utterances, hp, run)
@@ -228,7 +238,9 @@ def show(scores: dict, folder: Path) -> None:
         print(
             f"{name:<8} UAR {100 * uar['mean']:5.1f} %  WA {100 * wa['mean']:5.1f} %"
             + (
-                f"  (sd {100 * uar['sd']:.1f}, {100 * wa['sd']:.1f} over {scores['seeds']} seeds)"
+                f"  ({scores['seeds']} seeds: UAR sd {100 * uar['sd']:.1f}, "
+                f"{100 * uar['min']:.1f} to {100 * uar['max']:.1f}; WA sd {100 * wa['sd']:.1f}, "
+                f"{100 * wa['min']:.1f} to {100 * wa['max']:.1f})"
                 if scores["seeds"] > 1
                 else ""
             )

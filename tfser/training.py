@@ -98,7 +98,8 @@ def fit(
         TfserError: the loss is not a number.
     """
     state, best = folder / "state.npz", folder / "best.npz"
-    history = _restore(model, state) if state.exists() else []
+    saved, kept = runs.read_arrays_if_whole(state), runs.read_arrays_if_whole(best)
+    history = _restore(model, saved) if saved and kept else []
     while not finished(history, max_epochs=max_epochs, patience=patience):
         epoch = len(history)
         model.optimizer.learning_rate = learning_rate(epoch)
@@ -161,8 +162,7 @@ def _assign(variables, arrays: dict) -> None:
         variable.assign(arrays[f"v{i}"])
 
 
-def _restore(model, path: Path) -> list[dict]:
-    arrays = runs.read_arrays(path)
+def _restore(model, arrays: dict) -> list[dict]:
     with model.distribute_strategy.scope():  # unbuilt, it has no moments to restore
         model.optimizer.build(model.trainable_variables)
     _assign(model.variables + model.optimizer.variables, arrays)

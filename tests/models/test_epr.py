@@ -74,6 +74,7 @@ def speech_of(utterances, noise=()):
     sums = [[part(r.astype("float64")).sum(axis=0) for r in recordings]
             for part in (np.array, np.square)]  # fmt: skip
     return epr.Speech(
+        key="voices",
         utterances=list(utterances), classes=[str(c) for c in classes], y=y,
         frames=tf.constant(frames), offsets=offsets, band_sums=np.array(sums), starts=starts,
         owner=owner, one_hot=np.eye(len(classes), dtype="float32")[y[owner]],
@@ -357,7 +358,7 @@ def test_select_refuses():
     corpus = voices(1, emotions=("anger", "fear", "joy"), speakers="a")
     with pytest.raises(UsageError) as caught:
         keep(corpus, ["anger", "happiness"])
-    assert str(caught.value) == "labels.keep: no happiness in this corpus; it has anger fear joy"
+    assert str(caught.value) == "labels.keep: no 'happiness' in this corpus; it has anger fear joy"
     for arguments in ({"keep": ["anger"]}, {"group": "words"}):
         with pytest.raises(DataError, match="fewer than two emotions"):
             keep(corpus, **arguments)

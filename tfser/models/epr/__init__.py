@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from tfser import data, folds, runs, training
+from tfser.errors import UsageError
 from tfser.models.epr import report
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics, utterance_means
 from tfser.models.epr.network import standardize, vgg
@@ -70,15 +71,19 @@ def train(utterances, hp, run) -> dict:
 
     Returns the scores, as in scores.json: see `report.finish`.
     """
+    training.strategy(run.strategy)  # refused before any work where there is one device
     utterances = select(utterances, **hp["labels"])
     # All folds are made before any audio is read: a corpus that does not allow them fails at once.
     plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
-    inner = run.protocol == "loso" and hp["forest"]["profiles"] == "inner"
+    inner = hp["forest"]["profiles"] == "inner"
+    if inner and run.protocol != "loso":
+        raise UsageError("forest.profiles=inner is for --protocol loso; leave it out")
     n_inner = hp["forest"]["inner_folds"] if inner else 0
     for split in plans[run.seeds[0]] if inner else []:
         folds.by_speaker([utterances[i].speaker for i in split.train], n_folds=n_inner)
     report.check_names(utterances, hp["plots"]["utterances"])
     speech = segmented(utterances, hp, run)
+    runs.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
         plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
     report.write_splits(run, speech, plans)
@@ -86,7 +91,7 @@ def train(utterances, hp, run) -> dict:
     n_rounds = hp["refinery"]["rounds"]
     n_networks = sum(map(len, plans.values())) * (1 + n_inner) * n_rounds
     results = []
-    with report.progress(n_networks) as bar:
+    with report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
         lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
         for seed in run.seeds:
             n_segments, n_classes = speech.one_hot.shape
@@ -157,8 +162,9 @@ def refinery(lab, train, dev, folder, seed) -> np.ndarray:
         profiles.append(
             train_network(lab, train, dev, labels, folder / f"round-{t + 1}", [*seed, t])
         )
-        labels = refine(settings["labels"], profiles[-1], speech.one_hot, speech.owner)
-        lab.bar.update(1)
+        lab.bar.network_done()
+        if t + 1 < settings["rounds"]:
+            labels = refine(settings["labels"], profiles[-1], speech.one_hot, speech.owner)
     for t in range(1, settings["rounds"]):
         (folder / f"round-{t}" / "model.keras").unlink(missing_ok=True)  # 164 MB each at full width
     return np.stack(profiles)
@@ -168,8 +174,9 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     """Trains one VGG by soft cross-entropy, Eq. (4), and returns its profiles [segments, K]."""
     speech, hp, run, model, bar = lab
     done = folder / "profiles.npz"
-    if done.exists():
-        return runs.read_arrays(done)["profiles"]
+    if finished := runs.read_arrays_if_whole(done):
+        training.forget(folder)
+        return finished["profiles"]
     folder.mkdir(parents=True, exist_ok=True)
     # One seed for the weights and dropout, one for the order of segments.
     weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
@@ -195,7 +202,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     with training.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
 
         def after_epoch(row):
-            bar.epoch(row, hp["train"]["max_epochs"])
+            bar.epoch(row)
             write(
                 row["epoch"], {name: row[name] for name in row if name not in ("epoch", "learnt")}
             )
@@ -244,6 +251,8 @@ def inner_profiles(lab, split, profiles, folder, seed) -> np.ndarray:
         inner = refinery(lab, split.train[known], split.dev, folder / f"inner-{i}", inner_seed)
         segments = np.isin(speech.owner, split.train[held_out])
         profiles[:, segments] = inner[:, segments]
+        for model in folder.glob(f"inner-{i}/round-*/model.keras"):
+            model.unlink()  # nothing will ask for it
     return profiles
 
 

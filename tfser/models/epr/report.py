@@ -19,30 +19,37 @@ class Progress(tqdm):
     """A bar over all networks of the run: which fold, round and epoch, and how long still."""
 
     where = place = ""
+    networks_done = max_epochs = 0
 
     def at(self, round_name: str) -> None:
         """Shows that a round of the current fold begins."""
         self.place = f"{self.where} {round_name}"
         self.set_description_str(self.place, refresh=False)
 
-    def epoch(self, row: dict, max_epochs: int) -> None:
+    def epoch(self, row: dict) -> None:
         """Shows a row of the history."""
         self.set_postfix_str(
-            f"epoch {row['epoch']}/{max_epochs} loss {row['loss']:.3f} dev {row['dev_loss']:.3f}",
+            f"epoch {row['epoch']}/{self.max_epochs} loss {row['loss']:.3f} "
+            f"dev {row['dev_loss']:.3f}",
             refresh=False,
         )
-        self.update(0)
+        self.update(1)
+
+    def network_done(self) -> None:
+        """Skips the epochs that early stopping has saved."""
+        self.networks_done += 1
+        self.update(self.networks_done * self.max_epochs - self.n)
 
 
 @contextlib.contextmanager
-def progress(n_networks: int):
+def progress(n_networks: int, max_epochs: int):
     """Yields the bar; on a terminal it moves twice a second, in a log file twice a minute."""
     interval = 0.5 if sys.stderr.isatty() else 30
     with (
         logging_redirect_tqdm([log]),
         Progress(
-            total=n_networks,
-            unit="network",
+            total=n_networks * max_epochs,
+            unit="epoch",
             mininterval=interval,
             maxinterval=interval,
             miniters=0,
@@ -50,6 +57,7 @@ def progress(n_networks: int):
             dynamic_ncols=True,
         ) as bar,
     ):
+        bar.max_epochs = max_epochs
         yield bar
 
 
@@ -96,13 +104,17 @@ def write_network(folder, place, history, model, chance_loss) -> None:
     )
     if not history[-1]["learnt"]:
         log.warning(
-            "%s: the network never left chance; try --set model.initializer=he_normal, "
-            "--set model.batch_norm=true or a lower schedule.initial_learning_rate",
+            "%s: the network never left chance; try --set model.batch_norm=true "
+            "or a lower --set schedule.initial_learning_rate",
             place,
         )
     runs.write_csv(folder / "history.csv", history)
     plots.training_curves(
-        history, folder / "history.png", f"VGG-E, {place}", chance_loss=chance_loss
+        history,
+        folder / "history.png",
+        f"VGG-E, {place}",
+        chance_loss=chance_loss,
+        kept_epoch=kept["epoch"],
     )
     with runs.replacing(folder / "model.keras") as path:
         model.save(path, include_optimizer=False)
@@ -212,13 +224,16 @@ def network_name(hp, t: int) -> str:
 
 
 def summary(values) -> dict:
-    """Mean, sd (of a sample), min and max over seeds."""
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    """Mean, sd (of a sample; None of a single value), min and max."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "sd": sd, "min": min(values), "max": max(values)}
 
 
 def finish(run, hp, speech, results: list[dict]) -> dict:
     """scores.json, predictions.csv and confusion.png over all seeds; returns the scores."""
+    before = run.folder / "scores.json"
+    if before.exists() and runs.read_json(before)["seed_numbers"] != list(run.seeds):
+        log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
     rounds = {}
     for t in range(hp["refinery"]["rounds"]):
         of_seed = [result["rounds"][t] for result in results]
@@ -242,6 +257,7 @@ def finish(run, hp, speech, results: list[dict]) -> dict:
         "n": len(speech.y),
         "folds": n_folds,
         "seeds": len(results),
+        "seed_numbers": list(run.seeds),
         "classes": speech.classes,
         "segments": len(speech.starts),
         "networks_at_chance": [name for result in results for name in result["at_chance"]],
@@ -273,5 +289,8 @@ def finish(run, hp, speech, results: list[dict]) -> dict:
                     for p in (run.folder / "profiles").glob("*.png")
                 }
             write(step, {name: round_scores[name]["mean"] for name in ("uar", "wa")}, pictures)
+    stuck = scores["networks_at_chance"]
+    if stuck:
+        log.warning("%d of the networks never left chance: %s", len(stuck), " ".join(stuck))
     runs.write_json(run.folder / "scores.json", scores)  # last
     return scores

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import data, folds, store
-from tfser.errors import DataError, UsageError
+from tfser.errors import DataError, UsageError, did_you_mean
 from tfser.features import LogMel
 
 log = logging.getLogger("tfser")
@@ -16,6 +16,7 @@ log = logging.getLogger("tfser")
 class Speech(NamedTuple):
     """A corpus as segments."""
 
+    key: str  # the store's, which depends on the content of the files
     utterances: list
     classes: list[str]
     y: np.ndarray  # [n], the class of each utterance
@@ -33,7 +34,14 @@ def select(utterances, *, keep, group) -> list:
     missing = sorted(set(keep) - set(emotions))
     if missing:
         raise UsageError(
-            f"labels.keep: no {' '.join(missing)} in this corpus; it has {' '.join(emotions)}"
+            f"labels.keep: no {missing[0]!r} in this corpus{did_you_mean(missing[0], emotions)}; "
+            f"it has {' '.join(emotions)}"
+        )
+    groups = sorted({u.group for u in utterances if u.group})
+    if group and group not in groups:
+        raise UsageError(
+            f"labels.group: no {group!r} in this corpus{did_you_mean(group, groups)}; "
+            f"it has {' '.join(groups) or 'no groups'}"
         )
     chosen = [
         u
@@ -53,7 +61,15 @@ def select(utterances, *, keep, group) -> list:
 def plan(utterances, hp, run, seed) -> list[folds.Split]:
     """The folds of the networks: random ten-fold (section 4.1), or leave speakers out."""
     if run.protocol == "loso":
-        return folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+        splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+        for fold, split in enumerate(splits):
+            heard, tested = (
+                {utterances[i].emotion for i in part} for part in (split.train, split.test)
+            )
+            if tested - heard:
+                unheard = " ".join(sorted(tested - heard))
+                log.warning("fold-%02d: no training speaker has %s, which is tested", fold, unheard)
+        return splits
     return folds.stratified(
         [u.emotion for u in utterances],
         n_folds=run.n_folds or hp["protocol"]["n_folds"],
@@ -88,6 +104,7 @@ def segmented(utterances, hp, run) -> Speech:
     classes, y = np.unique([u.emotion for u in features.utterances], return_inverse=True)
     log.info("%d utterances, %d segments of %d frames", len(y), len(starts), n_frames)
     return Speech(
+        key=features.key,
         utterances=list(features.utterances),
         classes=[str(name) for name in classes],
         y=y,
