@@ -148,7 +148,7 @@ def test_files_of_a_run(request, which):
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     forests, folds = ("forests/fold", 2) if which == "paper_run" else ("fold", 3)
     expected = {"hparams.json", "environment.json", "splits.csv", "scores.json", "log.txt",
-                "predictions.csv", "confusion.png", "seed-0/scores.json", "seed-0/predictions.csv",
+                "data.json", "predictions.csv", "confusion.png", "seed-0/scores.json", "seed-0/predictions.csv",
                 ".lock"}  # fmt: skip
     for fold in range(folds):
         expected |= {f"seed-0/{forests}-{fold:02}/forest-{t}.npz" for t in (1, 2)}
@@ -193,10 +193,11 @@ def test_scores_are_those_of_the_predictions(request, which):
                 )
                 found["fold_wa"].append(accuracy_score(y_fold, p_fold))
         for key, values in found.items():
-            sd = statistics.stdev(values) if len(values) > 1 else 0.0
-            expected = [statistics.mean(values), sd, min(values), max(values)]
+            sd = statistics.stdev(values) if len(values) > 1 else None
+            expected = [statistics.mean(values), min(values), max(values)]
             summary = scores["rounds"][name][key]
-            assert [summary[k] for k in ("mean", "sd", "min", "max")] == pytest.approx(
+            assert summary["sd"] == (None if sd is None else pytest.approx(sd, abs=1e-12))
+            assert [summary[k] for k in ("mean", "min", "max")] == pytest.approx(
                 expected, abs=1e-12
             )
     matrix = confusion_matrix(y, p, labels=classes)  # of the last seed and round
@@ -242,7 +243,8 @@ def test_seeds_are_reported(seeds_run):
     mean, sd = statistics.mean(each), statistics.stdev(each)
     assert scores["uar"] == pytest.approx(mean)
     assert RESULT.fullmatch(answer.out.splitlines()[-1])[8] == "2"
-    assert f"(sd {100 * sd:.1f}, " in answer.out and "over 2 seeds)" in answer.out
+    spread = f"{100 * sd:.1f}, {100 * min(each):.1f} to {100 * max(each):.1f}"
+    assert f"(2 seeds: UAR sd {spread}; WA sd " in answer.out
     histories = [folder / f"seed-{s}/fold-00/round-1/history.csv" for s in (4, 5)]
     assert histories[0].read_bytes() != histories[1].read_bytes()
     text = (folder / "predictions.csv").read_text()
