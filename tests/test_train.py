@@ -148,8 +148,8 @@ def test_files_of_a_run(request, which):
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     forests, folds = ("forests/fold", 2) if which == "paper_run" else ("fold", 3)
     expected = {"hparams.json", "environment.json", "splits.csv", "scores.json", "log.txt",
-                "data.json", "predictions.csv", "confusion.png", "seed-0/scores.json", "seed-0/predictions.csv",
-                ".lock"}  # fmt: skip
+                "data.json", "predictions.csv", "confusion.png", "seed-0/scores.json",
+                "seed-0/predictions.csv", ".lock"}  # fmt: skip
     for fold in range(folds):
         expected |= {f"seed-0/{forests}-{fold:02}/forest-{t}.npz" for t in (1, 2)}
         for t in (1, 2):
