@@ -251,8 +251,6 @@ def inner_profiles(lab, split, profiles, folder, seed) -> np.ndarray:
         inner = refinery(lab, split.train[known], split.dev, folder / f"inner-{i}", inner_seed)
         segments = np.isin(speech.owner, split.train[held_out])
         profiles[:, segments] = inner[:, segments]
-        for model in folder.glob(f"inner-{i}/round-*/model.keras"):
-            model.unlink()  # nothing will ask for it
     return profiles
 
 
