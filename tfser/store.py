@@ -9,7 +9,6 @@ killed extraction continues, and what is damaged later is found by the checksums
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
@@ -24,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfser import audio
+from tfser import audio, runs
 from tfser.errors import DataError, TfserError
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
@@ -296,7 +295,7 @@ def _disk_errors(folder):
         yield
     except (OSError, tf.errors.OpError) as error:
         full = isinstance(error, tf.errors.ResourceExhaustedError)
-        if full or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        if full or getattr(error, "errno", None) in runs.FULL:
             raise TfserError(
                 f"disk full at {folder}: {error}; free space or pass --cache "
                 "elsewhere (finished parts are kept)"

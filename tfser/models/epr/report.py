@@ -282,13 +282,12 @@ def finish(run, hp, speech, results: list[dict]) -> dict:
     plots.save(figure, run.folder / "confusion.png")
     with training.events(run.folder / "events" / "scores") as write:
         for step, round_scores in enumerate(rounds.values(), start=1):
-            pictures = {"confusion": plots.png(figure)} if step == len(rounds) else {}
-            if pictures:
-                pictures |= {
-                    f"profile/{p.stem}": p.read_bytes()
-                    for p in (run.folder / "profiles").glob("*.png")
-                }
-            write(step, {name: round_scores[name]["mean"] for name in ("uar", "wa")}, pictures)
+            write(step, {name: round_scores[name]["mean"] for name in ("uar", "wa")})
+        pictures = {
+            f"profile/{path.stem}": path.read_bytes()
+            for path in (run.folder / "profiles").glob("*.png")
+        }
+        write(step, {}, {"confusion": plots.png(figure)} | pictures)
     stuck = scores["networks_at_chance"]
     if stuck:
         log.warning("%d of the networks never left chance: %s", len(stuck), " ".join(stuck))
