@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -307,6 +308,8 @@ def test_a_killed_extraction_continues(corpus, load, tmp_path, sent):
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root)},
         text=True,
+        # A background job of a shell inherits SIGINT as ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     start = time.monotonic()
     while len(list(tmp_path.glob("cache/*/shard-*.tfrecord"))) < 2:
@@ -446,6 +449,6 @@ def test_log_mel_of_real_speech(shared_data, tmp_path, monkeypatch):
     np.testing.assert_allclose(
         features.frames[66 * 198 : 67 * 198],
         feature(waveform[None]).numpy()[0],
-        rtol=1e-6,
-        atol=1e-6,
+        rtol=0,
+        atol=2e-4,  # float32's rounding, 80 dB below the loudest band
     )
