@@ -182,7 +182,7 @@ def test_config_round_trip():
     layer = LogMel(**EPR, name="bands")
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(copy) is LogMel and copy.name == "bands"
-    assert copy.settings() == layer.settings() == {"feature": "LogMel", "version": 1, **EPR}
+    assert copy.settings() == layer.settings() == {"feature": "LogMel", "version": 2, **EPR}
     assert json.loads(json.dumps(layer.settings())) == layer.settings()
 
 
