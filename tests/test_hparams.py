@@ -277,7 +277,11 @@ def test_epr_holds_the_numbers_of_the_paper():
     assert length == pytest.approx(0.335)
     assert hp["segments"]["hop_seconds"] == 0.010
     # Adam at 0.001, times 0.8 every 2 epochs; batches of 128; patience 3; at most 20 epochs.
-    assert hp["schedule"] == {"initial_learning_rate": 0.001, "decay_rate": 0.8, "decay_epochs": 2}
+    # But for the rate, which is ours at full width.
+    assert hp["schedule"] == {"initial_learning_rate": 3e-4, "decay_rate": 0.8, "decay_epochs": 2}
+    assert hparams.load("epr", "emodb", overlay="epr.small")["schedule"] == hp["schedule"] | {
+        "initial_learning_rate": 0.001
+    }
     assert (hp["train"]["batch_size"], hp["train"]["patience"]) == (128, 3)
     assert hp["train"]["max_epochs"] == 20
     # VGG configuration E as published: no batch normalization, dropout of 0.5, full width.

@@ -11,7 +11,7 @@ from tfser import card, hparams, models, runs
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 MODELS = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
-STUDIES = sorted(ZOO.glob("*/variants.json"))  # by benchmarks/variants.py
+STUDIES = sorted(ZOO.glob("*/variants.*.json"))  # by benchmarks/variants.py
 RESULTS = sorted(set(ZOO.glob("*/*.json")) - set(STUDIES))  # by tfser-card
 
 

@@ -24,6 +24,7 @@ N_BANDS = 32
 TINY = [
     f"features.n_bands={N_BANDS}",
     "model.width_multiplier=0.015625",
+    "schedule.initial_learning_rate=1e-3",
     "train.batch_size=16",
     "train.max_epochs=2",
     "refinery.rounds=2",
@@ -184,6 +185,14 @@ def test_band_statistics_are_those_of_the_given_utterances():
     mean, variance = speech.band_statistics(corpus, chosen)
     np.testing.assert_allclose(mean, frames.mean(axis=0, dtype="float64"), atol=1e-9)
     np.testing.assert_allclose(variance, frames.var(axis=0, dtype="float64"), atol=1e-6)
+
+
+def test_band_sums_are_those_of_each_utterance():
+    corpus = speech_of(voices())
+    features = SimpleNamespace(
+        utterances=corpus.utterances, frames=corpus.frames.numpy(), offsets=corpus.offsets
+    )
+    np.testing.assert_allclose(speech.band_sums(features), corpus.band_sums, rtol=1e-12)
 
 
 def test_a_band_without_energy_has_a_variance_of_zero():
@@ -598,6 +607,25 @@ def test_a_network_is_given_its_training_segments_and_z_score(tmp_path, tiny, mo
     frames = np.concatenate([recording(corpus.utterances[i]) for i in train])
     np.testing.assert_allclose(layer.moving_mean, frames.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(layer.moving_variance, frames.var(axis=0), rtol=1e-4)
+
+
+def test_an_epoch_may_be_a_share_of_the_segments(tmp_path, tiny, monkeypatch):
+    lab = experiment(tmp_path, hyperparameters("train.epoch_share=0.6"), model=tiny)
+    epochs = []
+
+    def fit(model, batches, dev, **options):
+        for epoch in (0, 1, 1):
+            epochs.append([row.tobytes() for x, _ in batches(epoch) for row in x.numpy()])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", fit)
+    train = np.arange(20)
+    with pytest.raises(KeyboardInterrupt):
+        epr.train_network(lab, train, np.arange(20, 24), lab.speech.one_hot, tmp_path, [0])
+    n_steps = int(0.6 * (in_segments(lab.speech, train).sum() // 16))
+    first, second, again = epochs
+    assert n_steps > 1 and len(first) == len(set(first)) == n_steps * 16  # none of them twice
+    assert set(first) != set(second) and second == again
 
 
 def test_a_toy_problem_is_learned(tmp_path):

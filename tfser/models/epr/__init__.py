@@ -8,7 +8,8 @@ refined labels (section 2.2, Eq. 1-4) in the paper's four ways (sections 4.2-4.4
 statistics of the emotion profiles and a random forest (section 2).
 
 Not in the paper (reasons on the card, zoo/epr/README.md):
-- the initializer, and a patience that waits until the loss has left chance;
+- the initializer, a learning rate below the paper's, and a patience that waits until the loss has
+  left chance;
 - the dev part that early stopping watches, and the epoch kept: the one with the lowest dev loss;
 - per-band z-score with the training part's statistics, the floor of the logarithm, the Hann window;
 - the four statistics (maximum, minimum, mean, share of segments above a threshold);
@@ -187,6 +188,8 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     dev_segments = np.flatnonzero(np.isin(speech.owner, dev))
     chance_loss, learnt_loss = training.chance(labels[train_segments])
     batch_size = min(hp["train"]["batch_size"], len(train_segments))
+    # The segments of an epoch are drawn anew each time, without replacement.
+    n_steps = max(1, int(hp["train"]["epoch_share"] * (len(train_segments) // batch_size)))
     schedule = hp["schedule"]
 
     def batches(segments, **options):
@@ -211,7 +214,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
             model,
             lambda epoch: batches(
                 train_segments, seed=order_seed, epoch=epoch, drop_remainder=True
-            ),
+            ).take(n_steps),
             batches(dev_segments),
             # Section 4.1: "a rate of 0.8 every 2 epochs".
             learning_rate=lambda epoch: (

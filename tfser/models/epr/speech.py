@@ -1,5 +1,6 @@
 """A corpus as EPR sees it: which utterances, in which folds, cut into which segments."""
 
+import itertools
 import logging
 from typing import NamedTuple
 
@@ -109,17 +110,21 @@ def segmented(utterances, hp, run) -> Speech:
         classes=[str(name) for name in classes],
         y=y,
         frames=data.as_tensor(features.frames),
-        band_sums=np.stack(
-            [
-                np.add.reduceat(f, features.offsets[:-1], dtype=np.float64)
-                for f in (features.frames, features.frames**2)
-            ]
-        ),
+        band_sums=band_sums(features),
         offsets=features.offsets,
         starts=starts,
         owner=owner,
         one_hot=np.eye(len(classes), dtype=np.float32)[y[owner]],
     )
+
+
+def band_sums(features) -> np.ndarray:
+    """Sums of each band and of its square over each utterance [2, utterances, n_bands]."""
+    sums = np.empty((2, len(features.utterances), features.frames.shape[1]))
+    for i, (start, end) in enumerate(itertools.pairwise(features.offsets)):
+        frames = features.frames[start:end].astype(np.float64)
+        sums[:, i] = frames.sum(axis=0), (frames**2).sum(axis=0)
+    return sums
 
 
 def band_statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
