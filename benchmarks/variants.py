@@ -1,15 +1,17 @@
-"""What C1 gains or loses with other settings: trained on the first folds, judged on dev speakers.
+"""What C1 gains or loses with other settings: trained on the first folds, judged on dev parts.
 
     python benchmarks/variants.py --corpus emodb --hparams epr.small --first-folds 2 \
         --variant model.initializer=glorot_uniform --variant "model.dropout=0 train.patience=5"
 
-The settings without a variant are run as well. Test parts are not looked at. Beside the losses it
-tells in which epoch the training loss left chance, and whether a patience that counts from the
-first epoch (as the paper's sentence reads) had ended the training before.
+The settings without a variant are run as well; what --out holds already is not run again. Test
+parts are not looked at. Beside the losses it tells in which epoch the training loss left chance,
+and whether a patience that counts from the first epoch (as the paper's sentence reads) had ended
+the training before.
 """
 
 import argparse
 import csv
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -34,7 +36,7 @@ def train_c1(args, variant: str) -> list[dict]:
         tempfile.TemporaryDirectory() as folder,
         report.progress(args.first_folds, hp["train"]["max_epochs"]) as bar,
     ):
-        run = runs.Run(Path(folder), cache, args.corpus, "loso", None, (0,), "none", 0)
+        run = runs.Run(Path(folder), cache, args.corpus, args.protocol, None, (0,), "none", 0)
         speech = epr.segmented(utterances, hp, run)
         lab = epr.Experiment(speech, hp, run, epr.compiled_network(speech, hp, run), bar)
         for fold, split in enumerate(epr.plan(utterances, hp, run, 0)[: args.first_folds]):
@@ -92,15 +94,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--corpus", default="toy")
     parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--protocol", choices=["paper", "loso"], default="loso")
     parser.add_argument("--hparams")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--variant", action="append", default=[], metavar="KEY=VALUE ...")
     parser.add_argument("--first-folds", type=int, default=1)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    settings = {
+        "corpus": args.corpus,
+        "protocol": args.protocol,
+        "hparams": args.hparams,
+        "set": args.overrides,
+    }
     entries = []
+    if args.out and args.out.exists():
+        earlier = json.loads(args.out.read_text())
+        entries = earlier.pop("entries")
+        if earlier != settings:
+            parser.error(f"{args.out} has other settings: {earlier}")
     for variant in ["", *args.variant]:
-        entries += train_c1(args, variant)
+        if sum(entry["variant"] == variant for entry in entries) != args.first_folds:
+            entries += train_c1(args, variant)
         own = [entry for entry in entries if entry["variant"] == variant]
         loss, uar, accuracy = (
             np.mean([entry[name] for entry in own])
@@ -113,7 +128,6 @@ def main() -> None:
             flush=True,
         )
         if args.out:
-            settings = {"corpus": args.corpus, "hparams": args.hparams, "set": args.overrides}
             runs.write_json(args.out, settings | {"entries": entries})
 
 

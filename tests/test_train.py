@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -324,15 +325,19 @@ def test_interrupted_and_killed_and_continued(paper_run, tmp_path):
                "--workdir", folder, "--folds", "2", *sets(TINY)]  # fmt: skip
 
     def start():
-        return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE,
-                                stdout=subprocess.PIPE, text=True)  # fmt: skip
+        # A background job of a shell inherits SIGINT as ignored.
+        heeds_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True,
+                                stdout=subprocess.PIPE, preexec_fn=heeds_sigint)  # fmt: skip
 
     process = start()
     try:
         wait_for(folder, "state.npz", process)
+        process.send_signal(signal.SIGSTOP)  # else it may be through before it is interrupted
         second = on_toy(folder, "--folds", 2)
         assert second.code == 4 and "in use by another process" in error_line(second)
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=200)
     finally:
         process.kill()
@@ -716,3 +721,14 @@ def test_help():
     for flag in [*flags.split(), "--cache", "--strategy", "--max-bad", "--debug"]:
         assert re.search(rf"^  {flag} ", answer.out, re.MULTILINE), flag
     assert "130 interrupted" in answer.out and "emodb" in answer.out and "epr" in answer.out
+
+
+def test_keras_leaves_out_what_is_slow_and_what_comes_later_still_finds_it():
+    script = (
+        "import sys; from tfser import train; train._import_keras();"
+        "assert not {'sklearn', 'matplotlib'} & set(sys.modules), 'imported';"
+        "import matplotlib.figure, sklearn.ensemble, keras, tensorflow;"
+        "train._import_keras(); assert sys.modules['sklearn'] is sklearn"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

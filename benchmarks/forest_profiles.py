@@ -1,0 +1,95 @@
+"""Which profiles the forest should learn from under `loso`: judged on dev speakers.
+
+    tfser-train --model epr --corpus emodb --protocol loso --set forest.profiles=inner ...
+    python benchmarks/forest_profiles.py runs/epr-emodb-loso --corpus emodb [--out profiles.json]
+
+The networks of such a run are all that is needed, none is trained here. For each fold and round a
+forest learns from the training speakers' profiles, once as the "same" networks give them that were
+trained on those speakers, once by the "inner" networks that were not; both then meet the dev
+speaker's profiles by the fold's own network. Its epoch was chosen on that speaker, for both alike.
+Test speakers are not looked at. Five forest seeds, of which the mean counts.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tfser import corpora, metrics, runs
+from tfser.models import epr
+from tfser.models.epr import report
+from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
+
+FOREST_SEEDS = range(5)
+
+
+def dev_uar(speech, hp, profiles, split) -> float:
+    """UAR of the dev utterances, by forests that learn from the training utterances."""
+    x = statistics(profiles, speech.owner, hp["forest"]["threshold"])
+    scores = []
+    for seed in FOREST_SEEDS:
+        forest = fit_forest(
+            x[split.train],
+            speech.y[split.train],
+            len(speech.classes),
+            n_estimators=hp["forest"]["n_estimators"],
+            seed=seed,
+        )
+        guess = forest_probabilities(forest, x[split.dev]).argmax(axis=1)
+        scores.append(metrics.uar(speech.y[split.dev], guess))
+    return float(np.mean(scores))
+
+
+def main() -> None:
+    """Prints a row for each fold and the means; --out writes them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--corpus", required=True)
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--folds", type=int, help="as in the run")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
+    hp = json.loads((args.run / "hparams.json").read_text())["hparams"]
+    utterances = epr.select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
+    run = runs.Run(args.run, cache, args.corpus, "loso", args.folds, (0,), "none", 0)
+    speech = epr.segmented(utterances, hp, run)
+    n_rounds = hp["refinery"]["rounds"]
+    rows = []
+    with report.progress(1, 1) as bar:
+        finished = epr.Experiment(speech, hp, run, None, bar)  # no model: nothing is trained
+        for fold, split in enumerate(epr.plan(utterances, hp, run, 0)):
+            folder = args.run / "seed-0" / f"fold-{fold:02}"
+            bar.where = folder.name
+            same = np.stack(
+                [
+                    runs.read_arrays(folder / f"round-{t + 1}" / "profiles.npz")["profiles"]
+                    for t in range(n_rounds)
+                ]
+            )
+            inner = epr.inner_profiles(finished, split, same, folder, [0, fold])
+            for t in range(n_rounds):
+                row = {
+                    "fold": fold,
+                    "round": t + 1,
+                    "same": dev_uar(speech, hp, same[t], split),
+                    "inner": dev_uar(speech, hp, inner[t], split),
+                }
+                print({name: round(value, 3) for name, value in row.items()}, flush=True)
+                rows.append(row)
+    means = {
+        f"round {t + 1}": {
+            kind: float(np.mean([row[kind] for row in rows if row["round"] == t + 1]))
+            for kind in ("same", "inner")
+        }
+        for t in range(n_rounds)
+    }
+    print(means)
+    if args.out:
+        runs.write_json(args.out, {"corpus": args.corpus, "dev_uar": means, "folds": rows})
+
+
+if __name__ == "__main__":
+    main()
