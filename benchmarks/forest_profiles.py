@@ -11,8 +11,8 @@ Test speakers are not looked at. Five forest seeds, of which the mean counts.
 """
 
 import argparse
-import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
-    hp = json.loads((args.run / "hparams.json").read_text())["hparams"]
+    hp = runs.read_json(args.run / "hparams.json")["hparams"]
+    if not (args.run / "scores.json").exists() or hp["forest"]["profiles"] != "inner":
+        sys.exit(f"{args.run} is not a finished run with --set forest.profiles=inner")
     utterances = epr.select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
     run = runs.Run(args.run, cache, args.corpus, "loso", args.folds, (0,), "none", 0)
     speech = epr.segmented(utterances, hp, run)
@@ -63,12 +65,7 @@ def main() -> None:
         for fold, split in enumerate(epr.plan(utterances, hp, run, 0)):
             folder = args.run / "seed-0" / f"fold-{fold:02}"
             bar.where = folder.name
-            same = np.stack(
-                [
-                    runs.read_arrays(folder / f"round-{t + 1}" / "profiles.npz")["profiles"]
-                    for t in range(n_rounds)
-                ]
-            )
+            same = epr.refinery(finished, split.train, split.dev, folder, [0, fold])
             inner = epr.inner_profiles(finished, split, same, folder, [0, fold])
             for t in range(n_rounds):
                 row = {

@@ -13,9 +13,10 @@ Wall times of whole processes, as a user meets them, from starting Python on; th
   EPR's full width. They are noise in a temporary folder: 460 MB, and 370 MB of features, deleted
   afterwards. Every start hashes them, from the page cache, so a slow disk is not in the figure.
 
-`import tensorflow` alone stands beside them, since most of a start is that. All take turns;
-figures are medians, after a round to warm up. The CPU seconds beside the wall times hardly
-depend on what else runs: where they are much less, the machine was not idle.
+A plain `import tensorflow`, which imports scikit-learn and matplotlib as well, stands beside them:
+tfser-train goes without those until it needs them. All take turns; figures are medians, after a
+round to warm up. The CPU seconds beside the wall times hardly depend on what else runs: where they
+are much less, the machine was not idle.
 """
 
 import argparse

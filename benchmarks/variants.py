@@ -11,7 +11,6 @@ the training before.
 
 import argparse
 import csv
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -109,14 +108,16 @@ def main() -> None:
     }
     entries = []
     if args.out and args.out.exists():
-        earlier = json.loads(args.out.read_text())
+        earlier = runs.read_json(args.out)
         entries = earlier.pop("entries")
         if earlier != settings:
             parser.error(f"{args.out} has other settings: {earlier}")
     for variant in ["", *args.variant]:
-        if sum(entry["variant"] == variant for entry in entries) != args.first_folds:
-            entries += train_c1(args, variant)
         own = [entry for entry in entries if entry["variant"] == variant]
+        if len(own) != args.first_folds:
+            entries = [entry for entry in entries if entry["variant"] != variant]
+            own = train_c1(args, variant)
+            entries += own
         loss, uar, accuracy = (
             np.mean([entry[name] for entry in own])
             for name in ("dev_loss", "dev_uar", "dev_segment_accuracy")

@@ -54,8 +54,6 @@ class LogMel(keras.layers.Layer):
         self.sample_rate_hz = sample_rate_hz
         self.n_features = n_bands
         self.n_fft = n_fft
-        self.low_hz = low_hz
-        self.high_hz = high_hz
         self.floor = floor
         self.window = round(window_seconds * sample_rate_hz)  # samples
         self.hop = round(hop_seconds * sample_rate_hz)  # samples
@@ -83,8 +81,8 @@ class LogMel(keras.layers.Layer):
             sr=self.sample_rate_hz,
             n_fft=self.n_fft,
             n_mels=self.n_features,
-            fmin=self.low_hz,
-            fmax=self.high_hz,
+            fmin=self.arguments["low_hz"],
+            fmax=self.arguments["high_hz"],
         ).T.copy()
 
     def call(self, waveform):

@@ -233,10 +233,10 @@ def _quiet():
 
 
 def _import_keras() -> None:
-    """Imports Keras and TensorFlow in half the time.
+    """Imports Keras and TensorFlow without what Keras imports besides, where it finds them.
 
-    Keras imports all of scikit-learn's validation and matplotlib's pyplot where it finds them, for
-    wrappers that nobody here uses: two seconds of four.
+    scikit-learn and matplotlib's pyplot, for wrappers that nobody here uses, take a good part of
+    the time to the first batch (benchmarks/startup.py).
     """
     optional = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(optional))  # None: an import of it raises ImportError
