@@ -48,25 +48,27 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--folds", type=int, help="as in the run")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
-    hp = runs.read_json(args.run / "hparams.json")["hparams"]
-    if not (args.run / "scores.json").exists() or hp["forest"]["profiles"] != "inner":
-        sys.exit(f"{args.run} is not a finished run with --set forest.profiles=inner")
+    if not (args.run / "scores.json").exists():
+        sys.exit(f"{args.run} holds no finished run")
+    settings = runs.read_json(args.run / "hparams.json")
+    hp = settings["hparams"]
+    if hp["forest"]["profiles"] != "inner":
+        sys.exit(f"{args.run} has no inner networks: --set forest.profiles=inner makes them")
     utterances = epr.select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
-    run = runs.Run(args.run, cache, args.corpus, "loso", args.folds, (0,), "none", 0)
+    run = runs.Run(args.run, cache, args.corpus, "loso", settings["folds"], (0,), "none", 0)
     speech = epr.segmented(utterances, hp, run)
     n_rounds = hp["refinery"]["rounds"]
     rows = []
     with report.progress(1, 1) as bar:
-        finished = epr.Experiment(speech, hp, run, None, bar)  # no model: nothing is trained
+        lab = epr.Experiment(speech, hp, run, None, bar)  # no model: nothing is trained
         for fold, split in enumerate(epr.plan(utterances, hp, run, 0)):
             folder = args.run / "seed-0" / f"fold-{fold:02}"
             bar.where = folder.name
-            same = epr.refinery(finished, split.train, split.dev, folder, [0, fold])
-            inner = epr.inner_profiles(finished, split, same, folder, [0, fold])
+            same = epr.refinery(lab, split.train, split.dev, folder, [0, fold])
+            inner = epr.inner_profiles(lab, split, same, folder, [0, fold])
             for t in range(n_rounds):
                 row = {
                     "fold": fold,
