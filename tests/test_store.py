@@ -49,6 +49,7 @@ class Levels:
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(store, "SHARD_UTTERANCES", 3)
+    monkeypatch.setattr(store, "MIN_SHARDS", 1)
 
 
 @pytest.fixture
@@ -97,6 +98,14 @@ def test_frames_lie_in_the_order_of_the_utterances(corpus, load):
         waveform = soundfile.read(utterance.path, dtype="float32")[0]
         part = features.frames[features.offsets[i] : features.offsets[i + 1]]
         np.testing.assert_array_equal(part, Levels().extract([waveform])[0])
+
+
+@pytest.mark.parametrize(("least", "n_shards"), [(1, 4), (5, 5), (7, 10), (32, 10)])
+def test_a_small_corpus_has_shards_for_all_cores(load, tmp_path, monkeypatch, least, n_shards):
+    monkeypatch.setattr(store, "MIN_SHARDS", least)
+    whole = load()
+    assert len(list(only_folder(tmp_path).glob("shard-*"))) == n_shards
+    same(load(), whole)
 
 
 def test_the_second_time_nothing_is_extracted(load, tmp_path):
@@ -278,7 +287,7 @@ def test_many_bad_files_are_counted_and_logged(corpus, load, caplog):
 KILLED = """
 import sys, time, pickle
 from tfser import store
-store.SHARD_UTTERANCES = 3
+store.SHARD_UTTERANCES, store.MIN_SHARDS = 3, 1
 sys.path.insert(0, {tests!r})
 from test_store import Levels
 class Slow(Levels):

@@ -2,9 +2,9 @@
 
     <cache>/<feature>-<key>/shard-00000.tfrecord ... index.json
 
-A shard holds SHARD_UTTERANCES utterances in two records: their frames as raw float32, and JSON
-that says how many each has. It is written under a temporary name and renamed, the index last: a
-killed extraction continues, and what is damaged later is found by the checksums and made again.
+A shard holds up to SHARD_UTTERANCES utterances in two records: their frames as raw float32, and
+JSON that says how many each has. It is written under a temporary name and renamed, the index last:
+a killed extraction continues, and what is damaged later is found by the checksums and made again.
 """
 
 import contextlib
@@ -27,7 +27,8 @@ from tfser import audio, runs
 from tfser.errors import DataError, TfserError
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
-SHARD_UTTERANCES = 64
+SHARD_UTTERANCES = 64  # at most, and fewer where that makes fewer than MIN_SHARDS:
+MIN_SHARDS = 32  # all cores should have work to the end
 BATCH_SAMPLES = 2**23  # the audio that features are extracted from at once: 9 min at 16 kHz
 NAMED_FILES = 20  # in an error; the log names them all
 STALE_SECONDS = 3600  # temporary files older than that were left by a killed extraction
@@ -48,18 +49,18 @@ class Features:
 def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
     """Reads the features of a corpus from the cache, after computing what is not in it.
 
-    `feature` has settings(), n_features, sample_rate_hz and extract(waveforms). Utterances that
-    cannot be decoded are left out, with a warning each; more than `max_bad` raise DataError.
+    `feature` has settings(), n_features, sample_rate_hz and extract(waveforms), which runs in a
+    thread for each core and gives an array [frames, n_features] for each waveform, or a DataError.
+    Utterances without features, or that cannot be decoded, are left out, with a warning each; more
+    than `max_bad` raise DataError.
     Raises TfserError where the cache cannot be written.
     """
     if not utterances:
         raise DataError("no utterances to extract features from")
     key = _key(utterances, feature)
     folder = Path(cache, f"{type(feature).__name__}-{key[:16]}")
-    groups = [
-        utterances[first : first + SHARD_UTTERANCES]
-        for first in range(0, len(utterances), SHARD_UTTERANCES)
-    ]
+    size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))
+    groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
     shards = _read_index(folder, key, groups)
     indexed = shards is not None
     if not indexed:
@@ -153,12 +154,15 @@ def _compute(utterances, feature, bar, stop):
         if waveforms and (n_samples > BATCH_SAMPLES or position == len(utterances) - 1):
             frames = feature.extract(list(waveforms.values()))
             for done, part in zip(waveforms, frames, strict=True):
-                n_frames[done] = len(part)
-                records.append(np.asarray(part, "<f4").tobytes())
+                if isinstance(part, DataError):
+                    bad.append([done, f"{utterances[done].path}: {part}"])
+                else:
+                    n_frames[done] = len(part)
+                    records.append(np.asarray(part, "<f4").tobytes())
             waveforms, n_samples = {}, 0
         with bar.get_lock():
             bar.update()
-    return {"utterances": _names(utterances), "n_frames": n_frames, "bad": bad}, records
+    return {"utterances": _names(utterances), "n_frames": n_frames, "bad": sorted(bad)}, records
 
 
 def _write_shard(path, shard, records):
