@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, metrics, runs
+from tfser import corpora, metrics, report, runs
+from tfser.labels import select
 from tfser.models import epr
-from tfser.models.epr import report
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
 
 FOREST_SEEDS = range(5)
@@ -57,7 +57,7 @@ def main() -> None:
     hp = settings["hparams"]
     if hp["forest"]["profiles"] != "inner":
         sys.exit(f"{args.run} has no inner networks: --set forest.profiles=inner makes them")
-    utterances = epr.select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
+    utterances = select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
     run = runs.Run(args.run, cache, args.corpus, "loso", settings["folds"], (0,), "none", 0)
     speech = epr.segmented(utterances, hp, run)
     n_rounds = hp["refinery"]["rounds"]

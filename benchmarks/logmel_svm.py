@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from tfser import corpora, folds, hparams, metrics, runs
+from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
 
@@ -69,7 +70,7 @@ def main() -> None:
     args = parser.parse_args()
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     hp = hparams.load("epr", args.corpus, overlay=args.hparams)
-    utterances = epr.select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
+    utterances = select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
     run = runs.Run(Path("."), cache, args.corpus, "loso", None, (0,), "none", 0)
     speech = epr.segmented(utterances, hp, run)
     if args.segments:

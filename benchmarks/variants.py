@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, hparams, metrics, runs, training
+from tfser import corpora, hparams, metrics, report, runs, training
+from tfser.labels import select
 from tfser.models import epr
-from tfser.models.epr import report
 from tfser.models.epr.forest import utterance_means
 
 
@@ -29,7 +29,7 @@ def train_c1(args, variant: str) -> list[dict]:
     hp = hparams.load(
         "epr", args.corpus, overlay=args.hparams, overrides=args.overrides + variant.split()
     )
-    utterances = epr.select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
+    utterances = select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
     entries = []
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -14,9 +14,10 @@ PROCESS = {"command": "tfser-train --x", "git_commit": "abc", "device": "CPU"}
 
 
 def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,)):
-    values = {name: summary(uar, 0.01) for name in card.KEPT}
+    names = (*card.SCORES, "segment_accuracy", "mean_profile_uar")
+    values = {name: summary(uar, 0.01) for name in names}
     if seeds == 1:
-        values |= {name: summary(uar) | {"sd": None} for name in card.KEPT if "fold" not in name}
+        values |= {name: summary(uar) | {"sd": None} for name in names if "fold" not in name}
     runs.write_json(
         folder / "scores.json",
         {
@@ -24,13 +25,11 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,))
             "corpus": "emodb",
             "protocol": protocol,
             "speaker_independent": protocol == "loso",
-            "labels": "assisted",
+            "facts": ["labels assisted", "11,235 segments"],
             "n": 535,
-            "segments": 11235,
             "folds": 10,
             "seeds": seeds,
-            "networks_at_chance": ["seed-0/fold-03/round-1"],
-            "rounds": {"VGG": values | {"uar": summary(0.5)}, "VGG*2": values},
+            "systems": {"VGG": values | {"uar": summary(0.5)}, "VGG*2": values},
         },
     )
     runs.write_json(folder / "hparams.json", {"protocol": protocol})
@@ -54,12 +53,12 @@ def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zo
     assert "| 1 | VGG | 50.0 | 67.9 | 67.9 ± 1.0 | 67.9 | 67.9 |" in text
     assert "| 1 | VGG*2 | 67.9 | 67.9 |" in text
     assert (
-        "1. `tfser-train --x`: loso (speaker-independent), labels assisted, 10 folds, 535 utt"
-        in text
+        "1. `tfser-train --x`: loso (speaker-independent), labels assisted, 11,235 segments, "
+        "10 folds, 535 utterances, 1 seed, commit abc, CPU\n" in text
     )
-    assert "1 networks never left chance" in text
+    assert "| fold UAR, mean ± sd | mean profile UAR | segment accuracy |" in text
     [entry] = runs.read_json(zoo / "epr" / "emodb.json")
-    assert entry["scores"]["rounds"]["VGG*2"]["uar"]["mean"] == 0.6789
+    assert entry["scores"]["systems"]["VGG*2"]["uar"]["mean"] == 0.6789
 
 
 def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
@@ -68,7 +67,7 @@ def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
     card.record(finished_run(tmp_path / "c", 0.3), zoo)
     entries = runs.read_json(zoo / "epr" / "emodb.json")
     found = [
-        (e["scores"]["protocol"], e["scores"]["rounds"]["VGG*2"]["uar"]["mean"]) for e in entries
+        (e["scores"]["protocol"], e["scores"]["systems"]["VGG*2"]["uar"]["mean"]) for e in entries
     ]
     assert found == [("loso", 0.3), ("paper", 0.2)]
     assert "speaker-dependent" in (zoo / "epr" / "README.md").read_text()
@@ -82,7 +81,7 @@ def test_several_seeds_show_their_spread(tmp_path, zoo):
 def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):
     folder = finished_run(tmp_path / "a", 0.6)
     scores = runs.read_json(folder / "scores.json")
-    scores["rounds"]["VGG*2"]["fold_uar"]["sd"] = None
+    scores["systems"]["VGG*2"]["fold_uar"]["sd"] = None
     runs.write_json(folder / "scores.json", scores)
     card.record(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()

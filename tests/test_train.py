@@ -134,13 +134,13 @@ def test_result_line(request, which, protocol, independent, networks, folds):
     assert match.groups() == ("toy", protocol, independent, uar, wa, "160", folds, "1")
     assert [line.startswith("RESULT") for line in lines].count(True) == 1
     assert len(lines) == 4 and lines[0].startswith("VGG ") and lines[1].startswith(f"{networks} ")
-    last = scores["rounds"][networks]
+    last = scores["systems"][networks]
     assert (
         f"UAR {100 * last['uar']['mean']:5.1f} %  WA {100 * last['wa']['mean']:5.1f} %" in lines[1]
     )
     assert str(folder) in lines[2]
     assert scores["speaker_independent"] is (independent == "yes")
-    assert scores["labels"] == {"paper": "assisted", "loso": "soft"}[protocol]
+    assert scores["facts"][0] == {"paper": "labels assisted", "loso": "labels soft"}[protocol]
 
 
 @pytest.mark.parametrize("which", ["paper_run", "loso_run"])
@@ -177,10 +177,10 @@ def test_scores_are_those_of_the_predictions(request, which):
         p = [float(row[f"p_{c}"]) for c in classes]
         assert sum(p) == pytest.approx(1, abs=3e-6)
         assert p[classes.index(row["predicted"])] == max(p)
-    for t, name in enumerate(scores["rounds"], start=1):
+    for name in scores["systems"]:
         found = {"uar": [], "wa": [], "macro_f1": [], "fold_uar": [], "fold_wa": []}
         for seed in seeds:
-            own = [r for r in rows if (r["seed"], r["round"]) == (seed, str(t))]
+            own = [r for r in rows if (r["seed"], r["system"]) == (seed, name)]
             assert len({r["utterance"] for r in own}) == 160
             y, p = ([r[k] for r in own] for k in ("emotion", "predicted"))
             found["uar"].append(recall_score(y, p, average="macro"))
@@ -196,7 +196,7 @@ def test_scores_are_those_of_the_predictions(request, which):
         for key, values in found.items():
             sd = statistics.stdev(values) if len(values) > 1 else None
             expected = [statistics.mean(values), min(values), max(values)]
-            summary = scores["rounds"][name][key]
+            summary = scores["systems"][name][key]
             assert summary["sd"] == (None if sd is None else pytest.approx(sd, abs=1e-12))
             assert [summary[k] for k in ("mean", "min", "max")] == pytest.approx(
                 expected, abs=1e-12
@@ -238,7 +238,8 @@ def test_seeds_are_reported(seeds_run):
     assert answer.code == 0, answer.err
     scores = runs.read_json(folder / "scores.json")
     each = [
-        runs.read_json(folder / f"seed-{s}" / "scores.json")["rounds"][1]["uar"] for s in (4, 5)
+        runs.read_json(folder / f"seed-{s}" / "scores.json")["systems"]["VGG2"]["uar"]
+        for s in (4, 5)
     ]
     assert scores["seeds"] == 2
     mean, sd = statistics.mean(each), statistics.stdev(each)
@@ -262,7 +263,7 @@ def test_labellings_differ_from_the_second_round_on(seeds_run, static_run):
         for t in (1, 2)
     )
     assert first[0] == first[1] and second[0] != second[1]
-    assert list(runs.read_json(folders[0] / "scores.json")["rounds"]) == ["VGG", "VGG2"]
+    assert list(runs.read_json(folders[0] / "scores.json")["systems"]) == ["VGG", "VGG2"]
 
 
 def test_environment(paper_run):
@@ -305,7 +306,7 @@ def test_fewer_seeds_in_the_same_directory(seeds_run, tmp_path, monkeypatch):
     assert answer.code == 0, answer.err
     scores = runs.read_json(folder / "scores.json")
     [seed_4, seed_5] = (runs.read_json(folder / f"seed-{s}/scores.json") for s in (4, 5))
-    assert scores["seeds"] == 1 and scores["uar"] == seed_5["rounds"][1]["uar"]
+    assert scores["seeds"] == 1 and scores["uar"] == seed_5["systems"]["VGG2"]["uar"]
     assert seed_4 == runs.read_json(seeds_run[0] / "seed-4" / "scores.json")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tfser import hparams, runs
 from tfser.errors import DataError, TfserError
 
-KEPT = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa", "segment_accuracy", "mean_profile_uar")
+SCORES = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa")  # of every paper
 
 
 def main(argv=None) -> int:
@@ -88,13 +88,20 @@ def _around_table(card: Path, corpus: str) -> tuple[str, str]:
 
 
 def table(entries: list[dict]) -> str:
-    """Markdown: where the figures are from, and a row for each network of each run, in percent."""
+    """Markdown: where the figures are from, and a row for each system of each run, in percent.
+
+    A paper's own scores are columns of their own.
+    """
     name = f"{entries[0]['scores']['corpus']}.json"
+    of_all = [values for e in entries for values in e["scores"]["systems"].values()]
+    own = sorted({key for values in of_all for key in values} - set(SCORES))
+    titles = ["run", "system", "UAR", "WA", "fold UAR, mean ± sd"]
+    titles += [key.replace("_", " ").replace("uar", "UAR") for key in own]
     lines = [
         f"From [{name}]({name}):",
         "",
-        "| run | network | UAR | WA | fold UAR, mean ± sd | mean-profile UAR | segments |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        f"| {' | '.join(titles)} |",
+        f"|{' --- |' * len(titles)}",
     ]
     commands = []
     for number, entry in enumerate(entries, start=1):
@@ -102,7 +109,7 @@ def table(entries: list[dict]) -> str:
         independent = (
             "speaker-independent" if scores["speaker_independent"] else "speaker-dependent"
         )
-        for name, values in scores["rounds"].items():
+        for name, values in scores["systems"].items():
             several = scores["seeds"] > 1
             cells = [
                 str(number),
@@ -110,20 +117,17 @@ def table(entries: list[dict]) -> str:
                 _percent(values["uar"], spread=several),
                 _percent(values["wa"], spread=several),
                 _percent(values["fold_uar"], spread=True),
-                _percent(values["mean_profile_uar"]),
-                _percent(values["segment_accuracy"]),
+                *(_percent(values[key]) if key in values else "" for key in own),
             ]
             lines.append(f"| {' | '.join(cells)} |")
-        processes, note, stuck = entry["processes"], entry["note"], scores["networks_at_chance"]
+        processes, note = entry["processes"], entry["note"]
         facts = [
             f"{scores['protocol']} ({independent})",
-            f"labels {scores['labels']}",
+            *scores["facts"],
             f"{scores['folds']} folds",
             f"{scores['n']:,} utterances",
-            f"{scores['segments']:,} segments",
             f"{scores['seeds']} seed{'s' * (scores['seeds'] > 1)}",
             *([note] if note else []),
-            *([f"{len(stuck)} networks never left chance"] if stuck else []),
             f"commit {_distinct(process['git_commit'] for process in processes)}",
             _distinct(process["device"] for process in processes),
         ]

@@ -250,7 +250,7 @@ def _import_keras() -> None:
 
 def show(scores: dict, folder: Path) -> None:
     """Results on stdout; the last line is for grep."""
-    for name, values in scores["rounds"].items():
+    for name, values in scores["systems"].items():
         uar, wa = values["uar"], values["wa"]
         print(
             f"{name:<8} UAR {100 * uar['mean']:5.1f} %  WA {100 * wa['mean']:5.1f} %"

@@ -14,11 +14,12 @@ import pytest
 import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
-from tfser import data, hparams, runs, training
+from tfser import data, hparams, report, runs, training
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
+from tfser.labels import select
 from tfser.models import epr
-from tfser.models.epr import forest, report, speech
+from tfser.models.epr import forest, results, speech
 
 N_BANDS = 32
 TINY = [
@@ -350,7 +351,7 @@ def test_a_forest_depends_on_its_seed():
 
 
 def keep(utterances, keep=(), group=""):
-    return [u.name for u in speech.select(utterances, keep=list(keep), group=group)]
+    return [u.name for u in select(utterances, keep=list(keep), group=group)]
 
 
 def test_select():
@@ -502,15 +503,20 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
         classified.append((profiles.copy(), sorted(known), sorted(test)))
         return np.full((2, len(test), 2), len(classified))
 
-    def seed_scores(run, hp, corpus, seed, profiles, predicted, fold_of):
-        scored.update(profiles=profiles, predicted=predicted, fold_of=fold_of)
+    def systems(hp, corpus, profiles, predicted):
+        scored.update(profiles=profiles, predicted=predicted)
+
+    def seed_scores(run, seed, utterances, classes, systems, fold_of):
+        scored.update(fold_of=fold_of)
 
     monkeypatch.setattr(epr, "segmented", lambda *_: corpus)
     monkeypatch.setattr(epr, "compiled_network", lambda *_: None)
     monkeypatch.setattr(epr, "train_network", train_network)
     monkeypatch.setattr(epr, "classify", classify)
+    monkeypatch.setattr(results, "systems", systems)
+    monkeypatch.setattr(results, "draw_profiles", lambda *_: None)
     monkeypatch.setattr(report, "seed_scores", seed_scores)
-    monkeypatch.setattr(report, "finish", lambda *_: None)
+    monkeypatch.setattr(report, "finish", lambda *_, **__: None)
     epr.train(corpus.utterances, hp, run)
 
     fold_of = np.zeros(len(corpus.y), int)
@@ -837,40 +843,40 @@ def test_reports_of_seeds():
 
 def test_names_of_networks_are_the_paper_s():
     def names(labels):
-        return [report.network_name({"refinery": {"labels": labels}}, t) for t in range(3)]
+        return [results.network_name({"refinery": {"labels": labels}}, t) for t in range(3)]
 
     assert names("assisted") == ["VGG", "VGG*2", "VGG*3"]
     assert names("soft") == ["VGG", "VGG2", "VGG3"]
 
 
 def test_names_of_plots_are_checked():
-    report.check_names(voices(1), ["a-anger-0"])
+    results.check_names(voices(1), ["a-anger-0"])
     with pytest.raises(UsageError, match=r"no utterance 'a-angr-0' \(did you mean 'a-anger-0'\?\)"):
-        report.check_names(voices(1), ["a-anger-0", "a-angr-0"])
+        results.check_names(voices(1), ["a-anger-0", "a-angr-0"])
 
 
-def test_scores_of_a_seed(tmp_path, monkeypatch):
+def test_scores_of_a_seed(tmp_path):
     """Hand-computed: 4 utterances, two folds, one round."""
-    drawn = []
-    monkeypatch.setattr(report, "draw_profiles", lambda *_: drawn.append(1))
     corpus = SimpleNamespace(
         utterances=voices(2, speakers="a"), classes=["anger", "fear"], y=np.array([0, 0, 1, 1]),
         owner=np.array([0, 0, 1, 2, 3]),
     )  # fmt: skip
     profiles = np.array([[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]], "float32")
     predicted = np.array([[[0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.0, 1.0]]])
+    systems = results.systems({"refinery": {"labels": "soft"}}, corpus, profiles, predicted)
     scores = report.seed_scores(
-        run_in(tmp_path), None, corpus, 0, profiles, predicted, np.array([0, 1, 0, 1])
+        run_in(tmp_path), 0, corpus.utterances, corpus.classes, systems, np.array([0, 1, 0, 1])
     )
-    [row] = scores["rounds"]
+    assert list(scores["systems"]) == ["VGG"]
+    row = scores["systems"]["VGG"]
     assert row["uar"] == row["wa"] == 0.75
     assert row["macro_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert row["fold_uar"] == [1.0, 0.5] and row["fold_wa"] == [1.0, 0.5]
     assert row["segment_accuracy"] == pytest.approx(2 / 5)
     assert row["mean_profile_uar"] == 0.5  # means: .65 .35, .2 .8, .3 .7, .6 .4
-    assert scores["confusion"] == [[1, 1], [0, 2]] and drawn == [1]
+    assert scores["confusion"] == [[1, 1], [0, 2]]
     assert (tmp_path / "seed-0" / "predictions.csv").read_text().splitlines()[:3] == [
-        "seed,round,fold,utterance,speaker,emotion,predicted,p_anger,p_fear",
-        "0,1,0,a-anger-0,a,anger,anger,0.8,0.2",
-        "0,1,1,a-anger-1,a,anger,fear,0.3,0.7",
+        "seed,system,fold,utterance,speaker,emotion,predicted,p_anger,p_fear",
+        "0,VGG,0,a-anger-0,a,anger,anger,0.8,0.2",
+        "0,VGG,1,a-anger-1,a,anger,fear,0.3,0.7",
     ]

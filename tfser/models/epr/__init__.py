@@ -21,19 +21,13 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, folds, runs, training
+from tfser import data, folds, report, runs, training
 from tfser.errors import UsageError
-from tfser.models.epr import report
+from tfser.labels import select
+from tfser.models.epr import results
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics, utterance_means
 from tfser.models.epr.network import standardize, vgg
-from tfser.models.epr.speech import (
-    Speech,
-    band_statistics,
-    forest_plan,
-    plan,
-    segmented,
-    select,
-)
+from tfser.models.epr.speech import Speech, band_statistics, forest_plan, plan, segmented
 
 
 def refine(labelling: str, profiles, one_hot, owner) -> np.ndarray:
@@ -82,16 +76,16 @@ def train(utterances, hp, run) -> dict:
     n_inner = hp["forest"]["inner_folds"] if inner else 0
     for split in plans[run.seeds[0]] if inner else []:
         folds.by_speaker([utterances[i].speaker for i in split.train], n_folds=n_inner)
-    report.check_names(utterances, hp["plots"]["utterances"])
+    results.check_names(utterances, hp["plots"]["utterances"])
     speech = segmented(utterances, hp, run)
     runs.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
         plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
-    report.write_splits(run, speech, plans)
+    report.write_splits(run, speech.utterances, plans)
 
     n_rounds = hp["refinery"]["rounds"]
     n_networks = sum(map(len, plans.values())) * (1 + n_inner) * n_rounds
-    results = []
+    of_seeds = []
     with report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
         lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
         for seed in run.seeds:
@@ -124,8 +118,28 @@ def train(utterances, hp, run) -> dict:
                         lab, profiles, split.train, split.test, folder, seed
                     )
                     fold_of[split.test] = fold
-            results.append(report.seed_scores(run, hp, speech, seed, profiles, predicted, fold_of))
-    return report.finish(run, hp, speech, results)
+            of_seeds.append(
+                report.seed_scores(
+                    run,
+                    seed,
+                    speech.utterances,
+                    speech.classes,
+                    results.systems(hp, speech, profiles, predicted),
+                    fold_of,
+                )
+            )
+            if seed == run.seeds[0]:
+                results.draw_profiles(run, speech, hp, profiles)
+    stuck = results.at_chance(run)
+    return report.finish(
+        run,
+        "epr",
+        speech.classes,
+        of_seeds,
+        independent=run.protocol == "loso",
+        facts=results.facts(hp, speech, stuck),
+        networks_at_chance=stuck,
+    )
 
 
 def compiled_network(speech, hp, run) -> keras.Model:
@@ -231,7 +245,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
         speech.frames, speech.starts, None, n_frames=hp["segments"]["n_frames"], batch_size=512
     )
     profiles = model.predict(everything, verbose=0)
-    report.write_network(folder, bar.place, history, model, chance_loss)
+    results.write_network(folder, bar.place, history, model, chance_loss)
     runs.write_arrays(done, profiles=profiles)  # last: it says that this network is finished
     training.forget(folder)
     return profiles

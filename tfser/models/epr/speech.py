@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, store
-from tfser.errors import DataError, UsageError, did_you_mean
+from tfser import data, folds, labels, store
+from tfser.errors import UsageError
 from tfser.features import LogMel
 
 log = logging.getLogger("tfser")
@@ -29,47 +29,11 @@ class Speech(NamedTuple):
     one_hot: np.ndarray  # [segments, K], labels inherited from the utterances
 
 
-def select(utterances, *, keep, group) -> list:
-    """The utterances of [labels]: labelled, of `group`, with an emotion in `keep`."""
-    emotions = sorted({u.emotion for u in utterances if u.emotion})
-    missing = sorted(set(keep) - set(emotions))
-    if missing:
-        raise UsageError(
-            f"labels.keep: no {missing[0]!r} in this corpus{did_you_mean(missing[0], emotions)}; "
-            f"it has {' '.join(emotions)}"
-        )
-    groups = sorted({u.group for u in utterances if u.group})
-    if group and group not in groups:
-        raise UsageError(
-            f"labels.group: no {group!r} in this corpus{did_you_mean(group, groups)}; "
-            f"it has {' '.join(groups) or 'no groups'}"
-        )
-    chosen = [
-        u
-        for u in utterances
-        if u.emotion and (not keep or u.emotion in keep) and group in ("", u.group)
-    ]
-    if len({u.emotion for u in chosen}) < 2:
-        raise DataError(
-            f"{len(chosen)} utterances with fewer than two emotions: nothing to classify; "
-            "see the corpus's folder and [labels] in the hyperparameters"
-        )
-    if len(chosen) < len(utterances):
-        log.info("%d of %d utterances used, as [labels] says", len(chosen), len(utterances))
-    return chosen
-
-
 def plan(utterances, hp, run, seed) -> list[folds.Split]:
     """The folds of the networks: random ten-fold (section 4.1), or leave speakers out."""
     if run.protocol == "loso":
         splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
-        for fold, split in enumerate(splits):
-            heard, tested = (
-                {utterances[i].emotion for i in part} for part in (split.train, split.test)
-            )
-            if tested - heard:
-                unheard = " ".join(sorted(tested - heard))
-                log.warning("fold-%02d: no training speaker has %s, which is tested", fold, unheard)
+        labels.warn_of_unheard(utterances, splits)
         return splits
     return folds.stratified(
         [u.emotion for u in utterances],
@@ -81,9 +45,9 @@ def plan(utterances, hp, run, seed) -> list[folds.Split]:
 
 def forest_plan(speech, network_plan, seed) -> list[folds.Split]:
     """A second random k-fold, other than the networks'."""
-    labels = [speech.classes[k] for k in speech.y]
+    emotions = [speech.classes[k] for k in speech.y]
     return folds.stratified(
-        labels, n_folds=len(network_plan), dev_fraction=0.0, seed=seed + 1_000_003
+        emotions, n_folds=len(network_plan), dev_fraction=0.0, seed=seed + 1_000_003
     )
 
 

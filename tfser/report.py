@@ -1,0 +1,210 @@
+"""What every run shows and writes: its progress, folds, predictions, scores and confusion matrix.
+
+A paper's `train` calls `write_splits`, then `seed_scores` for each seed, then `finish`. What is
+scored is a *system*, a row of a results table; a run has one or several ("VGG", "VGG*2").
+"""
+
+import contextlib
+import logging
+import sys
+
+import numpy as np
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from tfser import metrics, plots, runs, training
+
+log = logging.getLogger("tfser")
+
+
+class Progress(tqdm):
+    """A bar over all networks of the run: which fold, round and epoch, and how long still."""
+
+    where = place = ""
+    networks_done = max_epochs = 0
+
+    def at(self, round_name: str) -> None:
+        """Shows that a round of the current fold begins."""
+        self.place = f"{self.where} {round_name}"
+        self.set_description_str(self.place, refresh=False)
+
+    def epoch(self, row: dict) -> None:
+        """Shows a row of the history."""
+        self.set_postfix_str(
+            f"epoch {row['epoch']}/{self.max_epochs} loss {row['loss']:.3f} "
+            f"dev {row['dev_loss']:.3f}",
+            refresh=False,
+        )
+        self.update(1)
+
+    def network_done(self) -> None:
+        """Skips the epochs that early stopping has saved."""
+        self.networks_done += 1
+        self.update(self.networks_done * self.max_epochs - self.n)
+
+
+@contextlib.contextmanager
+def progress(n_networks: int, max_epochs: int):
+    """Yields the bar; on a terminal it moves twice a second, in a log file twice a minute."""
+    interval = 0.5 if sys.stderr.isatty() else 30
+    with (
+        logging_redirect_tqdm([log]),
+        Progress(
+            total=n_networks * max_epochs,
+            unit="epoch",
+            mininterval=interval,
+            maxinterval=interval,
+            miniters=0,
+            smoothing=0.1,
+            dynamic_ncols=True,
+        ) as bar,
+    ):
+        bar.max_epochs = max_epochs
+        yield bar
+
+
+def write_splits(run, utterances, plans) -> None:
+    """splits.csv: the part of each utterance in each fold; plans: seed -> list of Split."""
+    rows = []
+    for seed, plan in plans.items():
+        for fold, split in enumerate(plan):
+            parts = np.empty(len(utterances), object)
+            for part in ("train", "dev", "test"):
+                parts[getattr(split, part)] = part
+            rows += [
+                {
+                    "seed": seed,
+                    "fold": fold,
+                    "utterance": u.name,
+                    "speaker": u.speaker,
+                    "part": part,
+                }
+                for u, part in zip(utterances, parts, strict=True)
+            ]
+    runs.write_csv(run.folder / "splits.csv", rows)
+
+
+def seed_scores(run, seed: int, utterances, classes, systems: dict, fold_of) -> dict:
+    """Scores and predictions.csv of one seed.
+
+    Args:
+        utterances: whose `emotion` is the class that was to be found.
+        systems: name -> {"predicted": class numbers [n], "probabilities": [n, K] or None, and
+            further scores by their names}.
+        fold_of: the fold in which each utterance was predicted [n].
+
+    Returns: {"seed", "systems": {name: {"uar", "wa", "macro_f1" (pooled), "fold_uar", "fold_wa"
+        (lists), further scores}}, "confusion" [K, K] of the last system}.
+    """
+    y = np.array([classes.index(u.emotion) for u in utterances])
+    of_fold = [fold_of == fold for fold in np.unique(fold_of)]
+    scores, rows = {}, []
+    for name, system in systems.items():
+        guess, probabilities = system["predicted"], system["probabilities"]
+        scores[name] = {
+            "uar": metrics.uar(y, guess),
+            "wa": metrics.wa(y, guess),
+            "macro_f1": metrics.macro_f1(y, guess),
+            "fold_uar": [metrics.uar(y[fold], guess[fold]) for fold in of_fold],
+            "fold_wa": [metrics.wa(y[fold], guess[fold]) for fold in of_fold],
+        } | {k: v for k, v in system.items() if k not in ("predicted", "probabilities")}
+        for i, utterance in enumerate(utterances):
+            row = {
+                "seed": seed,
+                "system": name,
+                "fold": int(fold_of[i]),
+                "utterance": utterance.name,
+                "speaker": utterance.speaker,
+                "emotion": utterance.emotion,
+                "predicted": classes[guess[i]],
+            }
+            if probabilities is not None:
+                row |= {
+                    f"p_{c}": round(float(p), 6)
+                    for c, p in zip(classes, probabilities[i], strict=True)
+                }
+            rows.append(row)
+    folder = run.folder / f"seed-{seed}"
+    folder.mkdir(exist_ok=True)
+    runs.write_csv(folder / "predictions.csv", rows)
+    matrix = metrics.confusion_matrix(y, guess, len(classes))
+    result = {"seed": seed, "systems": scores, "confusion": matrix.tolist()}
+    runs.write_json(folder / "scores.json", result)  # last
+    return result
+
+
+def summary(values) -> dict:
+    """Mean, sd (of a sample; None of a single value), min and max."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "sd": sd, "min": min(values), "max": max(values)}
+
+
+def finish(
+    run, model: str, classes, results: list[dict], *, independent: bool, facts: list[str], **more
+) -> dict:
+    """scores.json, predictions.csv and confusion.png over all seeds; returns the scores.
+
+    Args:
+        results: of `seed_scores`; the last system is the run's result.
+        independent: whether no speaker is in both training and test.
+        facts: what a reader of the results must know besides, for the card.
+        more: further entries of scores.json.
+    """
+    before = run.folder / "scores.json"
+    if before.exists() and runs.read_json(before)["seed_numbers"] != list(run.seeds):
+        log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
+    systems = {}
+    for name, first in results[0]["systems"].items():
+        of_seed = [result["systems"][name] for result in results]
+        systems[name] = {
+            # Scores of folds are lists: pooled over the seeds.
+            key: summary(
+                sum((scores[key] for scores in of_seed), [])
+                if isinstance(value, list)
+                else [scores[key] for scores in of_seed]
+            )
+            for key, value in first.items()
+        }
+    scores = {
+        "model": model,
+        "corpus": run.corpus,
+        "protocol": run.protocol,
+        "speaker_independent": independent,
+        "uar": systems[name]["uar"]["mean"],
+        "wa": systems[name]["wa"]["mean"],
+        "n": int(np.sum(results[0]["confusion"])),
+        "folds": len(first["fold_uar"]),
+        "seeds": len(results),
+        "seed_numbers": list(run.seeds),
+        "classes": classes,
+        "facts": facts,
+        **more,
+        "systems": systems,
+    }
+    parts = [
+        (run.folder / f"seed-{result['seed']}" / "predictions.csv")
+        .read_text()
+        .splitlines(keepends=True)
+        for result in results
+    ]
+    text = "".join(parts[0][:1] + sum((part[1:] for part in parts), []))
+    runs.write_bytes(run.folder / "predictions.csv", text.encode())
+    figure = plots.confusion_figure(
+        np.sum([result["confusion"] for result in results], axis=0),
+        classes,
+        f"{model.upper()}: {name} on {run.corpus}, {run.protocol} "
+        f"(speaker-{'in' if independent else ''}dependent)\n"
+        f"UAR {100 * scores['uar']:.1f} %, WA {100 * scores['wa']:.1f} %, "
+        f"{scores['n']} utterances, {len(results)} seed{'s' * (len(results) > 1)}",
+    )
+    plots.save(figure, run.folder / "confusion.png")
+    with training.events(run.folder / "events" / "scores") as write:
+        for step, of_system in enumerate(systems.values(), start=1):
+            write(step, {key: of_system[key]["mean"] for key in ("uar", "wa")})
+        pictures = {
+            f"profile/{path.stem}": path.read_bytes()
+            for path in (run.folder / "profiles").glob("*.png")
+        }
+        write(step, {}, {"confusion": plots.png(figure)} | pictures)
+    runs.write_json(run.folder / "scores.json", scores)  # last
+    return scores
