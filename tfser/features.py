@@ -1,10 +1,6 @@
-"""Features: as Keras layers, which serve the store, tf.data and the exported SavedModel alike.
-
-And openSMILE's, which no graph can compute; openSMILE is free for research and private use only.
-"""
+"""Features as Keras layers: one object serves the store, tf.data and the exported SavedModel."""
 
 import functools
-import warnings
 
 import keras
 import numpy as np
@@ -13,9 +9,8 @@ import scipy.sparse
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tfser.errors import DataError, UsageError, did_you_mean
+from tfser.errors import UsageError
 
-LOUDEST = 32767 / 32768  # a sample of 1.0 would wrap to -1.0 in openSMILE's 16 bits
 BLOCK_FRAMES = 512  # of extract: the spectrum of a block is 1 MB, which stays near the core
 
 
@@ -152,71 +147,3 @@ class LogMel(keras.layers.Layer):
     def get_config(self):
         """Keras: the arguments of the constructor."""
         return {"name": self.name, **self.arguments}
-
-
-class OpenSmile:
-    """openSMILE features for the store: waveform [samples] -> [frames, n_features], float32.
-
-    Args:
-        feature_set: name of opensmile.FeatureSet. IS13 (Schuller et al., Interspeech 2013) and
-            ComParE_2016 have the same names and other values.
-        level: "functionals", one row an utterance (IS13: 6373), or "lld", low-level descriptors
-            every 10 ms (IS13: 65).
-
-    Raises UsageError where opensmile is not installed or has no such set.
-    """
-
-    version = 1  # part of the store's key: raise it when the values change
-
-    def __init__(self, *, sample_rate_hz, feature_set, level):
-        try:
-            import opensmile  # with pandas, a second
-        except ImportError:
-            raise UsageError(
-                "openSMILE is not installed: pip install 'tfser[opensmile]' "
-                "(its licence allows research and private use only)"
-            ) from None
-        sets = list(opensmile.FeatureSet.__members__)
-        levels = {
-            "functionals": opensmile.FeatureLevel.Functionals,
-            "lld": opensmile.FeatureLevel.LowLevelDescriptors,
-        }
-        if feature_set not in sets:
-            raise UsageError(
-                f"features.feature_set: openSMILE {opensmile.__version__} has no {feature_set!r}"
-                f"{did_you_mean(feature_set, sets)}; there are {' '.join(sets)}"
-            )
-        warnings.filterwarnings("ignore", "Segment too short")  # an error of ours names the file
-        self.sample_rate_hz = sample_rate_hz
-        self.smile = opensmile.Smile(
-            feature_set=opensmile.FeatureSet[feature_set], feature_level=levels[level]
-        )
-        self.names = self.smile.feature_names
-        self.n_features = len(self.names)
-        self.arguments = {
-            "sample_rate_hz": sample_rate_hz,
-            "feature_set": feature_set,
-            "level": level,
-            "opensmile": opensmile.__version__,
-        }
-
-    def extract(self, waveforms):
-        """List of waveforms [samples] -> list of [frames, n_features], DataError for a failed one.
-
-        openSMILE works outside of Python's lock, so that the store's threads keep all cores busy.
-        """
-        return [self._extract(waveform) for waveform in waveforms]
-
-    def _extract(self, waveform):
-        try:
-            [frames] = self.smile(np.clip(waveform, -1, LOUDEST), self.sample_rate_hz)
-        except Exception as error:
-            return DataError(f"openSMILE failed: {str(error).partition(chr(10))[0]}")
-        if np.isfinite(frames).all():
-            return frames.T
-        seconds = len(waveform) / self.sample_rate_hz
-        return DataError(f"openSMILE gives NaN for its {seconds:.3f} s; too short for a window")
-
-    def settings(self):
-        """What decides the values, for the store's key."""
-        return {"feature": type(self).__name__, "version": self.version, **self.arguments}

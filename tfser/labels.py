@@ -1,35 +1,52 @@
 """Which utterances of a corpus a paper uses, and as which classes: [labels] of its hparams."""
 
 import logging
+from dataclasses import replace
 
 from tfser.errors import DataError, UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
 
 
-def select(utterances, *, keep, group) -> list:
-    """The utterances of [labels]: labelled, of `group`, with an emotion in `keep`.
+def select(utterances, *, keep, group, merge=(), target="emotion", rounding="between") -> list:
+    """The utterances of [labels], with the class to be learned as their `emotion`.
+
+    Args:
+        keep: emotions, after merging; empty for all. Of no account for another target.
+        group: a part of the corpus, "" for all.
+        merge: "excitement=happiness" makes the first the second.
+        target: "emotion", or an attribute ("activation", "valence", "dominance") in three classes.
+        rounding: of an attribute, see `three_classes`.
 
     Raises UsageError for a name the corpus lacks, DataError where fewer than two classes are left.
     """
-    emotions = sorted({u.emotion for u in utterances if u.emotion})
-    missing = sorted(set(keep) - set(emotions))
-    if missing:
-        raise UsageError(
-            f"labels.keep: no {missing[0]!r} in this corpus{did_you_mean(missing[0], emotions)}; "
-            f"it has {' '.join(emotions)}"
-        )
     groups = sorted({u.group for u in utterances if u.group})
     if group and group not in groups:
         raise UsageError(
             f"labels.group: no {group!r} in this corpus{did_you_mean(group, groups)}; "
             f"it has {' '.join(groups) or 'no groups'}"
         )
-    chosen = [
-        u
-        for u in utterances
-        if u.emotion and (not keep or u.emotion in keep) and group in ("", u.group)
-    ]
+    chosen = [u for u in utterances if group in ("", u.group)]
+    if target != "emotion":
+        chosen = [
+            replace(u, emotion=three_classes(getattr(u, target), rounding))
+            for u in chosen
+            if getattr(u, target) is not None
+        ]
+        if not chosen:
+            raise DataError(
+                f"no utterance has a rating of {target}; use --set labels.target=emotion"
+            )
+        keep = merge = ()
+    for pair in merge:
+        name, _, into = pair.partition("=")
+        if not into:
+            raise UsageError(f"labels.merge: {pair!r} is not of the form excitement=happiness")
+        _check_known("labels.merge", name, chosen)
+        chosen = [replace(u, emotion=into) if u.emotion == name else u for u in chosen]
+    for name in keep:
+        _check_known("labels.keep", name, chosen)
+    chosen = [u for u in chosen if u.emotion and (not keep or u.emotion in keep)]
     if len({u.emotion for u in chosen}) < 2:
         raise DataError(
             f"{len(chosen)} utterances with fewer than two emotions: nothing to classify; "
@@ -38,6 +55,26 @@ def select(utterances, *, keep, group) -> list:
     if len(chosen) < len(utterances):
         log.info("%d of %d utterances used, as [labels] says", len(chosen), len(utterances))
     return chosen
+
+
+def three_classes(rating: float, rounding: str) -> str:
+    """Low is {1, 2}, neutral {3}, high {4, 5} of a 5-point scale (AAE section 3.1).
+
+    Ratings are means, and the paper does not say where 2.5 goes: with "between" all of (2, 4) is
+    neutral, as in Metallinou et al. and the ACNN paper; with "nearest" [2.5, 3.5] is.
+    """
+    if rounding == "nearest":
+        return "low" if rating < 2.5 else "high" if rating > 3.5 else "neutral"
+    return "low" if rating <= 2 else "high" if rating >= 4 else "neutral"
+
+
+def _check_known(key, name, utterances) -> None:
+    emotions = sorted({u.emotion for u in utterances if u.emotion})
+    if name not in emotions:
+        raise UsageError(
+            f"{key}: no {name!r} in this corpus{did_you_mean(name, emotions)}; "
+            f"it has {' '.join(emotions)}"
+        )
 
 
 def warn_of_unheard(utterances, splits) -> None:

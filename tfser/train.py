@@ -268,6 +268,7 @@ def show(scores: dict, folder: Path) -> None:
         f"RESULT model={scores['model']} corpus={scores['corpus']} protocol={scores['protocol']} "
         f"speaker_independent={independent} uar={scores['uar']:.4f} wa={scores['wa']:.4f} "
         f"n={scores['n']} folds={scores['folds']} seeds={scores['seeds']}"
+        + "".join(f" {name}={value}" for name, value in scores.get("flags", {}).items())
     )
 
 

@@ -16,8 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from tfser import data, hparams, report, runs, training
 from tfser.corpora import Utterance
-from tfser.errors import DataError, UsageError
-from tfser.labels import select
+from tfser.errors import UsageError
 from tfser.models import epr
 from tfser.models.epr import forest, results, speech
 
@@ -348,40 +347,6 @@ def test_a_forest_depends_on_its_seed():
 
 
 # Which utterances.
-
-
-def keep(utterances, keep=(), group=""):
-    return [u.name for u in select(utterances, keep=list(keep), group=group)]
-
-
-def test_select():
-    corpus = voices(1, emotions=("anger", "fear", "joy"), speakers="a")
-    corpus.append(dataclasses.replace(corpus[0], name="unlabelled", emotion=None))
-    corpus[2] = dataclasses.replace(corpus[2], group="words")
-    corpus[1] = dataclasses.replace(corpus[1], group="words")
-    assert keep(corpus) == ["a-anger-0", "a-fear-0", "a-joy-0"]
-    assert keep(corpus, ["joy", "anger"]) == ["a-anger-0", "a-joy-0"]
-    assert keep(corpus, group="words") == ["a-fear-0", "a-joy-0"]
-
-
-def test_select_refuses():
-    corpus = voices(1, emotions=("anger", "fear", "joy"), speakers="a")
-    with pytest.raises(UsageError) as caught:
-        keep(corpus, ["anger", "happiness"])
-    assert str(caught.value) == "labels.keep: no 'happiness' in this corpus; it has anger fear joy"
-    with pytest.raises(DataError, match="fewer than two emotions"):
-        keep(corpus, ["anger"])
-    with pytest.raises(
-        UsageError, match="labels.group: no 'words' in this corpus; it has no group"
-    ):
-        keep(corpus, group="words")
-    corpus[0] = dataclasses.replace(corpus[0], group="words")
-    with pytest.raises(UsageError, match=r"no 'word' in this corpus \(did you mean 'words'\?\)"):
-        keep(corpus, group="word")
-    with pytest.raises(DataError, match="1 utterances with fewer than two emotions"):
-        keep(corpus, group="words")
-    with pytest.raises(DataError, match="0 utterances"):
-        keep([dataclasses.replace(u, emotion=None) for u in corpus])
 
 
 def test_plan_leaves_speakers_out():

@@ -1,16 +1,20 @@
 """openSMILE's features: the values of its own wrapper, through the store, and its traps."""
 
+import multiprocessing
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import opensmile
 import pytest
 import soundfile
 
-from tfser import audio, store
+from tfser import audio, smile, store
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.features import OpenSmile
+from tfser.smile import OpenSmile
 
 RATE = 16000
 
@@ -34,7 +38,7 @@ def test_equals_the_wrapper_s_own_reading_of_files(shared_data, level, n_feature
     ours = feature(level=level)
     assert ours.n_features == len(ours.names) == n_features
     for path, values in zip(paths, ours.extract([audio.load(p) for p in paths]), strict=True):
-        theirs = ours.smile.process_file(path).to_numpy()
+        theirs = smile._smile("IS13", level).process_file(path).to_numpy()
         assert values.dtype == "float32" and values.shape == theirs.shape
         np.testing.assert_array_equal(values, theirs)
 
@@ -57,7 +61,7 @@ def test_a_sample_of_one_does_not_wrap():
     [whole, below] = feature(level="lld").extract([wave, almost])
     np.testing.assert_array_equal(whole, below)
     # What the wrapper makes of it: -1.0 in the middle of a vowel.
-    [wrapped] = feature(level="lld").smile(wave, RATE)
+    [wrapped] = smile._smile("IS13", "lld")(wave, RATE)
     assert not np.array_equal(wrapped.T, below)
 
 
@@ -75,15 +79,45 @@ def test_the_failing_file_is_named_and_the_others_are_kept(tmp_path):
     np.testing.assert_array_equal(kept.frames[1:], expected)
 
 
-def test_what_opensmile_raises_is_the_file_s_error(monkeypatch):
+def test_what_opensmile_raises_is_the_file_s_error():
     ours = feature()
+    wrong, right = ours.extract([np.array(["no samples"]), voice()])
+    assert isinstance(wrong, DataError) and "openSMILE failed: " in str(wrong)
+    assert right.shape == (1, 6373)
 
-    def fails(*_):
-        raise RuntimeError("Code: 6\nmore")
 
-    monkeypatch.setattr(ours, "smile", fails)
-    [error] = ours.extract([voice()])
-    assert isinstance(error, DataError) and str(error) == "openSMILE failed: Code: 6"
+def test_a_crash_is_the_file_s_error():
+    """openSMILE is C++: what goes wrong there may end the process."""
+    ours, others = feature(), multiprocessing.active_children()
+    [before] = ours.extract([voice()])
+    [child] = set(multiprocessing.active_children()) - set(others)
+    child.kill()
+    crashed, after = ours.extract([voice(), voice()])
+    assert isinstance(crashed, DataError) and str(crashed) == "openSMILE crashed on it"
+    np.testing.assert_array_equal(after, before)
+
+
+def test_the_process_ends_with_the_feature_and_with_the_program():
+    ours, others = feature(), multiprocessing.active_children()
+    ours.extract([voice(0.2)])
+    [child] = set(multiprocessing.active_children()) - set(others)
+    del ours
+    child.join(timeout=30)
+    assert child.exitcode == 0
+    code = (
+        "import multiprocessing, os, numpy as np\n"
+        "from tfser.smile import OpenSmile\n"
+        "ours = OpenSmile(sample_rate_hz=16000, feature_set='IS13', level='lld')\n"
+        "ours.extract([np.ones(4000, 'float32')])\n"
+        "print(multiprocessing.active_children()[0].pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    pid = int(killed.stdout)
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "openSMILE's process outlives a killed program"
+        time.sleep(0.1)
 
 
 def test_an_unknown_set():

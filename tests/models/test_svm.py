@@ -1,0 +1,122 @@
+"""The baseline: the figures of an independent program, and what may not leak."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+from tfser import corpora, hparams, runs, store
+from tfser.corpora import Utterance
+from tfser.errors import DataError
+from tfser.models import svm
+
+EMOTIONS = ("anger", "fear")
+
+
+def run_in(folder, protocol="loso", n_folds=None, seeds=(0,)):
+    return runs.Run(folder, folder / "cache", "emodb", protocol, n_folds, seeds, "none", 0)
+
+
+def voices(speakers="abcd", n_takes=4):
+    return [
+        Utterance(Path(f"{s}{e}{i}.wav"), f"{s}-{e}-{i}", s, e)
+        for s in speakers
+        for e in EMOTIONS
+        for i in range(n_takes)
+    ]
+
+
+@pytest.fixture
+def corpus(monkeypatch):
+    """Functionals that say the emotion, on another level for each speaker."""
+    utterances = voices()
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (len(utterances), 5)).astype("float32")
+    for i, u in enumerate(utterances):
+        x[i, 0] += 3 * EMOTIONS.index(u.emotion)
+        x[i] += 10 * "abcd".index(u.speaker)
+    features = store.Features(utterances, x, np.arange(len(x) + 1), "key")
+    monkeypatch.setattr(svm, "functionals", lambda settings: None)
+    monkeypatch.setattr(svm.store, "load", lambda *_, **__: features)
+    return utterances, x
+
+
+def test_the_figures_of_the_reference(shared_data, tmp_path):
+    """Emo-DB, one speaker out, as an independent program computed them on the same audio."""
+    rows = json.loads((shared_data / "reference.json").read_text())["rows"]
+    utterances = corpora.load("emodb", shared_data / "emodb")
+    for name, overrides in (
+        ("emodb (2 s copy)/loso", []),
+        ("emodb (2 s copy)/loso/speaker-normalised (transductive)", ["features.normalize=speaker"]),
+    ):
+        folder = tmp_path / str(len(overrides))
+        run = runs.Run(folder, tmp_path / "cache", "emodb", "loso", None, (0,), "none", 0)
+        scores = svm.train(utterances, hparams.load("svm", "emodb", overrides=overrides), run)
+        assert scores["n"] == rows[name]["n"] and scores["folds"] == 10
+        assert scores["uar"] == pytest.approx(rows[name]["uar"], abs=0.005)
+        assert scores["wa"] == pytest.approx(rows[name]["wa"], abs=0.005)
+        assert scores["speaker_independent"] is True
+        assert scores.get("flags", {}) == (
+            {"normalize": "speaker(transductive)"} if overrides else {}
+        )
+
+
+def test_scaler_and_svm_see_the_training_part_alone(corpus, tmp_path):
+    utterances, x = corpus
+    hp = hparams.load("svm", "emodb")
+    svm.train(utterances, hp, run_in(tmp_path))
+    y = np.array([EMOTIONS.index(u.emotion) for u in utterances])
+    speakers = np.array([u.speaker for u in utterances])
+    for fold, speaker in enumerate("abcd"):
+        known = speakers != speaker
+        mean, sd = x[known].mean(axis=0), x[known].std(axis=0)
+        z = (x - mean) / sd
+        expected = SVC(kernel="linear", C=0.01).fit(z[known], y[known]).predict(z[~known])
+        kept = runs.read_arrays(tmp_path / "seed-0" / f"fold-{fold:02}" / "predicted.npz")
+        np.testing.assert_array_equal(kept["predicted"], expected)
+
+
+def test_z_score_by_speaker(corpus):
+    utterances, x = corpus
+    x = x.copy()
+    x[:, 4] = 7.0  # a functional that never changes
+    z = svm.by_speaker(x, [u.speaker for u in utterances])
+    for first in range(0, 32, 8):
+        np.testing.assert_allclose(z[first : first + 8].mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(z[first : first + 8, :4].std(axis=0), 1, rtol=1e-6)
+    assert (z[:, 4] == 0).all()
+
+
+def test_finished_folds_are_kept(corpus, tmp_path, monkeypatch):
+    utterances, _ = corpus
+    hp = hparams.load("svm", "emodb")
+    scores = svm.train(utterances, hp, run_in(tmp_path))
+    (tmp_path / "seed-0" / "fold-02" / "predicted.npz").unlink()
+    fitted = []
+    monkeypatch.setattr(svm, "SVC", lambda **options: fitted.append(1) or SVC(**options))
+    assert svm.train(utterances, hp, run_in(tmp_path)) == scores
+    assert len(fitted) == 1
+
+
+def test_random_folds_are_speaker_dependent_and_differ_by_seed(corpus, tmp_path):
+    utterances, _ = corpus
+    hp = hparams.load("svm", "emodb")
+    run = run_in(tmp_path, "paper", n_folds=4, seeds=(0, 1))
+    scores = svm.train(utterances, hp, run)
+    assert scores["speaker_independent"] is False and (scores["folds"], scores["seeds"]) == (4, 2)
+    plans = [svm.plan(utterances, hp, run, seed) for seed in (0, 1)]
+    for plan in plans:
+        tested = np.concatenate([split.test for split in plan])
+        assert sorted(tested) == list(range(32))
+        for split in plan:
+            assert not set(split.train) & set(split.test) and not len(split.dev)
+            assert len(split.train) + len(split.test) == 32
+    assert any(list(a.test) != list(b.test) for a, b in zip(*plans, strict=True))
+
+
+def test_a_class_too_small_for_the_folds():
+    hp = hparams.load("svm", "emodb")
+    with pytest.raises(DataError, match="class 'anger' has 8 utterances, fewer than the 10 folds"):
+        svm.plan(voices("ab"), hp, run_in(Path(), "paper"), 0)

@@ -1,0 +1,120 @@
+"""The linear SVM on openSMILE functionals that papers compare with: the row beside every system.
+
+6373 functionals an utterance (IS13: Schuller et al., Interspeech 2013), z-score with the training
+part's statistics, scikit-learn's SVC with a linear kernel. No paper of the zoo; the recipe is the
+field's usual baseline. `features.normalize = "speaker"` takes each speaker's own statistics
+instead, the test speaker's too: transductive, no longer a system that could hear one utterance of
+a stranger, and labelled so in every result.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from tqdm import tqdm
+
+from tfser import folds, report, runs, store
+from tfser.labels import select, warn_of_unheard
+from tfser.smile import OpenSmile
+
+
+def train(utterances, hp, run) -> dict:
+    """Cross-validates; returns the scores, as in scores.json (see `report.finish`)."""
+    utterances = select(utterances, **hp["labels"])
+    plan(utterances, hp, run, run.seeds[0])  # refused before any audio is read
+    features = store.load(
+        utterances, functionals(hp["features"]), cache=run.cache, max_bad=run.max_bad
+    )
+    utterances, x = features.utterances, features.frames  # [n, 6373]
+    runs.check_data(run.folder, utterances, features.key)
+    if hp["features"]["normalize"] == "speaker":
+        x = by_speaker(x, [u.speaker for u in utterances])
+    plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
+    report.write_splits(run, utterances, plans)
+    classes = sorted({u.emotion for u in utterances})
+    y = np.array([classes.index(u.emotion) for u in utterances])
+    results = []
+    for seed in run.seeds:
+        predicted, fold_of = np.empty(len(y), int), np.empty(len(y), int)
+        for fold, guess in enumerate(fit_folds(x, y, plans[seed], hp["svm"], run, seed)):
+            test = plans[seed][fold].test
+            predicted[test], fold_of[test] = guess, fold
+        systems = {"SVM": {"predicted": predicted, "probabilities": None}}
+        results.append(report.seed_scores(run, seed, utterances, classes, systems, fold_of))
+    transductive = hp["features"]["normalize"] == "speaker"
+    return report.finish(
+        run,
+        "svm",
+        classes,
+        results,
+        independent=run.protocol == "loso",
+        facts=[hp["features"]["feature_set"]]
+        + ["z-score per speaker (transductive)"] * transductive,
+        flags={"normalize": "speaker(transductive)"} if transductive else {},
+    )
+
+
+def functionals(settings) -> OpenSmile:
+    """One row of functionals an utterance."""
+    return OpenSmile(
+        sample_rate_hz=settings["sample_rate_hz"],
+        feature_set=settings["feature_set"],
+        level="functionals",
+    )
+
+
+def plan(utterances, hp, run, seed) -> list[folds.Split]:
+    """Random stratified folds, or one speaker out; no dev part, since nothing is chosen."""
+    if run.protocol == "loso":
+        splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+        splits = [
+            folds.Split(train=np.sort(np.concatenate([s.train, s.dev])), dev=s.dev[:0], test=s.test)
+            for s in splits
+        ]
+        warn_of_unheard(utterances, splits)
+        return splits
+    emotions = [u.emotion for u in utterances]
+    n_folds = run.n_folds or hp["protocol"]["n_folds"]
+    folds.check_classes(emotions, n_folds=n_folds, n_parts=2)
+    shuffled = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+    nobody = np.empty(0, np.int64)
+    return [
+        folds.Split(train=known, dev=nobody, test=test)
+        for known, test in shuffled.split(emotions, emotions)
+    ]
+
+
+def by_speaker(x, speakers) -> np.ndarray:
+    """z-score with the statistics of each speaker's own utterances, x [n, features]."""
+    x, speakers = x.astype(np.float64), np.asarray(speakers)
+    for speaker in np.unique(speakers):
+        own = speakers == speaker
+        x[own] = StandardScaler().fit_transform(x[own])
+    return x
+
+
+def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:
+    """Predicted classes of each fold's test part; folds share the cores, finished ones are kept."""
+    name = f"SVM, seed {seed}"
+    with (
+        tqdm(total=len(splits), desc=name, unit="fold") as bar,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+
+        def fit(fold, split):
+            done = run.folder / f"seed-{seed}" / f"fold-{fold:02}" / "predicted.npz"
+            kept = runs.read_arrays_if_whole(done)
+            if kept is None:
+                svm = make_pipeline(StandardScaler(), SVC(kernel="linear", C=settings["c"]))
+                svm.fit(x[split.train], y[split.train])
+                kept = {"predicted": svm.predict(x[split.test])}
+                done.parent.mkdir(parents=True, exist_ok=True)
+                runs.write_arrays(done, **kept)
+            bar.update()
+            return kept["predicted"]
+
+        return list(pool.map(fit, range(len(splits)), splits))
