@@ -206,6 +206,27 @@ def test_scores_are_those_of_the_predictions(request, which):
     assert own["confusion"] == matrix.tolist()
 
 
+def test_the_svm_s_run(tmp_path):
+    folder = tmp_path / "run"
+    command = ["--model", "svm", "--corpus", "toy", "--protocol", "loso", "--workdir", folder]
+    answer = tfser_train(*command, overrides=["features.normalize=speaker"])
+    assert answer.code == 0, answer.err
+    scores, rows = runs.read_json(folder / "scores.json"), table(folder / "predictions.csv")
+    y, p = ([row[key] for row in rows] for key in ("emotion", "predicted"))
+    assert scores["uar"] == pytest.approx(recall_score(y, p, average="macro"))
+    assert scores["uar"] > 0.5  # of four emotions, by a stranger's voice
+    *_, result = answer.out.splitlines()
+    assert result == (
+        "RESULT model=svm corpus=toy protocol=loso speaker_independent=yes "
+        f"uar={scores['uar']:.4f} wa={scores['wa']:.4f} n=160 folds=4 seeds=1 "
+        "normalize=speaker(transductive)"
+    )
+    assert "p_anger" not in rows[0]  # an SVM has no probabilities
+    assert (folder / "confusion.png").stat().st_size > 3000
+    again = tfser_train(*command, overrides=["features.normalize=corpus"])
+    assert again.code == 4 and "features.normalize: speaker -> corpus" in error_line(again)
+
+
 def test_splits_of_the_paper(paper_run):
     rows = table(paper_run[0] / "splits.csv")
     assert len(rows) == 2 * 160
