@@ -30,6 +30,7 @@ class Levels:
 
     sample_rate_hz = RATE
     n_features = 3
+    batch_samples = 2**23
 
     def __init__(self, setting=1):
         self.setting = setting
@@ -433,7 +434,7 @@ def test_two_extractions_at_once(corpus, tmp_path):
 
 def test_more_audio_than_is_extracted_at_once(load, monkeypatch, tmp_path):
     first = load()
-    monkeypatch.setattr(store, "BATCH_SAMPLES", 2000)
+    monkeypatch.setattr(Levels, "batch_samples", 2000)
     same(store.load(first.utterances, Levels(), cache=tmp_path / "other"), first)
 
 

@@ -33,7 +33,7 @@ def stratified(labels, *, n_folds: int, dev_fraction: float, seed: int) -> list[
         raise UsageError(f"--folds {n_folds}: cross-validation needs at least 2 folds")
     if not 0 <= dev_fraction < 1:
         raise UsageError(f"dev_fraction {dev_fraction}: expected a share of 0 or more, below 1")
-    check_classes(labels, n_folds=n_folds, n_parts=3 if dev_fraction else 2)
+    _check_classes(labels, n_folds, n_parts=3 if dev_fraction else 2)
 
     # Classes lie one after the other, shuffled inside, and are dealt like cards without starting
     # afresh at a class: classes *and* folds differ by one utterance at most.
@@ -99,11 +99,8 @@ def by_speaker(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]
     return [(np.setdiff1d(everything, test), test) for test in groups]
 
 
-def check_classes(labels, *, n_folds: int, n_parts: int) -> None:
-    """Stops where a class cannot be in every fold's test set, or not in all of its `n_parts`.
-
-    Raises DataError.
-    """
+def _check_classes(labels, n_folds, n_parts):
+    """Stops where a class cannot be in every fold's test set, or not in all of its `n_parts`."""
     classes, counts = np.unique(labels, return_counts=True)
     if not len(classes):
         raise DataError("no utterances to make folds of; check the corpus and [labels]")

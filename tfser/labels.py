@@ -68,6 +68,11 @@ def three_classes(rating: float, rounding: str) -> str:
     return "low" if rating <= 2 else "high" if rating >= 4 else "neutral"
 
 
+def describe(*, target, rounding, **_) -> dict[str, str]:
+    """What a result must say of [labels]: nothing for emotions, else which attribute and how."""
+    return {} if target == "emotion" else {"target": target, "rounding": rounding}
+
+
 def _check_known(key, name, utterances) -> None:
     emotions = sorted({u.emotion for u in utterances if u.emotion})
     if name not in emotions:

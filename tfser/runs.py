@@ -160,6 +160,7 @@ def _write_environment(folder: Path, seeds, seconds: float) -> None:
         "numpy",
         "scikit-learn",
         "librosa",
+        "opensmile",
         "soundfile",
         "soxr",
     )

@@ -1,18 +1,22 @@
 """openSMILE's features for the store, which no graph can compute.
 
-openSMILE is free for research and private use only, and not safe in threads: two at once abort the
-whole program. So each thread of the store has a process of its own, and what crashes there is the
-error of one file.
+openSMILE is free for research and private use only, and cannot share a process with TensorFlow:
+loaded after it, it corrupts the heap. So each thread of the store has a process of its own
+(`python -m tfser.smile`), and what crashes there is the error of one file.
 """
 
-import multiprocessing
 import signal
+import subprocess
+import sys
 import threading
 import warnings
+from importlib import metadata
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 
 import numpy as np
 
-from tfser.errors import DataError, UsageError, did_you_mean
+from tfser.errors import DataError, TfserError, UsageError, did_you_mean
 
 LOUDEST = 32767 / 32768  # a sample of 1.0 would wrap to -1.0 in openSMILE's 16 bits
 
@@ -30,27 +34,21 @@ class OpenSmile:
     """
 
     version = 1  # part of the store's key: raise it when the values change
+    batch_samples = 0  # one file after the other
 
     def __init__(self, *, sample_rate_hz, feature_set, level):
         try:
-            import opensmile  # with pandas, a second
-        except ImportError:
+            self.opensmile = metadata.version("opensmile")
+        except metadata.PackageNotFoundError:
             raise UsageError(
                 "openSMILE is not installed: pip install 'tfser[opensmile]' "
                 "(its licence allows research and private use only)"
             ) from None
-        sets = list(opensmile.FeatureSet.__members__)
-        if feature_set not in sets:
-            raise UsageError(
-                f"features.feature_set: openSMILE {opensmile.__version__} has no {feature_set!r}"
-                f"{did_you_mean(feature_set, sets)}; there are {' '.join(sets)}"
-            )
         self.sample_rate_hz = sample_rate_hz
         self.feature_set, self.level = feature_set, level
-        self.opensmile = opensmile.__version__
-        self.names = _smile(feature_set, level).feature_names
-        self.n_features = len(self.names)
         self.of_thread = threading.local()
+        self.names = self._worker().names
+        self.n_features = len(self.names)
 
     def extract(self, waveforms):
         """List of waveforms [samples] -> list of [frames, n_features], DataError for a failed one.
@@ -60,19 +58,29 @@ class OpenSmile:
         return [self._extract(waveform) for waveform in waveforms]
 
     def _extract(self, waveform):
-        if not hasattr(self.of_thread, "worker"):
-            self.of_thread.worker = _Worker(self.feature_set, self.level, self.sample_rate_hz)
-        try:
-            frames = self.of_thread.worker.ask(waveform)
-        except (EOFError, ConnectionError):
-            del self.of_thread.worker
-            return DataError("openSMILE crashed on it")
+        frames = self._ask(waveform) or self._ask(waveform)  # the first may have been killed idle
+        if frames is None:
+            return DataError("openSMILE crashed on it, twice")
+        [frames] = frames
         if isinstance(frames, str):
             return DataError(f"openSMILE failed: {frames}")
         if np.isfinite(frames).all():
             return frames
         seconds = len(waveform) / self.sample_rate_hz
         return DataError(f"openSMILE gives NaN for its {seconds:.3f} s; too short for a window")
+
+    def _ask(self, waveform) -> list | None:
+        """[features, or the reason why not], or None where the process has died."""
+        try:
+            return [self._worker().ask(waveform)]
+        except (EOFError, ConnectionError):
+            del self.of_thread.worker
+            return None
+
+    def _worker(self):
+        if not hasattr(self.of_thread, "worker"):
+            self.of_thread.worker = _Worker(self.feature_set, self.level, self.sample_rate_hz)
+        return self.of_thread.worker
 
     def settings(self):
         """What decides the values, for the store's key."""
@@ -89,31 +97,58 @@ class OpenSmile:
 class _Worker:
     """A process that computes features; it ends with the thread that asks, or with the program."""
 
-    def __init__(self, *settings):
-        # Spawned: TensorFlow's threads would be missing in a fork. The other end of the pipe is
-        # the process's alone, so that either side learns of the other's death.
-        spawn = multiprocessing.get_context("spawn")
-        self.connection, theirs = spawn.Pipe()
-        spawn.Process(target=_serve, args=(theirs, *settings), daemon=True).start()
-        theirs.close()
+    def __init__(self, feature_set, level, sample_rate_hz):
+        self.connection, theirs = Pipe()
+        # The other end is the process's alone, so that either side learns of the other's death.
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tfser.smile", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        try:
+            sets, self.names = self.ask((feature_set, level, sample_rate_hz))
+        except (EOFError, ConnectionError):
+            raise TfserError(
+                "openSMILE does not start: see what `python -c 'import opensmile'` says"
+            ) from None
+        if self.names is None:
+            raise UsageError(
+                f"features.feature_set: openSMILE has no {feature_set!r}"
+                f"{did_you_mean(feature_set, sets)}; there are {' '.join(sets)}"
+            )
 
-    def ask(self, waveform):
-        self.connection.send(waveform)
+    def ask(self, question):
+        self.connection.send(question)
         return self.connection.recv()
 
     def __del__(self):
         self.connection.close()
+        self.process.wait()
 
 
-def _serve(connection, feature_set, level, sample_rate_hz) -> None:
+def _serve(connection) -> None:
+    import opensmile
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's: it closes the pipe
     warnings.filterwarnings("ignore", "Segment too short")  # the NaN it fills in are an error
-    smile = _smile(feature_set, level)
+    feature_set, level, sample_rate_hz = connection.recv()
+    sets = list(opensmile.FeatureSet.__members__)
+    if feature_set not in sets:
+        connection.send((sets, None))
+        return
+    levels = {
+        "functionals": opensmile.FeatureLevel.Functionals,
+        "lld": opensmile.FeatureLevel.LowLevelDescriptors,
+    }
+    smile = opensmile.Smile(
+        feature_set=opensmile.FeatureSet[feature_set], feature_level=levels[level]
+    )
+    connection.send((sets, smile.feature_names))
     while True:
-        try:
-            waveform = connection.recv()
-        except EOFError:
-            return
+        waveform = connection.recv()
         try:
             [features] = smile(np.clip(waveform, -1, LOUDEST), sample_rate_hz)
             answer = features.T
@@ -122,13 +157,8 @@ def _serve(connection, feature_set, level, sample_rate_hz) -> None:
         connection.send(answer)
 
 
-def _smile(feature_set, level):
-    import opensmile
-
-    levels = {
-        "functionals": opensmile.FeatureLevel.Functionals,
-        "lld": opensmile.FeatureLevel.LowLevelDescriptors,
-    }
-    return opensmile.Smile(
-        feature_set=opensmile.FeatureSet[feature_set], feature_level=levels[level]
-    )
+if __name__ == "__main__":
+    try:
+        _serve(Connection(int(sys.argv[1])))
+    except (EOFError, ConnectionError):  # whoever asked has ended
+        pass

@@ -29,7 +29,6 @@ from tfser.errors import DataError, TfserError
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
 SHARD_UTTERANCES = 64  # at most, and fewer where that makes fewer than MIN_SHARDS:
 MIN_SHARDS = 32  # all cores should have work to the end
-BATCH_SAMPLES = 2**23  # the audio that features are extracted from at once: 9 min at 16 kHz
 NAMED_FILES = 20  # in an error; the log names them all
 STALE_SECONDS = 3600  # temporary files older than that were left by a killed extraction
 
@@ -50,7 +49,8 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
     """Reads the features of a corpus from the cache, after computing what is not in it.
 
     `feature` has settings(), n_features, sample_rate_hz and extract(waveforms), which runs in a
-    thread for each core and gives an array [frames, n_features] for each waveform, or a DataError.
+    thread for each core, on `batch_samples` of audio at once, and gives an array
+    [frames, n_features] for each waveform, or a DataError.
     Utterances without features, or that cannot be decoded, are left out, with a warning each; more
     than `max_bad` raise DataError.
     Raises TfserError where the cache cannot be written.
@@ -151,7 +151,7 @@ def _compute(utterances, feature, bar, stop):
             n_samples += len(waveforms[position])
         except DataError as error:
             bad.append([position, str(error)])
-        if waveforms and (n_samples > BATCH_SAMPLES or position == len(utterances) - 1):
+        if waveforms and (n_samples > feature.batch_samples or position == len(utterances) - 1):
             frames = feature.extract(list(waveforms.values()))
             for done, part in zip(waveforms, frames, strict=True):
                 if isinstance(part, DataError):

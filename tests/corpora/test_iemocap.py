@@ -118,6 +118,7 @@ def test_what_is_odd_is_said(tmp_path, caplog):
         "[1.0 - 2.0]\tSes01F_impro01_F000\tneu\t[2.5, 2.5]",
         "[1.0 - 2.0]\tSes01F_impro01_F000\tneu\t[2.5, nan, 2.5]",
         "[1.0 - 2.0]\tSes01F_impro01_X000\tneu\t[2.5, 2.5, 2.5]",
+        "[1.0 - 2.0]\tSes01F_impro01_F000_b\tneu\t[2.5, 2.5, 2.5]",
         "[1.0 - ",
     ],
 )

@@ -35,7 +35,7 @@ EMOTIONS = {"ang": "anger", "hap": "happiness", "exc": "excitement", "sad": "sad
 GENDERS = {"F": "female", "M": "male"}
 NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 SUMMARY = re.compile(
-    rf"\[{NUMBER}-{NUMBER}\]\s+(Ses\d\d[FM]_\w+_[FM]\w+)\s+(\w+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]\s*"
+    rf"\[{NUMBER}-{NUMBER}\]\s+(Ses\d\d[FM]_\w+_[FM][^\W_]+)\s+(\w+)\s+\[{NUMBER},{NUMBER},{NUMBER}\]\s*"
 )
 CATEGORIES = re.compile(r"C-(\w+):\s*(.*?)\s*\(.*")  # "C-E2:  Neutral; Sadness;  (a comment)"
 ATTRIBUTES = re.compile(r"A-(\w+):\s*val\s*(\d*)\s*;\s*act\s*(\d*)\s*;\s*dom\s*(\d*)\s*;.*")

@@ -11,21 +11,28 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm import tqdm
 
 from tfser import folds, report, runs, store
-from tfser.labels import select, warn_of_unheard
+from tfser.errors import UsageError
+from tfser.labels import describe, select, warn_of_unheard
 from tfser.smile import OpenSmile
 
 
 def train(utterances, hp, run) -> dict:
     """Cross-validates; returns the scores, as in scores.json (see `report.finish`)."""
+    if run.protocol == "loso" and len(run.seeds) > 1:
+        raise UsageError(
+            f"--seeds {len(run.seeds)}: nothing is random in an SVM under --protocol loso; "
+            "leave it out"
+        )
     utterances = select(utterances, **hp["labels"])
-    plan(utterances, hp, run, run.seeds[0])  # refused before any audio is read
+    splits = plan(utterances, hp, run, run.seeds[0])  # refused before any audio is read
+    if run.protocol == "loso":
+        warn_of_unheard(utterances, splits)
     features = store.load(
         utterances, functionals(hp["features"]), cache=run.cache, max_bad=run.max_bad
     )
@@ -37,24 +44,26 @@ def train(utterances, hp, run) -> dict:
     report.write_splits(run, utterances, plans)
     classes = sorted({u.emotion for u in utterances})
     y = np.array([classes.index(u.emotion) for u in utterances])
+    transductive = hp["features"]["normalize"] == "speaker"
+    name = "SVM, speaker-normalized" if transductive else "SVM"
+    target = describe(**hp["labels"])
     results = []
     for seed in run.seeds:
         predicted, fold_of = np.empty(len(y), int), np.empty(len(y), int)
         for fold, guess in enumerate(fit_folds(x, y, plans[seed], hp["svm"], run, seed)):
             test = plans[seed][fold].test
             predicted[test], fold_of[test] = guess, fold
-        systems = {"SVM": {"predicted": predicted, "probabilities": None}}
+        systems = {name: {"predicted": predicted, "probabilities": None}}
         results.append(report.seed_scores(run, seed, utterances, classes, systems, fold_of))
-    transductive = hp["features"]["normalize"] == "speaker"
     return report.finish(
         run,
         "svm",
         classes,
         results,
         independent=run.protocol == "loso",
-        facts=[hp["features"]["feature_set"]]
+        facts=[hp["features"]["feature_set"], *(f"{k} {v}" for k, v in target.items())]
         + ["z-score per speaker (transductive)"] * transductive,
-        flags={"normalize": "speaker(transductive)"} if transductive else {},
+        flags=target | ({"normalize": "speaker(transductive)"} if transductive else {}),
     )
 
 
@@ -68,24 +77,23 @@ def functionals(settings) -> OpenSmile:
 
 
 def plan(utterances, hp, run, seed) -> list[folds.Split]:
-    """Random stratified folds, or one speaker out; no dev part, since nothing is chosen."""
+    """Random stratified folds, or one speaker out; no dev part, since nothing is chosen.
+
+    What is tested together is what the other systems test together.
+    """
     if run.protocol == "loso":
         splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
         splits = [
             folds.Split(train=np.sort(np.concatenate([s.train, s.dev])), dev=s.dev[:0], test=s.test)
             for s in splits
         ]
-        warn_of_unheard(utterances, splits)
         return splits
-    emotions = [u.emotion for u in utterances]
-    n_folds = run.n_folds or hp["protocol"]["n_folds"]
-    folds.check_classes(emotions, n_folds=n_folds, n_parts=2)
-    shuffled = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    nobody = np.empty(0, np.int64)
-    return [
-        folds.Split(train=known, dev=nobody, test=test)
-        for known, test in shuffled.split(emotions, emotions)
-    ]
+    return folds.stratified(
+        [u.emotion for u in utterances],
+        n_folds=run.n_folds or hp["protocol"]["n_folds"],
+        dev_fraction=0.0,
+        seed=seed,
+    )
 
 
 def by_speaker(x, speakers) -> np.ndarray:
