@@ -367,7 +367,7 @@ def test_interrupted_and_killed_and_continued(paper_run, tmp_path):
     assert err.splitlines()[-1] == (
         "error: interrupted; every finished epoch is kept, the same command continues"
     )
-    assert "Traceback" not in err
+    assert "Traceback" not in err and "cuda" not in err.lower()
     n_done = len(list(folder.rglob("profiles.npz")))
     assert n_done < 3 and not (folder / "scores.json").exists()
 

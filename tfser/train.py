@@ -242,7 +242,9 @@ def _import_keras() -> None:
     sys.modules.update(dict.fromkeys(optional))  # None: an import of it raises ImportError
     try:
         import keras  # noqa: F401
-        import tensorflow  # noqa: F401
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # a machine without a GPU: CUDA's complaints
     finally:
         for name in optional:
             del sys.modules[name]

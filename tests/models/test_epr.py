@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -346,7 +347,7 @@ def test_a_forest_depends_on_its_seed():
     assert not np.array_equal(a["threshold"], c["threshold"])
 
 
-# Which utterances.
+# Folds.
 
 
 def test_plan_leaves_speakers_out():
@@ -812,6 +813,23 @@ def test_names_of_networks_are_the_paper_s():
 
     assert names("assisted") == ["VGG", "VGG*2", "VGG*3"]
     assert names("soft") == ["VGG", "VGG2", "VGG3"]
+
+
+def test_networks_at_chance_are_named(tmp_path, caplog):
+    for place, learnt in (("fold-00/round-1", True), ("fold-03/inner-0/round-2", False)):
+        rows = [{"epoch": 1, "learnt": False}, {"epoch": 2, "learnt": learnt}]
+        runs.write_csv(tmp_path / "seed-0" / place / "history.csv", rows)
+    with caplog.at_level(logging.WARNING, logger="tfser"):
+        stuck = results.at_chance(run_in(tmp_path))
+    assert stuck == ["seed-0/fold-03/inner-0/round-2"]
+    assert caplog.messages == ["1 of the networks never left chance: " + stuck[0]]
+    hp, corpus = {"refinery": {"labels": "hard"}}, SimpleNamespace(starts=range(1234))
+    assert results.facts(hp, corpus, stuck) == [
+        "labels hard",
+        "1,234 segments",
+        "1 networks never left chance",
+    ]
+    assert results.facts(hp, corpus, []) == ["labels hard", "1,234 segments"]
 
 
 def test_names_of_plots_are_checked():
