@@ -278,7 +278,8 @@ def test_seeds_are_reported(seeds_run):
 def test_labellings_differ_from_the_second_round_on(seeds_run, static_run):
     folders = [seeds_run[0], static_run[0]]
     assert static_run[1].code == 0, static_run[1].err
-    assert [runs.read_json(f / "scores.json")["labels"] for f in folders] == ["hard", "static"]
+    labellings = [runs.read_json(f / "scores.json")["facts"][0] for f in folders]
+    assert labellings == ["labels hard", "labels static"]
     first, second = (
         [(f / f"seed-4/fold-00/round-{t}/history.csv").read_bytes() for f in folders]
         for t in (1, 2)
