@@ -192,7 +192,8 @@ def finish(
     figure = plots.confusion_figure(
         np.sum([result["confusion"] for result in results], axis=0),
         classes,
-        f"{model.upper()}: {name} on {run.corpus}, {run.protocol} "
+        f"{'' if name.startswith(model.upper()) else model.upper() + ': '}{name} "
+        f"on {run.corpus}, {run.protocol} "
         f"(speaker-{'in' if independent else ''}dependent)\n"
         f"UAR {100 * scores['uar']:.1f} %, WA {100 * scores['wa']:.1f} %, "
         f"{scores['n']} utterances, {len(results)} seed{'s' * (len(results) > 1)}",
