@@ -30,21 +30,23 @@ def train(utterances, hp, run) -> dict:
             "leave it out"
         )
     utterances = select(utterances, **hp["labels"])
-    splits = plan(utterances, hp, run, run.seeds[0])  # refused before any audio is read
+    # All folds are made before any audio is read: a corpus that does not allow them fails at once.
+    plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
     if run.protocol == "loso":
-        warn_of_unheard(utterances, splits)
+        warn_of_unheard(utterances, plans[run.seeds[0]])
     features = store.load(
         utterances, functionals(hp["features"]), cache=run.cache, max_bad=run.max_bad
     )
+    if len(features.utterances) < len(utterances):  # --max-bad left some out
+        plans = {seed: plan(features.utterances, hp, run, seed) for seed in run.seeds}
     utterances, x = features.utterances, features.frames  # [n, 6373]
     runs.check_data(run.folder, utterances, features.key)
-    if hp["features"]["normalize"] == "speaker":
+    transductive = hp["features"]["normalize"] == "speaker"
+    if transductive:
         x = by_speaker(x, [u.speaker for u in utterances])
-    plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
     report.write_splits(run, utterances, plans)
     classes = sorted({u.emotion for u in utterances})
     y = np.array([classes.index(u.emotion) for u in utterances])
-    transductive = hp["features"]["normalize"] == "speaker"
     name = "SVM, speaker-normalized" if transductive else "SVM"
     target = describe(**hp["labels"])
     results = []
@@ -83,11 +85,10 @@ def plan(utterances, hp, run, seed) -> list[folds.Split]:
     """
     if run.protocol == "loso":
         splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
-        splits = [
+        return [
             folds.Split(train=np.sort(np.concatenate([s.train, s.dev])), dev=s.dev[:0], test=s.test)
             for s in splits
         ]
-        return splits
     return folds.stratified(
         [u.emotion for u in utterances],
         n_folds=run.n_folds or hp["protocol"]["n_folds"],
