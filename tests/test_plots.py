@@ -63,8 +63,16 @@ def test_no_two_emotions_look_alike():
     assert len({tuple(plots._line(k).values()) for k in range(32)}) == 32
 
 
+PANELS = {
+    "loss (nats)": {"training": "loss", "dev": "dev_loss"},
+    "accuracy of segments": {"training": "accuracy", "dev": "dev_accuracy"},
+}
+
+
 def test_training_curves_show_training_dev_and_the_loss_of_ignoring_the_input():
-    loss, accuracy = plots.training_curves_figure(ROWS, "t", chance_loss=1.05, kept_epoch=2).axes
+    loss, accuracy = plots.training_curves_figure(
+        ROWS, "t", PANELS, chance_loss=1.05, kept_epoch=2
+    ).axes
     lines = {line.get_label(): line for line in loss.lines}
     np.testing.assert_allclose(lines["ignoring the input, 1.05"].get_ydata(), 1.05)
     np.testing.assert_allclose(lines["training"].get_ydata(), [1.1, 0.8, 0.6])
@@ -76,7 +84,9 @@ def test_training_curves_show_training_dev_and_the_loss_of_ignoring_the_input():
 
 @pytest.mark.parametrize("kept_epoch", [1, 2, 3])
 def test_training_curves_mark_the_epoch_they_are_told(kept_epoch):
-    figure = plots.training_curves_figure(ROWS, "t", chance_loss=1.05, kept_epoch=kept_epoch)
+    figure = plots.training_curves_figure(
+        ROWS, "t", PANELS, chance_loss=1.05, kept_epoch=kept_epoch
+    )
     for axes, key in zip(figure.axes, ["dev_loss", "dev_accuracy"], strict=True):
         [star] = [a for a in axes.lines if a.get_label() == f"kept: epoch {kept_epoch}"]
         assert (*star.get_xdata(), *star.get_ydata()) == (kept_epoch, ROWS[kept_epoch - 1][key])
@@ -94,7 +104,7 @@ def test_pictures_are_written_whole_and_nothing_else_stays(tmp_path):
     plots.save(figure, tmp_path / "confusion.png")
     plots.emotion_profile({"VGG": profile(4)}, NAMES, tmp_path / "profile.png", "t", **SEGMENTS)
     curves = str(tmp_path / "curves.png")
-    plots.training_curves(ROWS, curves, "t", chance_loss=1.05, kept_epoch=2)
+    plots.training_curves(ROWS, curves, "t", PANELS, chance_loss=1.05, kept_epoch=2)
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == ["confusion.png", "curves.png", "profile.png"]
     assert all(is_png(file.read_bytes()) for file in tmp_path.iterdir())

@@ -196,3 +196,17 @@ def test_not_installed(monkeypatch):
     monkeypatch.setattr(smile.metadata, "version", version)
     with pytest.raises(UsageError, match=r"pip install 'tfser\[opensmile\]'"):
         feature()
+
+
+def test_z_score_by_speaker():
+    rng = np.random.default_rng(0)
+    speakers = np.repeat(list("abcd"), 8)
+    x = rng.normal(10.0 * np.repeat(np.arange(4), 8)[:, None], 1, (32, 5)).astype("float32")
+    x[:, 4] = 0.1  # a functional that never changes, and is no binary fraction
+    given = x.copy()
+    z = smile.normalized_by_speaker(x, speakers)
+    for first in range(0, 32, 8):
+        np.testing.assert_allclose(z[first : first + 8].mean(axis=0), 0, atol=1e-6)
+        np.testing.assert_allclose(z[first : first + 8, :4].std(axis=0), 1, rtol=1e-6)
+    assert (z[:, 4] == 0).all() and z.dtype == np.float32
+    assert (x == given).all()

@@ -366,7 +366,7 @@ def test_interrupted_and_killed_and_continued(paper_run, tmp_path):
         process.kill()
     assert process.returncode == 130 and not out
     assert err.splitlines()[-1] == (
-        "error: interrupted; every finished epoch is kept, the same command continues"
+        "error: interrupted; what is finished is kept, the same command continues"
     )
     assert "Traceback" not in err and "cuda" not in err.lower()
     n_done = len(list(folder.rglob("profiles.npz")))
@@ -619,7 +619,7 @@ def test_a_loss_that_is_not_a_number(few_files, monkeypatch):
     monkeypatch.setattr(epr, "segmented", broken)
     answer = on_table(few_files(), "--folds", 2)
     assert answer.code == 1
-    assert re.search("the loss is nan, dev nan in epoch 1, .*initial_learning_rate", answer.err)
+    assert re.search("epoch 1 gave loss nan, dev_loss nan, .*initial_learning_rate", answer.err)
     assert "Traceback" not in answer.err
 
 

@@ -9,20 +9,26 @@ PREFETCHED = 16  # batches; left to TensorFlow they fill gigabytes
 
 
 def as_tensor(frames):
-    """Returns an array [total_frames, bands] as a tensor in the host's memory, copied once.
+    """Returns an array [total_frames, bands] as a tensor in the host's memory.
 
     `tf.convert_to_tensor` holds two copies for a while, and on a GPU machine it would fill the
-    GPU. Do not write into `frames` afterwards: memory that is aligned already is shared.
+    GPU. An array of `aligned` is not copied at all: do not write into it afterwards.
     """
     if tf.is_tensor(frames):
         return frames
-    aligned = np.ascontiguousarray(frames)
-    if aligned.ctypes.data % ALIGNED_BYTES or not aligned.flags.writeable:
-        memory = np.empty(frames.nbytes + ALIGNED_BYTES, "uint8")
-        memory = memory[-memory.ctypes.data % ALIGNED_BYTES :][: frames.nbytes]
-        aligned = memory.view(frames.dtype).reshape(frames.shape)
-        aligned[...] = frames
-    return tf.experimental.dlpack.from_dlpack(aligned.__dlpack__())
+    shared = np.ascontiguousarray(frames)
+    if shared.ctypes.data % ALIGNED_BYTES or not shared.flags.writeable:
+        shared = aligned(frames.shape, frames.dtype)
+        shared[...] = frames
+    return tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
+
+
+def aligned(shape, dtype) -> np.ndarray:
+    """An array for anything, where `as_tensor` takes it over without a copy."""
+    n_bytes = int(np.prod(shape, dtype="int64")) * np.dtype(dtype).itemsize
+    memory = np.empty(n_bytes + ALIGNED_BYTES, "uint8")
+    memory = memory[-memory.ctypes.data % ALIGNED_BYTES :][:n_bytes]
+    return memory.view(dtype).reshape(shape)
 
 
 def segment_index(offsets, *, n_frames, hop_frames):
@@ -57,23 +63,89 @@ def segments(
     are shuffled, in an order that depends on (seed, epoch) and nothing else; without, they keep
     theirs.
     """
-    starts = np.asarray(starts, "int64")
     if labels is not None and len(labels) != len(starts):
         raise ValueError(f"{len(labels)} labels for {len(starts)} segments")
-    order = np.arange(len(starts))
-    if seed is not None:
-        order = np.random.default_rng([seed, epoch]).permutation(len(starts))
     frames = as_tensor(frames)
     with tf.device("CPU:0"):  # where tf.data works
-        starts = tf.constant(starts[order])
+        starts = tf.constant(np.asarray(starts, "int64"))
+
+    def examples(which):
+        return tf.gather(
+            frames, tf.gather(starts, which)[:, None] + tf.range(n_frames, dtype="int64")
+        )
+
+    return _batches(
+        len(starts),
+        examples,
+        (n_frames, frames.shape[1]),
+        labels,
+        batch_size=batch_size,
+        seed=seed,
+        epoch=epoch,
+        drop_remainder=drop_remainder,
+    )
+
+
+def utterances(
+    frames,
+    offsets,
+    chosen,
+    labels,
+    *,
+    n_frames,
+    batch_size,
+    seed=None,
+    epoch=0,
+    drop_remainder=False,
+):
+    """Batches of utterances: (x [batch, n_frames, features], y [batch, K]), or x without labels.
+
+    Of each utterance its first `n_frames`, NaN after its end; where n_frames is None an utterance
+    is one row, and x [batch, features]. `chosen` [m] are the numbers of the
+    utterances, `offsets` [utterances + 1] says where each begins in `frames`, and `labels` [m, K]
+    follow `chosen`; for the rest see `segments`.
+    """
+    offsets = np.asarray(offsets, "int64")
+    frames = as_tensor(frames)
+    with tf.device("CPU:0"):
+        starts, lengths = tf.constant(offsets[chosen]), tf.constant(np.diff(offsets)[chosen])
+
+    def rows(which):
+        return tf.gather(frames, tf.gather(starts, which))
+
+    def padded(which):
+        number = tf.range(n_frames, dtype="int64")
+        inside = number < tf.gather(lengths, which)[:, None]  # [batch, n_frames]
+        first = tf.gather(starts, which)[:, None]
+        x = tf.gather(frames, tf.where(inside, first + number, 0))
+        return tf.where(inside[..., None], x, np.float32(np.nan))
+
+    return _batches(
+        len(chosen),
+        padded if n_frames else rows,
+        (n_frames, frames.shape[1]) if n_frames else (frames.shape[1],),
+        labels,
+        batch_size=batch_size,
+        seed=seed,
+        epoch=epoch,
+        drop_remainder=drop_remainder,
+    )
+
+
+def _batches(n, examples, shape, labels, *, batch_size, seed, epoch, drop_remainder):
+    """Batches of `examples(numbers [batch])` [batch, *shape], in the given or a shuffled order."""
+    order = np.arange(n)
+    if seed is not None:
+        order = np.random.default_rng([seed, epoch]).permutation(n)
+    with tf.device("CPU:0"):
+        order_tensor = tf.constant(order)
         labels = None if labels is None else tf.constant(np.asarray(labels)[order])
-    n_batches = len(order) // batch_size if drop_remainder else -(-len(order) // batch_size)
+    n_batches = n // batch_size if drop_remainder else -(-n // batch_size)
     static_size = batch_size if drop_remainder else None
 
     def batch(number):
         part = slice(number * batch_size, (number + 1) * batch_size)
-        x = tf.gather(frames, starts[part][:, None] + tf.range(n_frames, dtype="int64"))
-        x = tf.ensure_shape(x, [static_size, n_frames, frames.shape[1]])
+        x = tf.ensure_shape(examples(order_tensor[part]), [static_size, *shape])
         if labels is None:
             return x
         return x, tf.ensure_shape(labels[part], [static_size, *labels.shape[1:]])

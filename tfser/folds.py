@@ -43,7 +43,7 @@ def stratified(labels, *, n_folds: int, dev_fraction: float, seed: int) -> list[
         test = order[fold::n_folds]
         rest = np.setdiff1d(np.arange(len(labels)), test)
         # An own generator for each fold: its dev set does not depend on how many were cut before.
-        dev = _slice_of_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
+        dev = sample_of_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
         splits.append(Split(train=np.setdiff1d(rest, dev), dev=dev, test=np.sort(test)))
     return splits
 
@@ -78,6 +78,29 @@ def leave_speakers_out(speakers, *, n_folds: int | None = None) -> list[Split]:
         dev = groups[(i + 1) % len(groups)]
         train = np.setdiff1d(np.arange(len(speakers)), np.concatenate([test, dev]))
         splits.append(Split(train=train, dev=dev, test=test))
+    return splits
+
+
+def leave_speakers_of_sessions_out(speakers, sessions) -> list[Split]:
+    """A speaker is tested, the others of the session are dev, the other sessions train.
+
+    In dyadic corpora the two of a session "mutually validate and test the models" (AAE section
+    5.1). Fold i tests on the i-th speaker, by session and name.
+
+    Raises DataError for one session, or a session with one speaker: dev would be empty.
+    """
+    speakers, sessions = np.asarray(speakers), np.asarray(sessions)
+    splits = []
+    for session in np.unique(sessions):
+        held_out = sessions == session
+        if held_out.all() or len(np.unique(speakers[held_out])) < 2:
+            raise DataError(
+                f"session {session!r} is the only one or has one speaker, and sessions of two are "
+                "what the paper's folds are made of; use --protocol loso"
+            )
+        for speaker in np.unique(speakers[held_out]):
+            test = held_out & (speakers == speaker)
+            splits.append(Split(*map(np.flatnonzero, (~held_out, held_out & ~test, test))))
     return splits
 
 
@@ -121,8 +144,8 @@ def _class_order(labels, rng):
     return shuffled[np.argsort(labels[shuffled], kind="stable")]
 
 
-def _slice_of_classes(positions, labels, fraction, rng):
-    """Sorted random sample of `fraction` of each class in positions, never a whole class."""
+def sample_of_classes(positions, labels, fraction, rng):
+    """Sorted random sample of `fraction` of each class in positions, at least one, never all."""
     taken = [np.empty(0, np.int64)]
     if fraction:
         for name in np.unique(labels[positions]):

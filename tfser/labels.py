@@ -8,7 +8,16 @@ from tfser.errors import DataError, UsageError, did_you_mean
 log = logging.getLogger("tfser")
 
 
-def select(utterances, *, keep, group, merge=(), target="emotion", rounding="between") -> list:
+def select(
+    utterances,
+    *,
+    keep,
+    group,
+    merge=(),
+    target="emotion",
+    rounding="between",
+    unlabelled=False,
+) -> list:
     """The utterances of [labels], with the class to be learned as their `emotion`.
 
     Args:
@@ -17,6 +26,7 @@ def select(utterances, *, keep, group, merge=(), target="emotion", rounding="bet
         merge: "excitement=happiness" makes the first the second.
         target: "emotion", or an attribute ("activation", "valence", "dominance") in three classes.
         rounding: of an attribute, see `three_classes`.
+        unlabelled: keep those without a label too, whose `emotion` is None.
 
     Raises UsageError for a name the corpus lacks, DataError where fewer than two classes are left.
     """
@@ -28,12 +38,8 @@ def select(utterances, *, keep, group, merge=(), target="emotion", rounding="bet
         )
     chosen = [u for u in utterances if group in ("", u.group)]
     if target != "emotion":
-        chosen = [
-            replace(u, emotion=three_classes(getattr(u, target), rounding))
-            for u in chosen
-            if getattr(u, target) is not None
-        ]
-        if not chosen:
+        chosen = [replace(u, emotion=three_classes(getattr(u, target), rounding)) for u in chosen]
+        if all(u.emotion is None for u in chosen):
             raise DataError(
                 f"no utterance has a rating of {target}; use --set labels.target=emotion"
             )
@@ -46,10 +52,15 @@ def select(utterances, *, keep, group, merge=(), target="emotion", rounding="bet
         chosen = [replace(u, emotion=into) if u.emotion == name else u for u in chosen]
     for name in keep:
         _check_known("labels.keep", name, chosen)
-    chosen = [u for u in chosen if u.emotion and (not keep or u.emotion in keep)]
-    if len({u.emotion for u in chosen}) < 2:
+    chosen = [
+        u
+        for u in chosen
+        if (unlabelled and u.emotion is None) or (u.emotion and (not keep or u.emotion in keep))
+    ]
+    n_labelled = sum(u.emotion is not None for u in chosen)
+    if len({u.emotion for u in chosen} - {None}) < 2:
         raise DataError(
-            f"{len(chosen)} utterances with fewer than two emotions: nothing to classify; "
+            f"{n_labelled} utterances with fewer than two emotions: nothing to classify; "
             "see the corpus's folder and [labels] in the hyperparameters"
         )
     if len(chosen) < len(utterances):
@@ -57,12 +68,14 @@ def select(utterances, *, keep, group, merge=(), target="emotion", rounding="bet
     return chosen
 
 
-def three_classes(rating: float, rounding: str) -> str:
-    """Low is {1, 2}, neutral {3}, high {4, 5} of a 5-point scale (AAE section 3.1).
+def three_classes(rating: float | None, rounding: str) -> str | None:
+    """Low is {1, 2}, neutral {3}, high {4, 5} of a 5-point scale (AAE section 3.1); None stays.
 
     Ratings are means, and the paper does not say where 2.5 goes: with "between" all of (2, 4) is
     neutral, as in Metallinou et al. and the ACNN paper; with "nearest" [2.5, 3.5] is.
     """
+    if rating is None:
+        return None
     if rounding == "nearest":
         return "low" if rating < 2.5 else "high" if rating > 3.5 else "neutral"
     return "low" if rating <= 2 else "high" if rating >= 4 else "neutral"

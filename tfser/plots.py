@@ -4,24 +4,39 @@ The functions named `*_figure` build a figure, `save` writes it to a file and `p
 what TensorBoard shows; `emotion_profile` and `training_curves` build and save at once.
 """
 
+from __future__ import annotations
+
+import functools
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tfser import runs
+
+if TYPE_CHECKING:  # half a second to import, and pictures come at the end
+    from matplotlib.figure import Figure
 
 # Okabe and Ito 2008: told apart with every kind of colour vision; yellow, faint on white, is last.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442"]
 LINES = ["-", "--", "-.", ":"]
 CHANCE = {"color": "0.35", "linestyle": (0, (4, 4)), "linewidth": 1}
 DPI = 120
-# A file called "a$b$.wav" is no formula.
-plain_text = rc_context({"text.parse_math": False})
+SHARES = ("accuracy", "UAR")  # axes from 0 to 1
+
+
+def plain_text(draw):
+    """A figure's function in which a file called "a$b$.wav" is no formula."""
+
+    @functools.wraps(draw)
+    def drawn(*arguments, **options):
+        from matplotlib import rc_context
+
+        with rc_context({"text.parse_math": False}):
+            return draw(*arguments, **options)
+
+    return drawn
 
 
 def emotion_profile(
@@ -34,15 +49,19 @@ def emotion_profile(
     save(figure, path)
 
 
-def training_curves(rows, path, title: str, *, chance_loss: float, kept_epoch: int):
+def training_curves(rows, path, title: str, panels: dict, **options):
     """Writes `training_curves_figure` to `path`."""
-    figure = training_curves_figure(rows, title, chance_loss=chance_loss, kept_epoch=kept_epoch)
-    save(figure, path)
+    save(training_curves_figure(rows, title, panels, **options), path)
 
 
 @plain_text
-def confusion_figure(matrix, class_names, title: str) -> Figure:
-    """Confusion matrix of counts [K, K] (rows are true): percent of each row, counts below."""
+def confusion_figure(matrix, class_names, title: str, what: str = "emotion") -> Figure:
+    """Confusion matrix of counts [K, K] (rows are true): percent of each row, counts below.
+
+    `what` the classes are of: "emotion", "valence".
+    """
+    from matplotlib.ticker import PercentFormatter
+
     matrix = np.asarray(matrix)
     n = len(class_names)
     totals = matrix.sum(axis=1, keepdims=True)  # [K, 1]
@@ -60,8 +79,8 @@ def confusion_figure(matrix, class_names, title: str) -> Figure:
             axes.text(column, row + 0.08, f"{count:,}", va="top", fontsize=8, **place)
     axes.set_xticks(range(n), class_names, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(n), class_names)
-    axes.set_xlabel("predicted emotion")
-    axes.set_ylabel("true emotion")
+    axes.set_xlabel(f"predicted {what}")
+    axes.set_ylabel(f"true {what}")
     axes.set_title(title)
     bar = figure.colorbar(image, ax=axes, format=PercentFormatter(1), fraction=0.046, pad=0.03)
     bar.set_label("share of the row")
@@ -104,37 +123,63 @@ def emotion_profile_figure(
 
 
 @plain_text
-def training_curves_figure(rows, title: str, *, chance_loss: float, kept_epoch: int) -> Figure:
-    """Loss and accuracy by epoch, training and dev, with the epoch whose weights were kept.
+def training_curves_figure(
+    rows, title: str, panels: dict, *, kept_epoch: int, chance_loss: float | None = None
+) -> Figure:
+    """What a training looked like by epoch, with the epoch whose weights were kept.
 
-    `rows` holds a dict for each epoch, the first one first: epoch (from 1), loss, dev_loss,
-    accuracy, dev_accuracy. `chance_loss` (nats) is the least training loss of a network that
-    ignores its input: the entropy of the mean label, ln K only where all classes are as frequent.
+    `rows` holds a dict for each epoch, the first one first, with "epoch" (from 1) and the columns
+    that `panels` names: {name of the axis: {name of the line: column}}. The last line of a panel
+    is the one that is starred. `chance_loss` (nats) is drawn in the first panel: the least
+    training loss of a network that ignores its input, the entropy of the mean label, ln K only
+    where all classes are as frequent.
     """
+    from matplotlib.ticker import MaxNLocator
+
     epochs = [row["epoch"] for row in rows]
-    figure = _figure(width=9, height=4)
+    figure = _figure(width=4.5 * len(panels), height=4)
     figure.get_layout_engine().set(wspace=0.06)
-    panels = figure.subplots(1, 2)
-    kept = rows[kept_epoch - 1]
-    for axes, quantity, name in zip(
-        panels, ["loss", "accuracy"], ["loss (nats)", "accuracy of segments"], strict=True
-    ):
-        for k, (prefix, label) in enumerate([("", "training"), ("dev_", "dev")]):
-            values = [row[prefix + quantity] for row in rows]
-            axes.plot(epochs, values, label=label, marker="o", markersize=4, **_line(k))
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    few = "o" if len(rows) <= 30 else None
+    for axes, (name, lines) in zip(all_axes, panels.items(), strict=True):
+        for k, (label, column) in enumerate(lines.items()):
+            values = [row[column] for row in rows]
+            axes.plot(epochs, values, label=label, marker=few, markersize=4, **_line(k))
         axes.axvline(kept_epoch, color="0.75", linewidth=6, zorder=0)
-        axes.plot(kept_epoch, kept["dev_" + quantity], "*", color=COLOURS[1], markersize=15,
+        axes.plot(kept_epoch, values[kept_epoch - 1], "*", color=COLOURS[k], markersize=15,
                   label=f"kept: epoch {kept_epoch}")  # fmt: skip
         axes.set_xlabel("epoch")
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(color="0.9")
-    panels[0].axhline(chance_loss, label=f"ignoring the input, {chance_loss:.2f}", **CHANCE)
-    panels[0].set_ylim(0, 1.08 * panels[0].get_ylim()[1])
-    panels[1].set_ylim(0, 1)
-    for axes in panels:
+        axes.set_ylim(0, 1 if name.startswith(SHARES) else None)
+    if chance_loss is not None:
+        all_axes[0].axhline(chance_loss, label=f"ignoring the input, {chance_loss:.2f}", **CHANCE)
+        all_axes[0].set_ylim(0, 1.08 * all_axes[0].get_ylim()[1])
+    for axes in all_axes:
         axes.legend(edgecolor="none")  # white behind it: the names may lie on the grey bar
     figure.suptitle(title)
+    return figure
+
+
+@plain_text
+def shifts_figure(shifts, names, class_names, title: str) -> Figure:
+    """Which features move for which class: shifts [features, K] in standard deviations."""
+    shifts = np.asarray(shifts)
+    figure = _figure(width=max(7, 5 + 0.8 * len(class_names)), height=1.6 + 0.24 * len(names))
+    axes = figure.subplots()
+    limit = np.abs(shifts).max() or 1.0
+    image = axes.imshow(shifts, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    for row, column in np.ndindex(shifts.shape):
+        value = shifts[row, column]
+        colour = "white" if abs(value) > 0.6 * limit else "black"
+        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=30, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_title(title)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_label("shift against the mean of the classes\n(standard deviations)")
     return figure
 
 
@@ -152,6 +197,9 @@ def save(figure: Figure, path):
 
 def _figure(width, height):
     """An empty figure, in inches, drawn by Agg whatever backend the caller has chosen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -94,6 +94,20 @@ class OpenSmile:
         }
 
 
+def normalized_by_speaker(features, speakers) -> np.ndarray:
+    """z-score with the statistics of each speaker's own rows: features [rows, n], speakers [rows].
+
+    What never varies for a speaker becomes 0.
+    """
+    from sklearn.preprocessing import StandardScaler  # slow to import, and seldom asked for
+
+    z, speakers = np.empty_like(features), np.asarray(speakers)
+    for speaker in np.unique(speakers):
+        own = speakers == speaker
+        z[own] = StandardScaler().fit_transform(features[own].astype(np.float64))
+    return z
+
+
 class _Worker:
     """A process that computes features; it ends with the thread that asks, or with the program."""
 

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfser import audio, runs
+from tfser import audio, data, runs
 from tfser.errors import DataError, TfserError
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
@@ -96,9 +96,12 @@ def _key(utterances, feature):
 
 def _content(path):
     """Returns [size, hash], or for a file that cannot be opened [0, why]."""
+    digest = hashlib.sha256()  # processors have instructions for it
     try:
         with open(path, "rb") as file:
-            return [os.path.getsize(path), hashlib.file_digest(file, "blake2b").hexdigest()]
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+            return [file.tell(), digest.hexdigest()]
     except OSError as error:
         return [0, str(error.strerror)]
 
@@ -196,7 +199,7 @@ def _read(shards, utterances, feature, folder, key):
     n_frames = [n for shard in shards for n in shard["n_frames"]]
     kept = [u for u, n in zip(utterances, n_frames, strict=True) if n is not None]
     offsets = np.cumsum([0, *(n for n in n_frames if n is not None)], dtype="int64")
-    frames = np.empty((offsets[-1], feature.n_features), "float32")
+    frames = data.aligned((offsets[-1], feature.n_features), "float32")
     damaged, rest = [], frames.reshape(-1)
     for number, shard, content in _shard_contents(folder, range(len(shards))):
         size = _size(shards[number], feature)

@@ -133,7 +133,7 @@ def main(argv=None) -> int:
         train(args)
         return 0
     except KeyboardInterrupt:
-        return _fail("interrupted; every finished epoch is kept, the same command continues", 130)
+        return _fail("interrupted; what is finished is kept, the same command continues", 130)
     except TfserError as error:
         return _fail(str(error), error.exit_code, args.debug)
     except BrokenPipeError:  # whoever read the results has enough: `tfser-train ... | head -1`

@@ -1,9 +1,11 @@
 """The helpers that papers share: devices, and a fit that can be killed at any point and goes on."""
 
 import contextlib
+import functools
 import json
 import logging
 import math
+import time
 from pathlib import Path
 
 import keras
@@ -12,6 +14,8 @@ import tensorflow as tf
 
 from tfser import runs
 from tfser.errors import TfserError, UsageError
+
+SAVING_SHARE = 0.1
 
 log = logging.getLogger("tfser")
 
@@ -41,20 +45,42 @@ def compiled(model: keras.Model, optimizer, loss) -> keras.Model:
 
 
 def restart(model: keras.Model, fresh: keras.Model) -> None:
-    """Gives a compiled model the weights and dropout seeds of `fresh`, its optimizer no memory.
+    """Gives a compiled model the weights and dropout seeds of `fresh`, its optimizers no memory.
 
     A model compiled once is traced once, which takes seconds for a deep network.
     """
+    _build_optimizers(model)
     for layer, fresh_layer in zip(model.layers, fresh.layers, strict=True):
         for variable, value in zip(layer.variables, fresh_layer.variables, strict=True):
             variable.assign(value)
-    with model.distribute_strategy.scope():
-        model.optimizer.build(model.trainable_variables)
-    # Not zeros throughout: mixed_float16 scales the loss by one of these variables.
-    unused = type(model.optimizer).from_config(model.optimizer.get_config())
-    unused.build(fresh.trainable_variables)
-    for variable, value in zip(model.optimizer.variables, unused.variables, strict=True):
-        variable.assign(value)
+    for optimizer, variables in optimizers(model):
+        # Not zeros throughout: mixed_float16 scales the loss by one of these variables.
+        unused = type(optimizer).from_config(optimizer.get_config())
+        unused.build(variables)
+        for variable, value in zip(optimizer.variables, unused.variables, strict=True):
+            variable.assign(value)
+
+
+def optimizers(model: keras.Model) -> list[tuple]:
+    """The optimizers of a model, each with the weights it moves.
+
+    A model with several lists them as `updates`; one that is compiled has one, for all its weights.
+    """
+    return getattr(model, "updates", None) or [(model.optimizer, model.trainable_variables)]
+
+
+def minimize(loss, variables, optimizer):
+    """One update of `variables` alone; `loss` is a function () -> mean loss of the batch.
+
+    Optimizers add up the gradients of all replicas, each of which has its part of the batch.
+    """
+    n_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([variable.value for variable in variables])
+        value = loss()
+        share = value / n_replicas
+    optimizer.apply(tape.gradient(share, [v.value for v in variables]), variables)
+    return value
 
 
 def chance(labels: np.ndarray, share: float = 0.05) -> tuple[float, float]:
@@ -78,9 +104,6 @@ def fit(
 ) -> list[dict]:
     """Trains a compiled model with early stopping; leaves it with the weights of its best epoch.
 
-    The state after each epoch (weights, optimizer, dropout's seeds, history) is one file, replaced
-    in one step, so that a killed fit continues from its last whole epoch and ends the same.
-
     Args:
         batches: function epoch (from 0) -> dataset of that epoch.
         dev: dataset whose loss early stopping watches.
@@ -97,39 +120,78 @@ def fit(
     Raises:
         TfserError: the loss is not a number.
     """
-    state, best = folder / "state.npz", folder / "best.npz"
-    saved, kept = runs.read_arrays_if_whole(state), runs.read_arrays_if_whole(best)
-    history = _restore(model, saved) if saved and kept else []
-    while not finished(history, max_epochs=max_epochs, patience=patience):
+
+    def one_epoch(history):
         epoch = len(history)
         model.optimizer.learning_rate = learning_rate(epoch)
         result = model.fit(
             batches(epoch), validation_data=dev, epochs=1, shuffle=False, verbose=0
         ).history
         row = {
-            "epoch": epoch + 1,
             "loss": result["loss"][0],
             "accuracy": result["accuracy"][0],
             "dev_loss": result["val_loss"][0],
             "dev_accuracy": result["val_accuracy"][0],
             "learning_rate": learning_rate(epoch),
         }
-        if not (math.isfinite(row["loss"]) and math.isfinite(row["dev_loss"])):
-            raise TfserError(
-                f"the loss is {row['loss']}, dev {row['dev_loss']} in epoch {epoch + 1}, {folder}; "
-                "try a lower --set schedule.initial_learning_rate"
-            )
         row["learnt"] = row["loss"] < learnt_loss or (bool(history) and history[-1]["learnt"])
+        return row
+
+    return epochs(
+        model,
+        one_epoch,
+        best_epoch=best_epoch,
+        finished=functools.partial(finished, max_epochs=max_epochs, patience=patience),
+        folder=folder,
+        report=report,
+        advice="try a lower --set schedule.initial_learning_rate",
+    )
+
+
+def epochs(
+    model, one_epoch, *, best_epoch, finished, folder: Path, report, advice: str
+) -> list[dict]:
+    """Repeats epochs until `finished(history)`; leaves the model with the weights of the best one.
+
+    The state after an epoch (weights, optimizers, dropout's seeds, history) is one file, replaced
+    in one step, so that a killed training continues from there and ends the same. Saving takes at
+    most SAVING_SHARE of the time: where epochs are short, a state is that of several.
+
+    Args:
+        one_epoch: function(history) -> row of the next epoch, with "loss" and "dev_loss".
+        best_epoch: function(history) -> number (from 0) of the best epoch so far.
+        finished: function(history) -> whether it is over.
+        folder, report: see `fit`.
+        advice: what may help where a loss is not a number.
+
+    Returns the history: rows with "epoch" (from 1). Raises TfserError: a loss is not a number.
+    """
+    state, best = folder / "state.npz", folder / "best.npz"
+    saved, kept = runs.read_arrays_if_whole(state), runs.read_arrays_if_whole(best)
+    history = _restore(model, saved) if saved and kept else []
+    started, saving_seconds, new_best = time.monotonic(), 0.0, False
+    while not finished(history):
+        row = {"epoch": len(history) + 1, **one_epoch(history)}
+        bad = [name for name, value in row.items() if not math.isfinite(value)]
+        if bad:
+            values = ", ".join(f"{name} {row[name]}" for name in bad)
+            raise TfserError(f"epoch {row['epoch']} gave {values}, {folder}; {advice}")
         history.append(row)
-        if best_epoch(history) == epoch:
-            runs.write_arrays(best, **_arrays(model.variables))
-        runs.write_arrays(
-            state,
-            history=np.frombuffer(json.dumps(history).encode(), np.uint8),
-            **_arrays(model.variables + model.optimizer.variables),
-        )
+        if best_epoch(history) == len(history) - 1:
+            kept, new_best = _arrays(model.variables), True
+        now = time.monotonic()
+        if saving_seconds <= SAVING_SHARE * (now - started) or finished(history):
+            if new_best:
+                runs.write_arrays(best, **kept)
+            runs.write_arrays(
+                state,
+                history=np.frombuffer(json.dumps(history).encode(), np.uint8),
+                **_arrays(_state(model)),
+            )
+            new_best = False
+            saving_seconds += time.monotonic() - now
         report(row)
-    _assign(model.variables, runs.read_arrays(best))
+    _assign(model.variables, kept)
     return history
 
 
@@ -153,6 +215,16 @@ def forget(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def _state(model) -> list:
+    return model.variables + [v for optimizer, _ in optimizers(model) for v in optimizer.variables]
+
+
+def _build_optimizers(model) -> None:
+    with model.distribute_strategy.scope():  # unbuilt, they have no moments
+        for optimizer, variables in optimizers(model):
+            optimizer.build(variables)
+
+
 def _arrays(variables) -> dict:
     return {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
 
@@ -163,9 +235,8 @@ def _assign(variables, arrays: dict) -> None:
 
 
 def _restore(model, arrays: dict) -> list[dict]:
-    with model.distribute_strategy.scope():  # unbuilt, it has no moments to restore
-        model.optimizer.build(model.trainable_variables)
-    _assign(model.variables + model.optimizer.variables, arrays)
+    _build_optimizers(model)
+    _assign(_state(model), arrays)
     return json.loads(arrays["history"].tobytes())
 
 

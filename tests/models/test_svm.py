@@ -85,17 +85,6 @@ def test_scaler_and_svm_see_the_training_part_alone(corpus, tmp_path, monkeypatc
         assert len(labels) == 24 and sorted(labels) == sorted(y[:24])
 
 
-def test_z_score_by_speaker(corpus):
-    utterances, x = corpus
-    x = x.copy()
-    x[:, 4] = 7.0  # a functional that never changes
-    z = svm.by_speaker(x, [u.speaker for u in utterances])
-    for first in range(0, 32, 8):
-        np.testing.assert_allclose(z[first : first + 8].mean(axis=0), 0, atol=1e-6)
-        np.testing.assert_allclose(z[first : first + 8, :4].std(axis=0), 1, rtol=1e-6)
-    assert (z[:, 4] == 0).all()
-
-
 def test_finished_folds_are_kept(corpus, tmp_path, monkeypatch):
     utterances, _ = corpus
     hp = hparams.load("svm", "emodb")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from tfser import folds, report, runs, store
 from tfser.errors import UsageError
 from tfser.labels import describe, select, warn_of_unheard
-from tfser.smile import OpenSmile
+from tfser.smile import OpenSmile, normalized_by_speaker
 
 
 def train(utterances, hp, run) -> dict:
@@ -43,7 +43,7 @@ def train(utterances, hp, run) -> dict:
     runs.check_data(run.folder, utterances, features.key)
     transductive = hp["features"]["normalize"] == "speaker"
     if transductive:
-        x = by_speaker(x, [u.speaker for u in utterances])
+        x = normalized_by_speaker(x, [u.speaker for u in utterances])
     report.write_splits(run, utterances, plans)
     classes = sorted({u.emotion for u in utterances})
     y = np.array([classes.index(u.emotion) for u in utterances])
@@ -95,15 +95,6 @@ def plan(utterances, hp, run, seed) -> list[folds.Split]:
         dev_fraction=0.0,
         seed=seed,
     )
-
-
-def by_speaker(x, speakers) -> np.ndarray:
-    """z-score with the statistics of each speaker's own utterances, x [n, features]."""
-    x, speakers = x.astype(np.float64), np.asarray(speakers)
-    for speaker in np.unique(speakers):
-        own = speakers == speaker
-        x[own] = StandardScaler().fit_transform(x[own])
-    return x
 
 
 def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:

@@ -4,7 +4,6 @@ Forests are kept as arrays: no pickle is ever loaded.
 """
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
 
 
 def utterance_means(profiles, owner) -> np.ndarray:
@@ -34,6 +33,8 @@ def fit_forest(x, y, n_classes: int, *, n_estimators: int, seed: int) -> dict[st
     Keys: root [trees]; left, right (-1 at a leaf), feature, threshold [nodes]; probabilities
     [nodes, K]. n_estimators and seed as in scikit-learn, whose other defaults hold.
     """
+    from sklearn.ensemble import RandomForestClassifier  # a second to import, needed at the end
+
     forest = RandomForestClassifier(n_estimators=n_estimators, random_state=seed, n_jobs=-1).fit(
         x, y
     )

@@ -40,6 +40,10 @@ def write_network(folder, place, history, model, chance_loss) -> None:
         history,
         folder / "history.png",
         f"VGG-E, {place}",
+        {
+            "loss (nats)": {"training": "loss", "dev": "dev_loss"},
+            "accuracy of segments": {"training": "accuracy", "dev": "dev_accuracy"},
+        },
         chance_loss=chance_loss,
         kept_epoch=kept["epoch"],
     )
