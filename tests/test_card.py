@@ -7,7 +7,8 @@ from tfser.errors import DataError
 
 
 def summary(mean, sd=0.0):
-    return {"mean": mean, "sd": sd, "min": mean - sd, "max": mean + sd}
+    values = [mean - sd, mean + sd]
+    return {"mean": mean, "sd": sd, "min": mean - sd, "max": mean + sd, "values": values}
 
 
 PROCESS = {"command": "tfser-train --x", "git_commit": "abc", "device": "CPU"}
@@ -76,6 +77,17 @@ def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
 def test_several_seeds_show_their_spread(tmp_path, zoo):
     card.record(finished_run(tmp_path / "a", 0.6, seeds=5), zoo)
     assert "| 1 | VGG*2 | 60.0 ± 1.0 | 60.0 ± 1.0 |" in (zoo / "epr" / "README.md").read_text()
+
+
+def test_rows_of_the_same_folds_are_compared(tmp_path, zoo):
+    card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
+    card.record(finished_run(tmp_path / "b", 0.7, seeds=1, protocol="paper"), zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    assert "loso, 10 folds: probability, by Welch's one-tailed t-test" in text
+    assert "paper, 10 folds" not in text
+    # VGG has 0.5 twice, VGG*2 0.59 and 0.61: t = 0.1 / 0.01 with one degree of freedom.
+    assert "| | 1 VGG | 1 VGG*2 |\n" in text
+    assert "| 1 VGG |  | 0.968 |\n| 1 VGG*2 | **0.032** |  |\n" in text
 
 
 def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):

@@ -1,4 +1,4 @@
-"""Segments: which there are, in which order, and what they hold."""
+"""Segments and utterances: which there are, in which order, and what they hold."""
 
 import subprocess
 import sys
@@ -121,6 +121,53 @@ def test_without_labels_or_remainder(corpus):
     assert both.element_spec[0].shape.as_list() == [None, 32, 2]
     assert both.element_spec[1].shape.as_list() == [None, 3]
     assert len(both) == 3
+
+
+def test_utterances_are_cut_or_filled_up(corpus):
+    frames = corpus[0]
+    offsets = [0, 32, 100, 150]
+    labels = np.eye(3, dtype="float32")[[2, 0]]
+    [(x, y)] = data.utterances(frames, offsets, [2, 0], labels, n_frames=40, batch_size=4)
+    assert x.shape == (2, 40, 2)
+    np.testing.assert_array_equal(x[0], frames[100:140])
+    np.testing.assert_array_equal(x[1, :32], frames[:32])
+    assert np.isnan(x[1, 32:]).all()
+    np.testing.assert_array_equal(y, labels)
+
+
+def test_utterances_of_one_row(corpus):
+    frames = corpus[0]
+    batches = data.utterances(
+        frames, np.arange(151), [7, 3, 9], None, n_frames=None, batch_size=2, drop_remainder=True
+    )
+    [x] = batches
+    assert x.shape == (2, 2)
+    np.testing.assert_array_equal(x, frames[[7, 3]])
+
+
+def test_the_order_of_utterances_depends_on_seed_and_epoch(corpus):
+    def order(seed, epoch):
+        y = np.arange(150, dtype="float32")[:, None]
+        batches = data.utterances(
+            corpus[0], np.arange(151), np.arange(150), y, n_frames=None, batch_size=32,
+            seed=seed, epoch=epoch,
+        )  # fmt: skip
+        x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        np.testing.assert_array_equal(x[:, 0], y[:, 0])  # each with its own label
+        return y[:, 0].tolist()
+
+    assert order(1, 0) == order(1, 0) != order(1, 1) != order(2, 1)
+    assert sorted(order(1, 0)) == list(range(150))
+
+
+def test_an_aligned_array_is_taken_over():
+    array = data.aligned((1000, 3), "float32")
+    assert array.shape == (1000, 3) and array.dtype == np.float32
+    array[...] = 1
+    tensor = data.as_tensor(array)
+    array[5, 2] = 7  # never do this: it shows that nothing was copied
+    assert tensor[5, 2] == 7
+    assert data.as_tensor(tensor) is tensor
 
 
 def test_labels_must_be_of_the_segments(corpus):

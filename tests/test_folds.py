@@ -189,3 +189,35 @@ def test_inner_folds_are_pairs_without_a_common_speaker(speakers):
 def test_impossible_inner_folds_are_usage_errors(n_folds, says):
     with pytest.raises(UsageError, match=says):
         folds.by_speaker(["a", "b"], n_folds=n_folds)
+
+
+# Sessions
+
+
+def test_speakers_of_a_session_validate_and_test_in_turn():
+    sessions = np.array(list("bbaaccab"))
+    speakers = np.array(["b2", "b1", "a1", "a2", "c1", "c2", "a1", "b1"])
+    splits = folds.leave_speakers_of_sessions_out(speakers, sessions)
+    assert_partition(splits, 8)
+    assert [sorted(set(speakers[split.test])) for split in splits] == [
+        ["a1"], ["a2"], ["b1"], ["b2"], ["c1"], ["c2"]
+    ]  # fmt: skip
+    for split in splits:
+        [session] = set(sessions[split.test])
+        np.testing.assert_array_equal(split.train, np.flatnonzero(sessions != session))
+        assert set(sessions[split.dev]) == {session}
+
+
+@pytest.mark.parametrize("sessions", ["aaaa", "aabc"])
+def test_sessions_that_cannot_be_divided(sessions):
+    with pytest.raises(DataError, match="use --protocol loso"):
+        folds.leave_speakers_of_sessions_out(["s", "t", "u", "v"], list(sessions))
+
+
+def test_a_share_of_each_class(labels):
+    positions = np.flatnonzero(labels != "joy")
+    sample = folds.sample_of_classes(positions, labels, 0.1, np.random.default_rng(0))
+    assert counts(labels, sample) == {
+        "anger": 13, "boredom": 8, "disgust": 5, "fear": 7, "joy": 0, "neutral": 8
+    }  # fmt: skip
+    assert (np.diff(sample) > 0).all() and set(sample) <= set(positions)

@@ -291,7 +291,22 @@ def test_epr_holds_the_numbers_of_the_paper():
     assert hp["protocol"]["n_folds"] == 10
     assert hp["refinery"] == {"labels": "assisted", "rounds": 5}
     assert hp["forest"]["n_estimators"] == 100
-    assert hp["labels"] == {"keep": [], "group": ""}  # "all of the emotion categories"
+    labels = hp["labels"]  # "all of the emotion categories"
+    assert (labels["keep"], labels["group"], labels["merge"]) == ([], "", [])
+    assert labels["target"] == "emotion"
+
+
+def test_aae_has_the_numbers_of_the_paper():
+    hp = hparams.load("aae", "iemocap")
+    # Sections 5.1 and 5.2.
+    assert hp["model"]["units"] == 256 and hp["model"]["dropout"] == 0.5
+    assert hp["model"]["n_z"] == 100
+    assert hp["train"]["learning_rate"] == 1e-4 and hp["train"]["max_epochs"] == 100
+    assert hp["train"]["discriminator_ratio"] == 0.1
+    assert hp["features"]["feature_set"] == "IS13"
+    assert hp["train"]["labelled_fraction"] == 1.0 and hp["train"]["unlabelled"] is False
+    assert hp["labels"]["merge"] == ["excitement=happiness"]
+    assert hparams.load("aae", "table")["train"]["unlabelled"] is True
 
 
 def test_epr_per_corpus():

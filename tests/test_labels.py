@@ -14,8 +14,11 @@ def utterances(*emotions, **more):
     return [Utterance(f"{i}.wav", f"{i}", "s", e, **more) for i, e in enumerate(emotions)]
 
 
-def names(corpus, keep=(), group="", **more):
-    return [(u.name, u.emotion) for u in labels.select(corpus, keep=keep, group=group, **more)]
+def names(corpus, keep=(), group="", merge=(), target="emotion", rounding="between", **more):
+    chosen = labels.select(
+        corpus, keep=keep, group=group, merge=merge, target=target, rounding=rounding, **more
+    )
+    return [(u.name, u.emotion) for u in chosen]
 
 
 def test_labelled_utterances_are_kept():
@@ -24,6 +27,18 @@ def test_labelled_utterances_are_kept():
     assert names(corpus, ["joy", "anger"]) == [("0", "anger"), ("3", "joy")]
     in_words = [*corpus, *(Utterance("w", f"w{e}", "s", e, group="words") for e in ("joy", "fear"))]
     assert names(in_words, group="words") == [("wjoy", "joy"), ("wfear", "fear")]
+
+
+def test_utterances_without_a_label():
+    corpus = utterances("anger", None, "fear", "joy")
+    given = names(corpus, ["anger", "joy"], unlabelled=True)
+    assert given == [("0", "anger"), ("1", None), ("3", "joy")]
+    ratings = {"a": 1, "b": None, "c": 4}
+    rated = [Utterance(n, n, "s", "anger", valence=v) for n, v in ratings.items()]
+    given = names(rated, target="valence", unlabelled=True)
+    assert given == [("a", "low"), ("b", None), ("c", "high")]
+    with pytest.raises(DataError, match="1 utterances with fewer than two emotions"):
+        names(utterances("anger", None), unlabelled=True)
 
 
 def test_merged_classes():

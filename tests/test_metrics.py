@@ -70,10 +70,17 @@ def test_confusion_matrix_refuses_numbers_without_a_class(wrong):
 
 
 def test_t_test_by_hand():
-    # Differences 1, 2, 3: mean 2, sd 1, t = 2 / (1 / sqrt 3); P(T > 3.4641) with 2 degrees = .0371.
+    # Means 4 and 2, variances 4 and 1: t = 2 / sqrt(4/3 + 1/3), (5/3)^2 / (8/9 + 1/18) = 2.94
+    # degrees of freedom; P(T > 1.5492) = .1106.
     t, probability = metrics.t_test([2, 4, 6], [1, 2, 3])
-    assert t == pytest.approx(2 * np.sqrt(3))
-    assert probability == pytest.approx(0.0371, abs=1e-4)
+    assert t == pytest.approx(2 / np.sqrt(5 / 3))
+    x = np.linspace(t, 2000, 4_000_001)
+    density = (1 + x**2 / 2.941176) ** (-(2.941176 + 1) / 2)
+    whole = np.linspace(-2000, 2000, 8_000_001)
+    expected = np.trapezoid(density, x) / np.trapezoid(
+        (1 + whole**2 / 2.941176) ** (-(2.941176 + 1) / 2), whole
+    )
+    assert probability == pytest.approx(expected, abs=1e-4) == pytest.approx(0.1106, abs=2e-3)
 
 
 def test_t_test_has_one_tail():
@@ -85,7 +92,10 @@ def test_t_test_has_one_tail():
 def test_t_test_of_equal_scores_says_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.isnan(metrics.t_test([0.5, 0.6], [0.5, 0.6])).all()
+        assert np.isnan(metrics.t_test([0.5, 0.5], [0.5, 0.5])).all()
+        assert metrics.t_test([0.5, 0.6], [0.5, 0.6]) == pytest.approx((0, 0.5))
+    with pytest.raises(ValueError, match="at least two scores"):
+        metrics.t_test([0.5, 0.6], [0.5])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -118,3 +118,13 @@ def test_pyplot_and_its_global_state_are_not_touched():
     plots.png(plots.confusion_figure(np.eye(3, dtype=int), NAMES, "t"))
     pyplot = sys.modules.get("matplotlib.pyplot")  # imported by another test, perhaps
     assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_shifts_are_in_their_cells():
+    shifts = np.array([[1.0, -2.0, 0.5], [0.0, 0.25, -0.25]])
+    axes, bar = plots.shifts_figure(shifts, ["f0", "loudness"], NAMES, "t").axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["f0", "loudness"]
+    cells = [text.get_text() for text in axes.texts]
+    assert cells == ["+1.00", "-2.00", "+0.50", "+0.00", "+0.25", "-0.25"]
+    assert axes.images[0].get_clim() == (-2.0, 2.0)  # white is 0
+    assert "standard deviations" in bar.get_ylabel()

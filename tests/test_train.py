@@ -567,6 +567,8 @@ def test_default_names_of_run_directories(few_files, tmp_path, monkeypatch):
         ({}, ["--folds", 2], ["features.high_hz=9000"], 2, "set high_hz to 8000 or less"),
         ({}, ["--folds", 4, "--protocol", "loso"], [], 2, "use --folds 3"),
         ({}, ["--folds", 2, "--strategy", "mirrored"], [], 2, "needs two devices"),
+        ({}, ["--target", "valence"], [], 3, "no utterance has a rating of valence"),
+        ({}, ["--target", "valense"], [], 2, "invalid choice: 'valense'"),
     ],
 )
 def test_a_corpus_that_does_not_do(few_files, tmp_path, table_of, arguments, overrides, code,

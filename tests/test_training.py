@@ -1,6 +1,7 @@
 """Training that can be killed at any point, starts anew without a trace, and knows chance."""
 
 import errno
+import json
 import math
 
 import keras
@@ -50,6 +51,7 @@ def new(shared_model):
         training.restart(shared_model, network(seed))
         return shared_model
 
+    make.model = shared_model
     return make
 
 
@@ -281,6 +283,35 @@ def test_dropout_is_on(examples, tmp_path, uninterrupted):
     """Else the tests above would not show that its seeds are kept."""
     rows = fit(compiled(3, dropout=0.0), examples, tmp_path, max_epochs=1)
     assert rows[0]["loss"] != uninterrupted[0][0]["loss"]
+
+
+def test_short_epochs_are_saved_several_at_a_time(examples, tmp_path, new, monkeypatch):
+    """And the end is that of a training that was never killed."""
+    fit(new(3), examples, tmp_path / "whole")
+    whole = weights(new.model)
+    monkeypatch.setattr(training, "SAVING_SHARE", 0.0)  # after the first save never again
+    epochs = []
+
+    def report(row):
+        epochs.append(row["epoch"])
+        if len(epochs) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(new(3), examples, tmp_path / "killed", report=report)
+    history = runs.read_arrays(tmp_path / "killed" / "state.npz")["history"]
+    assert json.loads(history.tobytes())[-1]["epoch"] == 1
+    fit(new(8), examples, tmp_path / "killed", report=lambda row: epochs.append(row["epoch"]))
+    assert epochs == [1, 2, 3, 4, 2, 3, 4, 5, 6]
+    for a, b in zip(whole, weights(new.model), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_minimize_moves_what_it_is_told():
+    a, b = keras.Variable(2.0), keras.Variable(3.0)
+    optimizer = keras.optimizers.SGD(0.1)
+    assert training.minimize(lambda: a * a * b, [a], optimizer) == 12.0
+    assert (float(a), float(b)) == (pytest.approx(2.0 - 0.1 * 12.0), 3.0)
 
 
 def test_forget(examples, tmp_path, new):

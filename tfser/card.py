@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tfser import hparams, runs
+from tfser import hparams, metrics, runs
 from tfser.errors import DataError, TfserError
 
 SCORES = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa")  # of every paper
@@ -132,7 +132,45 @@ def table(entries: list[dict]) -> str:
             _distinct(process["device"] for process in processes),
         ]
         commands.append(f"{number}. `{entry['command']}`: {', '.join(facts)}")
-    return "\n".join([*lines, "", *commands]) + "\n"
+    return "\n".join([*lines, "", *commands, *_t_tests(entries)]) + "\n"
+
+
+def _t_tests(entries: list[dict]) -> list[str]:
+    """Markdown: whether one row beats another, of those that have the same folds and several seeds.
+
+    Over seeds alone: it says nothing about other speakers.
+    """
+    groups = {}
+    for number, entry in enumerate(entries, start=1):
+        scores = entry["scores"]
+        if scores["seeds"] > 1:
+            of_folds = groups.setdefault((scores["protocol"], scores["folds"]), [])
+            for name, values in scores["systems"].items():
+                of_folds.append((f"{number} {name}", values["uar"]["values"]))
+    lines = []
+    for (protocol, n_folds), rows in groups.items():
+        if len(rows) < 2:
+            continue
+        lines += [
+            "",
+            f"{protocol}, {n_folds} folds: probability, by Welch's one-tailed t-test over seeds, "
+            "that the row's UAR is not above the column's (bold: under 0.05):",
+            "",
+            f"| | {' | '.join(name for name, _ in rows)} |",
+            f"|{' --- |' * (len(rows) + 1)}",
+        ]
+        for name, values in rows:
+            cells = [
+                "" if name == other else _probability(metrics.t_test(values, others)[1])
+                for other, others in rows
+            ]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _probability(p: float) -> str:
+    text = "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}"
+    return f"**{text}**" if p < 0.05 else text
 
 
 def _percent(summary: dict, *, spread: bool = False) -> str:

@@ -95,8 +95,8 @@ def leave_speakers_of_sessions_out(speakers, sessions) -> list[Split]:
         held_out = sessions == session
         if held_out.all() or len(np.unique(speakers[held_out])) < 2:
             raise DataError(
-                f"session {session!r} is the only one or has one speaker, and sessions of two are "
-                "what the paper's folds are made of; use --protocol loso"
+                f"session {str(session)!r} is the only one or has one speaker, and sessions of two "
+                "are what the paper's folds are made of; use --protocol loso"
             )
         for speaker in np.unique(speakers[held_out]):
             test = held_out & (speakers == speaker)

@@ -13,9 +13,9 @@ def select(
     *,
     keep,
     group,
-    merge=(),
-    target="emotion",
-    rounding="between",
+    merge,
+    target,
+    rounding,
     unlabelled=False,
 ) -> list:
     """The utterances of [labels], with the class to be learned as their `emotion`.

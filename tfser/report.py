@@ -134,13 +134,27 @@ def seed_scores(run, seed: int, utterances, classes, systems: dict, fold_of) -> 
 
 
 def summary(values) -> dict:
-    """Mean, sd (of a sample; None of a single value), min and max."""
+    """Mean, sd (of a sample; None of a single value), min, max and the values themselves."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "sd": sd, "min": min(values), "max": max(values)}
+    return {
+        "mean": float(np.mean(values)),
+        "sd": sd,
+        "min": min(values),
+        "max": max(values),
+        "values": list(values),
+    }
 
 
 def finish(
-    run, model: str, classes, results: list[dict], *, independent: bool, facts: list[str], **more
+    run,
+    model: str,
+    classes,
+    results: list[dict],
+    *,
+    independent: bool,
+    facts: list[str],
+    flags: dict,
+    **more,
 ) -> dict:
     """scores.json, predictions.csv and confusion.png over all seeds; returns the scores.
 
@@ -148,6 +162,7 @@ def finish(
         results: of `seed_scores`; the last system is the run's result.
         independent: whether no speaker is in both training and test.
         facts: what a reader of the results must know besides, for the card.
+        flags: what of it the RESULT line says, {name: value}.
         more: further entries of scores.json.
     """
     before = run.folder / "scores.json"
@@ -178,6 +193,7 @@ def finish(
         "seed_numbers": list(run.seeds),
         "classes": classes,
         "facts": facts,
+        "flags": flags,
         **more,
         "systems": systems,
     }
@@ -197,6 +213,7 @@ def finish(
         f"(speaker-{'in' if independent else ''}dependent)\n"
         f"UAR {100 * scores['uar']:.1f} %, WA {100 * scores['wa']:.1f} %, "
         f"{scores['n']} utterances, {len(results)} seed{'s' * (len(results) > 1)}",
+        what=flags.get("target", "emotion"),
     )
     plots.save(figure, run.folder / "confusion.png")
     with training.events(run.folder / "events" / "scores") as write:

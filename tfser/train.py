@@ -53,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
         help="paper: as published; loso: leave one speaker out (default: paper)",
     )
     p.add_argument(
+        "--target",
+        choices=("emotion", "activation", "valence", "dominance"),
+        help="what is to be recognized: emotions, or an attribute as low, neutral, high "
+        "(default: labels.target of the hyperparameters)",
+    )
+    p.add_argument(
         "--hparams",
         metavar="OVERLAY",
         help="hyperparameters laid over the model's: a name or a .toml",
@@ -180,8 +186,9 @@ def train(args) -> None:
             raise UsageError(f"--{flag.replace('_', '-')} {value}: must be {lowest} or more")
     corpus = args.corpus
     is_table = corpus.lower().endswith((".csv", ".tsv"))
+    overrides = args.overrides + ([f"labels.target={args.target}"] if args.target else [])
     hp = hparams.load(
-        args.model, "table" if is_table else corpus, overlay=args.hparams, overrides=args.overrides
+        args.model, "table" if is_table else corpus, overlay=args.hparams, overrides=overrides
     )
     cache = args.cache or Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     utterances = corpora.load(corpus, args.data_root, cache)
@@ -270,7 +277,7 @@ def show(scores: dict, folder: Path) -> None:
         f"RESULT model={scores['model']} corpus={scores['corpus']} protocol={scores['protocol']} "
         f"speaker_independent={independent} uar={scores['uar']:.4f} wa={scores['wa']:.4f} "
         f"n={scores['n']} folds={scores['folds']} seeds={scores['seeds']}"
-        + "".join(f" {name}={value}" for name, value in scores.get("flags", {}).items())
+        + "".join(f" {name}={value}" for name, value in scores["flags"].items())
     )
 
 

@@ -803,8 +803,10 @@ def test_two_devices_equal_one(tmp_path):
 
 def test_reports_of_seeds():
     summary = report.summary([0.5, 0.7, 0.9])
+    assert summary.pop("values") == [0.5, 0.7, 0.9]
     assert summary == pytest.approx({"mean": 0.7, "sd": 0.2, "min": 0.5, "max": 0.9})
-    assert report.summary([0.5]) == {"mean": 0.5, "sd": None, "min": 0.5, "max": 0.5}
+    alone = {"mean": 0.5, "sd": None, "min": 0.5, "max": 0.5, "values": [0.5]}
+    assert report.summary([0.5]) == alone
 
 
 def test_names_of_networks_are_the_paper_s():

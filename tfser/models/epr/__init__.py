@@ -23,7 +23,7 @@ import numpy as np
 
 from tfser import data, folds, report, runs, training
 from tfser.errors import UsageError
-from tfser.labels import select
+from tfser.labels import describe, select
 from tfser.models.epr import results
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics, utterance_means
 from tfser.models.epr.network import standardize, vgg
@@ -138,6 +138,7 @@ def train(utterances, hp, run) -> dict:
         of_seeds,
         independent=run.protocol == "loso",
         facts=results.facts(hp, speech, stuck),
+        flags=describe(**hp["labels"]),
         networks_at_chance=stuck,
     )
 

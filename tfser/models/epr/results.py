@@ -4,6 +4,7 @@ import logging
 
 from tfser import metrics, plots, runs, training
 from tfser.errors import UsageError, did_you_mean
+from tfser.labels import describe
 from tfser.models.epr.forest import utterance_means
 
 log = logging.getLogger("tfser")
@@ -67,6 +68,7 @@ def at_chance(run) -> list[str]:
 def facts(hp, speech, stuck) -> list[str]:
     """What the card says of a run beside its protocol."""
     return [
+        *(f"{name} {value}" for name, value in describe(**hp["labels"]).items()),
         f"labels {hp['refinery']['labels']}",
         f"{len(speech.starts):,} segments",
         *([f"{len(stuck)} networks never left chance"] if stuck else []),

@@ -1,0 +1,98 @@
+"""openSMILE's functionals of a corpus: the store against opensmile's own worker processes.
+
+    python benchmarks/functionals.py --root FOLDER_OF_WAVS [--rounds 3] [--out functionals.json]
+
+Both make the 6373 IS13 functionals of the same files from the files on, with a process a core:
+`store.load`, which also checks, hashes, clips and writes what it made, and
+`opensmile.Smile(num_workers=...).process_files`, which leaves the values to the caller. Then the
+store reads its cache again. Each in a process of its own, timed from the first call to the values,
+imports aside; they take turns, figures are medians. Target: ratio 1.05, and 2 s from the cache.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+OURS = """
+import sys, time
+from pathlib import Path
+from tfser import smile, store
+from tfser.corpora import Utterance
+files = sorted(Path(sys.argv[1]).rglob("*.wav"))
+utterances = [Utterance(path, path.stem, "speaker") for path in files]
+start = time.perf_counter()
+feature = smile.OpenSmile(sample_rate_hz=16000, feature_set="IS13", level="functionals")
+features = store.load(utterances, feature, cache=Path(sys.argv[2]))
+print(time.perf_counter() - start, *features.frames.shape)
+"""
+THEIRS = """
+import os, sys, time
+from pathlib import Path
+import opensmile
+files = [str(path) for path in sorted(Path(sys.argv[1]).rglob("*.wav"))]
+start = time.perf_counter()
+smile = opensmile.Smile(
+    opensmile.FeatureSet.IS13, opensmile.FeatureLevel.Functionals,
+    num_workers=len(os.sched_getaffinity(0)), multiprocessing=True,
+)
+values = smile.process_files(files)
+print(time.perf_counter() - start, *values.shape)
+"""
+
+
+def run(code, *arguments):
+    """Returns (seconds, shape) as the process measured them."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=Path(__file__).resolve().parents[1],
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    seconds, *shape = done.stdout.split()[-3:]
+    return float(seconds), shape
+
+
+def main():
+    """Runs the rounds, prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--root", type=Path, required=True, help="folder of .wav files")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="writes the figures as JSON")
+    args = parser.parse_args()
+
+    seconds = {"store": [], "process_files": [], "from the cache": []}
+    for _ in range(args.rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            ours, shape = run(OURS, args.root.resolve(), cache)
+            seconds["store"].append(ours)
+            seconds["from the cache"].append(run(OURS, args.root.resolve(), cache)[0])
+        theirs, their_shape = run(THEIRS, args.root.resolve())
+        seconds["process_files"].append(theirs)
+        assert shape == their_shape, (shape, their_shape)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    ratio = medians["store"] / medians["process_files"]
+    print(f"{' x '.join(shape)} functionals, {args.rounds} rounds")
+    for name, times in seconds.items():
+        print(f"{name:16}{medians[name]:8.2f} s ({min(times):.2f} to {max(times):.2f})")
+    print(f"store / process_files: {ratio:.3f}")
+    if args.out:
+        figures = {
+            "cores": len(os.sched_getaffinity(0)),
+            "functionals": shape,
+            "seconds": seconds,
+            "median_seconds": medians,
+            "ratio": ratio,
+        }
+        args.out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,660 @@
+"""AAE: its networks, the losses of each phase, what they move, and what may not leak."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfser import hparams, report, runs, store, training
+from tfser.corpora import Utterance
+from tfser.errors import DataError, UsageError
+from tfser.models import aae
+from tfser.models.aae import generation, network
+from tfser.models.aae import speech as corpus_of
+
+K, N_FEATURES, N_Z = 3, 12, 5
+EMOTIONS = ("anger", "fear", "joy")
+
+
+def hyperparameters(*overrides):
+    small = ["model.units=16", f"model.n_z={N_Z}", "train.batch_size=8", "train.max_epochs=4"]
+    return hparams.load("aae", "emodb", overrides=[*small, *overrides])
+
+
+def voices(speakers="abcd", n_takes=4, **more):
+    return [
+        Utterance(Path(f"{s}{e}{i}.wav"), f"{s}-{e}-{i}", s, e, **more)
+        for s in speakers
+        for e in EMOTIONS
+        for i in range(n_takes)
+    ]
+
+
+def speech_of(utterances, *, n_frames=None, spoilt=None):
+    """A corpus whose first features say the emotion, on another level for each speaker."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(90, 300, len(utterances)) if n_frames else np.ones(len(utterances), int)
+    y = np.array([EMOTIONS.index(u.emotion) if u.emotion else -1 for u in utterances])
+    frames = rng.normal(0, 1, (lengths.sum(), N_FEATURES)).astype("float32")
+    owner = np.repeat(np.arange(len(y)), lengths)
+    frames[np.arange(len(owner)), np.maximum(y[owner], 0)] += np.where(y[owner] < 0, 0, 3)
+    frames += np.array([0.5 * (ord(u.speaker[-1]) - ord("a")) for u in utterances])[owner][:, None]
+    for i, utterance in enumerate(utterances):
+        if utterance.speaker == spoilt:
+            frames[owner == i] = 1e6
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    names = [f"feature {i}" for i in range(N_FEATURES)]
+    return aae.Speech(
+        "key", utterances, list(EMOTIONS), y, tf.constant(frames), offsets, n_frames, names
+    )
+
+
+def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
+    return runs.Run(folder, folder / "cache", "emodb", protocol, n_folds, seeds, strategy, 0)
+
+
+class Bar:
+    where = place = ""
+
+    def at(self, name):
+        pass
+
+    epoch = network_done = lambda self, *_: None
+
+
+def experiment(folder, hp, speech, strategy="none"):
+    run = run_in(folder, strategy=strategy)
+    return aae.Experiment(speech, hp, run, aae.compiled_network(speech, hp, run), Bar())
+
+
+def autoencoder(*, optimized, dropout=0.0, rate=1e-3, shape=(N_FEATURES,)):
+    keras.utils.set_random_seed(1)
+    model = network.AdversarialAutoencoder(
+        shape=shape, n_classes=K, n_z=N_Z, units=16, dropout=dropout, clip=10.0,
+        optimized=optimized,
+    )  # fmt: skip
+    model.prepare(learning_rate=rate, discriminator_learning_rate=0.1 * rate)
+    return model
+
+
+def batch(n=8, seed=0, n_labelled=None):
+    rng = np.random.default_rng(seed)
+    labels, prior_y = (np.eye(K, dtype="float32")[rng.integers(0, K, n)] for _ in range(2))
+    if n_labelled is not None:
+        labels[n_labelled:] = 0
+    return (
+        rng.normal(size=(n, N_FEATURES)).astype("float32"),
+        (labels, prior_y, rng.normal(size=(n, N_Z)).astype("float32")),
+    )
+
+
+def dataset(*data):
+    return tf.data.Dataset.from_tensors(data)
+
+
+# Networks.
+
+
+def layers_of(model, kind):
+    found = []
+    for layer in model.layers:
+        found += layers_of(layer, kind) if isinstance(layer, keras.Model) else [layer]
+    return [layer for layer in found if isinstance(layer, kind)]
+
+
+def n_weights(model):
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+def test_networks_of_utterances_are_the_paper_s():
+    """Section 5.1 and 5.2: 2 x 256, y and z = 100; two layers of 256 in each discriminator."""
+    inner = 256 * 256 + 256
+    base = network.baseline((6373,), 3, units=256, dropout=0.5, clip=10.0)
+    assert n_weights(base) == 6373 * 256 + 256 + inner + 256 * 3 + 3
+    [dropout] = layers_of(base, keras.layers.Dropout)
+    assert dropout.rate == 0.5 and base.layers[-1].activation is keras.activations.softmax
+    encoder = network.encoder((6373,), 3, n_z=100, units=256, dropout=0.5, norm=False)
+    assert n_weights(encoder) == n_weights(base) + 256 * 100 + 100
+    decoder = network.decoder((6373,), 3, n_z=100, units=256, norm=False)
+    assert n_weights(decoder) == 103 * 256 + 256 + inner + 256 * 6373 + 6373
+    assert not layers_of(decoder, keras.layers.Dropout)
+    d_z = network.discriminator(100, units=256, dropout=0.5, name="d_z")
+    assert n_weights(d_z) == 100 * 256 + 256 + inner + 257
+    assert [layer.rate for layer in layers_of(d_z, keras.layers.Dropout)] == [0.5, 0.5]
+
+
+def test_networks_of_frames_are_table_2():
+    encoder = network.encoder((1024, 65), 3, n_z=100, units=256, dropout=0.5, norm=False)
+    convolutions = layers_of(encoder, keras.layers.Conv1D)
+    assert [c.filters for c in convolutions] == [128, 128, 256, 256, 256]
+    assert all((c.kernel_size, c.strides) == ((4,), (1,)) for c in convolutions)
+    pools = layers_of(encoder, keras.layers.MaxPooling1D)
+    assert [p.pool_size for p in pools] == [(4,)] * 4
+    assert convolutions[-1].output.shape == (None, 4, 256)
+    assert [d.units for d in layers_of(encoder, keras.layers.Dense)] == [256, 256, 3, 100]
+
+    decoder = network.decoder((1024, 65), 3, n_z=100, units=256, norm=False)
+    transposed = layers_of(decoder, keras.layers.Conv1DTranspose)
+    assert [c.filters for c in transposed] == [256, 256, 256, 128, 128, 65]
+    assert all((c.kernel_size, c.strides) == ((4,), (1,)) for c in transposed)
+    assert [u.size for u in layers_of(decoder, keras.layers.UpSampling1D)] == [4] * 4
+    assert [d.units for d in layers_of(decoder, keras.layers.Dense)] == [256, 256, 1024]
+    assert decoder.output.shape == (None, 1024, 65)
+
+
+def test_optimized_normalizes_all_layers_and_drops_out_in_the_discriminators():
+    """Section 5.2: "including the softmax and linear layer ... at the end of the decoder"."""
+    plain, optimized = (
+        autoencoder(optimized=False, dropout=0.5),
+        autoencoder(optimized=True, dropout=0.5),
+    )
+    norm = keras.layers.BatchNormalization
+    for model in (plain.encoder, plain.decoder, optimized.d_y, optimized.d_z):
+        assert not layers_of(model, norm)
+    sizes = [layer.gamma.shape[0] for layer in layers_of(optimized.encoder, norm)]
+    assert sizes == [16, 16, K + N_Z]
+    assert [v.gamma.shape[0] for v in layers_of(optimized.decoder, norm)] == [16, 16, N_FEATURES]
+    for y, z in (optimized.encoder.output, plain.encoder.output):
+        assert y.shape == (None, K) and z.shape == (None, N_Z)
+    assert isinstance(optimized.decoder.layers[-1], norm)
+    frames = network.encoder((256, 4), K, n_z=N_Z, units=16, dropout=0.5, norm=True)
+    assert len(layers_of(frames, norm)) == 5 + 3
+    rates = [
+        [layer.rate for layer in layers_of(d, keras.layers.Dropout)]
+        for model in (plain, optimized)
+        for d in (model.d_y, model.d_z)
+    ]
+    assert rates == [[0, 0], [0, 0], [0.5, 0.5], [0.5, 0.5]]
+
+
+def test_standardize():
+    layer = network.Standardize(clip=2.0)
+    layer.build((None, 3))
+    layer.set_statistics(np.array([1.0, 1e9, 0.5]), np.array([2.0, 1e8, 1.0]))
+    x = np.array([[2.0, 1.1e9, 0.5], [-9.0, np.nan, 3.0]], "float32")
+    np.testing.assert_allclose(layer(x), [[0.5, 1.0, 0.0], [-2.0, 0.0, 2.0]], atol=1e-6)
+    assert not layer.trainable_variables
+
+
+def test_a_saved_network_gives_the_same(tmp_path):
+    model = autoencoder(optimized=True, dropout=0.5)
+    x, rest = batch()
+    model.fit(dataset(x, rest), verbose=0)
+    model.standardize.set_statistics(np.full(N_FEATURES, 0.3), np.full(N_FEATURES, 2.0))
+    model.save(tmp_path / "model.keras", include_optimizer=False)
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    latent = rest[1], rest[2]
+    np.testing.assert_array_equal(loaded.decoder(latent), model.decoder(latent))
+
+
+# The training step.
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+@pytest.mark.parametrize("optimized", [False, True])
+def test_the_losses_of_the_three_phases(optimized):
+    """Against the equations in NumPy, with a rate at which nothing moves between the phases."""
+    model = autoencoder(optimized=optimized, rate=1e-30)
+    x, (labels, prior_y, prior_z) = batch(n_labelled=5)
+    found = model.fit(dataset(x, (labels, prior_y, prior_z)), verbose=0).history
+
+    def run(part, *inputs):  # as in training: batch statistics
+        out = part(*inputs, training=True)
+        return [o.numpy() for o in out] if isinstance(out, (list, tuple)) else out.numpy()
+
+    logits, z = run(model.encoder, x)
+    y = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    decoded = run(model.decoder, [y, z])
+    real_y, fake_y = run(model.d_y, prior_y), run(model.d_y, y)
+    real_z, fake_z = run(model.d_z, prior_z), run(model.d_z, z)
+    expected = {
+        "reconstruction": np.mean((x - decoded) ** 2),
+        "discriminators": sum(
+            np.mean(softplus(-real)) + np.mean(softplus(fake))
+            for real, fake in ((real_y, fake_y), (real_z, fake_z))
+        ),
+        "generator": np.mean(softplus(-fake_y)) + np.mean(softplus(-fake_z)),
+        "loss": -np.mean(np.sum(labels * np.log(y), axis=1)[:5]),
+    }
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name] == [pytest.approx(value, rel=1e-5)]
+
+
+def test_each_phase_moves_its_own_weights_in_the_paper_s_order(monkeypatch):
+    model = autoencoder(optimized=True)
+    parts = {
+        "body": [v for v in model.encoder.trainable_variables if v.shape[-1] not in (K, N_Z)],
+        "y": [v for v in model.encoder.trainable_variables if v.shape[-1] == K],
+        "z": [v for v in model.encoder.trainable_variables if v.shape[-1] == N_Z],
+        "decoder": model.decoder.trainable_variables,
+        "d_y": model.d_y.trainable_variables,
+        "d_z": model.d_z.trainable_variables,
+    }
+    assert sum(map(len, parts.values())) == len(model.trainable_variables)
+    moved = []
+
+    def watched(loss, variables, optimizer):
+        before = {name: [v.numpy() for v in part] for name, part in parts.items()}
+        value = training.minimize(loss, variables, optimizer)
+        moved.append(
+            {
+                name
+                for name, part in parts.items()
+                if any((v.numpy() != old).any() for v, old in zip(part, before[name], strict=True))
+            }
+        )
+        return value
+
+    monkeypatch.setattr(network, "training", SimpleNamespace(minimize=watched))
+    model.run_eagerly = True
+    x, rest = batch()
+    model.train_step((tf.constant(x), tuple(map(tf.constant, rest))))
+    encoder = {"body", "y", "z"}
+    assert moved == [encoder | {"decoder"}, {"d_y", "d_z"}, encoder, {"body", "y"}]
+
+
+def test_the_rates_and_optimizers():
+    """Nadam; section 5.2: the discriminators' rate is a tenth, in the optimized AAE alone."""
+    speech = speech_of(voices())
+    for system, ratio in (("vanilla", 1.0), ("optimized", 0.1)):
+        hp = hyperparameters(f"model.system={system}")
+        model = aae.compiled_network(speech, hp, run_in(Path("unused")))
+        rates = [float(optimizer.learning_rate) for optimizer, _ in model.updates]
+        assert rates == pytest.approx([1e-4, ratio * 1e-4, 1e-4, 1e-4])
+        assert all(type(optimizer) is keras.optimizers.Nadam for optimizer, _ in model.updates)
+    model = aae.compiled_network(
+        speech, hyperparameters("model.system=baseline"), run_in(Path("unused"))
+    )
+    assert type(model.optimizer) is keras.optimizers.Nadam
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+def test_unlabelled_utterances_take_part_in_phases_1_and_2_alone():
+    x, (labels, prior_y, prior_z) = batch(n_labelled=4)
+    others = x.copy()
+    others[4:] += 1.0
+    changed = []
+    for features in (x, others):
+        model = autoencoder(optimized=False)
+        before = [v.numpy() for v in model.encoder.trainable_variables]
+        for optimizer, _ in model.updates[:3]:
+            optimizer.learning_rate = 0.0
+        losses = model.fit(dataset(features, (labels, prior_y, prior_z)), verbose=0).history
+        after = [v.numpy() for v in model.encoder.trainable_variables]
+        changed.append((losses, [b - a for a, b in zip(after, before, strict=True)]))
+    (losses, step), (other_losses, other_step) = changed
+    assert losses["loss"] == pytest.approx(other_losses["loss"], rel=1e-6)
+    assert losses["reconstruction"] != pytest.approx(other_losses["reconstruction"], rel=1e-3)
+    for a, b in zip(step, other_step, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-7)
+    assert any(np.abs(a).max() > 1e-4 for a in step)
+
+
+def test_a_batch_without_any_label():
+    model = autoencoder(optimized=True)
+    losses = model.fit(dataset(*batch(n_labelled=0)), verbose=0).history
+    assert losses["loss"] == [0.0] and np.isfinite(losses["reconstruction"]).all()
+    assert all(np.isfinite(v.numpy()).all() for v in model.variables)
+
+
+def test_samples_of_the_priors():
+    x = tf.zeros((6400, 1))
+    base = tf.data.Dataset.from_tensor_slices((x, x)).batch(64)
+
+    def samples(epoch):
+        batches = list(aae.with_priors(base, 64, K, N_Z, seed=[7, epoch]).as_numpy_iterator())
+        return [np.concatenate([rest[i] for _, rest in batches]) for i in (1, 2)]
+
+    (y, z), again, other = samples(0), samples(0), samples(1)
+    assert set(map(tuple, y)) == set(map(tuple, np.eye(K)))
+    np.testing.assert_allclose(y.mean(axis=0), 1 / K, atol=0.03)
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(N_Z), atol=0.06)
+    assert (y == again[0]).all() and (z == again[1]).all()
+    assert (y != other[0]).any() and (z != other[1]).all()
+    assert len(np.unique(z)) > 0.99 * z.size  # batches are not each other's copies
+
+
+# Folds and labels.
+
+
+def test_the_two_speakers_of_a_session_validate_and_test_in_turn(tmp_path):
+    utterances = [
+        u for session in "123" for u in voices((f"{session}F", f"{session}M"), session=session)
+    ]
+    splits = aae.plan(utterances, run_in(tmp_path))
+    parts = [[sorted({utterances[i].speaker for i in part}) for part in split] for split in splits]
+    first = [["2F", "2M", "3F", "3M"], ["1M"], ["1F"]]
+    assert len(parts) == 6 and parts[0] == first
+    assert parts[1] == [first[0], ["1F"], ["1M"]]
+    assert parts[5] == [["1F", "1M", "2F", "2M"], ["3F"], ["3M"]]
+    with pytest.raises(UsageError, match="--folds 3: the folds of --protocol paper are"):
+        aae.plan(utterances, run_in(tmp_path, n_folds=3))
+    loso = aae.plan(utterances, run_in(tmp_path, "loso", n_folds=3))
+    assert len(loso) == 3
+    alone = [u for u in utterances if u.speaker != "3M"]
+    with pytest.raises(DataError, match="session '3' is the only one or has one speaker"):
+        aae.plan(alone, run_in(tmp_path))
+
+
+def test_without_sessions_one_speaker_is_left_out(tmp_path):
+    utterances = voices()
+    for protocol in ("paper", "loso"):
+        for i, split in enumerate(aae.plan(utterances, run_in(tmp_path, protocol))):
+            assert {utterances[j].speaker for j in split.test} == {"abcd"[i]}
+            assert {utterances[j].speaker for j in split.dev} == {"abcd"[(i + 1) % 4]}
+            assert len(split.train) == 24
+
+
+def test_utterances_without_a_label_train_unless_their_speaker_is_held_out(tmp_path):
+    utterances = voices()
+    utterances += [Utterance(Path(f"{s}.wav"), f"{s}-none", s, None) for s in "abe"]
+    splits = aae.plan(utterances, run_in(tmp_path, "loso"))
+    names = [[{utterances[i].name for i in part} for part in split] for split in splits]
+    train, dev, test = names[0]  # tests a, dev b
+    assert "e-none" in train and not {"a-none", "b-none"} & (train | dev | test)
+    assert {"a-none", "b-none", "e-none"} <= names[2][0]  # tests c, dev d
+    assert len(splits) == 4  # nothing of e can be tested
+
+
+def test_a_share_of_the_labels(tmp_path, monkeypatch):
+    speech = speech_of(voices(n_takes=10))
+    given = {}
+    real = aae.batches
+
+    def recorded(speech, chosen, one_hot, *arguments, **options):
+        if one_hot is not None:
+            given[len(given)] = (chosen, one_hot)
+        return real(speech, chosen, one_hot, *arguments, **options)
+
+    monkeypatch.setattr(aae, "batches", recorded)
+    split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
+    labelled = {}
+    for system in ("vanilla", "baseline"):
+        given.clear()
+        hp = hyperparameters(
+            f"model.system={system}", "train.labelled_fraction=0.2", "train.max_epochs=1"
+        )
+        lab = experiment(tmp_path / system, hp, speech)
+        aae.train_network(lab, split, tmp_path / system / "seed-0" / "fold-00", [0, 0])
+        [(chosen, one_hot)] = given.values()
+        used = chosen[one_hot.sum(axis=1) > 0]
+        assert [int(np.sum(speech.y[used] == k)) for k in range(K)] == [4, 4, 4]
+        np.testing.assert_array_equal(one_hot[np.isin(chosen, used)], np.eye(K)[speech.y[used]])
+        labelled[system] = list(used)
+        assert len(chosen) == {"vanilla": 60, "baseline": 12}[system]
+    assert labelled["vanilla"] == labelled["baseline"]  # the same labels for all systems
+
+
+# Training.
+
+
+def test_the_epoch_with_the_highest_dev_uar_then_the_lowest_loss():
+    rows = [(0.5, 1.0), (0.6, 0.9), (0.6, 0.7), (0.6, 0.7), (0.4, 0.1)]
+    history = [
+        {"epoch": i + 1, "dev_uar": uar, "dev_loss": loss} for i, (uar, loss) in enumerate(rows)
+    ]
+    assert aae.best_epoch(history) == 2
+    assert aae.best_epoch(history[:1]) == 0
+
+
+def outcome(folder):
+    found = runs.read_arrays(folder / "test.npz")
+    return (folder / "history.csv").read_text(), {k: v.tolist() for k, v in found.items()}
+
+
+@pytest.mark.parametrize("system", ["optimized", "baseline"])
+@pytest.mark.parametrize("n_frames", [None, 256])
+def test_a_killed_training_ends_as_one_never_killed(tmp_path, monkeypatch, system, n_frames):
+    """Optimizers, dropout, batch normalization and the priors' samples go on where they were."""
+    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    speech = speech_of(voices("abc", 2), n_frames=n_frames)
+    hp = hyperparameters(f"model.system={system}", "model.units=8", "train.learning_rate=1e-2")
+    split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
+    whole = tmp_path / "whole" / "seed-0" / "fold-00"
+    lab = experiment(tmp_path / "whole", hp, speech)
+    aae.train_network(lab, split, whole, [0, 0])
+
+    class Killed(Bar):
+        def epoch(self, row):
+            if row["epoch"] == 2:
+                raise KeyboardInterrupt
+
+    killed = tmp_path / "killed" / "seed-0" / "fold-00"
+    run = run_in(tmp_path / "killed")
+    with pytest.raises(KeyboardInterrupt):
+        aae.train_network(lab._replace(bar=Killed(), run=run), split, killed, [0, 0])
+    assert not (killed / "test.npz").exists()
+    another = experiment(tmp_path / "killed", hp, speech)  # as in another process
+    epochs = []
+
+    class Counted(Bar):
+        def epoch(self, row):
+            epochs.append(row["epoch"])
+
+    aae.train_network(another._replace(bar=Counted()), split, killed, [0, 0])
+    assert epochs == [3, 4]
+    assert outcome(killed) == outcome(whole)
+    assert not (killed / "state.npz").exists()
+
+
+def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path):
+    speech = speech_of(voices())
+    split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
+    lab = experiment(tmp_path, hyperparameters("train.learning_rate=1e-2"), speech)
+    found = [
+        aae.train_network(lab, split, tmp_path / "seed-0" / f"fold-{i:02}", [seed, 0])
+        for i, seed in enumerate((0, 1, 0))
+    ]
+    first, second, third = (f["probabilities"] for f in found)
+    np.testing.assert_array_equal(first, third)
+    assert np.abs(first - second).max() > 1e-3
+    assert lab.model.train_function is not None
+    kept = aae.train_network(lab, split, tmp_path / "seed-0" / "fold-00", [5, 5])
+    np.testing.assert_array_equal(kept["probabilities"], first)  # finished: not trained again
+
+
+@pytest.mark.parametrize("system", ["baseline", "vanilla", "optimized"])
+@pytest.mark.parametrize("n_frames", [None, 256])
+def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path, system, n_frames):
+    hp = hyperparameters(f"model.system={system}", "train.max_epochs=2")
+    histories = []
+    for spoilt in (None, "a"):
+        speech = speech_of(voices("abc", 2), n_frames=n_frames, spoilt=spoilt)
+        split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
+        folder = tmp_path / str(spoilt)
+        aae.train_network(
+            experiment(folder, hp, speech), split, folder / "seed-0" / "fold-00", [0, 0]
+        )
+        histories.append(outcome(folder / "seed-0" / "fold-00"))
+    (clean, found), (also, spoilt) = histories
+    assert clean == also
+    assert found["probabilities"] != spoilt["probabilities"]
+
+
+REPLICAS = """
+import json, sys
+from pathlib import Path
+
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+tf.config.threading.set_inter_op_parallelism_threads(2)
+
+import test_aae
+from tfser.models import aae
+
+result = {}
+for system, n_frames in (("baseline", None), ("optimized", None), ("optimized", 256)):
+    hp = test_aae.hyperparameters(
+        f"model.system={system}", "model.dropout=0.0", "train.max_epochs=3",
+        "train.learning_rate=1e-3", "train.labelled_fraction=0.5",
+    )
+    corpus = test_aae.speech_of(test_aae.voices(), n_frames=n_frames)
+    for strategy in ("none", "mirrored"):
+        folder = Path(sys.argv[1]) / f"{system}-{n_frames}-{strategy}"
+        lab = test_aae.experiment(folder, hp, corpus, strategy=strategy)
+        split = aae.plan(corpus.utterances, test_aae.run_in(folder, "loso"))[0]
+        found = aae.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
+        lines = (folder / "seed-0" / "fold-00" / "history.csv").read_text().splitlines()
+        replicas = lab.model.distribute_strategy.num_replicas_in_sync
+        result[folder.name] = [replicas, lines, found["probabilities"].tolist()]
+print(json.dumps(result))
+"""
+
+
+def test_two_devices_equal_one(tmp_path):
+    here = Path(__file__).resolve()
+    path = [str(here.parent), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS, tmp_path], capture_output=True, text=True, timeout=600,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "-1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    for name in ("baseline-None", "optimized-None", "optimized-256"):
+        one, two = result[f"{name}-none"], result[f"{name}-mirrored"]
+        assert (one[0], two[0]) == (1, 2)
+        assert one[1][0] == two[1][0] and len(one[1]) == len(two[1]) == 1 + 3
+        curves = [
+            np.array([[float(value) for value in row.split(",")] for row in lines[1:]])
+            for lines in (one[1], two[1])
+        ]
+        np.testing.assert_allclose(curves[0], curves[1], rtol=2e-5, atol=2e-6)
+        np.testing.assert_allclose(one[2], two[2], atol=1e-5)
+
+
+# A whole run.
+
+
+class FakeSmile:
+    """Features that say the emotion, without openSMILE."""
+
+    names = [f"feature {i}" for i in range(N_FEATURES)]
+
+    def __init__(self, **settings):
+        self.settings = settings
+
+
+@pytest.fixture
+def corpus(monkeypatch):
+    utterances = voices()
+
+    def load(chosen, feature, **_):
+        speech = speech_of(chosen, n_frames=256 if feature.settings["level"] == "lld" else None)
+        return store.Features(chosen, speech.frames.numpy(), speech.offsets, "key")
+
+    monkeypatch.setattr(corpus_of.smile, "OpenSmile", FakeSmile)
+    monkeypatch.setattr(corpus_of.store, "load", load)
+    return utterances
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["model.system=baseline"], "UTT + Base"),
+        (["model.system=vanilla"], "UTT + AAE"),
+        (["model.system=optimized"], "UTT + AAE Optimized"),
+        (["model.system=baseline", "model.level=frame"], "FR + Base"),
+        (["model.system=optimized", "model.level=frame"], "FR + AAE Optimized"),
+    ],
+)
+def test_a_row_of_table_1(corpus, tmp_path, overrides, name):
+    """A problem with speakers on other levels is learned, and everything is written."""
+    hp = hyperparameters(
+        *overrides, "frames.n_frames=256", "train.learning_rate=1e-2", "train.max_epochs=15"
+    )
+    scores = aae.train(corpus, hp, run_in(tmp_path, seeds=(0, 1)))
+    assert list(scores["systems"]) == [name] and scores["speaker_independent"] is True
+    assert (scores["n"], scores["folds"], scores["seeds"]) == (48, 4, 2)
+    assert scores["uar"] > 0.6  # chance: 0.33
+    rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
+    assert len(rows) == 96 and {row["system"] for row in rows} == {name}
+    assert sum(row["emotion"] == row["predicted"] for row in rows) / 96 == pytest.approx(
+        scores["wa"]
+    )
+    files = {path.name for path in tmp_path.iterdir()}
+    assert {"scores.json", "splits.csv", "confusion.png"} <= files
+    assert ("generation.csv" in files) is ("baseline" not in overrides[0])
+    fold = tmp_path / "seed-1" / "fold-03"
+    assert {p.name for p in fold.iterdir()} == {
+        "history.csv", "history.png", "model.keras", "test.npz"
+    }  # fmt: skip
+    assert aae.train(corpus, hp, run_in(tmp_path, seeds=(0, 1))) == scores  # nothing is left to do
+
+
+def test_what_a_result_says_of_its_labels(corpus, tmp_path):
+    unlabelled = [Utterance(Path(f"{i}.wav"), f"n{i}", "e", None) for i in range(6)]
+    hp = hyperparameters(
+        "train.labelled_fraction=0.5", "train.unlabelled=true", "features.normalize=speaker",
+        "train.max_epochs=1",
+    )  # fmt: skip
+    scores = aae.train(corpus + unlabelled, hp, run_in(tmp_path, "loso"))
+    assert scores["n"] == 48
+    assert scores["flags"] == {
+        "labelled_fraction": 0.5, "unlabelled": 6, "normalize": "speaker(transductive)"
+    }  # fmt: skip
+    assert scores["facts"] == [
+        "IS13, 12 functionals", "labelled_fraction 0.5", "unlabelled 6",
+        "z-score per speaker (transductive)",
+    ]  # fmt: skip
+
+
+def test_frames_that_cannot_be_pooled(tmp_path):
+    with pytest.raises(UsageError, match="frames.n_frames=300 is no multiple of 256"):
+        aae.train(voices(), hyperparameters("frames.n_frames=300"), run_in(tmp_path))
+
+
+def test_a_batch_of_one():
+    with pytest.raises(UsageError, match="train.batch_size=1 is out of range 2 to"):
+        hparams.load("aae", "emodb", overrides=["train.batch_size=1"])
+
+
+# Generation.
+
+
+def test_what_a_class_shifts(tmp_path):
+    class Model:
+        settings = {"n_classes": 3, "n_z": 2}
+
+        class decoder:
+            @staticmethod
+            def predict(latent, verbose):
+                y, z = latent
+                assert (z == 0).all() and z.shape == (3, 2)
+                return y @ np.array([[3.0, 0, 1], [0, -6, 1], [0, 0, 1]])
+
+    moved = generation.shifts(Model())
+    np.testing.assert_allclose(moved, [[2, 2, 0], [-1, -4, 0], [-1, 2, 0]])
+    generation.write(run_in(tmp_path), "UTT + AAE", list(EMOTIONS), ["a", "b", "c"], moved)
+    rows = list(csv.DictReader((tmp_path / "generation.csv").open()))
+    assert [row["feature"] for row in rows[3:6]] == ["b", "a", "c"]
+    assert rows[3] == {"class": "fear", "rank": "1", "feature": "b", "shift_sd": "-4.0"}
+    assert (tmp_path / "generation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_frames_are_averaged_over_time():
+    model = autoencoder(optimized=False, shape=(256, 4))
+    moved = generation.shifts(model)
+    decoded = model.decoder.predict([np.eye(K), np.zeros((K, N_Z))], verbose=0)
+    assert decoded.shape == (K, 256, 4)
+    np.testing.assert_allclose(moved, decoded.mean(axis=1) - decoded.mean(axis=(0, 1)), atol=1e-6)
+
+
+def test_progress_is_that_of_report():
+    """The stub used here has the bar's methods."""
+    assert all(hasattr(report.Progress, name) for name in ("at", "epoch", "network_done"))

@@ -1,0 +1,260 @@
+"""The adversarial autoencoder (AAE).
+
+Parthasarathy, Rozgic, Sun, Wang 2019, "Improving Emotion Classification through Variational
+Inference of Latent Variables", ICASSP 2019.
+
+Reproduced: the five rows of table 1, which are the supervised baseline and the AAE, vanilla and
+optimized, on utterances (6373 IS13 functionals, sections 5.1 and 5.2) and on frames (65 low-level
+descriptors, section 5.3, table 2); the folds of section 5.1; semi-supervised training (section
+4.1); t-tests between rows (on the card).
+
+Not in the paper (reasons on the card, zoo/aae/README.md):
+- the AAE's optimizers and rate (the paper gives the baseline's), the batch size, and their order
+  in a batch: reconstruction, both discriminators, generator, classification;
+- mean squared error as the reconstruction's loss, the three losses unweighted in updates of their
+  own; batch normalization before the activation;
+- z-score with the training part's statistics, clipped;
+- the dev score that chooses the epoch: UAR, then the loss;
+- frames cut or padded to a fixed length, the decoder's last convolution to 65 descriptors;
+- corpora without sessions: leave one speaker out, the next speaker is dev.
+"""
+
+import logging
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from tfser import folds, metrics, plots, report, runs, training
+from tfser.labels import describe, select, warn_of_unheard
+from tfser.models.aae import generation
+from tfser.models.aae.network import AdversarialAutoencoder, baseline
+from tfser.models.aae.speech import (
+    Speech,
+    batches,
+    check_frames,
+    heard,
+    plan,
+    semi_supervised,
+    statistics,
+    with_priors,
+)
+
+log = logging.getLogger("tfser")
+
+ROWS = {  # of table 1; "FR + AAE" there has what section 5.2 found, so that it is our FR optimized
+    "baseline": "Base",
+    "vanilla": "AAE",
+    "optimized": "AAE Optimized",
+}
+
+
+class Experiment(NamedTuple):
+    """What every fold needs."""
+
+    speech: Speech
+    hp: dict
+    run: runs.Run
+    model: keras.Model  # compiled once; every network starts from new weights in it
+    bar: report.Progress
+
+
+def train(utterances, hp, run) -> dict:
+    """Cross-validates one row of table 1; returns the scores, as in scores.json."""
+    training.strategy(run.strategy)  # refused before any work where there is one device
+    check_frames(hp["frames"]["n_frames"])
+    utterances = select(utterances, **hp["labels"], unlabelled=hp["train"]["unlabelled"])
+    splits = plan(utterances, run)
+    warn_of_unheard(utterances, splits)
+    speech = heard(utterances, hp, run)
+    runs.check_data(run.folder, speech.utterances, speech.key)
+    if len(speech.utterances) < len(utterances):  # --max-bad left some out
+        splits = plan(speech.utterances, run)
+    report.write_splits(run, speech.utterances, dict.fromkeys(run.seeds, splits))
+
+    name = f"{'FR' if speech.n_frames else 'UTT'} + {ROWS[hp['model']['system']]}"
+    labelled = np.flatnonzero(speech.y >= 0)
+    results, moves = [], []
+    with report.progress(len(run.seeds) * len(splits), hp["train"]["max_epochs"]) as bar:
+        lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
+        for seed in run.seeds:
+            probabilities = np.zeros((len(speech.y), len(speech.classes)))
+            fold_of = np.zeros(len(speech.y), int)
+            for fold, split in enumerate(splits):
+                folder = run.folder / f"seed-{seed}" / f"fold-{fold:02}"
+                bar.where = f"seed-{seed} fold-{fold:02} of {len(splits)}"
+                bar.at(hp["model"]["system"])
+                found = train_network(lab, split, folder, [seed, fold])
+                bar.network_done()
+                probabilities[split.test], fold_of[split.test] = found["probabilities"], fold
+                moves.append(found.get("generated"))
+            system = {
+                "predicted": probabilities[labelled].argmax(axis=1),
+                "probabilities": probabilities[labelled],
+            }
+            results.append(
+                report.seed_scores(
+                    run,
+                    seed,
+                    [speech.utterances[i] for i in labelled],
+                    speech.classes,
+                    {name: system},
+                    fold_of[labelled],
+                )
+            )
+    if hp["model"]["system"] != "baseline":
+        generation.write(run, name, speech.classes, speech.names, np.mean(moves, axis=0))
+    target = describe(**hp["labels"])
+    transductive = hp["features"]["normalize"] == "speaker"
+    semi = semi_supervised(speech, hp)
+    return report.finish(
+        run,
+        "aae",
+        speech.classes,
+        results,
+        independent=True,
+        facts=[
+            f"{hp['features']['feature_set']}, {len(speech.names)} "
+            + (f"descriptors, {speech.n_frames} frames" if speech.n_frames else "functionals"),
+            *(f"{k} {v}" for k, v in (target | semi).items()),
+            *["z-score per speaker (transductive)"] * transductive,
+        ],
+        flags=target | semi | ({"normalize": "speaker(transductive)"} if transductive else {}),
+    )
+
+
+def compiled_network(speech, hp, run) -> keras.Model:
+    """The network of this experiment, compiled; its weights are set by `train_network`."""
+    rate = hp["train"]["learning_rate"]
+    optimized = hp["model"]["system"] == "optimized"
+    with training.strategy(run.strategy).scope():
+        model = new_network(speech, hp)
+        if hp["model"]["system"] == "baseline":
+            return training.compiled(
+                model, keras.optimizers.Nadam(rate), keras.losses.CategoricalCrossentropy()
+            )
+        # Section 5.2: '"strengthened" generator'.
+        ratio = hp["train"]["discriminator_ratio"] if optimized else 1.0
+        model.prepare(learning_rate=rate, discriminator_learning_rate=ratio * rate)
+        return model
+
+
+def new_network(speech, hp) -> keras.Model:
+    """A randomly initialized network for the corpus."""
+    n_features, settings = len(speech.names), hp["model"]
+    shape = (speech.n_frames, n_features) if speech.n_frames else (n_features,)
+    options = {
+        "units": settings["units"],
+        "dropout": settings["dropout"],
+        "clip": hp["features"]["clip"],
+    }
+    if settings["system"] == "baseline":
+        return baseline(shape, len(speech.classes), **options)
+    return AdversarialAutoencoder(
+        shape=shape,
+        n_classes=len(speech.classes),
+        n_z=settings["n_z"],
+        optimized=settings["system"] == "optimized",
+        **options,
+    )
+
+
+def train_network(lab, split, folder, seed) -> dict:
+    """Trains one network; returns "probabilities" of the test part [n, K], and of an AAE
+    "generated" [K, features]: what each class shifts (see `generation.shifts`).
+    """
+    speech, hp, run, model, bar = lab
+    done = folder / "test.npz"
+    if finished := runs.read_arrays_if_whole(done):
+        training.forget(folder)
+        return finished
+    folder.mkdir(parents=True, exist_ok=True)
+    # One seed for the weights and dropout, one for the batches and which labels are used.
+    weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
+    keras.utils.set_random_seed(weight_seed)
+    training.restart(model, new_network(speech, hp))
+    is_baseline = hp["model"]["system"] == "baseline"
+    labelled = split.train[speech.y[split.train] >= 0]
+    if (fraction := hp["train"]["labelled_fraction"]) < 1:
+        rng = np.random.default_rng(order_seed)
+        labelled = folds.sample_of_classes(labelled, speech.y, fraction, rng)
+    known = labelled if is_baseline else split.train
+    model.get_layer("standardize").set_statistics(*statistics(speech, known))
+    # One-hot, and zeros for an utterance whose label is not used.
+    one_hot = np.eye(len(speech.classes), dtype="float32")[speech.y[known]]
+    one_hot[~np.isin(known, labelled)] = 0
+    dev_y = speech.y[split.dev]
+    batch_size = min(hp["train"]["batch_size"], len(known))
+    dev_batches = batches(speech, split.dev, None, 256)
+
+    def one_epoch(history):
+        epoch = len(history)
+        dataset = batches(
+            speech, known, one_hot, batch_size, seed=order_seed, epoch=epoch, drop_remainder=True
+        )
+        if not is_baseline:
+            sizes = len(speech.classes), hp["model"]["n_z"]
+            dataset = with_priors(dataset, batch_size, *sizes, seed=[order_seed, epoch])
+        means = model.fit(dataset, epochs=1, shuffle=False, verbose=0).history
+        dev = model.predict(dev_batches, verbose=0)
+        return {name: values[0] for name, values in means.items()} | {
+            "dev_loss": float(-np.mean(np.log(np.maximum(dev[range(len(dev_y)), dev_y], 1e-7)))),
+            "dev_uar": metrics.uar(dev_y, dev.argmax(axis=1)),
+        }
+
+    with training.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
+
+        def after_epoch(row):
+            bar.epoch(row)
+            write(row["epoch"], {name: row[name] for name in row if name != "epoch"})
+
+        history = training.epochs(
+            model,
+            one_epoch,
+            best_epoch=best_epoch,
+            finished=lambda history: len(history) >= hp["train"]["max_epochs"],
+            folder=folder,
+            report=after_epoch,
+            advice="try a lower --set train.learning_rate",
+        )
+    found = {"probabilities": model.predict(batches(speech, split.test, None, 256), verbose=0)}
+    if not is_baseline:
+        found["generated"] = generation.shifts(model)
+    write_network(folder, bar.place, history, model, is_baseline)
+    runs.write_arrays(done, **found)  # last: it says that this network is finished
+    training.forget(folder)
+    return found
+
+
+def best_epoch(history) -> int:
+    """The epoch (from 0) with the highest dev UAR, among equals that with the lowest dev loss."""
+    best = max(history, key=lambda row: (row["dev_uar"], -row["dev_loss"]))
+    return best["epoch"] - 1
+
+
+def write_network(folder, place, history, model, is_baseline) -> None:
+    """The history, its picture and the network of one fold."""
+    kept = history[best_epoch(history)]
+    log.info(
+        "%s: kept epoch %d of %d: loss %.3f dev loss %.3f dev UAR %.1f %%",
+        *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
+        100 * kept["dev_uar"],
+    )
+    runs.write_csv(folder / "history.csv", history)
+    panels = {
+        "cross-entropy (nats)": {"training": "loss", "dev": "dev_loss"},
+        "UAR": {"dev": "dev_uar"},
+    }
+    if not is_baseline:
+        panels |= {
+            "mean squared error (sd²)": {"reconstruction": "reconstruction"},
+            "adversarial cross-entropy (nats)": {
+                "both discriminators": "discriminators",
+                "generator": "generator",
+            },
+        }
+    plots.training_curves(
+        history, folder / "history.png", f"AAE, {place}", panels, kept_epoch=kept["epoch"]
+    )
+    with runs.replacing(folder / "model.keras") as path:
+        model.save(path, include_optimizer=False)

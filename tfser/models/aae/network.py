@@ -1,0 +1,247 @@
+"""AAE's networks and its training step (sections 4.1 and 5.1 to 5.3, tables 1 and 2)."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from tfser import training
+
+# Table 2; the decoder runs through them backwards. After each but the last, time is pooled by 4.
+_FILTERS = (128, 128, 256, 256, 256)
+_KERNEL = _POOL = 4
+FRAMES_A_STEP = _POOL ** (len(_FILTERS) - 1)  # what a step of the last convolution sees: 256
+
+
+@keras.saving.register_keras_serializable("tfser")
+class Standardize(layers.Layer):
+    """z-score of each feature with statistics that are set, not learnt, clipped at +-`clip`.
+
+    What is missing (NaN: a frame after the utterance's end) becomes 0, the mean.
+    """
+
+    def __init__(self, clip, **options):
+        super().__init__(trainable=False, **options)
+        self.clip = clip
+
+    def build(self, shape):
+        """Makes the statistics, which change nothing until they are set."""
+        self.mean = self.add_weight(shape=shape[-1:], initializer="zeros", name="mean")
+        self.sd = self.add_weight(shape=shape[-1:], initializer="ones", name="sd")
+
+    def set_statistics(self, mean, sd):
+        """Sets mean and standard deviation [features]; give 1 for what never varies."""
+        self.mean.assign(mean)
+        self.sd.assign(sd)
+
+    def call(self, x):
+        """[..., features] -> the same, standardized."""
+        z = ops.clip((x - self.mean) / self.sd, -self.clip, self.clip)
+        return ops.where(ops.isnan(x), 0.0, z)
+
+
+def baseline(shape, n_classes, *, units, dropout, clip) -> keras.Model:
+    """The supervised classifier, sections 5.1 and 5.3: features [batch, *shape] -> [batch, K].
+
+    `shape` is (features,), or (frames, features) with a multiple of FRAMES_A_STEP frames.
+    """
+    features = keras.Input(shape)
+    x = Standardize(clip, name="standardize")(features)
+    x = _body(x, units, dropout, norm=False)
+    return keras.Model(features, layers.Dense(n_classes, activation="softmax")(x), name="baseline")
+
+
+def encoder(shape, n_classes, *, n_z, units, dropout, norm) -> keras.Model:
+    """q(y, z | x): standardized features -> logits of y [batch, K], z [batch, n_z]."""
+    features = keras.Input(shape)
+    x = _body(features, units, dropout, norm)
+    # Normalized together, feature by feature as ever: in branches, replicas would wait for each
+    # other's statistics in different orders.
+    latent = layers.Concatenate()([layers.Dense(n_classes)(x), layers.Dense(n_z)(x)])
+    latent = _normalized(latent, norm)
+    outputs = latent[:, :n_classes], latent[:, n_classes:]
+    return keras.Model(features, outputs, name="encoder")
+
+
+def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
+    """p(x | y, z): y [batch, K], z [batch, n_z] -> standardized features [batch, *shape]."""
+    latent = keras.Input((n_classes,)), keras.Input((n_z,))
+    x = layers.Concatenate()(latent)
+    for _ in range(2):
+        x = layers.ReLU()(_dense(x, units, norm))
+    if len(shape) == 1:
+        return keras.Model(latent, _dense(x, shape[0], norm), name="decoder")
+    n_frames, n_features = shape
+    first, *unpooled = reversed(_FILTERS)
+    n_steps = n_frames // FRAMES_A_STEP
+    x = layers.ReLU()(_dense(x, n_steps * first, norm))
+    x = layers.Reshape((n_steps, first))(x)
+    x = _convolution(x, layers.Conv1DTranspose, first, norm)
+    for filters in unpooled:
+        x = layers.UpSampling1D(_POOL)(_convolution(x, layers.Conv1DTranspose, filters, norm))
+    x = layers.Conv1DTranspose(n_features, _KERNEL, padding="same")(x)
+    return keras.Model(latent, _normalized(x, norm), name="decoder")
+
+
+def discriminator(n, *, units, dropout, name) -> keras.Model:
+    """Whether latent variables [batch, n] are samples of the prior: logit [batch, 1]."""
+    x = latent = keras.Input((n,))
+    for _ in range(2):
+        x = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(x))
+    return keras.Model(latent, layers.Dense(1)(x), name=name)
+
+
+def _body(x, units, dropout, norm):
+    """The layers below an encoder's outputs: 2 x 256 (section 5.1), of frames after table 2's."""
+    if len(x.shape) == 3:
+        *pooled, last = _FILTERS
+        for filters in pooled:
+            x = layers.MaxPooling1D(_POOL)(_convolution(x, layers.Conv1D, filters, norm))
+        x = layers.Flatten()(_convolution(x, layers.Conv1D, last, norm))
+    x = layers.ReLU()(_dense(x, units, norm))
+    return layers.ReLU()(_dense(layers.Dropout(dropout)(x), units, norm))
+
+
+def _convolution(x, layer, filters, norm):
+    return layers.ReLU()(_normalized(layer(filters, _KERNEL, padding="same")(x), norm))
+
+
+def _dense(x, units, norm):
+    return _normalized(layers.Dense(units)(x), norm)
+
+
+def _normalized(x, norm):
+    if not norm:
+        return x
+    synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    # Keras' momentum of 0.99 lags behind for several epochs of a few batches.
+    return layers.BatchNormalization(momentum=0.9, synchronized=synchronized)(x)
+
+
+@keras.saving.register_keras_serializable("tfser")
+class AdversarialAutoencoder(keras.Model):
+    """Features [batch, *shape] -> emotion probabilities q(y | x) [batch, K].
+
+    `optimized` adds what section 5.2 found to matter: batch normalization of all layers of encoder
+    and decoder, the linear ones too, and dropout in the discriminators.
+    """
+
+    def __init__(self, *, shape, n_classes, n_z, units, dropout, clip, optimized, **options):
+        super().__init__(**options)
+        self.settings = {
+            "shape": tuple(shape), "n_classes": n_classes, "n_z": n_z, "units": units,
+            "dropout": dropout, "clip": clip, "optimized": optimized,
+        }  # fmt: skip
+        self.standardize = Standardize(clip, name="standardize")
+        self.encoder = encoder(
+            shape, n_classes, n_z=n_z, units=units, dropout=dropout, norm=optimized
+        )
+        self.decoder = decoder(shape, n_classes, n_z=n_z, units=units, norm=optimized)
+        d_dropout = dropout if optimized else 0.0
+        self.d_y = discriminator(n_classes, units=units, dropout=d_dropout, name="d_y")
+        self.d_z = discriminator(n_z, units=units, dropout=d_dropout, name="d_z")
+        self.means = [
+            keras.metrics.Mean(name)
+            for name in ("reconstruction", "discriminators", "generator", "loss")
+        ]
+        self.nadams = []
+        self.standardize.build((None, *shape))
+        self.built = True
+
+    @property
+    def metrics(self):
+        """The means of an epoch: "loss" is the classification's."""
+        return self.means
+
+    def get_config(self):
+        """What the constructor takes."""
+        return self.settings | {"name": self.name}
+
+    def get_compile_config(self):
+        """None: a saved model is for prediction, `prepare` makes it trainable again."""
+
+    def encode(self, x, training=False):
+        """Standardized features -> y [batch, K], on the simplex, and z [batch, n_z]."""
+        logits, z = self.encoder(x, training=training)
+        return ops.softmax(logits), z
+
+    def call(self, x, training=False):
+        """Emotion probabilities of features as they are."""
+        y, _ = self.encode(self.standardize(x), training)
+        return y
+
+    def prepare(self, *, learning_rate, discriminator_learning_rate):
+        """Compiles, with an optimizer for each update of `train_step`."""
+        self.compile(optimizer=None, jit_compile=False)  # XLA is slower on the CPU
+        d_rate = discriminator_learning_rate
+        rates = learning_rate, d_rate, learning_rate, learning_rate
+        self.nadams = [keras.optimizers.Nadam(rate) for rate in rates]
+        for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
+            optimizer.build(variables)
+
+    @property
+    def updates(self) -> list[tuple]:
+        """The optimizer of each update of `train_step` and the weights it moves."""
+        of_encoder = self.encoder.trainable_variables
+        of_discriminators = self.d_y.trainable_variables + self.d_z.trainable_variables
+        moved = (
+            of_encoder + self.decoder.trainable_variables,
+            of_discriminators,
+            of_encoder,
+            of_encoder,  # what makes z has a gradient of 0, with which Nadam does not move
+        )
+        return list(zip(self.nadams, moved, strict=True)) if self.nadams else []
+
+    def train_step(self, data):
+        """The three phases of section 4.1 on one mini-batch, each moving its own weights alone.
+
+        data: features, and (labels [batch, K], zeros where there is none, samples of the priors of
+        y and of z).
+        """
+        x, (labels, prior_y, prior_z) = data
+        x = self.standardize(x)
+
+        def reconstruction():  # phase 1
+            return ops.mean(ops.square(x - self.decoder(self.encode(x, True), training=True)))
+
+        def discrimination():  # phase 2: 1 for the priors, 0 for the aggregated posteriors
+            y, z = self.encode(x, True)
+            return (
+                cross_entropy(1, self.d_y(prior_y, training=True))
+                + cross_entropy(0, self.d_y(y, training=True))
+                + cross_entropy(1, self.d_z(prior_z, training=True))
+                + cross_entropy(0, self.d_z(z, training=True))
+            )
+
+        def generation():  # phase 2: the encoder wants its posteriors taken for priors
+            y, z = self.encode(x, True)
+            return cross_entropy(1, self.d_y(y, training=True)) + cross_entropy(
+                1, self.d_z(z, training=True)
+            )
+
+        def classification():  # phase 3: of the labelled utterances
+            logits, _ = self.encoder(x, training=True)
+            each = ops.categorical_crossentropy(labels, logits, from_logits=True)
+            # TensorFlow's gradient takes labels for distributions: zeros alone do not silence it.
+            return ops.sum(each * ops.sum(labels, axis=1)) / labelled_a_replica(labels)
+
+        phases = (reconstruction, discrimination, generation, classification)
+        for phase, mean, (optimizer, variables) in zip(
+            phases, self.means, self.updates, strict=True
+        ):
+            mean.update_state(training.minimize(phase, variables, optimizer))
+        return self.get_metrics_result()
+
+
+def cross_entropy(real: int, logits):
+    """Binary cross-entropy of a discriminator that should say 1 (real) or 0."""
+    return ops.mean(ops.softplus(-logits if real else logits))
+
+
+def labelled_a_replica(labels):
+    """Labelled utterances of the batch (at least one) divided by the replicas that share it.
+
+    Not each replica's own number: one with fewer labels would count each of them more.
+    """
+    replicas = tf.distribute.get_replica_context()
+    n = replicas.all_reduce(tf.distribute.ReduceOp.SUM, ops.sum(labels))
+    return ops.maximum(n, 1.0) / replicas.num_replicas_in_sync

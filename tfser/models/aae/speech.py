@@ -1,0 +1,144 @@
+"""A corpus as AAE sees it: which utterances, in which folds, as which features and batches."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfser import data, folds, smile, store
+from tfser.errors import UsageError
+from tfser.models.aae.network import FRAMES_A_STEP
+
+
+class Speech(NamedTuple):
+    """A corpus as the networks see it."""
+
+    key: str  # the store's, which depends on the content of the files
+    utterances: list
+    classes: list[str]
+    y: np.ndarray  # [n], the class of each utterance, -1 without a label
+    frames: tf.Tensor  # [total_frames, features]; an utterance is one row, or one every 10 ms
+    offsets: np.ndarray  # [n + 1], each utterance's first row
+    n_frames: int | None  # an input's, None where an utterance is one row
+    names: list[str]  # of the features
+
+
+def check_frames(n_frames: int) -> None:
+    """Raises UsageError where the poolings leave a part of a step."""
+    if n_frames % FRAMES_A_STEP:
+        raise UsageError(
+            f"frames.n_frames={n_frames} is no multiple of {FRAMES_A_STEP}: four poolings by 4"
+        )
+
+
+def plan(utterances, run) -> list[folds.Split]:
+    """Section 5.1: the two speakers of a session validate and test in turn, the others train.
+
+    Without sessions, and under `--protocol loso`: leave one speaker out, the next one is dev.
+    Utterances without a label train, unless their speaker validates or tests.
+    """
+    labelled = np.flatnonzero([u.emotion is not None for u in utterances])
+    speakers, sessions = (
+        np.array([getattr(u, name) for u in utterances], object) for name in ("speaker", "session")
+    )
+    by_speaker, by_session = speakers[labelled].astype(str), sessions[labelled]
+    if run.protocol == "paper" and all(by_session):
+        if run.n_folds:
+            raise UsageError(
+                f"--folds {run.n_folds}: the folds of --protocol paper are the corpus's sessions; "
+                "leave it out or use --protocol loso"
+            )
+        splits = folds.leave_speakers_of_sessions_out(by_speaker, by_session.astype(str))
+    else:
+        splits = folds.leave_speakers_out(by_speaker, n_folds=run.n_folds)
+    return [with_unlabelled(split, labelled, speakers) for split in splits]
+
+
+def with_unlabelled(split, labelled, speakers) -> folds.Split:
+    """A fold of the utterances `labelled`, with the others in its training part.
+
+    But for those whose speaker validates or tests.
+    """
+    train, dev, test = (labelled[part] for part in split)
+    held_out = np.isin(speakers, speakers[np.concatenate([dev, test])])
+    held_out[labelled] = True
+    return folds.Split(np.sort(np.concatenate([train, np.flatnonzero(~held_out)])), dev, test)
+
+
+def heard(utterances, hp, run) -> Speech:
+    """The corpus's functionals (section 5.1), or its low-level descriptors (section 5.3)."""
+    settings, in_frames = hp["features"], hp["model"]["level"] == "frame"
+    feature = smile.OpenSmile(
+        sample_rate_hz=settings["sample_rate_hz"],
+        feature_set=settings["feature_set"],
+        level="lld" if in_frames else "functionals",
+    )
+    features = store.load(utterances, feature, cache=run.cache, max_bad=run.max_bad)
+    frames = features.frames
+    if settings["normalize"] == "speaker":
+        speakers = [u.speaker for u in features.utterances]
+        frames = smile.normalized_by_speaker(frames, np.repeat(speakers, np.diff(features.offsets)))
+    classes = sorted({u.emotion for u in features.utterances} - {None})
+    numbers = {name: k for k, name in enumerate(classes)}
+    return Speech(
+        key=features.key,
+        utterances=list(features.utterances),
+        classes=classes,
+        y=np.array([numbers.get(u.emotion, -1) for u in features.utterances]),
+        frames=data.as_tensor(frames),
+        offsets=features.offsets,
+        n_frames=hp["frames"]["n_frames"] if in_frames else None,
+        names=feature.names,
+    )
+
+
+def semi_supervised(speech, hp) -> dict:
+    """What a result must say of labels that were not used, or not there."""
+    fraction, n_unlabelled = hp["train"]["labelled_fraction"], int(np.sum(speech.y < 0))
+    return ({"labelled_fraction": fraction} if fraction < 1 else {}) | (
+        {"unlabelled": n_unlabelled} if n_unlabelled else {}
+    )
+
+
+def statistics(speech, known) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation [features] over the rows of the utterances `known`.
+
+    Of a feature that never varies the deviation is 1.
+    """
+    from sklearn.preprocessing import StandardScaler  # a second to import
+
+    rows = np.repeat(np.isin(np.arange(len(speech.y)), known), np.diff(speech.offsets))
+    scaler = StandardScaler().fit(speech.frames.numpy()[rows])
+    return scaler.mean_, scaler.scale_
+
+
+def batches(speech, chosen, one_hot, batch_size, **options):
+    """Batches of (features, labels), or of features alone where `one_hot` is None."""
+    return data.utterances(
+        speech.frames,
+        speech.offsets,
+        chosen,
+        one_hot,
+        n_frames=speech.n_frames,
+        batch_size=batch_size,
+        **options,
+    )
+
+
+def with_priors(dataset, batch_size, n_classes, n_z, *, seed):
+    """Adds samples of the priors (section 5.2): one-hot with equal probabilities, and N(0, I).
+
+    In the dataset, so that they depend on the seed alone, not on how often a run was resumed or
+    how many devices share a batch.
+    """
+    base = np.random.SeedSequence(seed).generate_state(2).astype("int32")
+
+    def add(number, batch):
+        x, labels = batch
+        of_y = tf.random.experimental.stateless_fold_in(base, 2 * number)
+        of_z = tf.random.experimental.stateless_fold_in(base, 2 * number + 1)
+        classes = tf.random.stateless_uniform([batch_size], of_y, 0, n_classes, "int32")
+        prior_z = tf.random.stateless_normal([batch_size, n_z], of_z)
+        return x, (labels, tf.one_hot(classes, n_classes), prior_z)
+
+    return dataset.enumerate().map(add)
