@@ -59,7 +59,7 @@ def main():
         options = {"seed": 0, "epoch": number, "drop_remainder": True}
         batches = aae.batches(speech, np.arange(n), labels, 64, **options)
         if system != "baseline":
-            batches = aae.with_priors(batches, 64, N_CLASSES, 100, seed=[0, number])
+            batches = aae.with_priors(batches, 64, N_CLASSES, 100, seed=0, epoch=number)
         models[system].fit(batches, epochs=1, shuffle=False, verbose=0)
 
     seconds = {system: [] for system in UPDATES}

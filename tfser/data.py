@@ -70,18 +70,20 @@ def segments(
         starts = tf.constant(np.asarray(starts, "int64"))
 
     def examples(which):
-        return tf.gather(
-            frames, tf.gather(starts, which)[:, None] + tf.range(n_frames, dtype="int64")
-        )
+        first = tf.gather(starts, which)[:, None]
+        return tf.gather(frames, first + tf.range(n_frames, dtype="int64"))
 
+    order = np.arange(len(starts))
+    if seed is not None:
+        order = np.random.default_rng([seed, epoch]).permutation(len(starts))
+    with tf.device("CPU:0"):
+        order = tf.constant(order)
     return _batches(
-        len(starts),
+        lambda: order,
         examples,
         (n_frames, frames.shape[1]),
         labels,
         batch_size=batch_size,
-        seed=seed,
-        epoch=epoch,
         drop_remainder=drop_remainder,
     )
 
@@ -101,9 +103,11 @@ def utterances(
     """Batches of utterances: (x [batch, n_frames, features], y [batch, K]), or x without labels.
 
     Of each utterance its first `n_frames`, NaN after its end; where n_frames is None an utterance
-    is one row, and x [batch, features]. `chosen` [m] are the numbers of the
-    utterances, `offsets` [utterances + 1] says where each begins in `frames`, and `labels` [m, K]
-    follow `chosen`; for the rest see `segments`.
+    is one row, and x [batch, features]. `chosen` [m] are the numbers of the utterances, `offsets`
+    [utterances + 1] says where each begins in `frames`, and `labels` [m, K] follow `chosen`. With
+    a seed the utterances are shuffled, in an order that depends on (seed, epoch) alone; `epoch`
+    may be a tf.Variable, and one dataset then serves all epochs: short ones would take as long to
+    build as to train on.
     """
     offsets = np.asarray(offsets, "int64")
     frames = as_tensor(frames)
@@ -120,35 +124,37 @@ def utterances(
         x = tf.gather(frames, tf.where(inside, first + number, 0))
         return tf.where(inside[..., None], x, np.float32(np.nan))
 
+    def order():
+        numbers = tf.range(len(chosen), dtype="int64")
+        if seed is None:
+            return numbers
+        return tf.random.experimental.stateless_shuffle(numbers, tf.stack([seed, epoch]))
+
     return _batches(
-        len(chosen),
+        order,
         padded if n_frames else rows,
         (n_frames, frames.shape[1]) if n_frames else (frames.shape[1],),
         labels,
         batch_size=batch_size,
-        seed=seed,
-        epoch=epoch,
         drop_remainder=drop_remainder,
     )
 
 
-def _batches(n, examples, shape, labels, *, batch_size, seed, epoch, drop_remainder):
-    """Batches of `examples(numbers [batch])` [batch, *shape], in the given or a shuffled order."""
-    order = np.arange(n)
-    if seed is not None:
-        order = np.random.default_rng([seed, epoch]).permutation(n)
+def _batches(order, examples, shape, labels, *, batch_size, drop_remainder):
+    """Batches of `examples(numbers [batch])` [batch, *shape], in the order [n] of `order()`."""
+    n = order().shape[0]
     with tf.device("CPU:0"):
-        order_tensor = tf.constant(order)
-        labels = None if labels is None else tf.constant(np.asarray(labels)[order])
+        labels = None if labels is None else tf.constant(labels)
     n_batches = n // batch_size if drop_remainder else -(-n // batch_size)
     static_size = batch_size if drop_remainder else None
 
     def batch(number):
-        part = slice(number * batch_size, (number + 1) * batch_size)
-        x = tf.ensure_shape(examples(order_tensor[part]), [static_size, *shape])
+        which = order()[number * batch_size : (number + 1) * batch_size]
+        x = tf.ensure_shape(examples(which), [static_size, *shape])
         if labels is None:
             return x
-        return x, tf.ensure_shape(labels[part], [static_size, *labels.shape[1:]])
+        y = tf.gather(labels, which)
+        return x, tf.ensure_shape(y, [static_size, *labels.shape[1:]])
 
     options = tf.data.Options()
     # There are no files to shard: each replica takes its part of every batch.

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfser import runs
 from tfser.errors import TfserError, UsageError
 
-SAVING_SHARE = 0.1
+SAVING_SHARE = 0.05
 
 log = logging.getLogger("tfser")
 
@@ -30,7 +30,13 @@ def strategy(name: str) -> tf.distribute.Strategy:
         raise UsageError(
             "--strategy mirrored needs two devices or more, this machine has one; use auto or none"
         )
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return _mirrored(tuple(device.name for device in devices))
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    """One for the whole process: the reductions of a second would meet those of the first."""
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def compiled(model: keras.Model, optimizer, loss) -> keras.Model:

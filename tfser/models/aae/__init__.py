@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfser import folds, metrics, plots, report, runs, training
 from tfser.labels import describe, select, warn_of_unheard
@@ -187,14 +188,15 @@ def train_network(lab, split, folder, seed) -> dict:
     batch_size = min(hp["train"]["batch_size"], len(known))
     dev_batches = batches(speech, split.dev, None, 256)
 
+    epoch = tf.Variable(0, dtype="int64")
+    options = {"seed": order_seed, "epoch": epoch, "drop_remainder": True}
+    dataset = batches(speech, known, one_hot, batch_size, **options)
+    if not is_baseline:
+        sizes = len(speech.classes), hp["model"]["n_z"]
+        dataset = with_priors(dataset, batch_size, *sizes, seed=order_seed, epoch=epoch)
+
     def one_epoch(history):
-        epoch = len(history)
-        dataset = batches(
-            speech, known, one_hot, batch_size, seed=order_seed, epoch=epoch, drop_remainder=True
-        )
-        if not is_baseline:
-            sizes = len(speech.classes), hp["model"]["n_z"]
-            dataset = with_priors(dataset, batch_size, *sizes, seed=[order_seed, epoch])
+        epoch.assign(len(history))
         means = model.fit(dataset, epochs=1, shuffle=False, verbose=0).history
         dev = model.predict(dev_batches, verbose=0)
         return {name: values[0] for name, values in means.items()} | {

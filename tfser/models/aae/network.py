@@ -56,8 +56,8 @@ def encoder(shape, n_classes, *, n_z, units, dropout, norm) -> keras.Model:
     x = _body(features, units, dropout, norm)
     # Normalized together, feature by feature as ever: in branches, replicas would wait for each
     # other's statistics in different orders.
-    latent = layers.Concatenate()([layers.Dense(n_classes)(x), layers.Dense(n_z)(x)])
-    latent = _normalized(latent, norm)
+    heads = [layers.Dense(n, use_bias=not norm)(x) for n in (n_classes, n_z)]
+    latent = _normalized(layers.Concatenate()(heads), norm)
     outputs = latent[:, :n_classes], latent[:, n_classes:]
     return keras.Model(features, outputs, name="encoder")
 
@@ -78,7 +78,7 @@ def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
     x = _convolution(x, layers.Conv1DTranspose, first, norm)
     for filters in unpooled:
         x = layers.UpSampling1D(_POOL)(_convolution(x, layers.Conv1DTranspose, filters, norm))
-    x = layers.Conv1DTranspose(n_features, _KERNEL, padding="same")(x)
+    x = layers.Conv1DTranspose(n_features, _KERNEL, padding="same", use_bias=not norm)(x)
     return keras.Model(latent, _normalized(x, norm), name="decoder")
 
 
@@ -102,14 +102,16 @@ def _body(x, units, dropout, norm):
 
 
 def _convolution(x, layer, filters, norm):
-    return layers.ReLU()(_normalized(layer(filters, _KERNEL, padding="same")(x), norm))
+    x = layer(filters, _KERNEL, padding="same", use_bias=not norm)(x)
+    return layers.ReLU()(_normalized(x, norm))
 
 
 def _dense(x, units, norm):
-    return _normalized(layers.Dense(units)(x), norm)
+    return _normalized(layers.Dense(units, use_bias=not norm)(x), norm)
 
 
 def _normalized(x, norm):
+    """Batch normalization, whose shift takes the place of the layer's bias."""
     if not norm:
         return x
     synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1

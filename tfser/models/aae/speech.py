@@ -125,18 +125,18 @@ def batches(speech, chosen, one_hot, batch_size, **options):
     )
 
 
-def with_priors(dataset, batch_size, n_classes, n_z, *, seed):
+def with_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
     """Adds samples of the priors (section 5.2): one-hot with equal probabilities, and N(0, I).
 
-    In the dataset, so that they depend on the seed alone, not on how often a run was resumed or
-    how many devices share a batch.
+    In the dataset, so that they depend on (seed, epoch) alone, not on how often a run was resumed
+    or how many devices share a batch. `epoch` may be a tf.Variable, see `data.utterances`.
     """
-    base = np.random.SeedSequence(seed).generate_state(2).astype("int32")
 
     def add(number, batch):
         x, labels = batch
-        of_y = tf.random.experimental.stateless_fold_in(base, 2 * number)
-        of_z = tf.random.experimental.stateless_fold_in(base, 2 * number + 1)
+        fold_in = tf.random.experimental.stateless_fold_in
+        of_batch = fold_in(tf.stack([seed, epoch]), number)
+        of_y, of_z = (fold_in(of_batch, prior) for prior in range(2))
         classes = tf.random.stateless_uniform([batch_size], of_y, 0, n_classes, "int32")
         prior_z = tf.random.stateless_normal([batch_size, n_z], of_z)
         return x, (labels, tf.one_hot(classes, n_classes), prior_z)
