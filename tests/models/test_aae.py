@@ -19,6 +19,7 @@ from tfser.errors import DataError, UsageError
 from tfser.models import aae
 from tfser.models.aae import generation, network
 from tfser.models.aae import speech as corpus_of
+from tfser.train import main
 
 K, N_FEATURES, N_Z = 3, 12, 5
 TABLE_2 = network._FILTERS
@@ -545,7 +546,7 @@ def test_two_devices_equal_one(tmp_path):
             np.array([[float(value) for value in row.split(",")] for row in lines[1:]])
             for lines in (one[1], two[1])
         ]
-        # A discriminator's last bias has a gradient of about 0 at first, and Nadam follows its sign.
+        # A discriminator's last bias has a gradient of about 0, and Nadam follows its sign.
         game = [name in ("discriminators", "generator") for name in columns]
         np.testing.assert_allclose(curves[0][:, game], curves[1][:, game], rtol=2e-4)
         rest = np.logical_not(game)
@@ -628,12 +629,38 @@ def test_what_a_result_says_of_its_labels(corpus, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("level", ["utterance", "frame"])
+def test_the_command_on_sound(tmp_path, capsys, level):
+    """openSMILE's features of the toy corpus, from the files to the RESULT line."""
+    arguments = [
+        "--model", "aae", "--corpus", "toy", "--cache", str(tmp_path / "cache"),
+        "--workdir", str(tmp_path / "run"), "--target", "emotion",
+    ]  # fmt: skip
+    settings = [
+        f"model.level={level}", "model.system=baseline", "train.max_epochs=2", "model.units=8",
+        'labels.keep=["anger", "sadness"]',
+    ]  # fmt: skip
+    assert main([*arguments, *(part for s in settings for part in ("--set", s))]) == 0
+    *_, where, result = capsys.readouterr().out.splitlines()
+    assert result.startswith(
+        "RESULT model=aae corpus=toy protocol=paper speaker_independent=yes uar="
+    )
+    assert result.endswith("n=80 folds=4 seeds=1")
+    [name] = runs.read_json(tmp_path / "run" / "scores.json")["systems"]
+    assert name == {"utterance": "UTT + Base", "frame": "FR + Base"}[level]
+    model = keras.saving.load_model(tmp_path / "run" / "seed-0" / "fold-00" / "model.keras")
+    assert model.input_shape == {"utterance": (None, 6373), "frame": (None, 256, 65)}[level]
+
+
 def test_frames_that_cannot_be_pooled(tmp_path):
     with pytest.raises(UsageError, match="frames.n_frames=300 is no multiple of 256"):
         aae.train(voices(), hyperparameters("frames.n_frames=300"), run_in(tmp_path))
 
 
-def test_a_batch_of_one():
+def test_a_batch_of_one(tmp_path):
+    few = [u for u in voices("abc", 1) if u.speaker != "b" or u.emotion == "joy"]
+    with pytest.raises(DataError, match="fold-02 would train on 1 utterance, and batch"):
+        aae.plan([*few[:3], few[3], *few[4:]], run_in(tmp_path, "loso"))
     with pytest.raises(UsageError, match="train.batch_size=1 is out of range 2 to"):
         hparams.load("aae", "emodb", overrides=["train.batch_size=1"])
 

@@ -112,6 +112,18 @@ def test_random_folds_are_speaker_dependent_and_differ_by_seed(corpus, tmp_path)
     assert any(list(a.test) != list(b.test) for a, b in zip(*plans, strict=True))
 
 
+def test_without_the_other_systems_dev_part(corpus, tmp_path):
+    utterances, _ = corpus
+    hp = hparams.load("svm", "emodb", overrides=["svm.trains_on_dev=false"])
+    scores = svm.train(utterances, hp, run_in(tmp_path / "loso"))
+    assert list(scores["systems"]) == ["SVM, without dev"]
+    assert scores["facts"][-1] == "the other systems' dev part left out"
+    for protocol, n_dev in (("loso", 8), ("paper", 2)):
+        run = run_in(tmp_path, protocol, n_folds=4)
+        for split in svm.plan(utterances, hp, run, 0):
+            assert (len(split.train), len(split.dev), len(split.test)) == (24 - n_dev, n_dev, 8)
+
+
 def test_seeds_of_what_is_not_random(corpus, tmp_path):
     with pytest.raises(UsageError, match="--seeds 2: nothing is random in an SVM under"):
         svm.train(corpus[0], hparams.load("svm", "emodb"), run_in(tmp_path, seeds=(0, 1)))

@@ -47,7 +47,9 @@ def train(utterances, hp, run) -> dict:
     report.write_splits(run, utterances, plans)
     classes = sorted({u.emotion for u in utterances})
     y = np.array([classes.index(u.emotion) for u in utterances])
-    name = "SVM, speaker-normalized" if transductive else "SVM"
+    name = "SVM" + ", speaker-normalized" * transductive
+    fewer = not hp["svm"]["trains_on_dev"]
+    name += ", without dev" * fewer
     target = describe(**hp["labels"])
     results = []
     for seed in run.seeds:
@@ -64,7 +66,8 @@ def train(utterances, hp, run) -> dict:
         results,
         independent=run.protocol == "loso",
         facts=[hp["features"]["feature_set"], *(f"{k} {v}" for k, v in target.items())]
-        + ["z-score per speaker (transductive)"] * transductive,
+        + ["z-score per speaker (transductive)"] * transductive
+        + ["the other systems' dev part left out"] * fewer,
         flags=target | ({"normalize": "speaker(transductive)"} if transductive else {}),
     )
 
@@ -79,22 +82,25 @@ def functionals(settings) -> OpenSmile:
 
 
 def plan(utterances, hp, run, seed) -> list[folds.Split]:
-    """Random stratified folds, or one speaker out; no dev part, since nothing is chosen.
+    """Random stratified folds, or one speaker out: what the other systems test together.
 
-    What is tested together is what the other systems test together.
+    Nothing is chosen, so that their dev part trains too, unless svm.trains_on_dev says otherwise.
     """
     if run.protocol == "loso":
         splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
-        return [
-            folds.Split(train=np.sort(np.concatenate([s.train, s.dev])), dev=s.dev[:0], test=s.test)
-            for s in splits
-        ]
-    return folds.stratified(
-        [u.emotion for u in utterances],
-        n_folds=run.n_folds or hp["protocol"]["n_folds"],
-        dev_fraction=0.0,
-        seed=seed,
-    )
+    else:
+        splits = folds.stratified(
+            [u.emotion for u in utterances],
+            n_folds=run.n_folds or hp["protocol"]["n_folds"],
+            dev_fraction=hp["protocol"]["dev_fraction"],
+            seed=seed,
+        )
+    if not hp["svm"]["trains_on_dev"]:
+        return splits
+    return [
+        folds.Split(train=np.sort(np.concatenate([s.train, s.dev])), dev=s.dev[:0], test=s.test)
+        for s in splits
+    ]
 
 
 def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:

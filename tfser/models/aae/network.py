@@ -20,13 +20,14 @@ class Standardize(layers.Layer):
     """
 
     def __init__(self, clip, **options):
-        super().__init__(trainable=False, **options)
+        super().__init__(**options)
         self.clip = clip
 
     def build(self, shape):
         """Makes the statistics, which change nothing until they are set."""
-        self.mean = self.add_weight(shape=shape[-1:], initializer="zeros", name="mean")
-        self.sd = self.add_weight(shape=shape[-1:], initializer="ones", name="sd")
+        options = {"shape": shape[-1:], "trainable": False}
+        self.mean = self.add_weight(initializer="zeros", name="mean", **options)
+        self.sd = self.add_weight(initializer="ones", name="sd", **options)
 
     def set_statistics(self, mean, sd):
         """Sets mean and standard deviation [features]; give 1 for what never varies."""

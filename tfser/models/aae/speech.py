@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import data, folds, smile, store
-from tfser.errors import UsageError
+from tfser.errors import DataError, UsageError
 from tfser.models.aae.network import FRAMES_A_STEP
 
 
@@ -51,7 +51,14 @@ def plan(utterances, run) -> list[folds.Split]:
         splits = folds.leave_speakers_of_sessions_out(by_speaker, by_session.astype(str))
     else:
         splits = folds.leave_speakers_out(by_speaker, n_folds=run.n_folds)
-    return [with_unlabelled(split, labelled, speakers) for split in splits]
+    splits = [with_unlabelled(split, labelled, speakers) for split in splits]
+    for fold, split in enumerate(splits):
+        if len(split.train) < 2:
+            raise DataError(
+                f"fold-{fold:02} would train on {len(split.train)} utterance, and batch "
+                "normalization needs two; add speech"
+            )
+    return splits
 
 
 def with_unlabelled(split, labelled, speakers) -> folds.Split:
