@@ -496,9 +496,10 @@ def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path, system, n_frame
 
 
 REPLICAS = """
-import json, sys
+import functools, json, sys
 from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -509,8 +510,10 @@ import test_aae
 from tfser.models import aae
 
 test_aae.network._FILTERS = test_aae.NARROW
+# Nadam divides a gradient by its size: of one that is 0 but for rounding it follows the rounding.
+keras.optimizers.Nadam = functools.partial(keras.optimizers.Nadam, epsilon=1e-2)
 result = {}
-for system, n_frames in (("baseline", None), ("optimized", None), ("optimized", 256)):
+for system, n_frames in (("baseline", None), ("optimized", None), ("vanilla", 256)):
     hp = test_aae.hyperparameters(
         f"model.system={system}", "model.dropout=0.0", "train.max_epochs=3",
         "train.learning_rate=1e-3", "train.labelled_fraction=0.5",
@@ -537,20 +540,15 @@ def test_two_devices_equal_one(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
-    for name in ("baseline-None", "optimized-None", "optimized-256"):
+    for name in ("baseline-None", "optimized-None", "vanilla-256"):
         one, two = result[f"{name}-none"], result[f"{name}-mirrored"]
         assert (one[0], two[0]) == (1, 2)
-        columns = one[1][0].split(",")
         assert one[1][0] == two[1][0] and len(one[1]) == len(two[1]) == 1 + 3
         curves = [
             np.array([[float(value) for value in row.split(",")] for row in lines[1:]])
             for lines in (one[1], two[1])
         ]
-        # A discriminator's last bias has a gradient of about 0, and Nadam follows its sign.
-        game = [name in ("discriminators", "generator") for name in columns]
-        np.testing.assert_allclose(curves[0][:, game], curves[1][:, game], rtol=2e-4)
-        rest = np.logical_not(game)
-        np.testing.assert_allclose(curves[0][:, rest], curves[1][:, rest], rtol=5e-6, atol=2e-6)
+        np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5, atol=2e-6)
         np.testing.assert_allclose(one[2], two[2], atol=1e-5)
 
 

@@ -825,7 +825,8 @@ def test_networks_at_chance_are_named(tmp_path, caplog):
         stuck = results.at_chance(run_in(tmp_path))
     assert stuck == ["seed-0/fold-03/inner-0/round-2"]
     assert caplog.messages == ["1 of the networks never left chance: " + stuck[0]]
-    hp, corpus = {"refinery": {"labels": "hard"}}, SimpleNamespace(starts=range(1234))
+    hp = hyperparameters("refinery.labels=hard")
+    corpus = SimpleNamespace(starts=range(1234))
     assert results.facts(hp, corpus, stuck) == [
         "labels hard",
         "1,234 segments",
