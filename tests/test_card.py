@@ -26,6 +26,8 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,))
             "corpus": "emodb",
             "protocol": protocol,
             "speaker_independent": protocol == "loso",
+            "classes": ["anger", "fear"],
+            "flags": {},
             "facts": ["labels assisted", "11,235 segments"],
             "n": 535,
             "folds": 10,

@@ -136,7 +136,7 @@ def table(entries: list[dict]) -> str:
 
 
 def _t_tests(entries: list[dict]) -> list[str]:
-    """Markdown: whether one row beats another, of those that have the same folds and several seeds.
+    """Markdown: whether one row beats another, of those with the same task and several seeds.
 
     Over seeds alone: it says nothing about other speakers.
     """
@@ -144,11 +144,12 @@ def _t_tests(entries: list[dict]) -> list[str]:
     for number, entry in enumerate(entries, start=1):
         scores = entry["scores"]
         if scores["seeds"] > 1:
-            of_folds = groups.setdefault((scores["protocol"], scores["folds"]), [])
+            same = scores["protocol"], scores["folds"], scores["n"], *scores["classes"]
+            same += scores["flags"].get("target"), scores["flags"].get("normalize")
             for name, values in scores["systems"].items():
-                of_folds.append((f"{number} {name}", values["uar"]["values"]))
+                groups.setdefault(same, []).append((f"{number} {name}", values["uar"]["values"]))
     lines = []
-    for (protocol, n_folds), rows in groups.items():
+    for (protocol, n_folds, *_), rows in groups.items():
         if len(rows) < 2:
             continue
         lines += [

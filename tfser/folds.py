@@ -43,7 +43,7 @@ def stratified(labels, *, n_folds: int, dev_fraction: float, seed: int) -> list[
         test = order[fold::n_folds]
         rest = np.setdiff1d(np.arange(len(labels)), test)
         # An own generator for each fold: its dev set does not depend on how many were cut before.
-        dev = sample_of_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
+        dev = _slice_of_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
         splits.append(Split(train=np.setdiff1d(rest, dev), dev=dev, test=np.sort(test)))
     return splits
 
@@ -62,7 +62,8 @@ def leave_speakers_out(speakers, *, n_folds: int | None = None) -> list[Split]:
     if n_speakers < 3:
         raise DataError(
             "leave one speaker out needs at least 3 speakers (test, dev, train), "
-            f"corpus has {n_speakers}; use --protocol paper"
+            f"corpus has {n_speakers}; add speakers, or take a system with random folds "
+            "(--protocol paper of epr and svm)"
         )
     if n_folds is not None and n_folds < 3:
         raise UsageError(
@@ -87,9 +88,17 @@ def leave_speakers_of_sessions_out(speakers, sessions) -> list[Split]:
     In dyadic corpora the two of a session "mutually validate and test the models" (AAE section
     5.1). Fold i tests on the i-th speaker, by session and name.
 
-    Raises DataError for one session, or a session with one speaker: dev would be empty.
+    Raises DataError for one session, a session with one speaker (dev would be empty) and a speaker
+    of several sessions, who would be tested and heard in training.
     """
     speakers, sessions = np.asarray(speakers), np.asarray(sessions)
+    for speaker in np.unique(speakers):
+        of_speaker = np.unique(sessions[speakers == speaker])
+        if len(of_speaker) > 1:
+            raise DataError(
+                f"speaker {str(speaker)!r} is in sessions {' '.join(of_speaker)}, and would be "
+                "tested and heard in training; use --protocol loso"
+            )
     splits = []
     for session in np.unique(sessions):
         held_out = sessions == session
@@ -144,8 +153,8 @@ def _class_order(labels, rng):
     return shuffled[np.argsort(labels[shuffled], kind="stable")]
 
 
-def sample_of_classes(positions, labels, fraction, rng):
-    """Sorted random sample of `fraction` of each class in positions, at least one, never all."""
+def _slice_of_classes(positions, labels, fraction, rng):
+    """Sorted random sample of `fraction` of each class in positions, never a whole class."""
     taken = [np.empty(0, np.int64)]
     if fraction:
         for name in np.unique(labels[positions]):

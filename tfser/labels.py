@@ -57,15 +57,20 @@ def select(
         for u in chosen
         if (unlabelled and u.emotion is None) or (u.emotion and (not keep or u.emotion in keep))
     ]
-    n_labelled = sum(u.emotion is not None for u in chosen)
-    if len({u.emotion for u in chosen} - {None}) < 2:
-        raise DataError(
-            f"{n_labelled} utterances with fewer than two emotions: nothing to classify; "
-            "see the corpus's folder and [labels] in the hyperparameters"
-        )
     if len(chosen) < len(utterances):
         log.info("%d of %d utterances used, as [labels] says", len(chosen), len(utterances))
-    return chosen
+    return check_classes(chosen)
+
+
+def check_classes(utterances) -> list:
+    """The utterances as they are; DataError where they have fewer than two classes."""
+    labelled = [u.emotion for u in utterances if u.emotion is not None]
+    if len(set(labelled)) < 2:
+        raise DataError(
+            f"{len(labelled)} utterances with fewer than two emotions: nothing to classify; "
+            "see the corpus's folder and [labels] in the hyperparameters"
+        )
+    return utterances
 
 
 def three_classes(rating: float | None, rounding: str) -> str | None:

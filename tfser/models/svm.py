@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from tfser import folds, report, runs, store
 from tfser.errors import UsageError
-from tfser.labels import describe, select, warn_of_unheard
+from tfser.labels import check_classes, describe, select, warn_of_unheard
 from tfser.smile import OpenSmile, normalized_by_speaker
 
 
@@ -38,7 +38,8 @@ def train(utterances, hp, run) -> dict:
         utterances, functionals(hp["features"]), cache=run.cache, max_bad=run.max_bad
     )
     if len(features.utterances) < len(utterances):  # --max-bad left some out
-        plans = {seed: plan(features.utterances, hp, run, seed) for seed in run.seeds}
+        left = check_classes(features.utterances)
+        plans = {seed: plan(left, hp, run, seed) for seed in run.seeds}
     utterances, x = features.utterances, features.frames  # [n, 6373]
     runs.check_data(run.folder, utterances, features.key)
     transductive = hp["features"]["normalize"] == "speaker"
@@ -92,7 +93,7 @@ def plan(utterances, hp, run, seed) -> list[folds.Split]:
         splits = folds.stratified(
             [u.emotion for u in utterances],
             n_folds=run.n_folds or hp["protocol"]["n_folds"],
-            dev_fraction=hp["protocol"]["dev_fraction"],
+            dev_fraction=0.0 if hp["svm"]["trains_on_dev"] else hp["protocol"]["dev_fraction"],
             seed=seed,
         )
     if not hp["svm"]["trains_on_dev"]:

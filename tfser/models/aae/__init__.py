@@ -26,8 +26,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import folds, metrics, plots, report, runs, training
-from tfser.labels import describe, select, warn_of_unheard
+from tfser import metrics, plots, report, runs, training
+from tfser.labels import check_classes, describe, select, warn_of_unheard
 from tfser.models.aae import generation
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
 from tfser.models.aae.speech import (
@@ -37,16 +37,20 @@ from tfser.models.aae.speech import (
     heard,
     plan,
     semi_supervised,
+    share_of_labels,
     statistics,
     with_priors,
 )
 
 log = logging.getLogger("tfser")
 
-ROWS = {  # of table 1; "FR + AAE" there has what section 5.2 found, so that it is our FR optimized
-    "baseline": "Base",
-    "vanilla": "AAE",
-    "optimized": "AAE Optimized",
+ROWS = {  # of table 1, whose "FR + AAE" has what section 5.2 found: our "FR + AAE Optimized"
+    ("utterance", "baseline"): "UTT + Base",
+    ("utterance", "vanilla"): "UTT + AAE",
+    ("utterance", "optimized"): "UTT + AAE Optimized",
+    ("frame", "baseline"): "FR + Base",
+    ("frame", "vanilla"): "FR + AAE vanilla",
+    ("frame", "optimized"): "FR + AAE Optimized",
 }
 
 
@@ -63,17 +67,20 @@ class Experiment(NamedTuple):
 def train(utterances, hp, run) -> dict:
     """Cross-validates one row of table 1; returns the scores, as in scores.json."""
     training.strategy(run.strategy)  # refused before any work where there is one device
-    check_frames(hp["frames"]["n_frames"])
-    utterances = select(utterances, **hp["labels"], unlabelled=hp["train"]["unlabelled"])
+    check_frames(hp)
+    is_baseline = hp["model"]["system"] == "baseline"  # which could make nothing of them:
+    unlabelled = hp["train"]["unlabelled"] and not is_baseline
+    utterances = select(utterances, **hp["labels"], unlabelled=unlabelled)
     splits = plan(utterances, run)
     warn_of_unheard(utterances, splits)
     speech = heard(utterances, hp, run)
     runs.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
-        splits = plan(speech.utterances, run)
+        splits = plan(check_classes(speech.utterances), run)
+        warn_of_unheard(speech.utterances, splits)
     report.write_splits(run, speech.utterances, dict.fromkeys(run.seeds, splits))
 
-    name = f"{'FR' if speech.n_frames else 'UTT'} + {ROWS[hp['model']['system']]}"
+    name = ROWS[hp["model"]["level"], hp["model"]["system"]]
     labelled = np.flatnonzero(speech.y >= 0)
     results, moves = [], []
     with report.progress(len(run.seeds) * len(splits), hp["train"]["max_epochs"]) as bar:
@@ -103,7 +110,7 @@ def train(utterances, hp, run) -> dict:
                     fold_of[labelled],
                 )
             )
-    if hp["model"]["system"] != "baseline":
+    if not is_baseline:
         generation.write(run, name, speech.classes, speech.names, np.mean(moves, axis=0))
     target = describe(**hp["labels"])
     transductive = hp["features"]["normalize"] == "speaker"
@@ -177,8 +184,7 @@ def train_network(lab, split, folder, seed) -> dict:
     is_baseline = hp["model"]["system"] == "baseline"
     labelled = split.train[speech.y[split.train] >= 0]
     if (fraction := hp["train"]["labelled_fraction"]) < 1:
-        rng = np.random.default_rng(order_seed)
-        labelled = folds.sample_of_classes(labelled, speech.y, fraction, rng)
+        labelled = share_of_labels(labelled, speech.y, fraction, np.random.default_rng(order_seed))
     known = labelled if is_baseline else split.train
     model.get_layer("standardize").set_statistics(*statistics(speech, known))
     # One-hot, and zeros for an utterance whose label is not used.
@@ -188,7 +194,8 @@ def train_network(lab, split, folder, seed) -> dict:
     batch_size = min(hp["train"]["batch_size"], len(known))
     dev_batches = batches(speech, split.dev, None, 256)
 
-    epoch = tf.Variable(0, dtype="int64")
+    with tf.device("CPU:0"):  # where tf.data works
+        epoch = tf.Variable(0, dtype="int64")
     options = {"seed": order_seed, "epoch": epoch, "drop_remainder": True}
     dataset = batches(speech, known, one_hot, batch_size, **options)
     if not is_baseline:
@@ -259,4 +266,4 @@ def write_network(folder, place, history, model, is_baseline) -> None:
         history, folder / "history.png", f"AAE, {place}", panels, kept_epoch=kept["epoch"]
     )
     with runs.replacing(folder / "model.keras") as path:
-        model.save(path, include_optimizer=False)
+        training.save(model, path) if is_baseline else model.save_for_prediction(path)

@@ -1,5 +1,6 @@
 """A corpus as AAE sees it: which utterances, in which folds, as which features and batches."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,8 @@ import tensorflow as tf
 from tfser import data, folds, smile, store
 from tfser.errors import DataError, UsageError
 from tfser.models.aae.network import FRAMES_A_STEP
+
+log = logging.getLogger("tfser")
 
 
 class Speech(NamedTuple):
@@ -23,11 +26,13 @@ class Speech(NamedTuple):
     names: list[str]  # of the features
 
 
-def check_frames(n_frames: int) -> None:
+def check_frames(hp) -> None:
     """Raises UsageError where the poolings leave a part of a step."""
-    if n_frames % FRAMES_A_STEP:
+    n_frames = hp["frames"]["n_frames"]
+    if hp["model"]["level"] == "frame" and n_frames % FRAMES_A_STEP:
         raise UsageError(
-            f"frames.n_frames={n_frames} is no multiple of {FRAMES_A_STEP}: four poolings by 4"
+            f"frames.n_frames={n_frames} is no multiple of {FRAMES_A_STEP}, which four poolings by "
+            f"4 need; take {(n_frames // FRAMES_A_STEP + 1) * FRAMES_A_STEP}"
         )
 
 
@@ -50,6 +55,8 @@ def plan(utterances, run) -> list[folds.Split]:
             )
         splits = folds.leave_speakers_of_sessions_out(by_speaker, by_session.astype(str))
     else:
+        if run.protocol == "paper" and any(by_session):
+            log.warning("some utterances have no session: one speaker is left out instead")
         splits = folds.leave_speakers_out(by_speaker, n_folds=run.n_folds)
     splits = [with_unlabelled(split, labelled, speakers) for split in splits]
     for fold, split in enumerate(splits):
@@ -97,6 +104,15 @@ def heard(utterances, hp, run) -> Speech:
         n_frames=hp["frames"]["n_frames"] if in_frames else None,
         names=feature.names,
     )
+
+
+def share_of_labels(labelled, y, fraction, rng) -> np.ndarray:
+    """Sorted random sample of `fraction` of each class of `labelled`, at least one utterance."""
+    parts = []
+    for k in np.unique(y[labelled]):
+        members = labelled[y[labelled] == k]
+        parts.append(rng.permutation(members)[: max(1, round(fraction * len(members)))])
+    return np.sort(np.concatenate(parts))
 
 
 def semi_supervised(speech, hp) -> dict:

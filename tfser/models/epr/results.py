@@ -49,7 +49,7 @@ def write_network(folder, place, history, model, chance_loss) -> None:
         kept_epoch=kept["epoch"],
     )
     with runs.replacing(folder / "model.keras") as path:
-        model.save(path, include_optimizer=False)
+        training.save(model, path)
 
 
 def at_chance(run) -> list[str]:
