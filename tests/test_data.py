@@ -176,11 +176,7 @@ def test_labels_must_be_of_the_segments(corpus):
         data.segments(frames, starts, labels[:-1], n_frames=32, batch_size=3)
 
 
-# Logical devices must be made before TensorFlow starts, hence a process of its own.
-TWO_DEVICES = """
-import numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+REPLICAS = """
 from tfser import data
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 frames = np.arange(1000, dtype="float32")[:, None] + np.zeros(4, "float32")
@@ -196,20 +192,17 @@ for x, y in strategy.experimental_distribute_dataset(dataset):
 assert sizes[:-1] == [[4, 4]] * 12 and sum(sizes[-1]) == 5, sizes
 assert sorted(seen) == list(range(101)), seen
 
-import keras
 with strategy.scope():
     model = keras.Sequential([keras.Input([32, 4]), keras.layers.Flatten(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
 history = model.fit(dataset, epochs=1, verbose=0)
-print(model.predict(data.segments(frames, starts, None, n_frames=32, batch_size=8),
-                    verbose=0).shape)
+predicted = model.predict(data.segments(frames, starts, None, n_frames=32, batch_size=8), verbose=0)
+print(json.dumps(str(predicted.shape)))
 """
 
 
-def test_on_two_replicas():
-    answer = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True)
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    assert answer.stdout.strip() == "(101, 1)"
+def test_on_two_replicas(on_two_devices):
+    assert on_two_devices(REPLICAS) == "(101, 1)"
 
 
 # Segments never exist all at once: 100,000 of these would be 2.3 GB. Peak memory is of a process.

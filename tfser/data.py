@@ -66,18 +66,16 @@ def segments(
     if labels is not None and len(labels) != len(starts):
         raise ValueError(f"{len(labels)} labels for {len(starts)} segments")
     frames = as_tensor(frames)
+    order = np.arange(len(starts))
+    if seed is not None:
+        order = np.random.default_rng([seed, epoch]).permutation(len(starts))
     with tf.device("CPU:0"):  # where tf.data works
-        starts = tf.constant(np.asarray(starts, "int64"))
+        starts, order = tf.constant(np.asarray(starts, "int64")), tf.constant(order)
 
     def examples(which):
         first = tf.gather(starts, which)[:, None]
         return tf.gather(frames, first + tf.range(n_frames, dtype="int64"))
 
-    order = np.arange(len(starts))
-    if seed is not None:
-        order = np.random.default_rng([seed, epoch]).permutation(len(starts))
-    with tf.device("CPU:0"):
-        order = tf.constant(order)
     return _batches(
         lambda: order,
         examples,

@@ -1,10 +1,6 @@
 """AAE: its networks, the losses of each phase, what they move, and what may not leak."""
 
 import csv
-import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -508,16 +504,6 @@ def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path, system, n_frame
 
 
 REPLICAS = """
-import functools, json, sys
-from pathlib import Path
-
-import keras
-import tensorflow as tf
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-tf.config.threading.set_inter_op_parallelism_threads(2)
-
 import test_aae
 from tfser.models import aae
 
@@ -543,15 +529,8 @@ print(json.dumps(result))
 """
 
 
-def test_two_devices_equal_one(tmp_path):
-    here = Path(__file__).resolve()
-    path = [str(here.parent), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS, tmp_path], capture_output=True, text=True, timeout=600,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "-1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    result = json.loads(done.stdout.splitlines()[-1])
+def test_two_devices_equal_one(on_two_devices):
+    result = on_two_devices(REPLICAS)
     for name in ("baseline-None", "optimized-None", "vanilla-256"):
         one, two = result[f"{name}-none"], result[f"{name}-mirrored"]
         assert (one[0], two[0]) == (1, 2)

@@ -1,11 +1,7 @@
 """EPR: the paper's network and equations, and that no test speaker is heard before the test."""
 
 import dataclasses
-import json
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -747,15 +743,6 @@ def test_held_out_utterances_of_the_paper_s_folds_reach_no_network(tmp_path, tin
 # Replicas: design.md, section 7.
 
 REPLICAS = """
-import json, sys
-from pathlib import Path
-import numpy as np
-import tensorflow as tf
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-tf.config.threading.set_inter_op_parallelism_threads(2)
-
 import test_epr
 from tfser import training
 from tfser.models import epr
@@ -778,15 +765,8 @@ print(json.dumps(result))
 """
 
 
-def test_two_devices_equal_one(tmp_path):
-    here = Path(__file__).resolve()
-    path = [str(here.parent), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS, tmp_path], capture_output=True, text=True, timeout=600,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "-1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    result = json.loads(done.stdout.splitlines()[-1])
+def test_two_devices_equal_one(on_two_devices):
+    result = on_two_devices(REPLICAS)
     one, two = result["none"], result["mirrored"]
     assert (one[0], two[0]) == (1, 2)
     columns = one[1][0].split(",")
