@@ -11,7 +11,7 @@ train: $(INSTALLED)
 	$(BIN)/tfser-train --model epr --corpus toy
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
