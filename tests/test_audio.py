@@ -109,6 +109,23 @@ def test_a_part_is_what_the_whole_has_there(name, request):
     np.testing.assert_array_equal(audio.load(path, end_seconds=1.05), whole)  # rounded up
 
 
+@pytest.mark.parametrize("name, kind", [("a.sph", "NIST"), ("a.wav", "WAV"), ("a.flac", "FLAC")])
+def test_of_a_long_file_only_the_part_is_read(tmp_path, monkeypatch, name, kind):
+    talk = np.random.default_rng(0).integers(-9999, 9999, 60 * RATE, "int16")
+    soundfile.write(tmp_path / name, talk, RATE, "PCM_16", format=kind)
+    read, decode = [], soundfile.SoundFile.read
+
+    def counted(file, *args, **options):
+        samples = decode(file, *args, **options)
+        read.append(len(samples))
+        return samples
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    part = audio.load(tmp_path / name, start_seconds=50.25, end_seconds=50.75)
+    np.testing.assert_array_equal(part, talk[804000:812000] / np.float32(2**15))
+    assert read == [8000]
+
+
 @pytest.mark.parametrize(
     "cut, reason",
     [
@@ -137,6 +154,30 @@ def test_others_that_break_off(tmp_path, noise, suffix, name):
     assert len(audio.load(path)) == RATE
     path.write_bytes(path.read_bytes()[:20000])
     refused(path, "truncated")
+
+
+@pytest.mark.parametrize(
+    "right, wrong, reason",
+    [
+        (b"-s3 pcm", b"-s26 pcm,embedded-shorten-v2.00", "unimplemented format"),
+        (b"sample_rate -i 16000", b"sample_rate -i 00000", "SF_INFO"),
+        (b"sample_n_bytes -i 2", b"sample_n_bytes -i 9", "unsupported compression"),
+        (b"channel_count -i 1", b"channel_count -i 0", "error"),
+    ],
+)
+def test_a_sphere_file_with_a_wrong_header(tmp_path, noise, right, wrong, reason):
+    path = tmp_path / "a.sph"
+    soundfile.write(path, noise, RATE, "PCM_16", format="NIST")
+    content = path.read_bytes()
+    assert content.count(right) == 1
+    path.write_bytes(content.replace(right, wrong))
+    refused(path, f"sphere file with a header .*{reason}.* sph2pipe")
+    path.write_bytes(content[:300])
+    refused(path, "sphere file with a header that is wrong .*copy it again")
+    path.write_bytes(content[:1024])
+    refused(path, "only a header")
+    path.write_bytes(bytes(1024) + content[1024:])
+    refused(path, "Format not recognised")
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 0])

@@ -18,7 +18,9 @@ EPR = {
     "sample_rate_hz": 16000,
     "window_seconds": 0.025,
     "hop_seconds": 0.010,
+    "taper": "hann",
     "n_fft": 512,
+    "mel": "slaney",
     "n_bands": 64,
     "low_hz": 0.0,
     "high_hz": 8000.0,
@@ -91,7 +93,9 @@ def test_equals_librosa_with_other_settings(rate, window, hop, n_fft, n_bands, l
         sample_rate_hz=rate,
         window_seconds=window,
         hop_seconds=hop,
+        taper="hann",
         n_fft=n_fft,
+        mel="slaney",
         n_bands=n_bands,
         low_hz=low,
         high_hz=high,
@@ -110,7 +114,9 @@ def test_by_hand():
         sample_rate_hz=512,
         window_seconds=1.0,
         hop_seconds=1.0,
+        taper="hann",
         n_fft=512,
+        mel="slaney",
         n_bands=8,
         low_hz=0.0,
         high_hz=256.0,
@@ -182,7 +188,7 @@ def test_config_round_trip():
     layer = LogMel(**EPR, name="bands")
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(copy) is LogMel and copy.name == "bands"
-    assert copy.settings() == layer.settings() == {"feature": "LogMel", "version": 2, **EPR}
+    assert copy.settings() == layer.settings() == {"feature": "LogMel", "version": 3, **EPR}
     assert json.loads(json.dumps(layer.settings())) == layer.settings()
 
 

@@ -91,9 +91,14 @@ def _open(path, head):
         file = soundfile.SoundFile(path)
     except TypeError:  # soundfile asks for rate and channels of anything named .raw
         raise DataError(f"{path}: raw samples without a header; convert to wav") from None
-    except soundfile.LibsndfileError:
+    except soundfile.LibsndfileError as error:
         if head.startswith(b"version https://git-lfs"):
             raise DataError(f"{path}: a git-LFS pointer, not the sound; run git lfs pull") from None
+        if head.startswith(b"NIST_1A"):  # its header is text too
+            raise DataError(
+                f"{path}: a sphere file with a header that is wrong or of compressed sound "
+                f"({error.error_string.strip('.')}); copy it again or run sph2pipe -p -f wav on it"
+            ) from None
         start = head[:40].decode("ascii", "replace")
         if all(c.isprintable() or c.isspace() for c in start) and "\ufffd" not in start:
             raise DataError(f"{path}: text, not sound: {' '.join(start.split())!r}") from None

@@ -6,6 +6,8 @@ import tensorflow as tf
 ALIGNED_BYTES = 64  # TensorFlow takes over memory that starts at a multiple of it
 GATHER_THREADS = 2  # 400,000 segments/s, more than any device trains on
 PREFETCHED = 16  # batches; left to TensorFlow they fill gigabytes
+STREAMED_SHARDS = 8  # of `stream`, open at once
+SHUFFLED = 1024  # utterances of `stream` in memory, drawn from at random
 
 
 def as_tensor(frames):
@@ -135,6 +137,37 @@ def utterances(
         labels,
         batch_size=batch_size,
         drop_remainder=drop_remainder,
+    )
+
+
+def stream(stored, *, n_frames, batch_size, seed, epoch):
+    """An epoch of full batches [batch, n_frames, features] of utterances that stay on the disk.
+
+    For corpora of any size: memory holds STREAMED_SHARDS shards and SHUFFLED utterances. Every
+    utterance comes once, and some twice where the last batch needs them. The order depends on
+    (seed, epoch) and on Keras' seed alone. `stored` is of `store.stored`, utterances of n_frames.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    paths = tf.constant(stored.paths)
+    paths = tf.gather(paths, rng.permutation(len(stored.paths)))
+    shape = [-1, n_frames, stored.n_features]
+
+    def read(path):
+        frames = tf.data.TFRecordDataset(path).take(1).map(lambda x: tf.io.decode_raw(x, "float32"))
+        return frames.flat_map(lambda x: tf.data.Dataset.from_tensor_slices(tf.reshape(x, shape)))
+
+    n_batches = -(-len(stored.utterances) // batch_size)
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return (
+        tf.data.Dataset.from_tensor_slices(paths)
+        .interleave(read, cycle_length=STREAMED_SHARDS, num_parallel_calls=GATHER_THREADS)
+        .shuffle(SHUFFLED, seed=int(rng.integers(2**31)), reshuffle_each_iteration=False)
+        .repeat()
+        .batch(batch_size, drop_remainder=True)
+        .take(n_batches)
+        .prefetch(2)
+        .with_options(options)
     )
 
 

@@ -16,14 +16,18 @@ BLOCK_FRAMES = 512  # of extract: the spectrum of a block is 1 MB, which stays n
 
 @keras.saving.register_keras_serializable(package="tfser")
 class LogMel(keras.layers.Layer):
-    """Log mel energies (EPR §2.1.1): waveform [batch, samples] -> [batch, frames, n_bands].
+    """Log mel energies: waveform [batch, samples] -> [batch, frames, n_bands].
 
-    Power spectrum of whole Hann windows, Slaney's mel bands (as librosa's), natural logarithm of
-    max(energy, floor). Waveforms of fewer than `min_frames` frames get zeros at the end:
-    frames = 1 + (samples - window) // hop, at least min_frames.
+    Power spectrum of whole windows, mel bands, natural logarithm of max(energy, floor). Waveforms
+    of fewer than `min_frames` frames get zeros at the end: frames = 1 + (samples - window) // hop,
+    at least min_frames.
+
+    Args:
+        taper: "hann" (periodic) or "hamming" (symmetric, openSMILE's).
+        mel: "slaney", librosa's bands, or "htk", openSMILE's: triangles over mel, of height 1.
     """
 
-    version = 2  # part of the store's key: raise it when the values change
+    version = 3  # part of the store's key: raise it when the values change
     batch_samples = 2**23  # of `extract`: 9 min at 16 kHz
 
     def __init__(
@@ -32,8 +36,10 @@ class LogMel(keras.layers.Layer):
         sample_rate_hz,
         window_seconds,
         hop_seconds,
+        taper,
         n_fft,
         n_bands,
+        mel,
         low_hz,
         high_hz,
         floor,
@@ -45,8 +51,10 @@ class LogMel(keras.layers.Layer):
             "sample_rate_hz": sample_rate_hz,
             "window_seconds": window_seconds,
             "hop_seconds": hop_seconds,
+            "taper": taper,
             "n_fft": n_fft,
             "n_bands": n_bands,
+            "mel": mel,
             "low_hz": low_hz,
             "high_hz": high_hz,
             "floor": floor,
@@ -71,10 +79,15 @@ class LogMel(keras.layers.Layer):
             )
         if not floor > 0:
             raise UsageError(f"floor = {floor}: the logarithm needs a floor above 0, e.g. 1e-6")
+        tapers = {"hann": np.hanning(self.window + 1)[:-1], "hamming": np.hamming(self.window)}
+        self.taper = tapers[taper].astype("float32")  # [window]
 
     @functools.cached_property
     def bands(self):
         """Mel filters [bins, n_bands]."""
+        low_hz, high_hz = self.arguments["low_hz"], self.arguments["high_hz"]
+        if self.arguments["mel"] == "htk":
+            return htk_bands(self.sample_rate_hz, self.n_fft, self.n_features, low_hz, high_hz)
         # librosa takes half a second to import; those who read features from the cache need none.
         import librosa.filters
 
@@ -82,8 +95,8 @@ class LogMel(keras.layers.Layer):
             sr=self.sample_rate_hz,
             n_fft=self.n_fft,
             n_mels=self.n_features,
-            fmin=self.arguments["low_hz"],
-            fmax=self.arguments["high_hz"],
+            fmin=low_hz,
+            fmax=high_hz,
         ).T.copy()
 
     def call(self, waveform):
@@ -95,7 +108,7 @@ class LogMel(keras.layers.Layer):
     def log_mel(self, waveform):
         """[..., samples] -> [..., frames, n_bands], of whole windows, nothing padded."""
         frames = tf.signal.frame(waveform, self.window, self.hop)  # [..., frames, window]
-        frames *= tf.signal.hann_window(self.window)  # periodic
+        frames *= self.taper
         spectrum = tf.signal.rfft(frames, [self.n_fft])  # [..., frames, bins]
         power = tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2
         return tf.math.log(tf.maximum(power @ self.bands, self.floor))
@@ -114,7 +127,6 @@ class LogMel(keras.layers.Layer):
         joined = np.zeros(starts[-1] * self.hop + self.window, "float32")
         for start, waveform in zip(starts[:-1], waveforms, strict=True):
             joined[start * self.hop :][: len(waveform)] = waveform
-        hann = np.hanning(self.window + 1)[:-1].astype("float32")  # periodic
         windows = sliding_window_view(joined, self.window)[:: self.hop][: starts[-1]]
         # A bin is in two bands at most. And dense products have threads of their own, which get
         # in the way of the store's.
@@ -123,7 +135,7 @@ class LogMel(keras.layers.Layer):
         log_mel = np.empty((starts[-1], self.n_features), "float32")
         for first in range(0, len(log_mel), BLOCK_FRAMES):
             block = windows[first : first + BLOCK_FRAMES]
-            np.multiply(block, hann, out=padded[: len(block), : self.window])
+            np.multiply(block, self.taper, out=padded[: len(block), : self.window])
             spectrum = scipy.fft.rfft(padded[: len(block)])  # [frames, bins]
             power = spectrum.real**2 + spectrum.imag**2
             energy = (bands @ power.T).T  # [frames, n_bands]
@@ -148,3 +160,46 @@ class LogMel(keras.layers.Layer):
     def get_config(self):
         """Keras: the arguments of the constructor."""
         return {"name": self.name, **self.arguments}
+
+
+def htk_bands(sample_rate_hz, n_fft, n_bands, low_hz, high_hz) -> np.ndarray:
+    """HTK's mel filters [bins, n_bands], as openSMILE's cMelspec makes them.
+
+    Triangles over mel(f) = 1127 ln(1 + f / 700), of height 1, without the bin of 0 Hz.
+    """
+    bins_hz = np.arange(n_fft // 2 + 1) * sample_rate_hz / n_fft
+    low, high = (1127 * np.log1p(hz / 700) for hz in (low_hz, high_hz))
+    width = (high - low) / (n_bands + 1)
+    centres = low + width * np.arange(1, n_bands + 1)
+    distance = np.abs(1127 * np.log1p(bins_hz / 700)[:, None] - centres)
+    weights = np.maximum(0, 1 - distance / width)
+    weights[0] = 0
+    return weights.astype("float32")
+
+
+@keras.saving.register_keras_serializable("tfser")
+class Standardize(keras.layers.Layer):
+    """z-score of each feature with statistics that are set, not learnt, clipped at +-`clip`.
+
+    What is missing (NaN: a frame after the utterance's end) becomes 0, the mean.
+    """
+
+    def __init__(self, clip, **options):
+        super().__init__(**options)
+        self.clip = clip
+
+    def build(self, shape):
+        """Makes the statistics, which change nothing until they are set."""
+        options = {"shape": shape[-1:], "trainable": False}
+        self.mean = self.add_weight(initializer="zeros", name="mean", **options)
+        self.sd = self.add_weight(initializer="ones", name="sd", **options)
+
+    def set_statistics(self, mean, sd):
+        """Sets mean and standard deviation [features]; give 1 for what never varies."""
+        self.mean.assign(mean)
+        self.sd.assign(sd)
+
+    def call(self, x):
+        """[..., features] -> the same, standardized."""
+        z = keras.ops.clip((x - self.mean) / self.sd, -self.clip, self.clip)
+        return keras.ops.where(keras.ops.isnan(x), 0.0, z)

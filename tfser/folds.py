@@ -113,6 +113,59 @@ def leave_speakers_of_sessions_out(speakers, sessions) -> list[Split]:
     return splits
 
 
+def leave_groups_out(groups, labels, *, dev_fraction: float, seed: int) -> list[Split]:
+    """Leave one group (a session, or speakers) out; dev is a random part of those that train.
+
+    Fold i tests on the i-th group; of each class of the others `dev_fraction` is dev, so that dev
+    has the speakers of the training part, as where a paper holds out sessions and names no dev
+    speakers (ACNN section 4.1).
+
+    Raises DataError for fewer than two groups.
+    """
+    groups, labels = np.asarray(groups), np.asarray(labels)
+    names = np.unique(groups)
+    if len(names) < 2:
+        raise DataError(
+            f"leaving sessions out needs two or more, the corpus has {len(names)}; add speech"
+        )
+    splits = []
+    for fold, name in enumerate(names):
+        rest = np.flatnonzero(groups != name)
+        dev = _slice_of_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
+        splits.append(
+            Split(train=np.setdiff1d(rest, dev), dev=dev, test=np.flatnonzero(groups == name))
+        )
+    return splits
+
+
+def groups_of_speakers(speakers, *, n_folds: int) -> np.ndarray:
+    """The group [n] of each utterance, of `n_folds` groups of speakers of about equal size.
+
+    Raises UsageError for more groups than speakers.
+    """
+    n_speakers = len(set(speakers))
+    if n_folds > n_speakers:
+        raise UsageError(
+            f"--folds {n_folds}: corpus has {n_speakers} speakers; use --folds {n_speakers}"
+        )
+    of_utterance = np.empty(len(speakers), np.int64)
+    for group, members in enumerate(_speaker_groups(np.asarray(speakers), n_folds)):
+        of_utterance[members] = group
+    return of_utterance
+
+
+def across(labels, n_trained: int, *, dev_fraction: float, seed: int) -> list[Split]:
+    """One fold: the first `n_trained` of `labels` train, but for a random dev part, the rest test.
+
+    For one corpus after the other: trained on the first, tested on the second.
+    """
+    labels = np.asarray(labels)
+    known = np.arange(n_trained)
+    dev = _slice_of_classes(known, labels, dev_fraction, np.random.default_rng([seed, 0]))
+    test = np.arange(n_trained, len(labels))
+    return [Split(train=np.setdiff1d(known, dev), dev=dev, test=test)]
+
+
 def by_speaker(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Plain k-fold over groups of speakers, (train, test) pairs: the folds inside a training part.
 

@@ -73,6 +73,20 @@ def check_classes(utterances) -> list:
     return utterances
 
 
+def common(utterances, tested) -> tuple[list, list]:
+    """The utterances of two corpora whose emotions are in both."""
+    names = {u.emotion for u in utterances} & {u.emotion for u in tested}
+    if len(names) < 2:
+        of_both = " and ".join(
+            " ".join(sorted({u.emotion for u in side})) for side in (utterances, tested)
+        )
+        raise DataError(
+            f"the two corpora share {len(names)} emotions, and two are needed: they have "
+            f"{of_both}; see labels.keep and labels.merge"
+        )
+    return tuple([u for u in side if u.emotion in names] for side in (utterances, tested))
+
+
 def three_classes(rating: float | None, rounding: str) -> str | None:
     """Low is {1, 2}, neutral {3}, high {4, 5} of a 5-point scale (AAE section 3.1); None stays.
 

@@ -183,6 +183,72 @@ def shifts_figure(shifts, names, class_names, title: str) -> Figure:
     return figure
 
 
+@plain_text
+def map_figure(points, labels: dict, title: str) -> Figure:
+    """Points [n, 2] of utterances, a panel for each of `labels`: {name: label of each point}.
+
+    Figures 3 and 4 of Neumann & Vu 2019. A name with one label has no panel.
+    """
+    from matplotlib import colormaps
+
+    panels = {name: np.asarray(of) for name, of in labels.items() if len(set(of)) > 1}
+    figure = _figure(width=1 + 4.2 * len(panels), height=4.6)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, of_point) in zip(all_axes, panels.items(), strict=True):
+        found = sorted(set(of_point), key=lambda label: (label == "unknown", label))
+        many = len(found) > len(COLOURS)
+        for k, label in enumerate(found):
+            colour = colormaps["turbo"](k / (len(found) - 1)) if many else COLOURS[k]
+            here = of_point == label
+            axes.scatter(
+                *points[here].T,
+                s=12,
+                color="0.8" if label == "unknown" else colour,
+                marker="ov^sDP*X"[k % 8],
+                linewidths=0,
+                label=label,
+            )
+        axes.set_title(f"{name} ({len(found)})" if many else name)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if not many:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+@plain_text
+def attention_figure(
+    spectrogram, alpha, title: str, *, hop_seconds: float, step_seconds: float
+) -> Figure:
+    """Attention weights [steps] over time, above the spectrogram [frames, bands] they belong to.
+
+    Steps after the utterance's end lie on padding, and may have weights too.
+    """
+    spectrogram, alpha = np.asarray(spectrogram), np.asarray(alpha)
+    figure = _figure(width=9, height=5)
+    above, below = figure.subplots(2, sharex=True, height_ratios=[1, 2])
+    edges = np.arange(len(alpha) + 1) * step_seconds
+    end = len(spectrogram) * hop_seconds
+    above.stairs(alpha, edges, fill=True, color=COLOURS[0])
+    above.axhline(1 / len(alpha), label=f"equal weights, 1/{len(alpha)}", **CHANCE)
+    above.set_ylabel("attention")
+    above.set_ylim(0, None)
+    image = below.imshow(
+        spectrogram.T, origin="lower", aspect="auto", cmap="magma",
+        extent=(0, end, 0.5, spectrogram.shape[1] + 0.5),
+    )  # fmt: skip
+    below.set_ylabel("mel band")
+    below.set_xlabel("time (s)")
+    for axes in (above, below):
+        axes.axvline(end, color=COLOURS[1], linewidth=1.5, label="end of the utterance")
+    above.set_xlim(0, max(edges[-1], end))
+    above.legend(loc="upper right", edgecolor="none", fontsize=8)
+    figure.colorbar(image, ax=below, fraction=0.046, pad=0.01).set_label("ln of mel power")
+    figure.suptitle(title)
+    return figure
+
+
 def png(figure: Figure) -> bytes:
     """The figure as a PNG picture, 120 dots per inch."""
     buffer = io.BytesIO()

@@ -45,6 +45,17 @@ class Features:
     key: str  # digest of the settings and of the files' content
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stored:
+    """The features of a corpus that stay on the disk, see `data.stream`."""
+
+    utterances: list
+    paths: list[str]  # of the shards
+    n_frames: list[list[int]]  # of each shard's utterances
+    n_features: int
+    key: str  # as of Features
+
+
 def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
     """Reads the features of a corpus from the cache, after computing what is not in it.
 
@@ -54,6 +65,44 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
     Utterances without features, or that cannot be decoded, are left out, with a warning each; more
     than `max_bad` raise DataError.
     Raises TfserError where the cache cannot be written.
+    """
+    frames = None
+
+    def read(shards, folder):
+        nonlocal frames
+        n_frames = sum(n or 0 for shard in shards for n in shard["n_frames"])
+        frames = data.aligned((n_frames, feature.n_features), "float32")
+        rest = frames.reshape(-1)
+        for number, content in _checked(shards, feature, folder):
+            if content is None:
+                yield number
+            size = _size(shards[number], feature) // 4
+            rest[:size] = 0 if content is None else np.frombuffer(content, "<f4")
+            rest = rest[size:]
+
+    key, _, shards = _made(utterances, feature, cache, max_bad, read)
+    kept, n_frames = _kept(utterances, shards)
+    return Features(kept, frames, np.cumsum([0, *n_frames], dtype="int64"), key)
+
+
+def stored(utterances, feature, *, cache: Path, max_bad=0) -> Stored:
+    """As `load`, but the features stay where they are: memory does not grow with the corpus."""
+
+    def read(shards, folder):
+        checked = _checked(shards, feature, folder)
+        return (number for number, content in checked if content is None)
+
+    key, folder, shards = _made(utterances, feature, cache, max_bad, read)
+    kept, _ = _kept(utterances, shards)
+    paths = [str(_shard_path(folder, number)) for number in range(len(shards))]
+    n_frames = [[n for n in shard["n_frames"] if n is not None] for shard in shards]
+    return Stored(kept, paths, n_frames, feature.n_features, key)
+
+
+def _made(utterances, feature, cache, max_bad, read):
+    """Makes what is missing until `read`(shards, folder) yields no number of a damaged shard.
+
+    Returns (key, folder, the shards' JSON).
     """
     if not utterances:
         raise DataError("no utterances to extract features from")
@@ -72,9 +121,9 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
         _refuse_bad(shards, groups, max_bad)
         if missing or not indexed:
             _write_index(folder, key, shards, groups, feature)
-        features, damaged = _read(shards, utterances, feature, folder, key)
+        damaged = list(read(shards, folder))
         if not damaged:
-            return features
+            return key, folder, shards
         for number in damaged:
             logger.warning("%s is damaged: made again", _shard_path(folder, number))
             shards[number] = None
@@ -194,21 +243,18 @@ def _finished_shards(folder, groups, feature):
     return shards
 
 
-def _read(shards, utterances, feature, folder, key):
-    """Returns (Features, numbers of the shards that are damaged)."""
+def _kept(utterances, shards):
+    """The utterances that have features, and how many frames each."""
     n_frames = [n for shard in shards for n in shard["n_frames"]]
     kept = [u for u, n in zip(utterances, n_frames, strict=True) if n is not None]
-    offsets = np.cumsum([0, *(n for n in n_frames if n is not None)], dtype="int64")
-    frames = data.aligned((offsets[-1], feature.n_features), "float32")
-    damaged, rest = [], frames.reshape(-1)
+    return kept, [n for n in n_frames if n is not None]
+
+
+def _checked(shards, feature, folder):
+    """Yields (number, bytes of the frames) of each shard, None for those of a damaged one."""
     for number, shard, content in _shard_contents(folder, range(len(shards))):
-        size = _size(shards[number], feature)
-        if shard == shards[number] and len(content) == size:
-            rest[: size // 4] = np.frombuffer(content, "<f4")
-        else:
-            damaged.append(number)
-        rest = rest[size // 4 :]
-    return Features(kept, frames, offsets, key), damaged
+        whole = shard == shards[number] and len(content) == _size(shards[number], feature)
+        yield number, content if whole else None
 
 
 def _size(shard, feature):

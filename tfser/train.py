@@ -3,15 +3,17 @@
 import argparse
 import contextlib
 import importlib
+import inspect
 import logging
 import os
 import pkgutil
 import re
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from tfser import corpora, hparams, models, runs
+from tfser import corpora, hparams, labels, models, runs
 from tfser.errors import TfserError, UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
@@ -46,6 +48,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--data-root", type=Path, metavar="DIR", help="the corpus's folder (or TFSER_<CORPUS>_ROOT)"
     )
+    p.add_argument(
+        "--test-corpus",
+        metavar="NAME",
+        help="test on another corpus, train on all of --corpus (acnn, svm)",
+    )
+    p.add_argument("--test-root", type=Path, metavar="DIR", help="the folder of --test-corpus")
     p.add_argument(
         "--protocol",
         choices=("paper", "loso"),
@@ -184,43 +192,67 @@ def train(args) -> None:
         value = getattr(args, flag)
         if value is not None and value < lowest:
             raise UsageError(f"--{flag.replace('_', '-')} {value}: must be {lowest} or more")
-    corpus = args.corpus
-    is_table = corpus.lower().endswith((".csv", ".tsv"))
-    overrides = args.overrides + ([f"labels.target={args.target}"] if args.target else [])
-    hp = hparams.load(
-        args.model, "table" if is_table else corpus, overlay=args.hparams, overrides=overrides
-    )
+    if args.test_root and not args.test_corpus:
+        raise UsageError("--test-root is the folder of --test-corpus, which is not given")
+    if args.test_corpus and args.protocol == "loso":
+        raise UsageError("--protocol loso: with --test-corpus there are no folds; leave one out")
+    if args.test_corpus and args.folds:
+        raise UsageError(f"--folds {args.folds}: with --test-corpus there are no folds")
     cache = args.cache or Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
-    utterances = corpora.load(corpus, args.data_root, cache)
-    corpus_name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table else corpus
-    if is_table and corpus_name in corpora.names():  # emodb.csv is not Emo-DB
-        corpus_name = f"table-{corpus_name}"
-    folder = args.workdir or Path("runs", f"{args.model}-{corpus_name}-{args.protocol}")
+    corpus, utterances, hp = _corpus(args, args.corpus, args.data_root, cache)
+    settings = {"model": args.model, "corpus": corpus, "protocol": args.protocol}
+    tested = None
+    if args.test_corpus:
+        tested_name, tested, tested_hp = _corpus(args, args.test_corpus, args.test_root, cache)
+        # A speaker "03" of each corpus would be one.
+        tested = [replace(u, speaker=f"{tested_name}-{u.speaker}") for u in tested]
+        settings["tested"] = {
+            "corpus": tested_name,
+            "labels": tested_hp["labels"],
+            "utterances": runs.fingerprint(tested),
+        }
+        corpus = f"{corpus}-to-{tested_name}"
+    folder = args.workdir or Path("runs", f"{args.model}-{corpus}-{args.protocol}")
     run = runs.Run(
         folder=folder,
         cache=cache,
-        corpus=corpus_name,
+        corpus=corpus,
         protocol=args.protocol,
         n_folds=args.folds,
         seeds=tuple(range(args.seed, args.seed + args.seeds)),
         strategy=args.strategy,
         max_bad=args.max_bad,
     )
-    settings = {
-        "model": args.model,
-        "corpus": corpus_name,
-        "protocol": args.protocol,
-        "folds": args.folds,
-        "utterances": runs.fingerprint(utterances),
-        "hparams": hp,
-    }
+    settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances), "hparams": hp}
     with runs.opened(folder, settings, run.seeds):
-        log.info("%s", corpora.describe(corpus, utterances))
+        log.info("%s", corpora.describe(args.corpus, utterances))
         with _quiet():
             _import_keras()
             paper = importlib.import_module(f"tfser.models.{args.model}")
-        scores = paper.train(utterances, hp, run)
+        if tested is None:
+            scores = paper.train(utterances, hp, run)
+        elif "tested" in inspect.signature(paper.train).parameters:
+            log.info("tested on %s", corpora.describe(args.test_corpus, tested))
+            scores = paper.train(utterances, hp, run, labels.select(tested, **tested_hp["labels"]))
+        else:
+            raise UsageError(
+                f"--test-corpus: {args.model} has no test across corpora; leave it out"
+            )
     show(scores, folder)
+
+
+def _corpus(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
+    """Its name in results, its utterances and the hyperparameters on it."""
+    is_table = corpus.lower().endswith((".csv", ".tsv"))
+    overrides = args.overrides + ([f"labels.target={args.target}"] if args.target else [])
+    hp = hparams.load(
+        args.model, "table" if is_table else corpus, overlay=args.hparams, overrides=overrides
+    )
+    utterances = corpora.load(corpus, root, cache)
+    name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table else corpus
+    if is_table and name in corpora.names():  # emodb.csv is not Emo-DB
+        name = f"table-{name}"
+    return name, utterances, hp
 
 
 @contextlib.contextmanager

@@ -39,14 +39,22 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
-def compiled(model: keras.Model, optimizer, loss) -> keras.Model:
+def compiled(
+    model: keras.Model, optimizer, loss, *, metrics=("accuracy",), loss_weights=None
+) -> keras.Model:
     """Compiles for `fit`; XLA on a single GPU alone.
 
     Keras' "auto" takes XLA on the CPU too, where it trained VGG-E at a third of the speed; under
     several replicas it cannot reach the variables.
     """
     one_gpu = len(tf.config.list_logical_devices("GPU")) == 1
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile="auto" if one_gpu else False)
+    model.compile(
+        optimizer,
+        loss,
+        metrics=list(metrics),
+        loss_weights=loss_weights,
+        jit_compile="auto" if one_gpu else False,
+    )
     return model
 
 

@@ -10,7 +10,7 @@ from tfser.errors import DataError, UsageError
 
 
 def test_names():
-    assert {"casia", "emodb", "ravdess", "savee", "toy"} <= set(corpora.names())
+    assert {"casia", "emodb", "librispeech", "ravdess", "savee", "toy"} <= set(corpora.names())
     assert "table" not in corpora.names()
 
 
@@ -95,6 +95,13 @@ def test_describe_counts_what_has_no_label(tmp_path):
     ]
     assert corpora.describe("x.csv", utterances) == (
         "x.csv: 2 utterances, 1 speaker, 1 emotion: joy 1, unlabelled 1"
+    )
+
+
+def test_describe_says_that_nothing_has_a_label(tmp_path):
+    utterances = [corpora.Utterance(tmp_path / f"{i}.wav", str(i), str(i)) for i in range(2)]
+    assert corpora.describe("x.csv", utterances) == (
+        "x.csv: 2 utterances, 2 speakers, no emotion labels"
     )
 
 

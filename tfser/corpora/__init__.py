@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tfser.errors import DataError, UsageError, did_you_mean
 
-AUDIO_SUFFIXES = (".wav", ".flac")
+AUDIO_SUFFIXES = (".wav", ".flac", ".sph")
 MAX_DEPTH = 6  # folders below the root: enough for every release, little enough for "/"
 
 log = logging.getLogger(__name__)
@@ -93,13 +93,14 @@ def check_files(corpus: str, root: Path, utterances: list[Utterance], layout: st
     used = {utterance.path for utterance in utterances}
     unused = [path.relative_to(root) for path in files if path not in used]
     if not utterances:
-        found = f"none of the {len(files):,} audio files" if files else "no .wav"
+        suffix = next((suffix for suffix in AUDIO_SUFFIXES if suffix in layout), "audio file")
+        found = f"none of the {len(files):,} audio files" if files else f"no {suffix}"
         first = f" (the first is {unused[0]})" if unused else ""
         raise DataError(f"{corpus}: {found} under {root}{first}; expected {layout}")
     if unused:
         log.warning(
-            "%s: %d of the %d audio files under %s are not read, being copies or not of the "
-            "corpus; the first is %s",
+            "%s: %d of the %d audio files under %s are not read, being copies, unlisted or not "
+            "of the corpus; the first is %s",
             *(corpus, len(unused), len(files), root, unused[0]),
         )
 
@@ -123,14 +124,15 @@ def describe(corpus: str, utterances: list[Utterance]) -> str:
     n_unlabelled = emotions.pop(None, 0)
     listed = [f"{emotion} {emotions[emotion]:,}" for emotion in sorted(emotions)]
     listed += [f"unlabelled {n_unlabelled:,}"] if n_unlabelled else []
+    labels = f"{len(emotions)} emotion{'s' * (len(emotions) != 1)}: {', '.join(listed)}"
     return (
         f"{corpus}: {size}, {n_speakers} speaker{'s' * (n_speakers != 1)}, "
-        f"{len(emotions)} emotion{'s' * (len(emotions) != 1)}: {', '.join(listed)}"
+        f"{labels if emotions else 'no emotion labels'}"
     )
 
 
 def audio_files(root: Path) -> Iterator[Path]:
-    """Walks through the .wav and .flac files under a folder, in sorted order, clutter left out."""
+    """Walks through the audio files under a folder, in sorted order, clutter left out."""
     seen = set()
     for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
         depth = len(Path(folder).relative_to(root).parts)

@@ -18,20 +18,27 @@ from tqdm import tqdm
 
 from tfser import folds, report, runs, store
 from tfser.errors import UsageError
-from tfser.labels import check_classes, describe, select, warn_of_unheard
+from tfser.labels import check_classes, common, describe, select, warn_of_unheard
 from tfser.smile import OpenSmile, normalized_by_speaker
 
 
-def train(utterances, hp, run) -> dict:
-    """Cross-validates; returns the scores, as in scores.json (see `report.finish`)."""
+def train(utterances, hp, run, tested=None) -> dict:
+    """Cross-validates, or tests on another corpus; returns the scores (see `report.finish`).
+
+    tested: the utterances of the other corpus, selected and with their classes as `emotion`.
+    """
     if run.protocol == "loso" and len(run.seeds) > 1:
         raise UsageError(
             f"--seeds {len(run.seeds)}: nothing is random in an SVM under --protocol loso; "
             "leave it out"
         )
     utterances = select(utterances, **hp["labels"])
+    n_trained = None
+    if tested is not None:
+        utterances, tested = common(utterances, tested)
+        n_trained, utterances = len(utterances), utterances + tested
     # All folds are made before any audio is read: a corpus that does not allow them fails at once.
-    plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
+    plans = {seed: plan(utterances, hp, run, seed, n_trained) for seed in run.seeds}
     if run.protocol == "loso":
         warn_of_unheard(utterances, plans[run.seeds[0]])
     features = store.load(
@@ -39,7 +46,9 @@ def train(utterances, hp, run) -> dict:
     )
     if len(features.utterances) < len(utterances):  # --max-bad left some out
         left = check_classes(features.utterances)
-        plans = {seed: plan(left, hp, run, seed) for seed in run.seeds}
+        if tested is not None:
+            n_trained = len(set(left).intersection(utterances[:n_trained]))
+        plans = {seed: plan(left, hp, run, seed, n_trained) for seed in run.seeds}
     utterances, x = features.utterances, features.frames  # [n, 6373]
     runs.check_data(run.folder, utterances, features.key)
     transductive = hp["features"]["normalize"] == "speaker"
@@ -54,18 +63,20 @@ def train(utterances, hp, run) -> dict:
     target = describe(**hp["labels"])
     results = []
     for seed in run.seeds:
-        predicted, fold_of = np.empty(len(y), int), np.empty(len(y), int)
+        predicted, fold_of = np.empty(len(y), int), np.full(len(y), -1)
         for fold, guess in enumerate(fit_folds(x, y, plans[seed], hp["svm"], run, seed)):
             test = plans[seed][fold].test
             predicted[test], fold_of[test] = guess, fold
-        systems = {name: {"predicted": predicted, "probabilities": None}}
-        results.append(report.seed_scores(run, seed, utterances, classes, systems, fold_of))
+        scored = np.flatnonzero(fold_of >= 0)
+        systems = {name: {"predicted": predicted[scored], "probabilities": None}}
+        of_test = [utterances[i] for i in scored]
+        results.append(report.seed_scores(run, seed, of_test, classes, systems, fold_of[scored]))
     return report.finish(
         run,
         "svm",
         classes,
         results,
-        independent=run.protocol == "loso",
+        independent=run.protocol == "loso" or tested is not None,
         facts=[hp["features"]["feature_set"], *(f"{k} {v}" for k, v in target.items())]
         + ["z-score per speaker (transductive)"] * transductive
         + ["the other systems' dev part left out"] * fewer,
@@ -82,20 +93,20 @@ def functionals(settings) -> OpenSmile:
     )
 
 
-def plan(utterances, hp, run, seed) -> list[folds.Split]:
-    """Random stratified folds, or one speaker out: what the other systems test together.
+def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
+    """Random stratified folds, one speaker out, or one corpus after the other (`n_trained`).
 
     Nothing is chosen, so that their dev part trains too, unless svm.trains_on_dev says otherwise.
     """
-    if run.protocol == "loso":
+    emotions = [u.emotion for u in utterances]
+    fraction = 0.0 if hp["svm"]["trains_on_dev"] else hp["protocol"]["dev_fraction"]
+    if n_trained is not None:
+        splits = folds.across(emotions, n_trained, dev_fraction=fraction, seed=seed)
+    elif run.protocol == "loso":
         splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
     else:
-        splits = folds.stratified(
-            [u.emotion for u in utterances],
-            n_folds=run.n_folds or hp["protocol"]["n_folds"],
-            dev_fraction=0.0 if hp["svm"]["trains_on_dev"] else hp["protocol"]["dev_fraction"],
-            seed=seed,
-        )
+        n_folds = run.n_folds or hp["protocol"]["n_folds"]
+        splits = folds.stratified(emotions, n_folds=n_folds, dev_fraction=fraction, seed=seed)
     if not hp["svm"]["trains_on_dev"]:
         return splits
     return [

@@ -5,39 +5,12 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tfser import training
+from tfser.features import Standardize
 
 # Table 2; the decoder runs through them backwards. After each but the last, time is pooled by 4.
 _FILTERS = (128, 128, 256, 256, 256)
 _KERNEL = _POOL = 4
 FRAMES_A_STEP = _POOL ** (len(_FILTERS) - 1)  # what a step of the last convolution sees: 256
-
-
-@keras.saving.register_keras_serializable("tfser")
-class Standardize(layers.Layer):
-    """z-score of each feature with statistics that are set, not learnt, clipped at +-`clip`.
-
-    What is missing (NaN: a frame after the utterance's end) becomes 0, the mean.
-    """
-
-    def __init__(self, clip, **options):
-        super().__init__(**options)
-        self.clip = clip
-
-    def build(self, shape):
-        """Makes the statistics, which change nothing until they are set."""
-        options = {"shape": shape[-1:], "trainable": False}
-        self.mean = self.add_weight(initializer="zeros", name="mean", **options)
-        self.sd = self.add_weight(initializer="ones", name="sd", **options)
-
-    def set_statistics(self, mean, sd):
-        """Sets mean and standard deviation [features]; give 1 for what never varies."""
-        self.mean.assign(mean)
-        self.sd.assign(sd)
-
-    def call(self, x):
-        """[..., features] -> the same, standardized."""
-        z = ops.clip((x - self.mean) / self.sd, -self.clip, self.clip)
-        return ops.where(ops.isnan(x), 0.0, z)
 
 
 def baseline(shape, n_classes, *, units, dropout, clip) -> keras.Model:

@@ -1,0 +1,709 @@
+"""ACNN: attention, views, auDeep's spectrograms and autoencoder, and a whole run."""
+
+import csv
+import functools
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import scipy.signal
+import tensorflow as tf
+
+from tfser import audio, data, hparams, runs, store, training
+from tfser.corpora import Utterance
+from tfser.errors import UsageError
+from tfser.models import acnn
+from tfser.models.acnn import autoencoder, network, pretraining
+from tfser.models.acnn import speech as corpus_of
+from tfser.models.acnn.spectrogram import Spectrogram
+from tfser.train import main
+
+AUDEEP = {
+    "sample_rate_hz": 16000, "window_seconds": 0.08, "hop_seconds": 0.04, "n_bands": 128,
+    "pre_emphasis": 0.95, "floor_db": -60.0, "seconds": 7.5,
+}  # fmt: skip
+EMOTIONS = ("anger", "neutral", "sadness")
+
+
+# auDeep's view of speech.
+
+
+def by_audeep(x, fs=16000, width=0.08, overlap=0.04, n=128, floor=-60.0, seconds=7.5):
+    """auDeep's formulas, step by step, in float64."""
+    x = np.pad(x[: int(fs * seconds)].astype("float64"), (0, max(0, int(fs * seconds) - len(x))))
+    x = np.append(x[0], x[1:] - 0.95 * x[:-1])
+    window = int(fs * width)
+    _, _, magnitude = scipy.signal.spectrogram(
+        x, fs, window=scipy.signal.get_window("hann", window), nperseg=window,
+        noverlap=int(fs * overlap), mode="magnitude",
+    )  # fmt: skip
+    edges_hz = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + fs / 2 / 700), n + 2) / 2595) - 1)
+    edges = np.floor((window + 1) * edges_hz / fs).astype(int)
+    bank = np.zeros((n, window // 2 + 1))
+    for m, (left, centre, right) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+        for k in range(left, centre):
+            bank[m, k] = (k - left) / (centre - left)
+        for k in range(centre, right):
+            bank[m, k] = (right - k) / (right - centre)
+    power = (bank @ (magnitude**2 / window)).T
+    power[power == 0] = power[power > 0].min()
+    db = 10 * np.log10(power / power.max())
+    db[db < floor] = floor
+    db -= db.mean()
+    return 2 * (db - db.min()) / (db.max() - db.min()) - 1
+
+
+def test_spectrograms_are_audeep_s_on_real_speech(shared_data):
+    layer = Spectrogram(**AUDEEP)
+    files = sorted(shared_data.glob("LibriSpeech/*/*/*/*.flac"))[::120]
+    files += sorted(shared_data.glob("emodb/wav/*.wav"))[::250]
+    for file in files:
+        waveform = audio.load(file)
+        expected = by_audeep(waveform)
+        assert expected.shape == (186, 128)
+        [extracted] = layer.extract([waveform])
+        np.testing.assert_allclose(extracted, expected, atol=2e-5)
+        np.testing.assert_allclose(layer(waveform[None])[0], expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "n_samples", [400, 640, 1279, 1280, 1281, 16000, 119_999, 120_000, 130_000]
+)
+def test_spectrograms_of_any_length(n_samples):
+    waveform = np.random.default_rng(n_samples).normal(0, 0.1, n_samples).astype("float32")
+    layer, expected = Spectrogram(**AUDEEP), by_audeep(waveform)
+    [extracted] = layer.extract([waveform])
+    np.testing.assert_allclose(extracted, expected, atol=2e-5)
+    np.testing.assert_allclose(layer(waveform[None])[0], expected, atol=2e-5)
+    # Zeros at the end are what is added anyway: clips may be batched.
+    longer = np.pad(waveform, (0, 5000))[None]
+    np.testing.assert_allclose(layer(longer)[0], layer(waveform[None])[0], atol=1e-6)
+
+
+def test_silence_is_as_low_as_padding():
+    layer, silence = Spectrogram(**AUDEEP), np.zeros(16000, "float32")
+    assert (layer.extract([silence])[0] == -1).all()
+    both = layer(np.stack([silence, np.ones_like(silence)])).numpy()
+    assert (both[0] == -1).all() and np.isfinite(both).all()
+
+
+def test_the_bands_of_audeep():
+    bands = Spectrogram(**AUDEEP).bands
+    assert bands.shape == (641, 128)
+    assert ((bands > 0).sum(axis=0)[:5] == 1).all() and (bands.max(axis=0) == 1).all()
+
+
+def test_a_spectrogram_layer_comes_back_from_its_config():
+    layer = Spectrogram(**AUDEEP)
+    assert Spectrogram.from_config(layer.get_config()).settings() == layer.settings()
+    assert layer.compute_output_shape((3, None)) == (3, 186, 128)
+    with pytest.raises(UsageError, match="must rise"):
+        Spectrogram(**AUDEEP | {"seconds": 0.05})
+
+
+# The recurrent autoencoder.
+
+
+def twins(n, units):
+    """Our GRU and Keras', with the same weights."""
+    rng = np.random.default_rng(0)
+    ours = autoencoder.GRU(units)
+    ours(np.zeros((1, 2, n), "float32"), np.zeros((1, units), "float32"))
+    gates, candidate, gates_bias, candidate_bias = (
+        rng.normal(0, 0.5, w.shape).astype("float32") for w in ours.weights
+    )
+    ours.set_weights([gates, candidate, gates_bias, candidate_bias])
+    keras_s = keras.layers.GRU(units, reset_after=False, return_sequences=True, return_state=True)
+    keras_s(np.zeros((1, 2, n), "float32"))
+    keras_s.set_weights([
+        np.concatenate([gates[:n], candidate[:n]], axis=1),
+        np.concatenate([gates[n:], candidate[n:]], axis=1),
+        np.concatenate([gates_bias, candidate_bias]),
+    ])  # fmt: skip
+    return ours, keras_s
+
+
+def test_the_gru_is_tensorflow_1_s():
+    """Values and gradients of keras.layers.GRU(reset_after=False), and the biases of old."""
+    ours, keras_s = twins(6, 4)
+    rng = np.random.default_rng(1)
+    x, first = (tf.constant(rng.normal(0, 1, s), "float32") for s in ((5, 17, 6), (5, 4)))
+
+    def results(layer, *states, **more):
+        with tf.GradientTape() as tape:
+            tape.watch([x, first])
+            outputs, last = layer(x, *states, **more)
+            loss = tf.reduce_sum(tf.sin(outputs)) + tf.reduce_sum(3 * tf.cos(last))
+        return outputs, last, tape.gradient(loss, [x, first, *(w.value for w in layer.weights)])
+
+    outputs, last, (by_x, by_first, by_gates, by_candidate, *by_biases) = results(ours, first)
+    expected, expected_last, gradients = results(keras_s, initial_state=first)
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)
+    np.testing.assert_allclose(last, expected_last, atol=1e-6)
+    np.testing.assert_allclose(by_x, gradients[0], atol=1e-5)
+    np.testing.assert_allclose(by_first, gradients[1], atol=1e-5)
+    np.testing.assert_allclose(
+        np.concatenate([by_gates, by_candidate], axis=1), np.concatenate(gradients[2:4]), atol=1e-4
+    )
+    np.testing.assert_allclose(np.concatenate(by_biases), gradients[4], atol=1e-4)
+    fresh = autoencoder.GRU(4)
+    fresh.build((None, 17, 6), (None, 4))
+    assert [float(w.numpy().mean()) for w in fresh.weights[2:]] == [1.0, 0.0]
+
+
+def the_paper_s(**changes):
+    settings = {
+        "n_layers": 2, "units": 256, "bidirectional_encoder": False,
+        "bidirectional_decoder": True, "dropout": 0.2,
+    }  # fmt: skip
+    return autoencoder.autoencoder((186, 128), **settings | changes)
+
+
+def test_the_sizes_of_audeep():
+    model = the_paper_s()
+    encode, decode = model.get_layer("encoder"), model.get_layer("decoder")
+    assert encode.output_shape == (None, 1024)
+    dense = encode.get_layer("representation").count_params()
+    assert (encode.count_params() - dense, dense) == (689_664, 525_312)
+    out = decode.get_layer("reconstruction").count_params()
+    assert (decode.count_params() - out, out) == (1_379_328, 65_664)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "n"),
+    [(False, False, 6), (True, False, 6), (False, True, 12), (True, True, 12)],
+)
+def test_all_combinations_of_directions(encoder, decoder, n):
+    sizes = {"n_layers": 2, "units": 3, "dropout": 0.0}
+    model = autoencoder.autoencoder(
+        (7, 5), bidirectional_encoder=encoder, bidirectional_decoder=decoder, **sizes
+    )
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 7, 5)).astype("float32")
+    assert model.get_layer("encoder")(x).shape == (2, n)
+    before = model(x).numpy()
+    assert before.shape == x.shape
+    # What is heard last is said first. Running forwards, a frame knows of the frames before it
+    # through the decoder's input and of all through the representation.
+    decode = model.get_layer("decoder")
+    representation, target = np.zeros((2, n), "float32"), x[:, ::-1].copy()
+    clean = decode([representation, target]).numpy()
+    target[:, 3] += 1
+    moved = np.abs(decode([representation, target]).numpy() - clean).max(axis=(0, 2)) > 1e-7
+    assert moved.tolist() == [decoder] * 4 + [True] * 3
+
+
+def test_dropout_is_at_the_input_and_output_of_every_gru_and_new_at_each_step():
+    encode = the_paper_s(units=3).get_layer("encoder")
+    kinds = [type(layer).__name__ for layer in encode.layers]
+    recurrent = [k for k in kinds if k in ("Dropout", "GRU")]
+    assert recurrent == ["Dropout", "GRU", "Dropout"] * 2 or recurrent.count("Dropout") >= 3
+    x = np.ones((1, 186, 128), "float32")
+    dropped = keras.layers.Dropout(0.2)(x, training=True).numpy()[0]
+    assert (dropped[0] != dropped[1]).any()
+    assert (encode(x).numpy() == encode(x).numpy()).all()
+
+
+def test_rmse_by_hand():
+    target = np.array([[[3.0], [0.0]], [[1.0], [1.0]]], "float32")
+    said = tf.Variable([[[0.0], [4.0]], [[1.0], [1.0]]])
+    with tf.GradientTape() as tape:
+        loss = autoencoder.rmse(target, said)
+        mean = tf.reduce_mean(loss)
+    np.testing.assert_allclose(loss, [2.5, 2.5])  # sqrt(25 / 4), for each of the batch
+    # d sqrt(mean e^2) / d y = e / (n rmse)
+    np.testing.assert_allclose(tape.gradient(mean, said), (said - target) / (4 * 2.5), rtol=1e-6)
+    np.testing.assert_array_equal(autoencoder.rmse(target, target), [0, 0])
+
+
+# The attentive network.
+
+
+def test_attention_by_hand():
+    layer = network.AttentionPooling()
+    layer.build((None, 3, 2))
+    layer.w.assign([[1.0], [0.0]])
+    x = np.array([[[0.0, 1.0], [np.log(2), 5.0], [np.log(5), 1.0]]], "float32")
+    pooled, alpha = layer(x)
+    np.testing.assert_allclose(alpha, [[1 / 8, 2 / 8, 5 / 8]], rtol=1e-6)
+    expected = [[0.25 * np.log(2) + 0.625 * np.log(5), 1 / 8 + 10 / 8 + 5 / 8]]
+    np.testing.assert_allclose(pooled, expected, rtol=1e-6)
+    _, alpha = layer(x, np.array([[True, True, False]]))
+    np.testing.assert_allclose(alpha, [[1 / 3, 2 / 3, 0]], rtol=1e-6)
+
+
+def small_acnn(n_representation=0, views=("emotion",), attends_padding=False, **changes):
+    settings = {
+        "n_filters": 200, "kernel_frames": 10, "stride_frames": 3, "pool_steps": 30,
+        "dropout": 0.8, "clip": 10.0,
+    }  # fmt: skip
+    return network.acnn(
+        748, 26, 4, n_representation=n_representation, views=views,
+        attends_padding=attends_padding, **settings | changes,
+    )  # fmt: skip
+
+
+def test_the_sizes_of_figure_1():
+    model = small_acnn(1024, network.VIEWS)
+    found = {name: x.shape for name, x in network.shown(model).output.items()}
+    assert found == {"attention": (None, 8), "hidden": (None, 1224)}
+    found = {name: x.shape for name, x in model.output.items()}
+    assert found == {"emotion": (None, 4), "arousal": (None, 3), "valence": (None, 3)}
+    trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert trainable == 26 * 10 * 200 + 200 + 200 + 1225 * (4 + 3 + 3)
+
+
+def test_steps_after_the_end_have_no_weight_unless_wanted():
+    x = np.random.default_rng(0).normal(0, 1, (1, 748, 26)).astype("float32")
+    x[:, 181:] = np.nan  # steps begin every 90 frames: 0, 90 and 180 are inside
+    for attends, heard in ((False, [True] * 3 + [False] * 5), (True, [True] * 8)):
+        found = network.shown(small_acnn(attends_padding=attends))({"log_mel": x})
+        assert (found["attention"].numpy()[0] > 0).tolist() == heard
+        assert np.isfinite(found["hidden"]).all()
+
+
+def test_the_multi_view_loss_by_hand():
+    """Eq. (2); a view without a label adds nothing, nor to any gradient."""
+    assert network.weights_of_views(0.2, 0.2, ["emotion"]) == {"emotion": 1.0}
+    weights = network.weights_of_views(0.2, 0.3, list(network.VIEWS))
+    assert weights == {"emotion": 0.5, "arousal": 0.2, "valence": 0.3}
+    model = small_acnn(views=network.VIEWS, dropout=0.0)
+    training.compiled(
+        model, keras.optimizers.SGD(0.0), dict.fromkeys(weights, network.cross_entropy),
+        metrics=(), loss_weights=weights,
+    )  # fmt: skip
+    x = {"log_mel": np.random.default_rng(0).normal(0, 1, (2, 748, 26)).astype("float32")}
+    y = {
+        "emotion": np.eye(4, dtype="float32")[[1, 2]],
+        "arousal": np.array([[0, 0, 1], [0, 0, 0]], "float32"),
+        "valence": np.zeros((2, 3), "float32"),
+    }
+    p = {name: value.numpy() for name, value in model(x).items()}
+    emotion = -(np.log(p["emotion"][0, 1]) + np.log(p["emotion"][1, 2])) / 2
+    expected = 0.5 * emotion + 0.2 * -np.log(p["arousal"][0, 2]) / 2
+    assert model.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(
+        expected, rel=1e-5
+    )
+    before = [w.numpy() for w in model.get_layer("valence").weights]
+    model.optimizer.learning_rate = 1.0
+    model.fit(x, y, verbose=0)
+    for w, old in zip(model.get_layer("valence").weights, before, strict=True):
+        np.testing.assert_array_equal(w, old)
+    assert np.abs(model.get_layer("arousal").weights[1].numpy()).max() > 0
+
+
+# Corpora, folds and batches.
+
+
+def voices(speakers="abcdefghij", n_takes=2, **more):
+    return [
+        Utterance(Path(f"{s}{e}{i}.wav"), f"{s}-{e}-{i}", s, e, **more)
+        for s in speakers
+        for e in EMOTIONS
+        for i in range(n_takes)
+    ]
+
+
+def hyperparameters(*overrides):
+    small = [
+        "labels.keep=[]", "input.seconds=1.0", "features.n_bands=4", "model.n_filters=8",
+        "model.pool_steps=8", "model.dropout=0.2", "train.batch_size=8", "train.max_epochs=3",
+        "train.dev_fraction=0.2",
+    ]  # fmt: skip
+    return hparams.load("acnn", "emodb", overrides=[*small, *overrides])
+
+
+def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
+    return runs.Run(folder, folder / "cache", "emodb", protocol, n_folds, seeds, strategy, 0)
+
+
+def test_a_session_is_left_out(tmp_path):
+    utterances = voices("ab", session="1") + voices("cd", session="2") + voices("ef", session="3")
+    hp = hyperparameters()
+    splits = acnn.plan(utterances, hp, run_in(tmp_path), 0)
+    assert [sorted({utterances[i].speaker for i in s.test}) for s in splits] == [
+        ["a", "b"], ["c", "d"], ["e", "f"]
+    ]  # fmt: skip
+    for split in splits:
+        parts = np.concatenate(split)
+        assert sorted(parts) == list(range(len(utterances)))
+        dev = [utterances[i].emotion for i in split.dev]
+        assert sorted(dev) == sorted(EMOTIONS * 2)  # a fifth of 8 of each class
+    assert acnn.plan(utterances, hp, run_in(tmp_path), 1)[0].dev.tolist() != splits[0].dev.tolist()
+    # Without sessions: five groups of speakers; --protocol loso: a speaker.
+    without = voices()
+    assert len(acnn.plan(without, hp, run_in(tmp_path), 0)) == 5
+    assert len(acnn.plan(without, hp, run_in(tmp_path, n_folds=2), 0)) == 2
+    assert len(acnn.plan(without, hp, run_in(tmp_path, "loso"), 0)) == 10
+    with pytest.raises(UsageError, match="--folds 11: corpus has 10 speakers"):
+        acnn.plan(without, hp, run_in(tmp_path, n_folds=11), 0)
+    [split] = acnn.plan(without, hp, run_in(tmp_path), 0, n_trained=40)
+    assert split.test.tolist() == list(range(40, 60)) and max(split.train) < 40 > max(split.dev)
+
+
+def test_views_are_what_a_corpus_is_rated_for():
+    rated = [
+        Utterance(Path("a"), "a", "s", "anger", activation=4.5, valence=None),
+        Utterance(Path("b"), "b", "s", "joy", activation=None, valence=None),
+        Utterance(Path("c"), "c", "s", "anger", activation=2.0, valence=None),
+    ]
+    views = corpus_of.views_of(rated, np.array([0, 1, 0]), 2, "between")
+    assert list(views) == ["emotion", "arousal"]
+    np.testing.assert_array_equal(views["emotion"], [[1, 0], [0, 1], [1, 0]])
+    np.testing.assert_array_equal(views["arousal"], [[0, 0, 1], [0, 0, 0], [1, 0, 0]])
+
+
+def speech_of(utterances, *, spoilt=None, represented=True, rated=True):
+    """Frames whose bands, and representations whose numbers, say the emotion."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(40, 130, len(utterances))
+    classes = sorted({u.emotion for u in utterances})
+    y = np.array([classes.index(u.emotion) for u in utterances])
+    frames = rng.normal(0, 1, (lengths.sum(), 4)).astype("float32")
+    owner = np.repeat(np.arange(len(y)), lengths)
+    frames[np.arange(len(owner)), y[owner]] += 3
+    vectors = rng.normal(0, 0.1, (len(y), 6)).astype("float32")
+    vectors[np.arange(len(y)), y] += 0.5
+    for i, utterance in enumerate(utterances):
+        if utterance.speaker == spoilt:
+            frames[owner == i], vectors[i] = 1e6, 1e6
+    views = {"emotion": np.eye(len(classes), dtype="float32")[y]}
+    if rated:
+        levels = np.eye(3, dtype="float32")[rng.integers(0, 3, len(y))]
+        levels[::2] = 0
+        views["arousal"] = levels
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return acnn.Speech(
+        "key", utterances, classes, y, tf.constant(frames), offsets, 98, views,
+        vectors if represented else None,
+    )  # fmt: skip
+
+
+def test_batches_hold_frames_representations_and_labels():
+    speech = speech_of(voices("abc"))
+    [(inputs, labels)] = corpus_of.batches(speech, np.array([4, 1]), 8)
+    assert list(inputs) == ["log_mel", "representation"] and list(labels) == ["emotion", "arousal"]
+    np.testing.assert_array_equal(inputs["representation"], speech.representations[[4, 1]])
+    np.testing.assert_array_equal(labels["arousal"], speech.views["arousal"][[4, 1]])
+    start, end = speech.offsets[4:6]
+    length = min(98, end - start)
+    np.testing.assert_array_equal(inputs["log_mel"][0, :length], speech.frames[start:][:length])
+    assert np.isnan(inputs["log_mel"][0, length:]).all()
+
+
+# Training.
+
+
+class Bar:
+    where = place = ""
+
+    def at(self, name):
+        pass
+
+    def epoch(self, row):
+        pass
+
+
+def experiment(folder, hp, speech, strategy="none", bar=None):
+    run = run_in(folder, strategy=strategy)
+    return acnn.Experiment(speech, hp, run, acnn.compiled_network(speech, hp, run), bar or Bar())
+
+
+def outcome(folder):
+    kept = runs.read_arrays(folder / "test.npz")["probabilities"]
+    return (folder / "history.csv").read_text(), kept
+
+
+def test_a_killed_network_ends_as_one_never_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    speech, hp = speech_of(voices("abc")), hyperparameters()
+    split = acnn.plan(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
+    whole = tmp_path / "whole" / "seed-0" / "fold-00"
+    lab = experiment(tmp_path / "whole", hp, speech)
+    acnn.train_network(lab, split, whole, [0, 0])
+
+    class Killed(Bar):
+        def epoch(self, row):
+            if row["epoch"] == 2:
+                raise KeyboardInterrupt
+
+    killed = tmp_path / "killed" / "seed-0" / "fold-00"
+    with pytest.raises(KeyboardInterrupt):
+        acnn.train_network(
+            experiment(tmp_path / "killed", hp, speech, bar=Killed()), split, killed, [0, 0]
+        )
+    again = experiment(tmp_path / "killed", hp, speech)
+    acnn.train_network(again, split, killed, [0, 0])
+    assert outcome(killed)[0] == outcome(whole)[0]
+    np.testing.assert_array_equal(outcome(killed)[1], outcome(whole)[1])
+    assert {p.name for p in whole.iterdir()} == {
+        "history.csv", "history.png", "model.keras", "test.npz"
+    }  # fmt: skip
+    # A finished one is kept, another fold begins anew in the same model.
+    kept = acnn.train_network(again, split, killed, [9, 9])["probabilities"]
+    np.testing.assert_array_equal(kept, outcome(whole)[1])
+    other = acnn.train_network(again, split, killed.with_name("fold-01"), [0, 0])["probabilities"]
+    np.testing.assert_array_equal(other, kept)
+    model = keras.saving.load_model(whole / "model.keras")
+    batches = corpus_of.batches(speech, split.test, 256)
+    np.testing.assert_allclose(model.predict(batches, verbose=0)["emotion"], kept, atol=1e-6)
+
+
+def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path):
+    hp, found = hyperparameters("train.max_epochs=2"), []
+    for spoilt in (None, "a"):
+        speech = speech_of(voices("abc"), spoilt=spoilt)
+        split = acnn.plan(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
+        folder = tmp_path / str(spoilt) / "seed-0" / "fold-00"
+        acnn.train_network(experiment(folder.parents[1], hp, speech), split, folder, [0, 0])
+        found.append(outcome(folder))
+    assert found[0][0] == found[1][0]
+    assert not np.array_equal(found[0][1], found[1][1])
+
+
+REPLICAS = """
+import test_acnn
+from tfser.models import acnn
+from tfser.models.acnn import pretraining
+
+hp = test_acnn.hyperparameters(
+    "model.dropout=0.0", "autoencoder.units=4", "autoencoder.n_bands=6", "autoencoder.dropout=0.0",
+    "autoencoder.max_epochs=3", "autoencoder.batch_size=8",
+)
+speech = test_acnn.speech_of(test_acnn.voices("abc"))
+result = {}
+for strategy in ("none", "mirrored"):
+    folder = Path(sys.argv[1]) / strategy
+    lab = test_acnn.experiment(folder, hp, speech, strategy=strategy)
+    split = acnn.plan(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
+    found = acnn.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
+    lines = (folder / "seed-0" / "fold-00" / "history.csv").read_text().splitlines()
+    layer, stored = test_acnn.sounds(folder / "cache", hp)
+    (folder / "ae").mkdir()
+    pretraining.train(stored, layer, hp["autoencoder"], folder / "ae", strategy)
+    rmse = (folder / "ae" / "history.csv").read_text().splitlines()
+    result[strategy] = [lab.model.distribute_strategy.num_replicas_in_sync, lines, rmse,
+                        found["probabilities"].tolist()]
+print(json.dumps(result))
+"""
+
+
+def numbers(lines):
+    return np.array([[float(value) for value in row.split(",")] for row in lines[1:]])
+
+
+def test_two_devices_equal_one(on_two_devices):
+    result = on_two_devices(REPLICAS)
+    one, two = result["none"], result["mirrored"]
+    assert (one[0], two[0]) == (1, 2)
+    for part in (1, 2):
+        np.testing.assert_allclose(numbers(one[part]), numbers(two[part]), rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(one[3], two[3], atol=1e-5)
+
+
+# Pre-training.
+
+
+def sounds(folder, hp, n=24):
+    """Noise whose spectrum moves, as files, and what the autoencoder hears of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng, utterances = np.random.default_rng(0), []
+    t = np.arange(16000) / 16000
+    for i in range(n):
+        path = folder / f"{i}.wav"
+        sound = 0.3 * np.sin(2 * np.pi * (200 + 100 * (i % 5)) * t * (1 + (i % 3) * t))
+        write_wav(path, sound + rng.normal(0, 0.02, len(t)))
+        utterances.append(Utterance(path, f"clip-{i}", str(i)))
+    layer = pretraining.spectrogram(hp)
+    return layer, store.stored(utterances, layer, cache=folder / "store")
+
+
+def write_wav(path, samples):
+    import soundfile
+
+    soundfile.write(path, samples, 16000)
+
+
+SMALL_AUTOENCODER = (
+    "autoencoder.units=8", "autoencoder.n_bands=6", "autoencoder.max_epochs=4",
+    "autoencoder.batch_size=8",
+)  # fmt: skip
+
+
+def test_an_epoch_of_the_stream_has_every_clip(tmp_path):
+    layer, stored = sounds(tmp_path, hyperparameters(*SMALL_AUTOENCODER))
+    options = {"n_frames": layer.n_frames, "batch_size": 8}
+
+    def epoch(seed, number):
+        batches = list(data.stream(stored, seed=seed, epoch=number, **options))
+        assert [x.shape for x in batches] == [(8, 24, 6)] * 3
+        return np.concatenate(batches)
+
+    loaded = store.load(stored.utterances, layer, cache=tmp_path / "store").frames
+    first = epoch(0, 0)
+    np.testing.assert_array_equal(
+        np.sort(first.sum(axis=(1, 2))), np.sort(loaded.reshape(24, 24, 6).sum(axis=(1, 2)))
+    )
+    np.testing.assert_array_equal(first, epoch(0, 0))
+    assert not np.array_equal(first, epoch(0, 1)) and not np.array_equal(first, epoch(1, 0))
+    # An epoch is of full batches: 24 = 2 x 10 + 4, and the last batch begins the next round.
+    [*_, last] = data.stream(stored, seed=0, epoch=0, n_frames=24, batch_size=10)
+    assert last.shape == (10, 24, 6)
+
+
+def test_an_autoencoder_is_trained_once_and_goes_on_where_it_was_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    hp = hyperparameters(*SMALL_AUTOENCODER)
+    layer, stored = sounds(tmp_path, hp)
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "whole", "none")
+    history = numbers((tmp_path / "whole" / "history.csv").read_text().splitlines())
+    assert history.shape == (4, 2) and history[-1, 1] < history[0, 1]
+
+    monkeypatch.setattr(
+        training, "events", functools.partial(killing_events, events=training.events)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "killed", "none")
+    monkeypatch.undo()
+    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "killed", "none")
+    encoders = [
+        keras.saving.load_model(tmp_path / name / "encoder.keras") for name in ("whole", "killed")
+    ]
+    for one, other in zip(*(e.get_weights() for e in encoders), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert {p.name for p in (tmp_path / "whole").iterdir() if p.is_file()} == {
+        "autoencoder.keras", "encoder.keras", "history.csv", "history.png"
+    }  # fmt: skip
+
+
+class killing_events:
+    """TensorBoard's writer, until the second epoch."""
+
+    def __init__(self, folder, events):
+        self.writer = events(folder)
+
+    def __enter__(self):
+        write = self.writer.__enter__()
+
+        def killed(step, scalars):
+            write(step, scalars)
+            if step == 2:
+                raise KeyboardInterrupt
+
+        return killed
+
+    def __exit__(self, *error):
+        return self.writer.__exit__(*error)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["autoencoder.corpus=libri"], "'libri' is not known.*mean 'librispeech'"),
+        (["autoencoder.weights=/nowhere/encoder.keras"], "there is no file /nowhere/encoder.keras"),
+        (["autoencoder.corpus=tested", "autoencoder.weights=x"], "keep one"),
+        (["autoencoder.n_talks=400"], "of autoencoder.corpus=tedlium alone"),
+    ],
+)
+def test_what_is_not_there_is_refused_at_once(tmp_path, overrides, says):
+    with pytest.raises(UsageError, match=says):
+        acnn.train(voices(), hyperparameters(*overrides), run_in(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "BL"),
+        (["autoencoder.corpus=tested"], "C"),
+        (["autoencoder.corpus=librispeech"], "Li"),
+        (["autoencoder.corpus=tedlium", "autoencoder.n_talks=400"], "sT"),
+        (["autoencoder.corpus=tedlium"], "fT"),
+        (["autoencoder.corpus=emodb"], "AE emodb"),
+        (["autoencoder.weights=encoder.keras"], "AE of a file"),
+    ],
+)
+def test_the_conditions_of_table_1(overrides, name):
+    assert acnn.condition(hyperparameters(*overrides)["autoencoder"]) == name
+
+
+# Whole runs.
+
+
+def command(tmp_path, *arguments, settings=()):
+    settings = [
+        'labels.keep=["anger", "sadness"]', "train.max_epochs=3", "model.n_filters=8",
+        "autoencoder.units=4", "autoencoder.max_epochs=2", *settings,
+    ]  # fmt: skip
+    return main([
+        "--model", "acnn", "--cache", str(tmp_path / "cache"), "--workdir", str(tmp_path / "run"),
+        *arguments, *(part for s in settings for part in ("--set", s)),
+    ])  # fmt: skip
+
+
+def test_the_command_on_sound(tmp_path, capsys):
+    """Condition C on the toy corpus: spectrograms, autoencoder, network, pictures, RESULT line."""
+    arguments = ["--corpus", "toy", "--folds", "2"]
+    condition_c = ["autoencoder.corpus=tested"]
+    assert command(tmp_path, *arguments, settings=condition_c) == 0
+    *_, result = capsys.readouterr().out.splitlines()
+    assert "model=acnn corpus=toy protocol=paper speaker_independent=yes" in result
+    assert result.endswith("n=80 folds=2 seeds=1 autoencoder=tested(transductive)")
+    run = tmp_path / "run"
+    files = {path.name for path in run.iterdir()}
+    assert {"scores.json", "predictions.csv", "confusion.png", "splits.csv"} <= files
+    assert {"tsne-network.png", "tsne-autoencoder.png"} <= files
+    assert {p.name for p in (run / "attention").iterdir()} == {"anger.png", "sadness.png"}
+    vectors = (run / "events" / "tsne-autoencoder" / "vectors.tsv").read_text().splitlines()
+    assert len(vectors) == 80 and len(vectors[0].split("\t")) == 16
+    table = (run / "events" / "tsne-autoencoder" / "metadata.tsv").read_text().splitlines()
+    assert table[0].split("\t") == ["utterance", "emotion", "speaker", "gender"]
+    assert len(table) == 81
+    [encoder] = (tmp_path / "cache").glob("autoencoder-*/encoder.keras")
+
+    # The same encoder by name: the same scores.
+    before = runs.read_json(run / "scores.json")
+    (tmp_path / "run").rename(tmp_path / "first")
+    assert command(tmp_path, *arguments, settings=[f"autoencoder.weights={encoder}"]) == 0
+    after = runs.read_json(run / "scores.json")
+    assert after["systems"]["AE of a file"] == before["systems"]["C"]
+    # An encoder of other spectrograms is refused.
+    capsys.readouterr()
+    (tmp_path / "run").rename(tmp_path / "second")
+    other = [f"autoencoder.weights={encoder}", "autoencoder.n_bands=64"]
+    assert command(tmp_path, *arguments, settings=other) == 2
+    assert "give those it was trained with" in capsys.readouterr().err
+
+
+def test_across_two_corpora(tmp_path, capsys):
+    rows = ["file,speaker,emotion"]
+    for i, u in enumerate(voices("xyz", 1)):
+        write_wav(tmp_path / f"{i}.wav", np.random.default_rng(i).normal(0, 0.1, 16000))
+        rows.append(f"{i}.wav,{u.speaker},{u.emotion}")
+    (tmp_path / "mine.csv").write_text("\n".join(rows) + "\n")
+    across = ["--corpus", "toy", "--test-corpus", str(tmp_path / "mine.csv")]
+    assert command(tmp_path, *across) == 0
+    *_, result = capsys.readouterr().out.splitlines()
+    assert "corpus=toy-to-mine protocol=paper speaker_independent=yes" in result
+    assert "n=6 folds=1" in result  # anger and sadness are in both
+    rows = list(csv.DictReader((tmp_path / "run" / "predictions.csv").open()))
+    assert {row["speaker"] for row in rows} == {"mine-x", "mine-y", "mine-z"}
+    splits = list(csv.DictReader((tmp_path / "run" / "splits.csv").open()))
+    assert {row["part"] for row in splits if row["speaker"].startswith("mine-")} == {"test"}
+
+    (tmp_path / "run").rename(tmp_path / "first")
+    (tmp_path / "mine.csv").write_text("file,speaker,emotion\n0.wav,x,love\n1.wav,y,hate\n")
+    keep = ["labels.keep=[]"]
+    assert command(tmp_path, *across, settings=keep) == 3
+    assert "the two corpora share 0 emotions" in capsys.readouterr().err
+
+
+def test_models_without_a_test_across_corpora_say_so(tmp_path, capsys):
+    done = main([
+        "--model", "epr", "--corpus", "toy", "--test-corpus", "toy",
+        "--cache", str(tmp_path), "--workdir", str(tmp_path / "run"),
+    ])  # fmt: skip
+    assert done == 2
+    assert "epr has no test across corpora" in capsys.readouterr().err

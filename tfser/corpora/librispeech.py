@@ -1,0 +1,91 @@
+"""LibriSpeech, read English speech from audiobooks (Panayotov et al., ICASSP 2015).
+
+Of 1,000 hours, 2,484 speakers, 16 kHz, the papers take train-clean-100: 28,539 utterances, 251
+speakers, 100 hours. No emotions. Licence: CC BY 4.0. Get the subsets from openslr.org/12.
+
+Layout `train-clean-100/19/198/19-198-0000.flac`: subset, speaker, chapter, utterance. Speakers'
+genders are in `SPEAKERS.TXT`, beside the subsets:
+
+    ;ID  |SEX| SUBSET           |MINUTES| NAME
+    19   | F | train-clean-100  | 25.19 | Kara Shallenberg
+    60   | M | train-clean-100  | 20.18 | |CBW|Simon
+
+Everything under the root is read: `LibriSpeech/`, the folder it is in, or one of its subsets.
+"""
+
+import logging
+import re
+from pathlib import Path
+
+from tfser.corpora import Utterance, audio_files
+from tfser.errors import DataError
+
+EXPECTED = 28_539
+PAPER_GROUP = "train-clean-100"
+LAYOUT = "<subset>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac"
+
+NAME = re.compile(r"(\d+)-(\d+)-\d+")
+SPLITS = ("train", "dev", "test")
+GENDERS = {"F": "female", "M": "male"}
+
+log = logging.getLogger(__name__)
+
+
+def read(root: Path) -> list[Utterance]:
+    """Lists the utterances in the order of their names; `group` is the subset.
+
+    Of whom SPEAKERS.TXT does not tell the gender, it is None.
+    """
+    table = speakers_file(root)
+    genders = read_genders(table) if table else {}
+    utterances = []
+    for path in audio_files(root):
+        match = NAME.fullmatch(path.stem)
+        folder = path.absolute().parent  # the root itself may be a subset, even "."
+        if match is None or match.groups() != (folder.parent.name, folder.name):
+            continue
+        speaker, subset = match[1], folder.parents[1].name
+        split = subset.partition("-")[0]
+        utterances.append(
+            Utterance(
+                path,
+                name=path.stem,
+                speaker=speaker,
+                gender=genders.get(speaker),
+                split=split if split in SPLITS else None,
+                group=subset,
+            )
+        )
+    unknown = sorted({u.speaker for u in utterances} - set(genders), key=int)
+    if utterances and table is None:
+        log.warning("librispeech: no SPEAKERS.TXT in %s or above, so genders are not known", root)
+    elif unknown:
+        log.warning(
+            "librispeech: speakers who are not in %s, and have no gender here: %d, the first is %s",
+            *(table, len(unknown), unknown[0]),
+        )
+    return sorted(utterances, key=lambda utterance: utterance.name)
+
+
+def speakers_file(root: Path) -> Path | None:
+    """Finds SPEAKERS.TXT in the root or below; above it, where the root is a subset."""
+    above = root.absolute().parents[:2]
+    found = [*sorted(root.glob("*/SPEAKERS.TXT")), *(folder / "SPEAKERS.TXT" for folder in above)]
+    return next((path for path in (root / "SPEAKERS.TXT", *found) if path.is_file()), None)
+
+
+def read_genders(path: Path) -> dict[str, str]:
+    """Reads {speaker: gender}; DataError for a line that is neither a speaker nor a comment."""
+    genders = {}
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.startswith(";"):
+            continue
+        cells = [cell.strip() for cell in line.split("|", 4)]  # one name has a | of its own
+        if len(cells) != 5 or not cells[0].isdigit() or cells[1] not in GENDERS:
+            raise DataError(
+                f"{path}, line {number}: {line!r} is not 'ID | F or M | SUBSET | MINUTES | NAME'; "
+                "copy the file again"
+            )
+        genders[cells[0]] = GENDERS[cells[1]]
+    return genders

@@ -1,0 +1,228 @@
+"""The attentive convolutional network (ACNN) with representations of a sequence autoencoder.
+
+Neumann, Vu 2019, "Improving Speech Emotion Recognition with Unsupervised Representation Learning
+on Unlabeled Speech", ICASSP 2019.
+
+Reproduced: the five conditions of table 1, within a corpus (leave one session out) and across two
+(`--test-corpus`); attention (Eq. 1) and the multi-view loss (Eq. 2); auDeep's spectrograms and
+recurrent autoencoder, in all combinations of directions; the pictures of figures 2 to 4.
+
+Not in the paper (reasons on the card, zoo/acnn/README.md):
+- activation (ReLU) and padding (none) of the convolution, batch size and learning rate;
+- z-score of each band with the training part's statistics, padding after it;
+- the epoch kept: best dev UAR, on a random part of the training speakers' utterances;
+- what auDeep leaves to its user: 7.5 s, -60 dB, batches of 64;
+- corpora without arousal and valence: the emotion's cross-entropy alone;
+- corpora without sessions: five groups of speakers.
+"""
+
+import logging
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfser import labels, metrics, plots, report, runs, training
+from tfser.models.acnn import pictures, pretraining
+from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
+from tfser.models.acnn.speech import Speech, batches, heard, plan, statistics
+
+log = logging.getLogger("tfser")
+
+CONDITIONS = {"": "BL", "tested": "C", "librispeech": "Li", "tedlium": "fT"}  # of table 1
+
+
+class Experiment(NamedTuple):
+    """What every fold needs."""
+
+    speech: Speech
+    hp: dict
+    run: runs.Run
+    model: keras.Model  # compiled once; every network starts from new weights in it
+    bar: report.Progress
+
+
+def train(utterances, hp, run, tested=None) -> dict:
+    """Cross-validates one condition of table 1, or tests it on another corpus; returns the scores.
+
+    tested: the utterances of the other corpus, selected and with their classes as `emotion`.
+    """
+    training.strategy(run.strategy)  # refused before any work where there is one device
+    pretraining.check(hp)
+    utterances = labels.select(utterances, **hp["labels"])
+    n_trained = None
+    if tested is not None:
+        utterances, tested = labels.common(utterances, tested)
+        n_trained, utterances = len(utterances), utterances + tested
+    plans = {seed: plan(utterances, hp, run, seed, n_trained) for seed in run.seeds}
+    labels.warn_of_unheard(utterances, plans[run.seeds[0]])
+    speech = heard(utterances, utterances if tested is None else tested, hp, run)
+    runs.check_data(run.folder, speech.utterances, speech.key)
+    if len(speech.utterances) < len(utterances):  # --max-bad left some out
+        left = labels.check_classes(speech.utterances)
+        if tested is not None:
+            n_trained = len(set(left).intersection(utterances[:n_trained]))
+        plans = {seed: plan(left, hp, run, seed, n_trained) for seed in run.seeds}
+    report.write_splits(run, speech.utterances, plans)
+
+    name = condition(hp["autoencoder"])
+    results = []
+    n_networks = sum(map(len, plans.values()))
+    with report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
+        lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
+        for seed in run.seeds:
+            splits = plans[seed]
+            probabilities = np.zeros((len(speech.y), len(speech.classes)))
+            fold_of = np.full(len(speech.y), -1)
+            for fold, split in enumerate(splits):
+                folder = run.folder / f"seed-{seed}" / f"fold-{fold:02}"
+                bar.where = f"seed-{seed} fold-{fold:02} of {len(splits)}"
+                bar.at(name)
+                found = train_network(lab, split, folder, [seed, fold])
+                bar.network_done()
+                probabilities[split.test], fold_of[split.test] = found["probabilities"], fold
+            scored = np.flatnonzero(fold_of >= 0)
+            system = {
+                "predicted": probabilities[scored].argmax(axis=1),
+                "probabilities": probabilities[scored],
+            }
+            of_test = [speech.utterances[i] for i in scored]
+            results.append(
+                report.seed_scores(
+                    run, seed, of_test, speech.classes, {name: system}, fold_of[scored]
+                )
+            )
+    pictures.write(lab, plans[run.seeds[0]][0], name)
+    transductive = hp["autoencoder"]["corpus"] == "tested"
+    return report.finish(
+        run,
+        "acnn",
+        speech.classes,
+        results,
+        independent=True,
+        facts=[f"views: {' '.join(speech.views)}"]
+        + [f"{k} {v}" for k, v in labels.describe(**hp["labels"]).items()]
+        + ["autoencoder trained on the tested speech (transductive)"] * transductive,
+        flags=labels.describe(**hp["labels"])
+        | ({"autoencoder": "tested(transductive)"} if transductive else {}),
+    )
+
+
+def condition(settings) -> str:
+    """The name of a row of table 1; of an autoencoder that is not in it, where it is from."""
+    corpus = settings["corpus"]
+    if settings["weights"]:
+        return "AE of a file"
+    if corpus == "tedlium" and settings["n_talks"]:
+        return "sT" if settings["n_talks"] == 400 else f"{settings['n_talks']} talks"
+    return CONDITIONS.get(corpus, f"AE {corpus}")
+
+
+def new_network(speech, hp) -> keras.Model:
+    """Figure 1, for this corpus's classes and views."""
+    represented = speech.representations
+    return acnn(
+        speech.n_frames,
+        speech.frames.shape[1],
+        len(speech.classes),
+        n_representation=0 if represented is None else represented.shape[1],
+        views=list(speech.views),
+        **hp["model"],
+    )
+
+
+def compiled_network(speech, hp, run) -> keras.Model:
+    """A network with Adam and the multi-view loss, Eq. (2)."""
+    settings = hp["train"]
+    weights = weights_of_views(settings["alpha"], settings["beta"], list(speech.views))
+    with training.strategy(run.strategy).scope():
+        return training.compiled(
+            new_network(speech, hp),
+            keras.optimizers.Adam(settings["learning_rate"]),
+            dict.fromkeys(weights, cross_entropy),
+            metrics=(),
+            loss_weights=weights,
+        )
+
+
+def train_network(lab, split, folder, seed) -> dict:
+    """Trains one network; returns the test part's emotion probabilities {"probabilities": [m, K]}.
+
+    What is finished is kept; a network that was killed goes on from its last epoch.
+    """
+    speech, hp, run, model, bar = lab
+    done = folder / "test.npz"
+    if finished := runs.read_arrays_if_whole(done):
+        training.forget(folder)
+        return finished
+    folder.mkdir(parents=True, exist_ok=True)
+    # One seed for the weights and dropout, one for the batches.
+    weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
+    keras.utils.set_random_seed(weight_seed)
+    training.restart(model, new_network(speech, hp))
+    model.get_layer("standardize").set_statistics(*statistics(speech, split.train))
+    batch_size = min(hp["train"]["batch_size"], len(split.train))
+    with tf.device("CPU:0"):  # where tf.data works
+        epoch = tf.Variable(0, dtype="int64")
+    dataset = batches(
+        speech, split.train, batch_size, seed=order_seed, epoch=epoch, drop_remainder=True
+    )
+    dev_batches, dev_y = batches(speech, split.dev, 256), speech.y[split.dev]
+
+    def one_epoch(history):
+        epoch.assign(len(history))
+        result = model.fit(dataset, epochs=1, shuffle=False, verbose=0).history
+        dev = model.predict(dev_batches, verbose=0)["emotion"]
+        return {
+            "loss": result["loss"][0],
+            "dev_loss": float(-np.mean(np.log(np.maximum(dev[range(len(dev_y)), dev_y], 1e-7)))),
+            "dev_uar": metrics.uar(dev_y, dev.argmax(axis=1)),
+        }
+
+    with training.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
+
+        def after_epoch(row):
+            bar.epoch(row)
+            write(row["epoch"], {name: row[name] for name in row if name != "epoch"})
+
+        history = training.epochs(
+            model,
+            one_epoch,
+            best_epoch=best_epoch,
+            finished=lambda history: len(history) >= hp["train"]["max_epochs"],
+            folder=folder,
+            report=after_epoch,
+            advice="try a lower --set train.learning_rate",
+        )
+    found = model.predict(batches(speech, split.test, 256), verbose=0)
+    write_network(folder, bar.place, history, model)
+    runs.write_arrays(done, probabilities=found["emotion"])  # last: this network is finished
+    training.forget(folder)
+    return {"probabilities": found["emotion"]}
+
+
+def best_epoch(history) -> int:
+    """The epoch (from 0) with the highest dev UAR, among equals that with the lowest dev loss."""
+    best = max(history, key=lambda row: (row["dev_uar"], -row["dev_loss"]))
+    return best["epoch"] - 1
+
+
+def write_network(folder, place, history, model) -> None:
+    """The history, its picture and the network of one fold."""
+    kept = history[best_epoch(history)]
+    log.info(
+        "%s: kept epoch %d of %d: loss %.3f dev loss %.3f dev UAR %.1f %%",
+        *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
+        100 * kept["dev_uar"],
+    )
+    runs.write_csv(folder / "history.csv", history)
+    panels = {
+        "cross-entropy (nats)": {"training, all views": "loss", "dev, emotion": "dev_loss"},
+        "UAR": {"dev": "dev_uar"},
+    }
+    plots.training_curves(
+        history, folder / "history.png", f"ACNN, {place}", panels, kept_epoch=kept["epoch"]
+    )
+    with runs.replacing(folder / "model.keras") as path:
+        training.save(model, path)

@@ -1,0 +1,189 @@
+"""The recurrent autoencoder of section 2, as in auDeep (Freitag et al., JMLR 18, 2017)."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable("tfser")
+class GRU(layers.Layer):
+    """Gated recurrent units as TensorFlow 1 made them, and auDeep took them.
+
+    x [batch, steps, features], h0 [batch, units] -> states of all steps [batch, steps, units] and
+    the last [batch, units]:
+
+        z, r = sigmoid([x_t, h] W_g + b_g),  c = tanh([x_t, r h] W_c + b_c),  h = z h + (1 - z) c
+
+    The same as keras.layers.GRU(reset_after=False), at twice its speed on a CPU
+    (benchmarks/recurrent.py): products that do not wait for the state before are made of all steps
+    at once, forwards and backwards.
+    """
+
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.units = units
+
+    def build(self, x_shape, initial_state_shape):
+        """Weights [inputs + units, ...]: Glorot's, gates open at first (biases of 1)."""
+        n = x_shape[-1] + self.units
+        self.gates = self.add_weight((n, 2 * self.units), "glorot_uniform", name="gates")
+        self.candidate = self.add_weight((n, self.units), "glorot_uniform", name="candidate")
+        self.gates_bias = self.add_weight((2 * self.units,), "ones", name="gates_bias")
+        self.candidate_bias = self.add_weight((self.units,), "zeros", name="candidate_bias")
+
+    def call(self, x, initial_state):
+        """Returns (states of all steps, the last)."""
+        n = x.shape[-1]
+        of_input = ops.concatenate([self.gates[:n], self.candidate[:n]], axis=1)
+        bias = ops.concatenate([self.gates_bias, self.candidate_bias], axis=0)
+        driven = ops.matmul(ops.transpose(x, (1, 0, 2)), of_input) + bias  # [steps, batch, 3 units]
+        states = _recurrence(driven, initial_state, self.gates[n:], self.candidate[n:])
+        return ops.transpose(states, (1, 0, 2)), states[-1]
+
+    def compute_output_shape(self, x_shape, initial_state_shape):
+        """Of the states and of the last one."""
+        return (*x_shape[:2], self.units), initial_state_shape
+
+    def get_config(self):
+        """What the constructor takes."""
+        return super().get_config() | {"units": self.units}
+
+
+@tf.custom_gradient
+def _recurrence(driven, first, gates, candidate):
+    """States [steps, batch, units] from inputs [steps, batch, 3 units] and the state before."""
+    n_steps, units = tf.shape(driven)[0], first.shape[-1]
+
+    def arrays(*sizes):
+        return [tf.TensorArray(driven.dtype, n_steps, element_shape=[None, n]) for n in sizes]
+
+    def forward(t, h, *written):
+        z_r = tf.sigmoid(driven[t, :, : 2 * units] + h @ gates)
+        z, r = z_r[:, :units], z_r[:, units:]
+        c = tf.tanh(driven[t, :, 2 * units :] + (r * h) @ candidate)
+        h = c + z * (h - c)
+        new = h, z_r, c
+        return t + 1, h, *(array.write(t, x) for array, x in zip(written, new, strict=True))
+
+    written = tf.while_loop(
+        lambda t, *_: t < n_steps, forward, (0, first, *arrays(units, 2 * units, units))
+    )[2:]
+    states, z_r, c = (array.stack() for array in written)
+
+    def gradient(d_states):
+        before = tf.concat([first[None], states[:-1]], axis=0)
+        z, r = z_r[..., :units], z_r[..., units:]
+        gates_t, candidate_t = tf.transpose(gates), tf.transpose(candidate)
+        # What no later step changes: the factors of the derivatives by the gates' inputs.
+        by_c, by_z, by_r = (1 - z) * (1 - c * c), (before - c) * z * (1 - z), before * r * (1 - r)
+
+        def backward(t, d_h, *written):
+            d_h = d_h + d_states[t]
+            d_c = d_h * by_c[t]
+            d_rh = d_c @ candidate_t
+            d_z_r = tf.concat([d_h * by_z[t], d_rh * by_r[t]], axis=1)
+            d_h = d_h * z[t] + d_rh * r[t] + d_z_r @ gates_t
+            new = d_z_r, d_c
+            return t - 1, d_h, *(array.write(t, x) for array, x in zip(written, new, strict=True))
+
+        _, d_first, *written = tf.while_loop(
+            lambda t, *_: t >= 0,
+            backward,
+            (n_steps - 1, tf.zeros_like(first), *arrays(2 * units, units)),
+        )
+        d_z_r, d_c = (array.stack() for array in written)
+        return (
+            tf.concat([d_z_r, d_c], axis=-1),
+            d_first,
+            tf.tensordot(before, d_z_r, [[0, 1], [0, 1]]),
+            tf.tensordot(r * before, d_c, [[0, 1], [0, 1]]),
+        )
+
+    return states, gradient
+
+
+def encoder(shape, *, n_layers, units, n_directions, dropout, n_outputs) -> keras.Model:
+    """Spectrogram [batch, frames, bands] -> representation [batch, n_outputs].
+
+    tanh(Dense(the last states of all layers)).
+    """
+    spectrogram = keras.Input(shape)
+    zero = ops.zeros_like(spectrogram[:, 0, :1])  # [batch, 1]
+    first = [[ops.repeat(zero, units, axis=1)] * n_directions] * n_layers
+    _, last = _stacks(spectrogram, first, units, dropout)
+    states = layers.Concatenate()(last) if len(last) > 1 else last[0]
+    representation = layers.Dense(n_outputs, activation="tanh", name="representation")(states)
+    return keras.Model(spectrogram, representation, name="encoder")
+
+
+def decoder(shape, *, n_layers, units, n_directions, dropout) -> keras.Model:
+    """(representation, target [batch, frames, bands]) -> reconstruction of the target.
+
+    Of each frame it is given the one before, a zero frame first; where it runs backwards too, that
+    half meets each frame's target before it has to say it.
+    """
+    representation = keras.Input((n_layers * n_directions * units,))
+    target = keras.Input(shape)
+    before = layers.ZeroPadding1D((1, 0))(target)[:, :-1]
+    # By layer, then by direction.
+    first = [
+        [representation[:, i * units : (i + 1) * units] for i in range(n, n + n_directions)]
+        for n in range(0, n_layers * n_directions, n_directions)
+    ]
+    outputs, _ = _stacks(before, first, units, dropout)
+    reconstruction = layers.Dense(shape[-1], activation="tanh", name="reconstruction")(outputs)
+    return keras.Model([representation, target], reconstruction, name="decoder")
+
+
+def _stacks(x, first, units, dropout):
+    """Stacked GRUs, for two directions two stacks that meet at the top alone.
+
+    first: initial states by layer and direction. Dropout at the input and the output of each GRU,
+    anew at each step. Returns the outputs [batch, frames, directions x units] and the last states.
+    """
+    outputs, last = [], []
+    for direction in range(len(first[0])):
+        y = ops.flip(x, axis=1) if direction else x
+        for of_layer in first:
+            y, state = GRU(units)(layers.Dropout(dropout)(y), of_layer[direction])
+            y = layers.Dropout(dropout)(y)
+            last.append(state)
+        outputs.append(ops.flip(y, axis=1) if direction else y)
+    return layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0], last
+
+
+def autoencoder(
+    shape, *, n_layers, units, bidirectional_encoder, bidirectional_decoder, dropout
+) -> keras.Model:
+    """SequenceAutoencoder: spectrogram [batch, frames, bands] -> it, reversed in time."""
+    sizes = {"n_layers": n_layers, "units": units, "dropout": dropout}
+    n_directions = 1 + bidirectional_decoder
+    encode = encoder(
+        shape,
+        **sizes,
+        n_directions=1 + bidirectional_encoder,
+        n_outputs=n_layers * n_directions * units,
+    )
+    decode = decoder(shape, **sizes, n_directions=n_directions)
+    spectrogram = keras.Input(shape)
+    target = ops.flip(spectrogram, axis=1)
+    reconstruction = decode([encode(spectrogram), target])
+    return keras.Model(spectrogram, reconstruction, name="autoencoder")
+
+
+def rmse(target, reconstruction):
+    """[batch] times the root of the mean squared error over batch, time and bands.
+
+    Also where replicas share the batch: the gradient of sqrt(m) is that of m / (2 sqrt(m)), where
+    m is the mean over replicas of their means. A vector, since Keras' `fit` averages the losses of
+    samples over the replicas but adds up scalars.
+    """
+    replicas = tf.distribute.get_replica_context()
+    each = ops.mean(ops.square(target - reconstruction), axis=(1, 2))  # [batch]
+    mean = ops.mean(each)
+    if replicas is not None:
+        total = replicas.all_reduce(tf.distribute.ReduceOp.SUM, mean)
+        mean = total / replicas.num_replicas_in_sync
+    root = ops.stop_gradient(ops.sqrt(mean))
+    share = each / ops.maximum(2 * root, 1e-12)
+    return share + ops.stop_gradient(root - share)

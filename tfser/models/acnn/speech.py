@@ -1,0 +1,119 @@
+"""A corpus as ACNN sees it: which utterances, in which folds, as which frames and labels."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfser import data, folds, store
+from tfser.features import LogMel
+from tfser.labels import three_classes
+from tfser.models.acnn import pretraining
+from tfser.models.acnn.network import VIEWS
+
+log = logging.getLogger("tfser")
+
+ATTRIBUTES = {"arousal": "activation", "valence": "valence"}  # the paper's name, ours
+LEVELS = ("low", "neutral", "high")
+
+
+class Speech(NamedTuple):
+    """A corpus as the network sees it."""
+
+    key: str  # the store's, which depends on the content of the files
+    utterances: list
+    classes: list[str]
+    y: np.ndarray  # [n], the class of each utterance
+    frames: tf.Tensor  # [total_frames, n_bands]
+    offsets: np.ndarray  # [n + 1], each utterance's first frame
+    n_frames: int  # of the network's input
+    views: dict[str, np.ndarray]  # one-hot labels of each view [n, K], zeros where there is none
+    representations: np.ndarray | None  # [n, n_representation]
+
+
+def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
+    """Section 4.1: leave one session out, or train on one corpus (`n_trained`) and test on another.
+
+    Corpora without sessions are divided into groups of speakers. `--protocol loso`: leave one
+    speaker out, the next one is dev.
+    """
+    emotions, fraction = [u.emotion for u in utterances], hp["train"]["dev_fraction"]
+    if n_trained is not None:
+        return folds.across(emotions, n_trained, dev_fraction=fraction, seed=seed)
+    speakers = [u.speaker for u in utterances]
+    if run.protocol == "loso":
+        return folds.leave_speakers_out(speakers, n_folds=run.n_folds)
+    groups = [u.session for u in utterances]
+    if not all(groups) or run.n_folds:
+        n_folds = run.n_folds or hp["protocol"]["n_folds"]
+        groups = folds.groups_of_speakers(speakers, n_folds=n_folds)
+    return folds.leave_groups_out(groups, emotions, dev_fraction=fraction, seed=seed)
+
+
+def heard(utterances, tested, hp, run) -> Speech:
+    """Log-mel frames (section 2), labels of all views, and the autoencoder's representations."""
+    layer = LogMel(**hp["features"], min_frames=1)
+    features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    kept = list(features.utterances)
+    represented = pretraining.representations(kept, tested, hp, run)
+    classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
+    n_samples = round(hp["input"]["seconds"] * layer.sample_rate_hz)
+    n_frames = 1 + (n_samples - layer.window) // layer.hop
+    return Speech(
+        key=features.key,
+        utterances=kept,
+        classes=[str(name) for name in classes],
+        y=y,
+        frames=data.as_tensor(features.frames),
+        offsets=features.offsets,
+        n_frames=n_frames,
+        views=views_of(kept, y, len(classes), hp["labels"]["rounding"]),
+        representations=represented,
+    )
+
+
+def views_of(utterances, y, n_classes, rounding) -> dict[str, np.ndarray]:
+    """One-hot labels of the views that the corpus has ratings for; always of the emotion."""
+    views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
+    for name in VIEWS[1:]:
+        ratings = [getattr(u, ATTRIBUTES[name]) for u in utterances]
+        levels = [three_classes(rating, rounding) for rating in ratings]
+        one_hot = np.array([[level == name for name in LEVELS] for level in levels], "float32")
+        if one_hot.any():
+            views[name] = one_hot
+    return views
+
+
+def statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation [n_bands] over the frames of the given utterances."""
+    rows = np.repeat(np.isin(np.arange(len(speech.y)), utterances), np.diff(speech.offsets))
+    frames = speech.frames.numpy()[rows]
+    sd = frames.std(axis=0, dtype="float64")
+    return frames.mean(axis=0, dtype="float64"), np.where(sd > 0, sd, 1.0)
+
+
+def batches(speech, chosen, batch_size, **options):
+    """Batches of (inputs, labels of each view) of the network, in order unless given a seed."""
+    parts = dict(speech.views)
+    if speech.representations is not None:
+        parts["representation"] = speech.representations
+    sizes = [part.shape[1] for part in parts.values()]
+    dataset = data.utterances(
+        speech.frames,
+        speech.offsets,
+        chosen,
+        np.concatenate(list(parts.values()), axis=1)[chosen],
+        n_frames=speech.n_frames,
+        batch_size=batch_size,
+        **options,
+    )
+
+    def separate(x, joined):
+        labels = dict(zip(parts, tf.split(joined, sizes, axis=1), strict=True))
+        inputs = {"log_mel": x}
+        if "representation" in labels:
+            inputs["representation"] = labels.pop("representation")
+        return inputs, labels
+
+    return dataset.map(separate)
