@@ -1,12 +1,15 @@
 """tf.data pipelines: functions from arrays to datasets."""
 
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
 ALIGNED_BYTES = 64  # TensorFlow takes over memory that starts at a multiple of it
 GATHER_THREADS = 2  # 400,000 segments/s, more than any device trains on
 PREFETCHED = 16  # batches; left to TensorFlow they fill gigabytes
-STREAMED_SHARDS = 8  # of `stream`, open at once
+STREAMED_SHARDS = 16  # of `stream`, read in turn
+RECORD_HEADER_BYTES = 12  # of a TFRecord: length and its checksum
 SHUFFLED = 1024  # utterances of `stream` in memory, drawn from at random
 
 
@@ -143,29 +146,38 @@ def utterances(
 def stream(stored, *, n_frames, batch_size, seed, epoch):
     """An epoch of full batches [batch, n_frames, features] of utterances that stay on the disk.
 
-    For corpora of any size: memory holds STREAMED_SHARDS shards and SHUFFLED utterances. Every
-    utterance comes once, and some twice where the last batch needs them. The order depends on
-    (seed, epoch) and on Keras' seed alone. `stored` is of `store.stored`, utterances of n_frames.
+    For corpora of any size: SHUFFLED utterances are in memory. Every utterance comes once, and some
+    twice where the last batch needs them. The order depends on (seed, epoch) and on Keras' seed
+    alone. `stored` is of `store.stored`, with utterances of n_frames.
     """
     rng = np.random.default_rng([seed, epoch])
-    paths = tf.constant(stored.paths)
-    paths = tf.gather(paths, rng.permutation(len(stored.paths)))
-    shape = [-1, n_frames, stored.n_features]
+    order = rng.permutation(len(stored.paths))
+    n_bytes = 4 * n_frames * stored.n_features  # of an utterance
+    contents = [len(of_shard) * n_bytes for of_shard in stored.n_frames]
+    # Behind the frames stand their checksum and another record; `stored` has looked at both.
+    behind = [
+        Path(path).stat().st_size - RECORD_HEADER_BYTES - content
+        for path, content in zip(stored.paths, contents, strict=True)
+    ]
 
-    def read(path):
-        frames = tf.data.TFRecordDataset(path).take(1).map(lambda x: tf.io.decode_raw(x, "float32"))
-        return frames.flat_map(lambda x: tf.data.Dataset.from_tensor_slices(tf.reshape(x, shape)))
+    def read(path, footer_bytes):
+        return tf.data.FixedLengthRecordDataset(path, n_bytes, RECORD_HEADER_BYTES, footer_bytes)
 
+    def decode(raw):
+        return tf.reshape(tf.io.decode_raw(raw, "float32"), [-1, n_frames, stored.n_features])
+
+    shards = np.array(stored.paths)[order], np.array(behind, "int64")[order]
     n_batches = -(-len(stored.utterances) // batch_size)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return (
-        tf.data.Dataset.from_tensor_slices(paths)
-        .interleave(read, cycle_length=STREAMED_SHARDS, num_parallel_calls=GATHER_THREADS)
+        tf.data.Dataset.from_tensor_slices(shards)
+        .interleave(read, cycle_length=STREAMED_SHARDS)
         .shuffle(SHUFFLED, seed=int(rng.integers(2**31)), reshuffle_each_iteration=False)
         .repeat()
         .batch(batch_size, drop_remainder=True)
         .take(n_batches)
+        .map(decode)
         .prefetch(2)
         .with_options(options)
     )

@@ -2,6 +2,8 @@
 
 import csv
 import functools
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -13,6 +15,7 @@ import tensorflow as tf
 from tfser import audio, data, hparams, runs, store, training
 from tfser.corpora import Utterance
 from tfser.errors import UsageError
+from tfser.features import LogMel
 from tfser.models import acnn
 from tfser.models.acnn import autoencoder, network, pretraining
 from tfser.models.acnn import speech as corpus_of
@@ -100,6 +103,39 @@ def test_a_spectrogram_layer_comes_back_from_its_config():
     assert layer.compute_output_shape((3, None)) == (3, 186, 128)
     with pytest.raises(UsageError, match="must rise"):
         Spectrogram(**AUDEEP | {"seconds": 0.05})
+
+
+# openSMILE's bands.
+
+BY_OPENSMILE = """
+import sys
+import numpy as np, opensmile
+smile = opensmile.Smile(feature_set=sys.argv[1], feature_level="lld")
+clips = np.load(sys.argv[2])
+found = {name: smile.process_signal(clip, 16000).to_numpy() for name, clip in clips.items()}
+np.savez(sys.argv[3], **found)
+"""
+
+
+def test_the_bands_are_opensmile_s(tmp_path, shared_data):
+    """In a process of its own: openSMILE and TensorFlow cannot share one."""
+    conf = Path(hparams.folder()).parent / "zoo" / "acnn" / "logmel.conf"
+    files = sorted(shared_data.glob("emodb/wav/*.wav"))[::200]
+    files += sorted(shared_data.glob("LibriSpeech/*/*/*/*.flac"))[::150]
+    # openSMILE works on 16 bits, in which a sample of 1.0 would wrap to -1.0.
+    clips = {
+        file.stem: (np.clip(np.round(audio.load(file) * 32768), -32768, 32767) / 32768).astype("f4")
+        for file in files
+    }
+    np.savez(tmp_path / "clips.npz", **clips)
+    paths = [conf, tmp_path / "clips.npz", tmp_path / "found.npz"]
+    subprocess.run([sys.executable, "-c", BY_OPENSMILE, *map(str, paths)], check=True)
+    layer = LogMel(**hparams.load("acnn", "iemocap")["features"], min_frames=1)
+    for name, expected in np.load(tmp_path / "found.npz").items():
+        [found] = layer.extract([clips[name]])
+        assert found.shape == expected.shape and found.shape[1] == 26
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+        np.testing.assert_allclose(layer(clips[name][None])[0], expected, atol=1e-3)
 
 
 # The recurrent autoencoder.
