@@ -218,3 +218,38 @@ def test_sessions_that_cannot_be_divided(sessions):
 def test_a_speaker_of_several_sessions():
     with pytest.raises(DataError, match="speaker 'u' is in sessions a b, and would be tested and"):
         folds.leave_speakers_of_sessions_out(list("tuuv"), list("aabb"))
+
+
+# Sessions and corpora, with a random dev part
+
+
+def test_a_group_is_left_out_and_dev_is_of_those_that_train():
+    groups = np.repeat([1, 2, 3], 20)
+    labels = np.tile(["anger", "joy"], 30)
+    splits = folds.leave_groups_out(groups, labels, dev_fraction=0.1, seed=0)
+    assert_partition(splits, 60)
+    for group, split in zip((1, 2, 3), splits, strict=True):
+        assert set(groups[split.test]) == {group} and len(split.test) == 20
+        assert sorted(labels[split.dev]) == ["anger", "anger", "joy", "joy"]
+    other = folds.leave_groups_out(groups, labels, dev_fraction=0.1, seed=1)
+    assert any(a.dev.tolist() != b.dev.tolist() for a, b in zip(splits, other, strict=True))
+    with pytest.raises(DataError, match="needs two or more, the corpus has 1"):
+        folds.leave_groups_out(["a"] * 4, ["x", "y"] * 2, dev_fraction=0.1, seed=0)
+
+
+def test_groups_of_speakers_are_those_of_the_other_folds(speakers):
+    groups = folds.groups_of_speakers(speakers, n_folds=3)
+    for group, split in enumerate(folds.leave_speakers_out(speakers, n_folds=3)):
+        np.testing.assert_array_equal(np.flatnonzero(groups == group), split.test)
+    with pytest.raises(UsageError, match="--folds 3: corpus has 2 speakers; use --folds 2"):
+        folds.groups_of_speakers(["a", "b"], n_folds=3)
+
+
+def test_across_two_corpora_the_first_trains_and_the_second_tests():
+    labels = ["anger", "joy"] * 10 + ["anger"] * 5
+    [split] = folds.across(labels, 20, dev_fraction=0.2, seed=0)
+    assert split.test.tolist() == list(range(20, 25))
+    assert sorted([*split.train, *split.dev]) == list(range(20))
+    assert sorted(np.array(labels)[split.dev]) == ["anger", "anger", "joy", "joy"]
+    [whole] = folds.across(labels, 20, dev_fraction=0.0, seed=0)
+    assert len(whole.dev) == 0 and whole.train.tolist() == list(range(20))

@@ -128,3 +128,34 @@ def test_shifts_are_in_their_cells():
     assert cells == ["+1.00", "-2.00", "+0.50", "+0.00", "+0.25", "-0.25"]
     assert axes.images[0].get_clim() == (-2.0, 2.0)  # white is 0
     assert "standard deviations" in bar.get_ylabel()
+
+
+def test_a_map_has_a_panel_for_each_label_that_tells_points_apart():
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    labels = {
+        "emotion": ["joy", "anger", "joy", "unknown"] * 10,
+        "gender": ["female"] * 40,
+        "speaker": [f"s{i}" for i in range(20)] * 2,
+    }
+    figure = plots.map_figure(points, labels, "title")
+    emotion, speaker = figure.axes
+    assert emotion.get_title() == "emotion" and speaker.get_title() == "speaker (20)"
+    assert [text.get_text() for text in emotion.get_legend().texts] == ["anger", "joy", "unknown"]
+    assert speaker.get_legend() is None
+    drawn = np.concatenate([group.get_offsets() for group in emotion.collections])
+    assert len(drawn) == 40
+    np.testing.assert_allclose(emotion.collections[0].get_offsets(), points[1::4])
+    assert emotion.collections[2].get_facecolor()[0].tolist() == [0.8, 0.8, 0.8, 1.0]
+
+
+def test_attention_stands_above_the_frames_it_is_of():
+    figure = plots.attention_figure(
+        np.zeros((150, 26)), [0.25, 0.75, 0.0], "t", hop_seconds=0.01, step_seconds=0.9
+    )
+    above, below = figure.axes[:2]
+    [bars] = above.patches
+    np.testing.assert_allclose(bars.get_data().edges, [0, 0.9, 1.8, 2.7])
+    assert below.images[0].get_extent() == [0, 1.5, 0.5, 26.5]
+    names = [text.get_text() for text in above.get_legend().texts]
+    assert names == ["equal weights, 1/2", "end of the utterance"]
+    assert all(line.get_xdata()[0] == 1.5 for line in below.lines)

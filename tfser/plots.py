@@ -223,7 +223,7 @@ def attention_figure(
 ) -> Figure:
     """Attention weights [steps] over time, above the spectrogram [frames, bands] they belong to.
 
-    Steps after the utterance's end lie on padding, and may have weights too.
+    Steps after the utterance's end lie on padding, and have weights where the network lets them.
     """
     spectrogram, alpha = np.asarray(spectrogram), np.asarray(alpha)
     figure = _figure(width=9, height=5)
@@ -231,7 +231,8 @@ def attention_figure(
     edges = np.arange(len(alpha) + 1) * step_seconds
     end = len(spectrogram) * hop_seconds
     above.stairs(alpha, edges, fill=True, color=COLOURS[0])
-    above.axhline(1 / len(alpha), label=f"equal weights, 1/{len(alpha)}", **CHANCE)
+    n = np.count_nonzero(alpha)
+    above.axhline(1 / n, label=f"equal weights, 1/{n}", **CHANCE)
     above.set_ylabel("attention")
     above.set_ylim(0, None)
     image = below.imshow(

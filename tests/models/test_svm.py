@@ -124,6 +124,22 @@ def test_without_the_other_systems_dev_part(corpus, tmp_path):
             assert (len(split.train), len(split.dev), len(split.test)) == (24 - n_dev, n_dev, 8)
 
 
+def test_trained_on_one_corpus_and_tested_on_another(corpus, tmp_path):
+    utterances, x = corpus
+    mine, theirs = utterances[:24], utterances[24:]  # speaker d is the other corpus
+    stranger = Utterance(Path("x.wav"), "x", "x", "joy")
+    scores = svm.train(
+        [*mine, stranger], hparams.load("svm", "emodb"), run_in(tmp_path, "paper"), theirs
+    )
+    assert scores["speaker_independent"] is True and (scores["n"], scores["folds"]) == (8, 1)
+    scaled = (x - x[:24].mean(axis=0)) / x[:24].std(axis=0)
+    y = np.array([EMOTIONS.index(u.emotion) for u in utterances])
+    expected = SVC(kernel="linear", C=0.01).fit(scaled[:24], y[:24]).predict(scaled[24:])
+    assert scores["wa"] == np.mean(expected == y[24:])
+    with pytest.raises(DataError, match="share 1 emotions.*anger fear and anger"):
+        svm.train(mine, hparams.load("svm", "emodb"), run_in(tmp_path, "paper"), theirs[:4])
+
+
 def test_seeds_of_what_is_not_random(corpus, tmp_path):
     with pytest.raises(UsageError, match="--seeds 2: nothing is random in an SVM under"):
         svm.train(corpus[0], hparams.load("svm", "emodb"), run_in(tmp_path, seeds=(0, 1)))
