@@ -4,9 +4,9 @@
         [--out recurrent.json]
 
 2 x 256 GRUs, a bidirectional decoder, clips of 186 frames x 128 bands, dropout 0.2, RMSE, Adam with
-gradients clipped by value, float32, one constant batch. Ours and keras.layers.GRU(reset_after=False)
-are auDeep's cell; reset_after=True (Keras' default) and PyTorch's nn.GRU are another one of the
-same size. All take turns, a step each; figures are medians after one step to warm up.
+gradients clipped by value, float32, one constant batch. Ours and Keras' GRU(reset_after=False) are
+auDeep's cell; reset_after=True (Keras' default) and PyTorch's nn.GRU are another one of the same
+size. All take turns, a step each; figures are medians after one step to warm up.
 """
 
 import argparse

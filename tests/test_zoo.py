@@ -64,7 +64,9 @@ def test_every_result_says_how_it_came_about(path):
     for entry in entries:
         scores = entry["scores"]
         assert (scores["model"], scores["corpus"]) == (path.parent.name, path.stem)
-        assert scores["speaker_independent"] is (scores["protocol"] == "loso")
+        # Papers that leave out speakers or sessions; and speakers of another corpus are strangers.
+        strict = scores["model"] in ("aae", "acnn") or "tested" in entry["settings"]
+        assert scores["speaker_independent"] is (strict or scores["protocol"] == "loso")
         assert 0 <= scores["uar"] <= 1 and 0 <= scores["wa"] <= 1
         assert f"--model {scores['model']}" in entry["command"]
         assert all(process["versions"]["keras"] for process in entry["processes"])
