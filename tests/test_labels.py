@@ -110,3 +110,18 @@ def test_a_class_that_is_tested_and_never_heard(caplog):
         labels.warn_of_unheard(corpus, splits)
     [record] = caplog.records
     assert record.getMessage() == "fold-01: no training speaker has joy, which is tested"
+
+
+def test_a_corpus_without_emotions_says_so():
+    with pytest.raises(UsageError, match="no 'joy' in this corpus; it has no emotion labels"):
+        names(utterances(None, None), ["joy"])
+
+
+def test_what_two_corpora_share():
+    mine, theirs = utterances("anger", "fear", "joy"), utterances("joy", "anger", "calm", "joy")
+    kept = labels.common(mine, theirs)
+    assert [[u.emotion for u in side] for side in kept] == [
+        ["anger", "joy"], ["joy", "anger", "joy"]
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="share 1 emotions.*they have anger fear and anger calm"):
+        labels.common(utterances("anger", "fear"), utterances("calm", "anger"))

@@ -110,7 +110,7 @@ def _check_known(key, name, utterances) -> None:
     if name not in emotions:
         raise UsageError(
             f"{key}: no {name!r} in this corpus{did_you_mean(name, emotions)}; "
-            f"it has {' '.join(emotions)}"
+            f"it has {' '.join(emotions) or 'no emotion labels'}"
         )
 
 

@@ -641,6 +641,7 @@ class killing_events:
         (["autoencoder.corpus=libri"], "'libri' is not known.*mean 'librispeech'"),
         (["autoencoder.weights=/nowhere/encoder.keras"], "there is no file /nowhere/encoder.keras"),
         (["autoencoder.corpus=tested", "autoencoder.weights=x"], "keep one"),
+        (["input.seconds=0.3"], "makes 28 frames, and a step of the pooling takes 31; take 0.325"),
         (["autoencoder.n_talks=400"], "of autoencoder.corpus=tedlium alone"),
     ],
 )
@@ -705,9 +706,11 @@ def test_the_command_on_sound(tmp_path, capsys):
     assert command(tmp_path, *arguments, settings=[f"autoencoder.weights={encoder}"]) == 0
     after = runs.read_json(run / "scores.json")
     assert after["systems"]["AE of a file"] == before["systems"]["C"]
-    # An encoder of other spectrograms is refused.
+    # An encoder of other spectrograms is refused, and what is none.
     capsys.readouterr()
-    (tmp_path / "run").rename(tmp_path / "second")
+    (tmp_path / "run").rename(tmp_path / "third")
+    assert command(tmp_path, *arguments, settings=["autoencoder.weights=" + __file__]) == 2
+    assert "is no encoder.keras of an earlier run" in capsys.readouterr().err
     other = [f"autoencoder.weights={encoder}", "autoencoder.n_bands=64"]
     assert command(tmp_path, *arguments, settings=other) == 2
     assert "give those it was trained with" in capsys.readouterr().err

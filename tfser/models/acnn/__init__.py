@@ -26,7 +26,7 @@ import tensorflow as tf
 from tfser import labels, metrics, plots, report, runs, training
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
-from tfser.models.acnn.speech import Speech, batches, heard, plan, statistics
+from tfser.models.acnn.speech import Speech, batches, heard, input_of, plan, statistics
 
 log = logging.getLogger("tfser")
 
@@ -49,6 +49,7 @@ def train(utterances, hp, run, tested=None) -> dict:
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
     """
     training.strategy(run.strategy)  # refused before any work where there is one device
+    input_of(hp)
     pretraining.check(hp)
     utterances = labels.select(utterances, **hp["labels"])
     n_trained = None

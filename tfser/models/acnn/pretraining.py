@@ -50,10 +50,10 @@ def spectrogram(hp) -> Spectrogram:
     )
 
 
-def representations(utterances, tested, hp, run) -> np.ndarray | None:
+def representations(utterances, unlabelled, hp, run) -> np.ndarray | None:
     """Step (2) of figure 1: the representation [n, 1024] of each utterance; None without one.
 
-    tested: the utterances of the corpus that is tested, which condition C trains on.
+    unlabelled: what the autoencoder trains on, as of `speech_of`.
     """
     settings = hp["autoencoder"]
     if not (settings["corpus"] or settings["weights"]):
@@ -62,9 +62,13 @@ def representations(utterances, tested, hp, run) -> np.ndarray | None:
     if settings["weights"]:
         path = Path(settings["weights"]).expanduser()
     else:
-        path = trained(unlabelled(settings, tested, run), layer, hp, run)
+        path = trained(unlabelled, layer, hp, run)
     log.info("encoder: %s", path)
-    encoder = keras.saving.load_model(path, compile=False)
+    try:
+        encoder = keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError) as error:
+        reason = str(error).partition(". ")[0]
+        raise UsageError(f"{path} is no encoder.keras of an earlier run: {reason}") from None
     expected = (layer.n_frames, layer.n_features)
     if encoder.input_shape[1:] != expected:
         raise UsageError(
@@ -77,9 +81,9 @@ def representations(utterances, tested, hp, run) -> np.ndarray | None:
     return encoder.predict(clips, batch_size=256, verbose=0)
 
 
-def unlabelled(settings, tested, run) -> list:
-    """The speech that the autoencoder trains on."""
-    if settings["corpus"] == "tested":
+def speech_of(settings, tested, run) -> list:
+    """The speech that the autoencoder trains on; condition C: that of the corpus that is tested."""
+    if settings["corpus"] in ("", "tested"):
         return tested
     utterances = corpora.load(settings["corpus"], None, run.cache)
     if settings["corpus"] == "tedlium":

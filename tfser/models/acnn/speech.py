@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import data, folds, store
+from tfser.errors import UsageError
 from tfser.features import LogMel
 from tfser.labels import three_classes
 from tfser.models.acnn import pretraining
@@ -51,15 +52,33 @@ def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
     return folds.leave_groups_out(groups, emotions, dev_fraction=fraction, seed=seed)
 
 
-def heard(utterances, tested, hp, run) -> Speech:
-    """Log-mel frames (section 2), labels of all views, and the autoencoder's representations."""
+def input_of(hp) -> tuple[LogMel, int]:
+    """The layer that makes the network's frames, and how many it takes.
+
+    Raises UsageError where they do not fill one step of the pooling.
+    """
     layer = LogMel(**hp["features"], min_frames=1)
-    features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
-    kept = list(features.utterances)
-    represented = pretraining.representations(kept, tested, hp, run)
-    classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
     n_samples = round(hp["input"]["seconds"] * layer.sample_rate_hz)
     n_frames = 1 + (n_samples - layer.window) // layer.hop
+    model = hp["model"]
+    needed = (model["pool_steps"] - 1) * model["stride_frames"] + model["kernel_frames"]
+    if n_frames < needed:
+        least = (layer.window + (needed - 1) * layer.hop) / layer.sample_rate_hz
+        raise UsageError(
+            f"input.seconds={hp['input']['seconds']} makes {n_frames} frames, and a step of the "
+            f"pooling takes {needed}; take {least:g} or more"
+        )
+    return layer, n_frames
+
+
+def heard(utterances, tested, hp, run) -> Speech:
+    """Log-mel frames (section 2), labels of all views, and the autoencoder's representations."""
+    layer, n_frames = input_of(hp)
+    unlabelled = pretraining.speech_of(hp["autoencoder"], tested, run)  # refused before any work
+    features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    kept = list(features.utterances)
+    represented = pretraining.representations(kept, unlabelled, hp, run)
+    classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
     return Speech(
         key=features.key,
         utterances=kept,
