@@ -47,8 +47,12 @@ def test_wheel_holds_every_module_and_every_data_file(installed):
     assert relative(installed / "tfser", "*.py") == relative(REPOSITORY / "tfser", "*.py")
     hparams, zoo = installed / "tfser" / "_hparams", installed / "tfser" / "_zoo"
     assert relative(hparams, "*") == relative(REPOSITORY / "hparams", "*.toml")
-    cards = relative(REPOSITORY / "zoo", "README.md") | relative(REPOSITORY / "zoo", "*.json")
-    cards = {card for card in cards if "saved_model" not in card}
+    cards = {
+        card
+        for pattern in ("README.md", "*.json", "*.conf")
+        for card in relative(REPOSITORY / "zoo", pattern)
+        if "saved_model" not in card
+    }
     assert {file for file in relative(zoo, "*") if "." in file} == cards
 
 
