@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tfser import store
+from tfser import shards, store
 from tfser.corpora import Utterance
 from tfser.errors import DataError, TfserError
 from tfser.features import LogMel
@@ -394,7 +394,7 @@ def test_a_disk_that_fills_at_the_third_shard(load, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(store.os, "replace", full)
+    monkeypatch.setattr(shards.os, "replace", full)
     monkeypatch.setattr(store.os, "cpu_count", lambda: 1)
     with pytest.raises(TfserError, match="disk full at .*No space left on device; free space"):
         load()
@@ -402,7 +402,7 @@ def test_a_disk_that_fills_at_the_third_shard(load, tmp_path, monkeypatch):
         "shard-00000.tfrecord",
         "shard-00001.tfrecord",
     ]
-    monkeypatch.setattr(store.os, "replace", replace)
+    monkeypatch.setattr(shards.os, "replace", replace)
     feature = Levels()
     load(feature=feature)
     assert feature.extracted == 4

@@ -2,9 +2,9 @@
 
     <cache>/<feature>-<key>/shard-00000.tfrecord ... index.json
 
-A shard holds up to SHARD_UTTERANCES utterances in two records: their frames as raw float32, and
-JSON that says how many each has. It is written under a temporary name and renamed, the index last:
-a killed extraction continues, and what is damaged later is found by the checksums and made again.
+A shard (tfser/shards.py) holds up to SHARD_UTTERANCES utterances. It is written under a temporary
+name and renamed, the index last: a killed extraction continues, and what is damaged later is found
+by the checksums and made again.
 """
 
 import contextlib
@@ -15,16 +15,22 @@ import logging
 import os
 import threading
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-from tfser import audio, data, runs
+from tfser import audio, data
 from tfser.errors import DataError, TfserError
+from tfser.shards import (
+    disk_errors,
+    names_of,
+    replacing,
+    shard_contents,
+    shard_path,
+    write_shard,
+)
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
 SHARD_UTTERANCES = 64  # at most, and fewer where that makes fewer than MIN_SHARDS:
@@ -94,7 +100,7 @@ def stored(utterances, feature, *, cache: Path, max_bad=0) -> Stored:
 
     key, folder, shards = _made(utterances, feature, cache, max_bad, read)
     kept, _ = _kept(utterances, shards)
-    paths = [str(_shard_path(folder, number)) for number in range(len(shards))]
+    paths = [str(shard_path(folder, number)) for number in range(len(shards))]
     n_frames = [[n for n in shard["n_frames"] if n is not None] for shard in shards]
     return Stored(kept, paths, n_frames, feature.n_features, key)
 
@@ -125,7 +131,7 @@ def _made(utterances, feature, cache, max_bad, read):
         if not damaged:
             return key, folder, shards
         for number in damaged:
-            logger.warning("%s is damaged: made again", _shard_path(folder, number))
+            logger.warning("%s is damaged: made again", shard_path(folder, number))
             shards[number] = None
     raise TfserError(f"{folder}: shards cannot be read back; --cache on another disk")
 
@@ -157,7 +163,7 @@ def _content(path):
 
 def _extract(missing, shards, groups, feature, folder):
     """Makes the missing shards, one thread each: decoding and TensorFlow release the GIL."""
-    with _disk_errors(folder):
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process does the same
             for path in folder.glob("*.tmp"):
@@ -171,7 +177,7 @@ def _extract(missing, shards, groups, feature, folder):
             try:
                 shard, records = _compute(groups[number], feature, bar, stop)
                 if not stop.is_set():
-                    _write_shard(_shard_path(folder, number), shard, records)
+                    write_shard(shard_path(folder, number), shard, records)
             except BaseException:
                 stop.set()
                 raise
@@ -214,30 +220,16 @@ def _compute(utterances, feature, bar, stop):
             waveforms, n_samples = {}, 0
         with bar.get_lock():
             bar.update()
-    return {"utterances": _names(utterances), "n_frames": n_frames, "bad": sorted(bad)}, records
-
-
-def _write_shard(path, shard, records):
-    with _replacing(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
-        writer.write(b"".join(records))
-        writer.write(json.dumps(shard).encode())
-
-
-def _names(utterances):
-    return [utterance.name for utterance in utterances]
-
-
-def _shard_path(folder, number):
-    return folder / f"shard-{number:05d}.tfrecord"
+    return {"utterances": names_of(utterances), "n_frames": n_frames, "bad": sorted(bad)}, records
 
 
 def _finished_shards(folder, groups, feature):
     """What an extraction without an index left behind: one entry a shard, None where to do."""
     shards = [None] * len(groups)
-    present = [n for n in range(len(groups)) if _shard_path(folder, n).exists()]
-    for number, shard, frames in _shard_contents(folder, present):
+    present = [n for n in range(len(groups)) if shard_path(folder, n).exists()]
+    for number, shard, frames in shard_contents(folder, present):
         # A file that failed is tried again: the reason may have been the machine's.
-        if shard and shard["utterances"] == _names(groups[number]) and not shard["bad"]:
+        if shard and shard["utterances"] == names_of(groups[number]) and not shard["bad"]:
             if len(frames) == _size(shard, feature):
                 shards[number] = shard
     return shards
@@ -252,32 +244,13 @@ def _kept(utterances, shards):
 
 def _checked(shards, feature, folder):
     """Yields (number, bytes of the frames) of each shard, None for those of a damaged one."""
-    for number, shard, content in _shard_contents(folder, range(len(shards))):
+    for number, shard, content in shard_contents(folder, range(len(shards))):
         whole = shard == shards[number] and len(content) == _size(shards[number], feature)
         yield number, content if whole else None
 
 
 def _size(shard, feature):
     return 4 * feature.n_features * sum(n or 0 for n in shard["n_frames"])  # bytes
-
-
-def _shard_contents(folder, numbers):
-    """Yields (number, JSON record, bytes of the frames), (number, None, b"") where damaged.
-
-    One dataset over all shards: TensorFlow reads and checks the next while this one is copied.
-    """
-    paths = [str(_shard_path(folder, number)) for number in numbers]
-    contents = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string)).map(
-        lambda path: tf.data.TFRecordDataset(path).batch(3).get_single_element(),
-        num_parallel_calls=os.cpu_count(),
-    )
-    iterator = iter(contents)
-    for number in numbers:
-        try:
-            frames, shard = iterator.get_next().numpy()
-            yield number, json.loads(shard), frames
-        except (tf.errors.OpError, ValueError):  # checksum, no file, number of records, JSON
-            yield number, None, b""
 
 
 def _refuse_bad(shards, groups, max_bad):
@@ -308,7 +281,7 @@ def _read_index(folder, key, groups):
     try:
         index = json.loads((folder / "index.json").read_text())
         shards = index["shards"]
-        whole = [shard["utterances"] for shard in shards] == list(map(_names, groups))
+        whole = [shard["utterances"] for shard in shards] == list(map(names_of, groups))
         return shards if index["key"] == key and whole else None
     except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
         return None
@@ -325,32 +298,5 @@ def _write_index(folder, key, shards, groups, feature):
         ],
         "shards": shards,
     }
-    with _replacing(folder / "index.json") as temporary:
+    with replacing(folder / "index.json") as temporary:
         temporary.write_text(json.dumps(index, indent=1))
-
-
-@contextlib.contextmanager
-def _replacing(path):
-    """Gives a temporary path of this writer's own; what was written there then becomes `path`."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with _disk_errors(path.parent):
-            yield temporary
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _disk_errors(folder):
-    """Turns what the disk refuses, by Python or by TensorFlow, into one line with its fix."""
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as error:
-        full = isinstance(error, tf.errors.ResourceExhaustedError)
-        if full or getattr(error, "errno", None) in runs.FULL:
-            raise TfserError(
-                f"disk full at {folder}: {error}; free space or pass --cache "
-                "elsewhere (finished parts are kept)"
-            ) from error
-        raise TfserError(f"cannot write {folder}: {error}; pass --cache elsewhere") from error

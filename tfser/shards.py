@@ -1,0 +1,78 @@
+"""The files of the feature cache: whole or not there, with checksums.
+
+A shard holds some utterances in two records of TensorFlow's format: their frames as raw float32,
+and JSON that says how many each has.
+"""
+
+import contextlib
+import json
+import os
+import uuid
+
+import tensorflow as tf
+
+from tfser import runs
+from tfser.errors import TfserError
+
+
+def shard_path(folder, number):
+    """The file of a shard."""
+    return folder / f"shard-{number:05d}.tfrecord"
+
+
+def names_of(utterances):
+    """By which a shard knows its utterances."""
+    return [utterance.name for utterance in utterances]
+
+
+def write_shard(path, shard, records):
+    """Writes the frames of a shard, bytes of each utterance, and its JSON."""
+    with replacing(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+        writer.write(b"".join(records))
+        writer.write(json.dumps(shard).encode())
+
+
+def shard_contents(folder, numbers):
+    """Yields (number, JSON record, bytes of the frames), (number, None, b"") where damaged.
+
+    One dataset over all shards: TensorFlow reads and checks the next while this one is copied.
+    """
+    paths = [str(shard_path(folder, number)) for number in numbers]
+    contents = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string)).map(
+        lambda path: tf.data.TFRecordDataset(path).batch(3).get_single_element(),
+        num_parallel_calls=os.cpu_count(),
+    )
+    iterator = iter(contents)
+    for number in numbers:
+        try:
+            frames, shard = iterator.get_next().numpy()
+            yield number, json.loads(shard), frames
+        except (tf.errors.OpError, ValueError):  # checksum, no file, number of records, JSON
+            yield number, None, b""
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Gives a temporary path of this writer's own; what was written there then becomes `path`."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with disk_errors(path.parent):
+            yield temporary
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_errors(folder):
+    """Turns what the disk refuses, by Python or by TensorFlow, into one line with its fix."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        full = isinstance(error, tf.errors.ResourceExhaustedError)
+        if full or getattr(error, "errno", None) in runs.FULL:
+            raise TfserError(
+                f"disk full at {folder}: {error}; free space or pass --cache "
+                "elsewhere (finished parts are kept)"
+            ) from error
+        raise TfserError(f"cannot write {folder}: {error}; pass --cache elsewhere") from error
