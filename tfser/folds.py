@@ -120,7 +120,7 @@ def leave_groups_out(groups, labels, *, dev_fraction: float, seed: int) -> list[
     has the speakers of the training part, as where a paper holds out sessions and names no dev
     speakers (ACNN section 4.1).
 
-    Raises DataError for fewer than two groups.
+    Raises DataError for fewer than two groups, or where dev would be empty.
     """
     groups, labels = np.asarray(groups), np.asarray(labels)
     names = np.unique(groups)
@@ -132,6 +132,11 @@ def leave_groups_out(groups, labels, *, dev_fraction: float, seed: int) -> list[
     for fold, name in enumerate(names):
         rest = np.flatnonzero(groups != name)
         dev = _slice_of_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
+        if not len(dev):
+            raise DataError(
+                f"without group {name} each class has one utterance, and dev would be empty; "
+                "add speech"
+            )
         splits.append(
             Split(train=np.setdiff1d(rest, dev), dev=dev, test=np.flatnonzero(groups == name))
         )
@@ -162,6 +167,8 @@ def across(labels, n_trained: int, *, dev_fraction: float, seed: int) -> list[Sp
     labels = np.asarray(labels)
     known = np.arange(n_trained)
     dev = _slice_of_classes(known, labels, dev_fraction, np.random.default_rng([seed, 0]))
+    if dev_fraction and not len(dev):
+        raise DataError("each class has one utterance to train on, and dev would be empty")
     test = np.arange(n_trained, len(labels))
     return [Split(train=np.setdiff1d(known, dev), dev=dev, test=test)]
 

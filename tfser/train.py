@@ -204,6 +204,15 @@ def train(args) -> None:
     tested = None
     if args.test_corpus:
         tested_name, tested, tested_hp = _corpus(args, args.test_corpus, args.test_root, cache)
+        spans = [
+            {(u.path.resolve(), u.start_seconds, u.end_seconds) for u in side}
+            for side in (utterances, tested)
+        ]
+        if common := len(spans[0] & spans[1]):
+            raise UsageError(
+                f"--test-corpus {args.test_corpus}: {common} of its utterances are those of "
+                f"--corpus {args.corpus}, and would be tested and heard in training"
+            )
         # A speaker "03" of each corpus would be one.
         tested = [replace(u, speaker=f"{tested_name}-{u.speaker}") for u in tested]
         settings["tested"] = {

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfser import audio, data, hparams, runs, store, training
 from tfser.corpora import Utterance
-from tfser.errors import UsageError
+from tfser.errors import DataError, UsageError
 from tfser.features import LogMel
 from tfser.models import acnn
 from tfser.models.acnn import autoencoder, network, pretraining
@@ -230,14 +230,20 @@ def test_all_combinations_of_directions(encoder, decoder, n):
 
 
 def test_dropout_is_at_the_input_and_output_of_every_gru_and_new_at_each_step():
-    encode = the_paper_s(units=3).get_layer("encoder")
-    kinds = [type(layer).__name__ for layer in encode.layers]
-    recurrent = [k for k in kinds if k in ("Dropout", "GRU")]
-    assert recurrent == ["Dropout", "GRU", "Dropout"] * 2 or recurrent.count("Dropout") >= 3
+    for model, n_grus in ((the_paper_s(units=3).get_layer("encoder"), 2),
+                          (the_paper_s(units=3).get_layer("decoder"), 4)):  # fmt: skip
+        dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+        # What leaves the encoder's last GRU as a sequence is not used.
+        assert len(dropouts) == 2 * n_grus - (model.name == "encoder")
+        assert {(layer.rate, layer.noise_shape) for layer in dropouts} == {(0.2, None)}
+        for gru in (layer for layer in model.layers if isinstance(layer, autoencoder.GRU)):
+            [inbound] = gru._inbound_nodes
+            source = inbound.input_tensors[0]._keras_history.operation
+            assert isinstance(source, keras.layers.Dropout)
     x = np.ones((1, 186, 128), "float32")
-    dropped = keras.layers.Dropout(0.2)(x, training=True).numpy()[0]
-    assert (dropped[0] != dropped[1]).any()
+    encode = the_paper_s(units=3).get_layer("encoder")
     assert (encode(x).numpy() == encode(x).numpy()).all()
+    assert not (encode(x, training=True).numpy() == encode(x, training=True).numpy()).all()
 
 
 def test_rmse_by_hand():
@@ -373,6 +379,14 @@ def test_a_session_is_left_out(tmp_path):
     assert len(acnn.plan(without, hp, run_in(tmp_path, "loso"), 0)) == 10
     with pytest.raises(UsageError, match="--folds 11: corpus has 10 speakers"):
         acnn.plan(without, hp, run_in(tmp_path, n_folds=11), 0)
+    # Four speakers make four groups, one of two sessions no session's fold.
+    assert len(acnn.plan(voices("abcd"), hp, run_in(tmp_path), 0)) == 4
+    mixed = voices("abc", session="1") + voices("abc", session="2")
+    for split in acnn.plan(mixed, hp, run_in(tmp_path), 0):
+        heard, tested = ({mixed[i].speaker for i in part} for part in (split.train, split.test))
+        assert not heard & tested
+    with pytest.raises(DataError, match="dev would be empty"):
+        acnn.plan(voices("ab", 1), hp, run_in(tmp_path), 0)
     [split] = acnn.plan(without, hp, run_in(tmp_path), 0, n_trained=40)
     assert split.test.tolist() == list(range(40, 60)) and max(split.train) < 40 > max(split.dev)
 
@@ -387,6 +401,11 @@ def test_views_are_what_a_corpus_is_rated_for():
     assert list(views) == ["emotion", "arousal"]
     np.testing.assert_array_equal(views["emotion"], [[1, 0], [0, 1], [1, 0]])
     np.testing.assert_array_equal(views["arousal"], [[0, 0, 1], [0, 0, 0], [1, 0, 0]])
+    # Ratings of the other corpus alone train nothing.
+    strangers = [rated[0], rated[2]]
+    assert list(corpus_of.views_of(rated, np.array([0, 1, 0]), 2, "between", strangers)) == [
+        "emotion"
+    ]
 
 
 def speech_of(utterances, *, spoilt=None, represented=True, rated=True):
@@ -615,6 +634,21 @@ def test_an_autoencoder_is_trained_once_and_goes_on_where_it_was_killed(tmp_path
     }  # fmt: skip
 
 
+def test_the_target_is_the_clip_reversed_in_time(tmp_path):
+    settings = ["autoencoder.dropout=0.0", "autoencoder.max_epochs=1", "autoencoder.batch_size=24"]
+    hp = hyperparameters(*SMALL_AUTOENCODER, *settings, "autoencoder.learning_rate=1e-8")
+    layer, stored = sounds(tmp_path, hp)
+    (tmp_path / "run").mkdir()
+    pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "run", "none")
+    [[_, loss]] = numbers((tmp_path / "run" / "history.csv").read_text().splitlines())
+    clips = store.load(stored.utterances, layer, cache=tmp_path / "store").frames
+    clips = clips.reshape(24, 24, 6)
+    model = keras.saving.load_model(tmp_path / "run" / "autoencoder.keras", compile=False)
+    said = model.predict(clips, verbose=0)
+    backwards, forwards = (np.sqrt(np.mean((x - said) ** 2)) for x in (clips[:, ::-1], clips))
+    assert loss == pytest.approx(backwards, rel=1e-4) and abs(forwards - backwards) > 1e-3
+
+
 class killing_events:
     """TensorBoard's writer, until the second epoch."""
 
@@ -641,6 +675,7 @@ class killing_events:
         (["autoencoder.corpus=libri"], "'libri' is not known.*mean 'librispeech'"),
         (["autoencoder.weights=/nowhere/encoder.keras"], "there is no file /nowhere/encoder.keras"),
         (["autoencoder.corpus=tested", "autoencoder.weights=x"], "keep one"),
+        (["train.alpha=0.8"], "leave nothing of 1 for the emotion"),
         (["input.seconds=0.3"], "makes 28 frames, and a step of the pooling takes 31; take 0.325"),
         (["autoencoder.n_talks=400"], "of autoencoder.corpus=tedlium alone"),
     ],
@@ -739,10 +774,18 @@ def test_across_two_corpora(tmp_path, capsys):
     assert "the two corpora share 0 emotions" in capsys.readouterr().err
 
 
+def test_a_corpus_is_not_tested_on_itself(tmp_path, capsys):
+    assert command(tmp_path, "--corpus", "toy", "--test-corpus", "toy") == 2
+    assert "160 of its utterances are those of --corpus toy" in capsys.readouterr().err
+
+
 def test_models_without_a_test_across_corpora_say_so(tmp_path, capsys):
+    (tmp_path / "mine.csv").write_text("file,speaker,emotion\n0.wav,x,anger\n1.wav,y,sadness\n")
+    for name in ("0.wav", "1.wav"):
+        write_wav(tmp_path / name, np.ones(16000) / 2)
     done = main([
-        "--model", "epr", "--corpus", "toy", "--test-corpus", "toy",
-        "--cache", str(tmp_path), "--workdir", str(tmp_path / "run"),
+        "--model", "epr", "--corpus", "toy", "--test-corpus", str(tmp_path / "mine.csv"),
+        "--cache", str(tmp_path / "cache"), "--workdir", str(tmp_path / "run"),
     ])  # fmt: skip
     assert done == 2
     assert "epr has no test across corpora" in capsys.readouterr().err

@@ -27,10 +27,11 @@ def train(utterances, hp, run, tested=None) -> dict:
 
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
     """
-    if run.protocol == "loso" and len(run.seeds) > 1:
+    folds_are_random = run.protocol == "paper" and tested is None
+    if len(run.seeds) > 1 and not folds_are_random:
         raise UsageError(
-            f"--seeds {len(run.seeds)}: nothing is random in an SVM under --protocol loso; "
-            "leave it out"
+            f"--seeds {len(run.seeds)}: nothing is random in an SVM under --protocol loso or with "
+            "--test-corpus; leave it out"
         )
     utterances = select(utterances, **hp["labels"])
     n_trained = None

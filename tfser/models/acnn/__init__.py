@@ -3,7 +3,7 @@
 Neumann, Vu 2019, "Improving Speech Emotion Recognition with Unsupervised Representation Learning
 on Unlabeled Speech", ICASSP 2019.
 
-Reproduced: the five conditions of table 1, within a corpus (leave one session out) and across two
+Implemented: the five conditions of table 1, within a corpus (leave one session out) and across two
 (`--test-corpus`); attention (Eq. 1) and the multi-view loss (Eq. 2); auDeep's spectrograms and
 recurrent autoencoder, in all combinations of directions; the pictures of figures 2 to 4.
 
@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import labels, metrics, plots, report, runs, training
+from tfser.errors import UsageError
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
 from tfser.models.acnn.speech import Speech, batches, heard, input_of, plan, statistics
@@ -51,6 +52,8 @@ def train(utterances, hp, run, tested=None) -> dict:
     training.strategy(run.strategy)  # refused before any work where there is one device
     input_of(hp)
     pretraining.check(hp)
+    if hp["train"]["alpha"] + hp["train"]["beta"] >= 1:
+        raise UsageError("train.alpha + train.beta leave nothing of 1 for the emotion; Eq. (2)")
     utterances = labels.select(utterances, **hp["labels"])
     n_trained = None
     if tested is not None:
@@ -58,7 +61,7 @@ def train(utterances, hp, run, tested=None) -> dict:
         n_trained, utterances = len(utterances), utterances + tested
     plans = {seed: plan(utterances, hp, run, seed, n_trained) for seed in run.seeds}
     labels.warn_of_unheard(utterances, plans[run.seeds[0]])
-    speech = heard(utterances, utterances if tested is None else tested, hp, run)
+    speech = heard(utterances, tested or [], hp, run)
     runs.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
         left = labels.check_classes(speech.utterances)
@@ -94,9 +97,8 @@ def train(utterances, hp, run, tested=None) -> dict:
                     run, seed, of_test, speech.classes, {name: system}, fold_of[scored]
                 )
             )
-    pictures.write(lab, plans[run.seeds[0]][0], name)
     transductive = hp["autoencoder"]["corpus"] == "tested"
-    return report.finish(
+    scores = report.finish(
         run,
         "acnn",
         speech.classes,
@@ -108,6 +110,8 @@ def train(utterances, hp, run, tested=None) -> dict:
         flags=labels.describe(**hp["labels"])
         | ({"autoencoder": "tested(transductive)"} if transductive else {}),
     )
+    pictures.write(lab, plans[run.seeds[0]][0], name)
+    return scores
 
 
 def condition(settings) -> str:

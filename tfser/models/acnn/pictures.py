@@ -1,6 +1,7 @@
 """What the networks learn: figures 3 and 4, the attention over an utterance, the projector."""
 
 import logging
+import re
 
 import keras
 import numpy as np
@@ -46,8 +47,9 @@ def write_map(lab, chosen, vectors, name: str, title: str) -> None:
 
     run = lab.run
     labels = labels_of(lab.speech, chosen)
-    if len(chosen) < FEWEST:
-        log.warning("%s.png is not drawn: %d utterances are too few", name, len(chosen))
+    apart = any(len(set(of)) > 1 for of in labels.values())
+    if len(chosen) < FEWEST or vectors.shape[1] < 2 or not apart:
+        log.warning("%s.png is not drawn: too few utterances, labels or dimensions", name)
         return
     perplexity = min(PERPLEXITY, (len(chosen) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
@@ -99,4 +101,5 @@ def _write_attention(lab, test, alphas, condition) -> None:
             hop_seconds=hop_seconds,
             step_seconds=hop_seconds * hp["model"]["stride_frames"] * hp["model"]["pool_steps"],
         )
-        plots.save(figure, lab.run.folder / "attention" / f"{emotion}.png")
+        file = re.sub(r"[^\w.-]+", "-", emotion)
+        plots.save(figure, lab.run.folder / "attention" / f"{file}.png")

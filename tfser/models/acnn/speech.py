@@ -46,8 +46,13 @@ def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
     if run.protocol == "loso":
         return folds.leave_speakers_out(speakers, n_folds=run.n_folds)
     groups = [u.session for u in utterances]
-    if not all(groups) or run.n_folds:
-        n_folds = run.n_folds or hp["protocol"]["n_folds"]
+    n_speakers = len(set(speakers))
+    # A speaker of two sessions would be tested and heard in training.
+    apart = len(set(zip(speakers, groups, strict=True))) == n_speakers
+    if run.n_folds or not (all(groups) and len(set(groups)) > 1 and apart):
+        if any(groups):
+            log.warning("the folds are groups of speakers, not the corpus's sessions")
+        n_folds = run.n_folds or min(hp["protocol"]["n_folds"], n_speakers)
         groups = folds.groups_of_speakers(speakers, n_folds=n_folds)
     return folds.leave_groups_out(groups, emotions, dev_fraction=fraction, seed=seed)
 
@@ -72,9 +77,13 @@ def input_of(hp) -> tuple[LogMel, int]:
 
 
 def heard(utterances, tested, hp, run) -> Speech:
-    """Log-mel frames (section 2), labels of all views, and the autoencoder's representations."""
+    """Log-mel frames (section 2), labels of all views, and the autoencoder's representations.
+
+    tested: those of `utterances` that are of another corpus, none within one.
+    """
     layer, n_frames = input_of(hp)
-    unlabelled = pretraining.speech_of(hp["autoencoder"], tested, run)  # refused before any work
+    # Refused before any work.
+    unlabelled = pretraining.speech_of(hp["autoencoder"], tested or utterances, run)
     features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
     kept = list(features.utterances)
     represented = pretraining.representations(kept, unlabelled, hp, run)
@@ -87,19 +96,24 @@ def heard(utterances, tested, hp, run) -> Speech:
         frames=data.as_tensor(features.frames),
         offsets=features.offsets,
         n_frames=n_frames,
-        views=views_of(kept, y, len(classes), hp["labels"]["rounding"]),
+        views=views_of(kept, y, len(classes), hp["labels"]["rounding"], tested),
         representations=represented,
     )
 
 
-def views_of(utterances, y, n_classes, rounding) -> dict[str, np.ndarray]:
-    """One-hot labels of the views that the corpus has ratings for; always of the emotion."""
+def views_of(utterances, y, n_classes, rounding, strangers=()) -> dict[str, np.ndarray]:
+    """One-hot labels of the views that the corpus has ratings for; always of the emotion.
+
+    strangers: utterances of another corpus, whose ratings make no view, as nothing trains on them.
+    """
+    strangers = set(strangers)
+    trains = np.array([u not in strangers for u in utterances])
     views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
     for name in VIEWS[1:]:
         ratings = [getattr(u, ATTRIBUTES[name]) for u in utterances]
         levels = [three_classes(rating, rounding) for rating in ratings]
         one_hot = np.array([[level == name for name in LEVELS] for level in levels], "float32")
-        if one_hot.any():
+        if one_hot[trains].any():
             views[name] = one_hot
     return views
 
