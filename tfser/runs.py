@@ -85,22 +85,25 @@ def fingerprint(utterances) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_data(folder: Path, utterances, feature_key: str) -> None:
+def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
     """Checks that a resumed run has the audio it was started with, then notes it in data.json.
 
     Args:
         utterances: those whose features could be computed.
         feature_key: the store's key, which depends on the content of the files.
+        more: further digests of what the run hears, by name.
 
     Raises:
         ConflictError: a file has changed, or other files are left out by --max-bad.
     """
     path = folder / "data.json"
-    data = {"features": feature_key, "utterances": fingerprint(utterances)}
-    if has_results(folder) and path.exists() and read_json(path) != data:
+    data = {"features": feature_key, "utterances": fingerprint(utterances)} | more
+    if has_results(folder) and path.exists() and (before := read_json(path)) != data:
+        changed = [name for name in more if before.get(name) != more[name]]
+        what = " and ".join(changed) if changed else "audio"
         raise ConflictError(
-            f"the audio has changed since the run in {folder} was started, or other files are left "
-            "out by --max-bad; use another --workdir, or delete it"
+            f"the {what} has changed since the run in {folder} was started, or other files are "
+            "left out by --max-bad; use another --workdir, or delete it"
         )
     write_json(path, data)
 

@@ -112,7 +112,7 @@ def _made(utterances, feature, cache, max_bad, read):
     """
     if not utterances:
         raise DataError("no utterances to extract features from")
-    key = _key(utterances, feature)
+    key = key_of(utterances, feature)
     folder = Path(cache, f"{type(feature).__name__}-{key[:16]}")
     size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
@@ -136,7 +136,7 @@ def _made(utterances, feature, cache, max_bad, read):
     raise TfserError(f"{folder}: shards cannot be read back; --cache on another disk")
 
 
-def _key(utterances, feature):
+def key_of(utterances, feature) -> str:
     """sha256 of all that decides the features; contents of files count, their folders do not."""
     paths = list({utterance.path: None for utterance in utterances})
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -429,8 +429,8 @@ def speech_of(utterances, *, spoilt=None, represented=True, rated=True):
         views["arousal"] = levels
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return acnn.Speech(
-        "key", utterances, classes, y, tf.constant(frames), offsets, 98, views,
-        vectors if represented else None,
+        utterances, classes, y, tf.constant(frames), offsets, 98, views,
+        vectors if represented else None, False,
     )  # fmt: skip
 
 
@@ -669,6 +669,47 @@ class killing_events:
         return self.writer.__exit__(*error)
 
 
+def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatch, caplog):
+    hp = hyperparameters(*SMALL_AUTOENCODER)
+    layer, stored = sounds(tmp_path, hp)
+    calls = []
+
+    def train(_, layer, settings, folder, strategy):
+        calls.append(folder)
+        (folder / "encoder.keras").write_text("an encoder")
+
+    monkeypatch.setattr(pretraining, "train", train)
+    run = run_in(tmp_path)
+    path = pretraining.trained(stored.utterances, layer, hp, run)
+    monkeypatch.setattr(store, "stored", lambda *_, **__: pytest.fail("spectrograms are read"))
+    assert pretraining.trained(stored.utterances, layer, hp, run) == path and len(calls) == 1
+    # Another process at work: it is waited for, and its encoder taken.
+    path.unlink()
+    monkeypatch.setattr(pretraining.time, "sleep", lambda _: path.write_text("its encoder"))
+    with caplog.at_level("INFO", logger="tfser"), runs.opened(path.parent, {}, [0]):
+        assert pretraining.trained(stored.utterances, layer, hp, run) == path
+    assert "another process trains the autoencoder" in caplog.text and len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("corpus", "transductive"), [("tested", True), ("toy", True), ("librispeech", False)]
+)
+def test_an_autoencoder_that_heard_the_tested_is_told(tmp_path, monkeypatch, corpus, transductive):
+    utterances = voices("abc", 1)
+    elsewhere = [Utterance(Path(f"{i}.flac"), f"{i}", "r") for i in range(3)]
+    monkeypatch.setattr(
+        pretraining.corpora, "load", lambda name, *_: utterances if name == "toy" else elsewhere
+    )
+    monkeypatch.setattr(pretraining, "trained", lambda *_: Path(__file__))
+    monkeypatch.setattr(pretraining, "encoder_of", lambda *_: None)
+    monkeypatch.setattr(pretraining, "representations", lambda *_: np.zeros((9, 4), "float32"))
+    features = store.Features(utterances, np.zeros((90, 4), "float32"), np.arange(0, 91, 10), "key")
+    monkeypatch.setattr(store, "load", lambda *_, **__: features)
+    hp = hyperparameters(f"autoencoder.corpus={corpus}")
+    speech = corpus_of.heard(utterances, [], hp, run_in(tmp_path))
+    assert speech.transductive is transductive
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -722,7 +763,7 @@ def test_the_command_on_sound(tmp_path, capsys):
     assert command(tmp_path, *arguments, settings=condition_c) == 0
     *_, result = capsys.readouterr().out.splitlines()
     assert "model=acnn corpus=toy protocol=paper speaker_independent=yes" in result
-    assert result.endswith("n=80 folds=2 seeds=1 autoencoder=tested(transductive)")
+    assert result.endswith("n=80 folds=2 seeds=1 autoencoder=transductive")
     run = tmp_path / "run"
     files = {path.name for path in run.iterdir()}
     assert {"scores.json", "predictions.csv", "confusion.png", "splits.csv"} <= files
@@ -735,12 +776,20 @@ def test_the_command_on_sound(tmp_path, capsys):
     assert len(table) == 81
     [encoder] = (tmp_path / "cache").glob("autoencoder-*/encoder.keras")
 
-    # The same encoder by name: the same scores.
+    # The same encoder by name: the same scores. Another one of that name is not mixed with it.
     before = runs.read_json(run / "scores.json")
     (tmp_path / "run").rename(tmp_path / "first")
-    assert command(tmp_path, *arguments, settings=[f"autoencoder.weights={encoder}"]) == 0
+    mine = tmp_path / "mine.keras"
+    mine.write_bytes(encoder.read_bytes())
+    assert command(tmp_path, *arguments, settings=[f"autoencoder.weights={mine}"]) == 0
     after = runs.read_json(run / "scores.json")
     assert after["systems"]["AE of a file"] == before["systems"]["C"]
+    other = keras.saving.load_model(mine)
+    other.set_weights([w + 0.1 for w in other.get_weights()])
+    other.save(mine)
+    (run / "seed-0" / "fold-01" / "test.npz").unlink()
+    assert command(tmp_path, *arguments, settings=[f"autoencoder.weights={mine}"]) == 4
+    assert "the encoder has changed since the run" in capsys.readouterr().err
     # An encoder of other spectrograms is refused, and what is none.
     capsys.readouterr()
     (tmp_path / "run").rename(tmp_path / "third")
@@ -748,7 +797,10 @@ def test_the_command_on_sound(tmp_path, capsys):
     assert "is no encoder.keras of an earlier run" in capsys.readouterr().err
     other = [f"autoencoder.weights={encoder}", "autoencoder.n_bands=64"]
     assert command(tmp_path, *arguments, settings=other) == 2
-    assert "give those it was trained with" in capsys.readouterr().err
+    assert "that it was trained with" in capsys.readouterr().err
+    beside = encoder.with_name("autoencoder.keras")
+    assert command(tmp_path, *arguments, settings=[f"autoencoder.weights={beside}"]) == 2
+    assert "give an encoder.keras" in capsys.readouterr().err
 
 
 def test_across_two_corpora(tmp_path, capsys):

@@ -62,7 +62,6 @@ def train(utterances, hp, run, tested=None) -> dict:
     plans = {seed: plan(utterances, hp, run, seed, n_trained) for seed in run.seeds}
     labels.warn_of_unheard(utterances, plans[run.seeds[0]])
     speech = heard(utterances, tested or [], hp, run)
-    runs.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
         left = labels.check_classes(speech.utterances)
         if tested is not None:
@@ -97,7 +96,6 @@ def train(utterances, hp, run, tested=None) -> dict:
                     run, seed, of_test, speech.classes, {name: system}, fold_of[scored]
                 )
             )
-    transductive = hp["autoencoder"]["corpus"] == "tested"
     scores = report.finish(
         run,
         "acnn",
@@ -106,9 +104,9 @@ def train(utterances, hp, run, tested=None) -> dict:
         independent=True,
         facts=[f"views: {' '.join(speech.views)}"]
         + [f"{k} {v}" for k, v in labels.describe(**hp["labels"]).items()]
-        + ["autoencoder trained on the tested speech (transductive)"] * transductive,
+        + ["autoencoder trained on the tested speech (transductive)"] * speech.transductive,
         flags=labels.describe(**hp["labels"])
-        | ({"autoencoder": "tested(transductive)"} if transductive else {}),
+        | ({"autoencoder": "transductive"} if speech.transductive else {}),
     )
     pictures.write(lab, plans[run.seeds[0]][0], name)
     return scores

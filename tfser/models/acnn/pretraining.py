@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import time
 from pathlib import Path
 
 import keras
@@ -11,12 +12,14 @@ from tqdm import tqdm
 
 from tfser import corpora, data, plots, runs, store, training
 from tfser.corpora import tedlium
-from tfser.errors import UsageError, did_you_mean
+from tfser.errors import ConflictError, UsageError, did_you_mean
 from tfser.models.acnn.autoencoder import autoencoder, rmse
 from tfser.models.acnn.spectrogram import Spectrogram
 
 log = logging.getLogger("tfser")
 
+VERSION = 1  # part of an encoder's key: raise it when training gives another one
+WAIT_SECONDS = 5
 VIEW = ("window_seconds", "hop_seconds", "n_bands", "pre_emphasis", "floor_db")
 NETWORK = ("n_layers", "units", "bidirectional_encoder", "bidirectional_decoder", "dropout")
 
@@ -35,8 +38,11 @@ def check(hp) -> None:
         raise UsageError(
             "autoencoder.corpus trains an encoder, autoencoder.weights is one; keep one"
         )
-    if weights and not Path(weights).expanduser().is_file():
-        raise UsageError(f"autoencoder.weights: there is no file {weights}")
+    if weights:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise UsageError(f"autoencoder.weights: there is no file {weights}")
+        encoder_of(path, spectrogram(hp))
     if settings["n_talks"] and corpus != "tedlium":
         raise UsageError("autoencoder.n_talks is of autoencoder.corpus=tedlium alone")
 
@@ -50,34 +56,29 @@ def spectrogram(hp) -> Spectrogram:
     )
 
 
-def representations(utterances, unlabelled, hp, run) -> np.ndarray | None:
-    """Step (2) of figure 1: the representation [n, 1024] of each utterance; None without one.
-
-    unlabelled: what the autoencoder trains on, as of `speech_of`.
-    """
-    settings = hp["autoencoder"]
-    if not (settings["corpus"] or settings["weights"]):
-        return None
-    layer = spectrogram(hp)
-    if settings["weights"]:
-        path = Path(settings["weights"]).expanduser()
-    else:
-        path = trained(unlabelled, layer, hp, run)
-    log.info("encoder: %s", path)
+def encoder_of(path: Path, layer) -> keras.Model:
+    """The encoder in a file; UsageError where it is none, or not of the spectrograms of `layer`."""
     try:
         encoder = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError) as error:
+        shapes = encoder.input_shape, encoder.output_shape
+    except (ValueError, OSError, AttributeError) as error:
         reason = str(error).partition(". ")[0]
         raise UsageError(f"{path} is no encoder.keras of an earlier run: {reason}") from None
-    expected = (layer.n_frames, layer.n_features)
-    if encoder.input_shape[1:] != expected:
+    expected = (None, layer.n_frames, layer.n_features)
+    if [len(shape) for shape in shapes] != [3, 2] or shapes[0] != expected:
         raise UsageError(
-            f"{path} hears {encoder.input_shape[1:]} frames and bands, the settings of "
-            f"[autoencoder] and [input] make {expected}; give those it was trained with"
+            f"{path} makes {shapes[1]} of {shapes[0]}, and a representation of clips is made of "
+            f"{expected} (frames, bands); give an encoder.keras, and the settings of [autoencoder] "
+            "and [input] that it was trained with"
         )
+    return encoder
+
+
+def representations(utterances, encoder, layer, run) -> np.ndarray:
+    """Step (2) of figure 1: the representation [n, 1024] of each utterance."""
     # The features of the corpora that papers label fit into memory, unlike those without labels.
     heard = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
-    clips = heard.frames.reshape(-1, *expected)
+    clips = heard.frames.reshape(-1, layer.n_frames, layer.n_features)
     return encoder.predict(clips, batch_size=256, verbose=0)
 
 
@@ -86,6 +87,7 @@ def speech_of(settings, tested, run) -> list:
     if settings["corpus"] in ("", "tested"):
         return tested
     utterances = corpora.load(settings["corpus"], None, run.cache)
+    log.info("the autoencoder hears %s", corpora.describe(settings["corpus"], utterances))
     if settings["corpus"] == "tedlium":
         n_talks = settings["n_talks"]
         if n_talks:
@@ -100,18 +102,30 @@ def trained(utterances, layer, hp, run) -> Path:
     It is kept beside the features, for all runs. A killed training goes on where it was.
     """
     settings = hp["autoencoder"]
-    stored = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
     training_settings = {
         name: settings[name]
         for name in (*NETWORK, "learning_rate", "clip_value", "batch_size", "max_epochs", "seed")
     }
-    key = {"features": stored.key, "autoencoder": training_settings}
+    key = {
+        "version": VERSION,
+        "features": store.key_of(utterances, layer),
+        "autoencoder": training_settings,
+    }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = run.cache / f"autoencoder-{digest}"
     path = folder / "encoder.keras"
-    if not path.exists():
-        with runs.opened(folder, key | {"utterances": len(stored.utterances)}, [settings["seed"]]):
-            train(stored, layer, settings, folder, run.strategy)
+    waiting = False
+    while not path.exists():
+        try:
+            with runs.opened(folder, key, [settings["seed"]]):
+                if not path.exists():
+                    stored = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+                    train(stored, layer, settings, folder, run.strategy)
+        except ConflictError:  # of these settings there is one: another process trains it
+            if not waiting:
+                log.info("another process trains the autoencoder in %s: waiting for it", folder)
+            waiting = True
+            time.sleep(WAIT_SECONDS)
     return path
 
 

@@ -1,12 +1,14 @@
 """A corpus as ACNN sees it: which utterances, in which folds, as which frames and labels."""
 
+import hashlib
 import logging
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, store
+from tfser import data, folds, runs, store
 from tfser.errors import UsageError
 from tfser.features import LogMel
 from tfser.labels import three_classes
@@ -22,7 +24,6 @@ LEVELS = ("low", "neutral", "high")
 class Speech(NamedTuple):
     """A corpus as the network sees it."""
 
-    key: str  # the store's, which depends on the content of the files
     utterances: list
     classes: list[str]
     y: np.ndarray  # [n], the class of each utterance
@@ -31,6 +32,7 @@ class Speech(NamedTuple):
     n_frames: int  # of the network's input
     views: dict[str, np.ndarray]  # one-hot labels of each view [n, K], zeros where there is none
     representations: np.ndarray | None  # [n, n_representation]
+    transductive: bool  # whether the autoencoder has heard what is tested
 
 
 def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
@@ -82,14 +84,25 @@ def heard(utterances, tested, hp, run) -> Speech:
     tested: those of `utterances` that are of another corpus, none within one.
     """
     layer, n_frames = input_of(hp)
+    settings = hp["autoencoder"]
     # Refused before any work.
-    unlabelled = pretraining.speech_of(hp["autoencoder"], tested or utterances, run)
+    unlabelled = pretraining.speech_of(settings, tested or utterances, run)
     features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
     kept = list(features.utterances)
-    represented = pretraining.representations(kept, unlabelled, hp, run)
+    represented, digest = None, {}
+    if settings["corpus"] or settings["weights"]:
+        view = pretraining.spectrogram(hp)
+        path = Path(settings["weights"]).expanduser()
+        if settings["corpus"]:
+            path = pretraining.trained(unlabelled, view, hp, run)
+        log.info("encoder: %s", path)
+        encoder = pretraining.encoder_of(path, view)
+        represented = pretraining.representations(kept, encoder, view, run)
+        digest["encoder"] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    runs.check_data(run.folder, kept, features.key, **digest)
+    paths = {u.path.resolve() for u in unlabelled} if settings["corpus"] else set()
     classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
     return Speech(
-        key=features.key,
         utterances=kept,
         classes=[str(name) for name in classes],
         y=y,
@@ -98,6 +111,7 @@ def heard(utterances, tested, hp, run) -> Speech:
         n_frames=n_frames,
         views=views_of(kept, y, len(classes), hp["labels"]["rounding"], tested),
         representations=represented,
+        transductive=any(u.path.resolve() in paths for u in tested or kept),
     )
 
 
