@@ -7,6 +7,7 @@ scored is a *system*, a row of a results table; a run has one or several ("VGG",
 import contextlib
 import logging
 import sys
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -226,3 +227,27 @@ def finish(
         write(step, {}, {"confusion": plots.png(figure)} | pictures)
     runs.write_json(run.folder / "scores.json", scores)  # last
     return scores
+
+
+def show(scores: dict, folder: Path) -> None:
+    """Results on stdout; the last line is for grep."""
+    for name, values in scores["systems"].items():
+        uar, wa = values["uar"], values["wa"]
+        print(
+            f"{name:<8} UAR {100 * uar['mean']:5.1f} %  WA {100 * wa['mean']:5.1f} %"
+            + (
+                f"  ({scores['seeds']} seeds: UAR sd {100 * uar['sd']:.1f}, "
+                f"{100 * uar['min']:.1f} to {100 * uar['max']:.1f}; WA sd {100 * wa['sd']:.1f}, "
+                f"{100 * wa['min']:.1f} to {100 * wa['max']:.1f})"
+                if scores["seeds"] > 1
+                else ""
+            )
+        )
+    print(f"results, predictions and pictures: {folder}")
+    independent = "yes" if scores["speaker_independent"] else "no"
+    print(
+        f"RESULT model={scores['model']} corpus={scores['corpus']} protocol={scores['protocol']} "
+        f"speaker_independent={independent} uar={scores['uar']:.4f} wa={scores['wa']:.4f} "
+        f"n={scores['n']} folds={scores['folds']} seeds={scores['seeds']}"
+        + "".join(f" {name}={value}" for name, value in scores["flags"].items())
+    )

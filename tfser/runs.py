@@ -43,19 +43,23 @@ class Run:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, settings: dict, seeds):
+def opened(folder: Path, settings: dict, seeds, *, waits=False):
     """Locks `folder` for one process, checks that `settings` are those it was started with, logs.
 
     Raises:
-        ConflictError: another process works there, or it holds a run of other settings.
+        ConflictError: another process works there (unless it `waits` for it), or it holds a run of
+            other settings.
     """
     with _make(folder) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConflictError(
-                f"{folder} is in use by another process; wait for it, or use --workdir"
-            ) from None
+            if not waits:
+                raise ConflictError(
+                    f"{folder} is in use by another process; wait for it, or use --workdir"
+                ) from None
+            log.info("%s is in use by another process: waiting for it", folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         _check_settings(folder, settings)
         for leftover in folder.rglob(".[0-9]*.*"):  # of a killed process, see `replacing`
             leftover.unlink()

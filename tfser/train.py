@@ -247,7 +247,9 @@ def train(args) -> None:
             raise UsageError(
                 f"--test-corpus: {args.model} has no test across corpora; leave it out"
             )
-    show(scores, folder)
+    from tfser import report  # it imports TensorFlow, which is there by now
+
+    report.show(scores, folder)
 
 
 def _corpus(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
@@ -296,30 +298,6 @@ def _import_keras() -> None:
     finally:
         for name in optional:
             del sys.modules[name]
-
-
-def show(scores: dict, folder: Path) -> None:
-    """Results on stdout; the last line is for grep."""
-    for name, values in scores["systems"].items():
-        uar, wa = values["uar"], values["wa"]
-        print(
-            f"{name:<8} UAR {100 * uar['mean']:5.1f} %  WA {100 * wa['mean']:5.1f} %"
-            + (
-                f"  ({scores['seeds']} seeds: UAR sd {100 * uar['sd']:.1f}, "
-                f"{100 * uar['min']:.1f} to {100 * uar['max']:.1f}; WA sd {100 * wa['sd']:.1f}, "
-                f"{100 * wa['min']:.1f} to {100 * wa['max']:.1f})"
-                if scores["seeds"] > 1
-                else ""
-            )
-        )
-    print(f"results, predictions and pictures: {folder}")
-    independent = "yes" if scores["speaker_independent"] else "no"
-    print(
-        f"RESULT model={scores['model']} corpus={scores['corpus']} protocol={scores['protocol']} "
-        f"speaker_independent={independent} uar={scores['uar']:.4f} wa={scores['wa']:.4f} "
-        f"n={scores['n']} folds={scores['folds']} seeds={scores['seeds']}"
-        + "".join(f" {name}={value}" for name, value in scores["flags"].items())
-    )
 
 
 if __name__ == "__main__":

@@ -223,6 +223,12 @@ def best_epoch(history: list[dict]) -> int:
     return min(learnt, key=lambda row: row["dev_loss"])["epoch"] - 1
 
 
+def best_uar_epoch(history: list[dict]) -> int:
+    """The epoch (from 0) with the highest dev UAR, among equals that with the lowest dev loss."""
+    best = max(history, key=lambda row: (row["dev_uar"], -row["dev_loss"]))
+    return best["epoch"] - 1
+
+
 def finished(history: list[dict], *, max_epochs: int, patience: int) -> bool:
     """Whether early stopping ends the training after `history`."""
     if len(history) >= max_epochs:

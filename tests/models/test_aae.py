@@ -418,8 +418,8 @@ def test_the_epoch_with_the_highest_dev_uar_then_the_lowest_loss():
     history = [
         {"epoch": i + 1, "dev_uar": uar, "dev_loss": loss} for i, (uar, loss) in enumerate(rows)
     ]
-    assert aae.best_epoch(history) == 2
-    assert aae.best_epoch(history[:1]) == 0
+    assert training.best_uar_epoch(history) == 2
+    assert training.best_uar_epoch(history[:1]) == 0
 
 
 def outcome(folder):

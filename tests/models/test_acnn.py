@@ -4,6 +4,8 @@ import csv
 import functools
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import keras
@@ -685,10 +687,23 @@ def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatc
     assert pretraining.trained(stored.utterances, layer, hp, run) == path and len(calls) == 1
     # Another process at work: it is waited for, and its encoder taken.
     path.unlink()
-    monkeypatch.setattr(pretraining.time, "sleep", lambda _: path.write_text("its encoder"))
-    with caplog.at_level("INFO", logger="tfser"), runs.opened(path.parent, {}, [0]):
+    at_work = threading.Event()
+
+    def other_process():
+        with runs.opened(path.parent, {}, [0]):
+            at_work.set()
+            while "waiting for it" not in caplog.text:
+                time.sleep(0.01)
+            path.write_text("its encoder")
+
+    other = threading.Thread(target=other_process)
+    with caplog.at_level("INFO", logger="tfser"):
+        other.start()
+        at_work.wait()
         assert pretraining.trained(stored.utterances, layer, hp, run) == path
-    assert "another process trains the autoencoder" in caplog.text and len(calls) == 1
+    other.join()
+    assert path.read_text() == "its encoder" and len(calls) == 1
+    assert "is in use by another process: waiting for it" in caplog.text
 
 
 @pytest.mark.parametrize(

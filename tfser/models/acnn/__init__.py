@@ -192,7 +192,7 @@ def train_network(lab, split, folder, seed) -> dict:
         history = training.epochs(
             model,
             one_epoch,
-            best_epoch=best_epoch,
+            best_epoch=training.best_uar_epoch,
             finished=lambda history: len(history) >= hp["train"]["max_epochs"],
             folder=folder,
             report=after_epoch,
@@ -205,15 +205,9 @@ def train_network(lab, split, folder, seed) -> dict:
     return {"probabilities": found["emotion"]}
 
 
-def best_epoch(history) -> int:
-    """The epoch (from 0) with the highest dev UAR, among equals that with the lowest dev loss."""
-    best = max(history, key=lambda row: (row["dev_uar"], -row["dev_loss"]))
-    return best["epoch"] - 1
-
-
 def write_network(folder, place, history, model) -> None:
     """The history, its picture and the network of one fold."""
-    kept = history[best_epoch(history)]
+    kept = history[training.best_uar_epoch(history)]
     log.info(
         "%s: kept epoch %d of %d: loss %.3f dev loss %.3f dev UAR %.1f %%",
         *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import time
 from pathlib import Path
 
 import keras
@@ -12,14 +11,13 @@ from tqdm import tqdm
 
 from tfser import corpora, data, plots, runs, store, training
 from tfser.corpora import tedlium
-from tfser.errors import ConflictError, UsageError, did_you_mean
+from tfser.errors import UsageError, did_you_mean
 from tfser.models.acnn.autoencoder import autoencoder, rmse
 from tfser.models.acnn.spectrogram import Spectrogram
 
 log = logging.getLogger("tfser")
 
 VERSION = 1  # part of an encoder's key: raise it when training gives another one
-WAIT_SECONDS = 5
 VIEW = ("window_seconds", "hop_seconds", "n_bands", "pre_emphasis", "floor_db")
 NETWORK = ("n_layers", "units", "bidirectional_encoder", "bidirectional_decoder", "dropout")
 
@@ -114,18 +112,11 @@ def trained(utterances, layer, hp, run) -> Path:
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = run.cache / f"autoencoder-{digest}"
     path = folder / "encoder.keras"
-    waiting = False
-    while not path.exists():
-        try:
-            with runs.opened(folder, key, [settings["seed"]]):
-                if not path.exists():
-                    stored = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
-                    train(stored, layer, settings, folder, run.strategy)
-        except ConflictError:  # of these settings there is one: another process trains it
-            if not waiting:
-                log.info("another process trains the autoencoder in %s: waiting for it", folder)
-            waiting = True
-            time.sleep(WAIT_SECONDS)
+    if not path.exists():
+        with runs.opened(folder, key, [settings["seed"]], waits=True):
+            if not path.exists():  # another process has just trained it
+                stored = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+                train(stored, layer, settings, folder, run.strategy)
     return path
 
 

@@ -126,7 +126,7 @@ def views_of(utterances, y, n_classes, rounding, strangers=()) -> dict[str, np.n
     for name in VIEWS[1:]:
         ratings = [getattr(u, ATTRIBUTES[name]) for u in utterances]
         levels = [three_classes(rating, rounding) for rating in ratings]
-        one_hot = np.array([[level == name for name in LEVELS] for level in levels], "float32")
+        one_hot = np.array([[level == one for one in LEVELS] for level in levels], "float32")
         if one_hot[trains].any():
             views[name] = one_hot
     return views
