@@ -37,7 +37,7 @@ def test_utterances_without_a_label():
     rated = [Utterance(n, n, "s", "anger", valence=v) for n, v in ratings.items()]
     given = names(rated, target="valence", unlabelled=True)
     assert given == [("a", "low"), ("b", None), ("c", "high")]
-    with pytest.raises(DataError, match="1 utterances with fewer than two emotions"):
+    with pytest.raises(DataError, match="1 utterances with fewer than two classes"):
         names(utterances("anger", None), unlabelled=True)
 
 
@@ -86,7 +86,7 @@ def test_what_is_not_in_the_corpus():
     with pytest.raises(UsageError) as caught:
         names(corpus, ["anger", "happiness"])
     assert str(caught.value) == "labels.keep: no 'happiness' in this corpus; it has anger fear joy"
-    with pytest.raises(DataError, match="fewer than two emotions"):
+    with pytest.raises(DataError, match="fewer than two classes"):
         names(corpus, ["anger"])
     with pytest.raises(UsageError, match="no 'words' in this corpus; it has no groups"):
         names(corpus, group="words")
@@ -97,7 +97,7 @@ def test_what_is_not_in_the_corpus():
     corpus += utterances("joy", group="words")
     with pytest.raises(UsageError, match=r"no 'word' in this corpus \(did you mean 'words'\?\)"):
         names(corpus, group="word")
-    with pytest.raises(DataError, match="1 utterances with fewer than two emotions"):
+    with pytest.raises(DataError, match="1 utterances with fewer than two classes"):
         names(corpus, group="words")
     with pytest.raises(DataError, match="0 utterances"):
         names(utterances(None, None))

@@ -548,7 +548,7 @@ def test_default_names_of_run_directories(few_files, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "table_of, arguments, overrides, code, message",
     [
-        ({"emotions": ["anger"]}, [], [], 3, "fewer than two emotions"),
+        ({"emotions": ["anger"]}, [], [], 3, "fewer than two classes"),
         ({"speakers": ["f1"]}, ["--protocol", "loso"], [], 3, "needs at least 3 speakers"),
         ({"speakers": ["f1", "m1"]}, ["--protocol", "loso"], [], 3, "corpus has 2"),
         ({}, ["--folds", 7], [], 3, "fewer than the 7 folds; use --folds 6"),
@@ -568,7 +568,13 @@ def test_default_names_of_run_directories(few_files, tmp_path, monkeypatch):
         ({}, ["--folds", 4, "--protocol", "loso"], [], 2, "use --folds 3"),
         ({}, ["--folds", 2, "--strategy", "mirrored"], [], 2, "needs two devices"),
         ({}, ["--target", "valence"], [], 3, "no utterance has a rating of valence"),
-        ({}, ["--target", "valense"], [], 2, "invalid choice: 'valense'"),
+        (
+            {},
+            ["--target", "valense"],
+            [],
+            2,
+            "labels.target='valense' is not known (did you mean 'valence'?)",
+        ),
     ],
 )
 def test_a_corpus_that_does_not_do(few_files, tmp_path, table_of, arguments, overrides, code,

@@ -10,7 +10,7 @@ GATHER_THREADS = 2  # 400,000 segments/s, more than any device trains on
 PREFETCHED = 16  # batches; left to TensorFlow they fill gigabytes
 STREAMED_SHARDS = 16  # of `stream`, read in turn
 RECORD_HEADER_BYTES = 12  # of a TFRecord: length and its checksum
-SHUFFLED = 1024  # utterances of `stream` in memory, drawn from at random
+SHUFFLED = 1024  # pieces of `stream` in memory, drawn from at random
 
 
 def as_tensor(frames):
@@ -143,31 +143,43 @@ def utterances(
     )
 
 
-def stream(stored, *, n_frames, batch_size, seed, epoch):
-    """An epoch of full batches [batch, n_frames, features] of utterances that stay on the disk.
+def stream(stored, *, n_frames, batch_size, seed, epoch, kept=None):
+    """An epoch of full batches [batch, n_frames, features] of pieces that stay on the disk.
 
-    For corpora of any size: SHUFFLED utterances are in memory. Every utterance comes once, and some
-    twice where the last batch needs them. The order depends on (seed, epoch) and on Keras' seed
-    alone. `stored` is of `store.stored`, with utterances of n_frames.
+    For corpora of any size: SHUFFLED pieces are in memory. Every piece comes once, and some twice
+    where the last batch needs them. The order depends on (seed, epoch) and on Keras' seed alone.
+    `stored` is of `store.stored`, with utterances of one piece of n_frames or several; `kept`
+    [n_pieces] says which of them take part, all without it.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(stored.paths))
-    n_bytes = 4 * n_frames * stored.n_features  # of an utterance
-    contents = [len(of_shard) * n_bytes for of_shard in stored.n_frames]
+    n_bytes = 4 * n_frames * stored.n_features  # of a piece
+    contents = [4 * sum(of_shard) * stored.n_features for of_shard in stored.n_frames]
     # Behind the frames stand their checksum and another record; `stored` has looked at both.
     behind = [
         Path(path).stat().st_size - RECORD_HEADER_BYTES - content
         for path, content in zip(stored.paths, contents, strict=True)
     ]
 
-    def read(path, footer_bytes):
-        return tf.data.FixedLengthRecordDataset(path, n_bytes, RECORD_HEADER_BYTES, footer_bytes)
+    counts = np.array([sum(of_shard) for of_shard in stored.n_frames]) // n_frames  # pieces
+    firsts = np.cumsum(counts) - counts
+    if kept is not None:
+        with tf.device("CPU:0"):
+            kept = tf.constant(kept)
+
+    def read(path, footer_bytes, first):
+        pieces = tf.data.FixedLengthRecordDataset(path, n_bytes, RECORD_HEADER_BYTES, footer_bytes)
+        if kept is None:
+            return pieces
+        chosen = pieces.enumerate(first).filter(lambda number, _: tf.gather(kept, number))
+        return chosen.map(lambda _, piece: piece)
 
     def decode(raw):
         return tf.reshape(tf.io.decode_raw(raw, "float32"), [-1, n_frames, stored.n_features])
 
-    shards = np.array(stored.paths)[order], np.array(behind, "int64")[order]
-    n_batches = -(-len(stored.utterances) // batch_size)
+    shards = np.array(stored.paths)[order], np.array(behind, "int64")[order], firsts[order]
+    n_pieces = sum(counts) if kept is None else np.count_nonzero(kept)
+    n_batches = -(-n_pieces // batch_size)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return (

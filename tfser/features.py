@@ -86,18 +86,8 @@ class LogMel(keras.layers.Layer):
     def bands(self):
         """Mel filters [bins, n_bands]."""
         low_hz, high_hz = self.arguments["low_hz"], self.arguments["high_hz"]
-        if self.arguments["mel"] == "htk":
-            return htk_bands(self.sample_rate_hz, self.n_fft, self.n_features, low_hz, high_hz)
-        # librosa takes half a second to import; those who read features from the cache need none.
-        import librosa.filters
-
-        return librosa.filters.mel(
-            sr=self.sample_rate_hz,
-            n_fft=self.n_fft,
-            n_mels=self.n_features,
-            fmin=low_hz,
-            fmax=high_hz,
-        ).T.copy()
+        make = htk_bands if self.arguments["mel"] == "htk" else slaney_bands
+        return make(self.sample_rate_hz, self.n_fft, self.n_features, low_hz, high_hz)
 
     def call(self, waveform):
         """[batch, samples] -> [batch, frames, n_bands]."""
@@ -160,6 +150,17 @@ class LogMel(keras.layers.Layer):
     def get_config(self):
         """Keras: the arguments of the constructor."""
         return {"name": self.name, **self.arguments}
+
+
+def slaney_bands(sample_rate_hz, n_fft, n_bands, low_hz, high_hz) -> np.ndarray:
+    """Mel filters of librosa [bins, n_bands]: Slaney's scale, triangles of equal area."""
+    # It takes half a second to import, and those who read features from the cache need none.
+    import librosa.filters
+
+    bands = librosa.filters.mel(
+        sr=sample_rate_hz, n_fft=n_fft, n_mels=n_bands, fmin=low_hz, fmax=high_hz
+    )
+    return bands.T.copy()
 
 
 def htk_bands(sample_rate_hz, n_fft, n_bands, low_hz, high_hz) -> np.ndarray:

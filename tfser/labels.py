@@ -24,24 +24,24 @@ def select(
         keep: emotions, after merging; empty for all. Of no account for another target.
         group: a part of the corpus, "" for all.
         merge: "excitement=happiness" makes the first the second.
-        target: "emotion", or an attribute ("activation", "valence", "dominance") in three classes.
+        target: "emotion", "speaker", "gender", or an attribute ("activation", "valence",
+            "dominance") in three classes.
         rounding: of an attribute, see `three_classes`.
         unlabelled: keep those without a label too, whose `emotion` is None.
 
     Raises UsageError for a name the corpus lacks, DataError where fewer than two classes are left.
     """
-    groups = sorted({u.group for u in utterances if u.group})
-    if group and group not in groups:
-        raise UsageError(
-            f"labels.group: no {group!r} in this corpus{did_you_mean(group, groups)}; "
-            f"it has {' '.join(groups) or 'no groups'}"
-        )
-    chosen = [u for u in utterances if group in ("", u.group)]
+    chosen = of_group(utterances, group)
     if target != "emotion":
-        chosen = [replace(u, emotion=three_classes(getattr(u, target), rounding)) for u in chosen]
-        if all(u.emotion is None for u in chosen):
+        rated = target not in ("speaker", "gender")
+        found = [getattr(u, target) for u in chosen]
+        if rated:
+            found = [three_classes(rating, rounding) for rating in found]
+        chosen = [replace(u, emotion=name) for u, name in zip(chosen, found, strict=True)]
+        if all(name is None for name in found):
             raise DataError(
-                f"no utterance has a rating of {target}; use --set labels.target=emotion"
+                f"no utterance has a {'rating of ' * rated}{target}; "
+                "use --set labels.target=emotion"
             )
         keep = merge = ()
     for pair in merge:
@@ -62,12 +62,35 @@ def select(
     return check_classes(chosen)
 
 
+def of_group(utterances, group: str) -> list:
+    """The utterances of a part of the corpus, "" for all; UsageError where it has no such part."""
+    groups = sorted({u.group for u in utterances if u.group})
+    if group and group not in groups:
+        raise UsageError(
+            f"labels.group: no {group!r} in this corpus{did_you_mean(group, groups)}; "
+            f"it has {' '.join(groups) or 'no groups'}"
+        )
+    return [u for u in utterances if group in ("", u.group)]
+
+
+def rated(utterances, group: str) -> list:
+    """The utterances with ratings of arousal (our activation) and valence; DataError for none."""
+    chosen = [u for u in of_group(utterances, group) if None not in (u.activation, u.valence)]
+    if not chosen:
+        raise DataError(
+            "no utterance has ratings of arousal and valence; use --set labels.target=emotion"
+        )
+    if len(chosen) < len(utterances):
+        log.info("%d of %d utterances used: those with ratings", len(chosen), len(utterances))
+    return chosen
+
+
 def check_classes(utterances) -> list:
     """The utterances as they are; DataError where they have fewer than two classes."""
     labelled = [u.emotion for u in utterances if u.emotion is not None]
     if len(set(labelled)) < 2:
         raise DataError(
-            f"{len(labelled)} utterances with fewer than two emotions: nothing to classify; "
+            f"{len(labelled)} utterances with fewer than two classes: nothing to classify; "
             "see the corpus's folder and [labels] in the hyperparameters"
         )
     return utterances
@@ -102,6 +125,8 @@ def three_classes(rating: float | None, rounding: str) -> str | None:
 
 def describe(*, target, rounding, **_) -> dict[str, str]:
     """What a result must say of [labels]: nothing for emotions, else which attribute and how."""
+    if target in ("speaker", "gender", "ratings"):
+        return {"target": target}
     return {} if target == "emotion" else {"target": target, "rounding": rounding}
 
 

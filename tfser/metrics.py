@@ -34,12 +34,12 @@ def ccc(y, p) -> float:
     """Concordance correlation coefficient (Lin 1989), with population moments (divided by n).
 
     2 cov(y, p) / (var(y) + var(p) + (mean(y) - mean(p))^2). One number over all utterances: a mean
-    of the CCCs of batches is something else. nan where y and p are one and the same constant.
+    of the CCCs of batches is something else. 0 where y or p is constant, the same one too.
     """
     y, p = (a.astype(np.float64) for a in _pair(y, p))
     covariance = np.mean((y - y.mean()) * (p - p.mean()))
     spread = y.var() + p.var() + (y.mean() - p.mean()) ** 2
-    return float(2 * covariance / spread) if spread > 0 else float("nan")
+    return float(2 * covariance / spread) if spread > 0 else 0.0
 
 
 def confusion_matrix(y, p, n_classes: int) -> np.ndarray:

@@ -24,6 +24,7 @@ LINES = ["-", "--", "-.", ":"]
 CHANCE = {"color": "0.35", "linestyle": (0, (4, 4)), "linewidth": 1}
 DPI = 120
 SHARES = ("accuracy", "UAR")  # axes from 0 to 1
+MANY_CLASSES = 12  # more have no numbers in a confusion matrix
 
 
 def plain_text(draw):
@@ -66,10 +67,12 @@ def confusion_figure(matrix, class_names, title: str, what: str = "emotion") -> 
     n = len(class_names)
     totals = matrix.sum(axis=1, keepdims=True)  # [K, 1]
     shares = matrix / np.maximum(totals, 1)  # a class without utterances stays at 0
-    figure = _figure(width=max(5, 2.6 + 0.85 * n), height=max(4, 1.7 + 0.75 * n))
+    many = n > MANY_CLASSES  # speakers: numbers in the cells would be too small to read
+    side = min(n, MANY_CLASSES)
+    figure = _figure(width=max(5, 2.6 + 0.85 * side), height=max(4, 1.7 + 0.75 * side))
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row in range(n):
+    for row in range(0 if many else n):
         for column in range(n):
             share, count = shares[row, column], matrix[row, column]
             # Cells without utterances step back, so that the confusions stand out.
@@ -77,8 +80,10 @@ def confusion_figure(matrix, class_names, title: str, what: str = "emotion") -> 
             place = {"ha": "center", "color": colour}
             axes.text(column, row - 0.02, f"{share:.1%}", va="bottom", fontsize=10, **place)
             axes.text(column, row + 0.08, f"{count:,}", va="top", fontsize=8, **place)
-    axes.set_xticks(range(n), class_names, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(n), class_names)
+    every = -(-n // 50)  # so many names can be read
+    axes.set_xticks(range(0, n, every), class_names[::every], rotation=90 if many else 30,
+                    ha="right", va="center" if many else "top", rotation_mode="anchor")  # fmt: skip
+    axes.set_yticks(range(0, n, every), class_names[::every])
     axes.set_xlabel(f"predicted {what}")
     axes.set_ylabel(f"true {what}")
     axes.set_title(title)
@@ -213,6 +218,48 @@ def map_figure(points, labels: dict, title: str) -> Figure:
         axes.set_yticks([])
         if not many:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+@plain_text
+def ratings_figure(truth: dict, found: dict, title: str) -> Figure:
+    """What was predicted over what is true, a panel for each attribute: {name: [n]} both."""
+    figure = _figure(width=1 + 4.2 * len(truth), height=4.8)
+    all_axes = figure.subplots(1, len(truth), squeeze=False)[0]
+    for axes, (name, y) in zip(all_axes, truth.items(), strict=True):
+        axes.scatter(y, found[name], s=10, color=COLOURS[0], alpha=0.4, linewidths=0)
+        low, high = min(y.min(), found[name].min()), max(y.max(), found[name].max())
+        axes.plot([low, high], [low, high], label="as rated", **CHANCE)
+        axes.set_xlabel(f"rated {name}")
+        axes.set_ylabel(f"predicted {name}")
+        axes.set_title(name)
+        axes.legend(loc="upper left", edgecolor="none")
+    figure.suptitle(title)
+    return figure
+
+
+@plain_text
+def spectrograms_figure(
+    spectrograms: dict, title: str, *, hop_seconds: float, label: str
+) -> Figure:
+    """Spectrograms [frames, bands] one below the other, by their names, on one scale.
+
+    Figure 3 of Almotlak et al. 2020.
+    """
+    figure = _figure(width=9, height=1.2 + 2.1 * len(spectrograms))
+    all_axes = figure.subplots(len(spectrograms), sharex=True, squeeze=False)[:, 0]
+    low = min(x.min() for x in spectrograms.values())
+    high = max(x.max() for x in spectrograms.values())
+    for axes, (name, x) in zip(all_axes, spectrograms.items(), strict=True):
+        image = axes.imshow(
+            x.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high,
+            extent=(0, len(x) * hop_seconds, 0.5, x.shape[1] + 0.5),
+        )  # fmt: skip
+        axes.set_title(name, fontsize=10)
+        axes.set_ylabel("mel band")
+    all_axes[-1].set_xlabel("time (s)")
+    figure.colorbar(image, ax=list(all_axes), fraction=0.046, pad=0.01).set_label(label)
     figure.suptitle(title)
     return figure
 

@@ -166,21 +166,8 @@ def finish(
         flags: what of it the RESULT line says, {name: value}.
         more: further entries of scores.json.
     """
-    before = run.folder / "scores.json"
-    if before.exists() and runs.read_json(before)["seed_numbers"] != list(run.seeds):
-        log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
-    systems = {}
-    for name, first in results[0]["systems"].items():
-        of_seed = [result["systems"][name] for result in results]
-        systems[name] = {
-            # Scores of folds are lists: pooled over the seeds.
-            key: summary(
-                sum((scores[key] for scores in of_seed), [])
-                if isinstance(value, list)
-                else [scores[key] for scores in of_seed]
-            )
-            for key, value in first.items()
-        }
+    systems = over_seeds(results)
+    name, first = list(results[0]["systems"].items())[-1]
     scores = {
         "model": model,
         "corpus": run.corpus,
@@ -198,14 +185,6 @@ def finish(
         **more,
         "systems": systems,
     }
-    parts = [
-        (run.folder / f"seed-{result['seed']}" / "predictions.csv")
-        .read_text()
-        .splitlines(keepends=True)
-        for result in results
-    ]
-    text = "".join(parts[0][:1] + sum((part[1:] for part in parts), []))
-    runs.write_bytes(run.folder / "predictions.csv", text.encode())
     figure = plots.confusion_figure(
         np.sum([result["confusion"] for result in results], axis=0),
         classes,
@@ -216,38 +195,87 @@ def finish(
         f"{scores['n']} utterances, {len(results)} seed{'s' * (len(results) > 1)}",
         what=flags.get("target", "emotion"),
     )
-    plots.save(figure, run.folder / "confusion.png")
-    with training.events(run.folder / "events" / "scores") as write:
-        for step, of_system in enumerate(systems.values(), start=1):
-            write(step, {key: of_system[key]["mean"] for key in ("uar", "wa")})
+    write(run, scores, {"confusion": figure})
+    return scores
+
+
+def over_seeds(results: list[dict]) -> dict:
+    """The systems of the seeds' results, each score as its `summary`."""
+    systems = {}
+    for name, first in results[0]["systems"].items():
+        of_seed = [result["systems"][name] for result in results]
+        systems[name] = {
+            # Scores of folds are lists: pooled over the seeds.
+            key: summary(
+                sum((scores[key] for scores in of_seed), [])
+                if isinstance(value, list)
+                else [scores[key] for scores in of_seed]
+            )
+            for key, value in first.items()
+        }
+    return systems
+
+
+def write(run, scores: dict, figures: dict) -> None:
+    """predictions.csv of all seeds, figures {name: Figure}, TensorBoard's, and scores.json last."""
+    before = run.folder / "scores.json"
+    if before.exists() and runs.read_json(before)["seed_numbers"] != list(run.seeds):
+        log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
+    parts = [
+        (run.folder / f"seed-{seed}" / "predictions.csv").read_text().splitlines(keepends=True)
+        for seed in run.seeds
+    ]
+    text = "".join(parts[0][:1] + sum((part[1:] for part in parts), []))
+    runs.write_bytes(run.folder / "predictions.csv", text.encode())
+    for name, figure in figures.items():
+        plots.save(figure, run.folder / f"{name}.png")
+    with training.events(run.folder / "events" / "scores") as to_tensorboard:
+        for step, of_system in enumerate(scores["systems"].values(), start=1):
+            shown = {key: of_system[key]["mean"] for key in headline(scores)}
+            to_tensorboard(step, shown)
         pictures = {
             f"profile/{path.stem}": path.read_bytes()
             for path in (run.folder / "profiles").glob("*.png")
         }
-        write(step, {}, {"confusion": plots.png(figure)} | pictures)
+        drawn = {name: plots.png(figure) for name, figure in figures.items()}
+        to_tensorboard(step, {}, drawn | pictures)
     runs.write_json(run.folder / "scores.json", scores)  # last
-    return scores
+
+
+def headline(scores: dict) -> tuple[str, str]:
+    """The two scores that a result is known by: of classes, or of arousal and valence."""
+    return ("uar", "wa") if "uar" in scores else ("ccc_arousal", "ccc_valence")
 
 
 def show(scores: dict, folder: Path) -> None:
     """Results on stdout; the last line is for grep."""
-    for name, values in scores["systems"].items():
-        uar, wa = values["uar"], values["wa"]
-        print(
-            f"{name:<8} UAR {100 * uar['mean']:5.1f} %  WA {100 * wa['mean']:5.1f} %"
-            + (
-                f"  ({scores['seeds']} seeds: UAR sd {100 * uar['sd']:.1f}, "
-                f"{100 * uar['min']:.1f} to {100 * uar['max']:.1f}; WA sd {100 * wa['sd']:.1f}, "
-                f"{100 * wa['min']:.1f} to {100 * wa['max']:.1f})"
-                if scores["seeds"] > 1
-                else ""
-            )
+    names = headline(scores)
+    of_classes = names[0] == "uar"
+
+    def shown(value, decimals=1):
+        return f"{100 * value:.{decimals}f}" if of_classes else f"{value:.{decimals + 2}f}"
+
+    width = max(8, *(len(name) for name in scores["systems"]))
+    for system, values in scores["systems"].items():
+        titles = ["UAR", "WA"] if of_classes else ["CCC arousal", "valence"]
+        line = "  ".join(
+            f"{title} {shown(values[name]['mean']):>5}{' %' * of_classes}"
+            for title, name in zip(titles, names, strict=True)
         )
+        if scores["seeds"] > 1:
+            spreads = "; ".join(
+                f"{title} sd {shown(values[name]['sd'])}, {shown(values[name]['min'])} to "
+                f"{shown(values[name]['max'])}"
+                for title, name in zip(titles, names, strict=True)
+            )
+            line += f"  ({scores['seeds']} seeds: {spreads})"
+        print(f"{system:<{width}} {line}")
     print(f"results, predictions and pictures: {folder}")
     independent = "yes" if scores["speaker_independent"] else "no"
     print(
         f"RESULT model={scores['model']} corpus={scores['corpus']} protocol={scores['protocol']} "
-        f"speaker_independent={independent} uar={scores['uar']:.4f} wa={scores['wa']:.4f} "
-        f"n={scores['n']} folds={scores['folds']} seeds={scores['seeds']}"
+        f"speaker_independent={independent} "
+        + " ".join(f"{name}={scores[name]:.4f}" for name in names)
+        + f" n={scores['n']} folds={scores['folds']} seeds={scores['seeds']}"
         + "".join(f" {name}={value}" for name, value in scores["flags"].items())
     )

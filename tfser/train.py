@@ -62,9 +62,10 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--target",
-        choices=("emotion", "activation", "valence", "dominance"),
-        help="what is to be recognized: emotions, or an attribute as low, neutral, high "
-        "(default: labels.target of the hyperparameters)",
+        metavar="WHAT",
+        help="what is to be recognized: emotion; activation, valence or dominance as low, neutral, "
+        "high; auxvae: emotion, speaker, gender or ratings (default: labels.target of the "
+        "hyperparameters)",
     )
     p.add_argument(
         "--hparams",

@@ -83,17 +83,24 @@ def optimizers(model: keras.Model) -> list[tuple]:
     return getattr(model, "updates", None) or [(model.optimizer, model.trainable_variables)]
 
 
-def minimize(loss, variables, optimizer):
+def minimize(loss, variables, optimizer, clip_norm=None):
     """One update of `variables` alone; `loss` is a function () -> mean loss of the batch.
 
     Optimizers add up the gradients of all replicas, each of which has its part of the batch.
+    clip_norm: of the gradient of the whole batch, over all variables.
     """
     n_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch([variable.value for variable in variables])
         value = loss()
         share = value / n_replicas
-    optimizer.apply(tape.gradient(share, [v.value for v in variables]), variables)
+    gradients = tape.gradient(share, [v.value for v in variables])
+    if clip_norm:
+        if n_replicas > 1:
+            replicas = tf.distribute.get_replica_context()
+            gradients = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+        gradients, _ = tf.clip_by_global_norm(gradients, clip_norm / n_replicas)
+    optimizer.apply(gradients, variables)
     return value
 
 

@@ -1,19 +1,13 @@
 """What the networks learn: figures 3 and 4, the attention over an utterance, the projector."""
 
-import logging
 import re
 
 import keras
 import numpy as np
 
-from tfser import plots, runs
+from tfser import maps, plots
 from tfser.models.acnn.network import shown
 from tfser.models.acnn.speech import LEVELS, batches
-
-log = logging.getLogger("tfser")
-
-PERPLEXITY = 30  # scikit-learn's, and the t-SNE paper's range is 5 to 50
-FEWEST = 10  # utterances that make a map
 
 
 def write(lab, split, condition: str) -> None:
@@ -42,32 +36,8 @@ def write(lab, split, condition: str) -> None:
 
 def write_map(lab, chosen, vectors, name: str, title: str) -> None:
     """A t-SNE map of vectors [m, n] of the utterances `chosen`, and the vectors for TensorBoard."""
-    from sklearn.manifold import TSNE
-    from tensorboard.plugins import projector
-
-    run = lab.run
-    labels = labels_of(lab.speech, chosen)
-    apart = any(len(set(of)) > 1 for of in labels.values())
-    if len(chosen) < FEWEST or vectors.shape[1] < 2 or not apart:
-        log.warning("%s.png is not drawn: too few utterances, labels or dimensions", name)
-        return
-    perplexity = min(PERPLEXITY, (len(chosen) - 1) / 3)
-    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
-    figure = plots.map_figure(points, labels, f"{title}, {len(chosen)} utterances")
-    plots.save(figure, run.folder / f"{name}.png")
-
-    folder = run.folder / "events" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [lab.speech.utterances[i].name for i in chosen]
-    table = "\t".join(["utterance", *labels]) + "\n"
-    for row in zip(names, *labels.values(), strict=True):
-        table += "\t".join(row) + "\n"
-    runs.write_bytes(folder / "metadata.tsv", table.encode())
-    lines = "".join("\t".join(f"{x:.5g}" for x in vector) + "\n" for vector in vectors)
-    runs.write_bytes(folder / "vectors.tsv", lines.encode())
-    config = projector.ProjectorConfig()
-    config.embeddings.add(tensor_path="vectors.tsv", metadata_path="metadata.tsv", tensor_name=name)
-    projector.visualize_embeddings(str(folder), config)
+    utterances = [lab.speech.utterances[i] for i in chosen]
+    maps.write(lab.run, name, vectors, utterances, labels_of(lab.speech, chosen), title)
 
 
 def labels_of(speech, chosen) -> dict[str, list[str]]:
@@ -78,9 +48,8 @@ def labels_of(speech, chosen) -> dict[str, list[str]]:
         labelled = one_hot[chosen].any(axis=1)
         numbers = np.where(labelled, one_hot[chosen].argmax(axis=1), len(names) - 1)
         labels[name] = [str(label) for label in names[numbers]]
-    for name in ("speaker", "gender"):
-        labels[name] = [getattr(speech.utterances[i], name) or "unknown" for i in chosen]
-    return labels
+    utterances = [speech.utterances[i] for i in chosen]
+    return labels | maps.labels_of(utterances, "speaker", "gender")
 
 
 def _write_attention(lab, test, alphas, condition) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, runs, store
+from tfser import data, folds, runs, store, unlabelled
 from tfser.errors import UsageError
 from tfser.features import LogMel
 from tfser.labels import three_classes
@@ -86,7 +86,7 @@ def heard(utterances, tested, hp, run) -> Speech:
     layer, n_frames = input_of(hp)
     settings = hp["autoencoder"]
     # Refused before any work.
-    unlabelled = pretraining.speech_of(settings, tested or utterances, run)
+    without_labels = unlabelled.speech_of(settings, tested or utterances, run)
     features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
     kept = list(features.utterances)
     represented, digest = None, {}
@@ -94,13 +94,13 @@ def heard(utterances, tested, hp, run) -> Speech:
         view = pretraining.spectrogram(hp)
         path = Path(settings["weights"]).expanduser()
         if settings["corpus"]:
-            path = pretraining.trained(unlabelled, view, hp, run)
+            path = pretraining.trained(without_labels, view, hp, run)
         log.info("encoder: %s", path)
         encoder = pretraining.encoder_of(path, view)
         represented = pretraining.representations(kept, encoder, view, run)
         digest["encoder"] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     runs.check_data(run.folder, kept, features.key, **digest)
-    paths = {u.path.resolve() for u in unlabelled} if settings["corpus"] else set()
+    paths = {u.path.resolve() for u in without_labels} if settings["corpus"] else set()
     classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
     return Speech(
         utterances=kept,

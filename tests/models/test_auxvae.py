@@ -1,0 +1,849 @@
+"""Aux-VAE: its pieces, networks, Eq. (5), probes, and a whole run."""
+
+import csv
+import functools
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import keras
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from tfser import audio, data, folds, hparams, labels, metrics, ratings, runs, store, training
+from tfser.corpora import Utterance
+from tfser.errors import DataError, TfserError, UsageError
+from tfser.models import auxvae
+from tfser.models.auxvae import network, pretraining, probes
+from tfser.models.auxvae import speech as corpus_of
+from tfser.models.auxvae.spectrogram import MelPieces, layer_of
+from tfser.train import main
+
+AUTHORS = {
+    "sample_rate_hz": 22050, "n_fft": 2048, "hop_samples": 512, "n_bands": 140, "range_db": 80.0,
+    "seconds": 4.0, "n_frames": 176, "drop_short": False, "shortest_seconds": 1.0,
+}  # fmt: skip
+SMALL = {
+    "n_bands": 5, "n_latent": 8, "chunk_frames": 6, "dropout": 0.0, "legacy_dropout": False,
+    "medium": True, "predictive": False, "alpha": 0.5, "beta": 0.25, "gamma": 2.0,
+}  # fmt: skip
+
+
+# What the network hears.
+
+
+def by_librosa(piece):
+    mel = librosa.feature.melspectrogram(
+        y=piece, sr=22050, n_fft=2048, hop_length=512, n_mels=140, pad_mode="reflect"
+    )
+    fall = librosa.power_to_db(mel, ref=np.max).T / -80
+    return np.pad(fall, [(0, 176 - len(fall)), (0, 0)], constant_values=1)
+
+
+def test_pieces_are_librosa_s_on_real_speech(shared_data):
+    layer = MelPieces(**AUTHORS)
+    files = sorted(shared_data.glob("LibriSpeech/*/*/*/*.flac"))[::90]
+    files += sorted(shared_data.glob("emodb/wav/*.wav"))[::250]
+    n_whole = 0
+    for file in files:
+        waveform = audio.load(file, sample_rate_hz=22050)
+        [extracted] = layer.extract([waveform])
+        pieces = extracted.reshape(-1, 176, 140)
+        for number, found in enumerate(pieces):
+            piece = waveform[number * 88200 :][:88200]
+            n_whole += len(piece) == 88200
+            expected = by_librosa(piece)
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+            np.testing.assert_allclose(layer(piece[None])[0], expected, atol=1e-4)
+    assert n_whole > 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "drop_short", "lengths"),
+    [
+        (3.0, False, [66150]),
+        (3.0, True, []),
+        (4.0, True, [88200]),
+        (4.5, False, [88200]),  # the rest is shorter than a second
+        (9.5, False, [88200, 88200, 33075]),
+        (9.5, True, [88200, 88200]),
+        (0.5, False, [11025]),  # the only one
+    ],
+)
+def test_recordings_are_cut_into_pieces(seconds, drop_short, lengths):
+    layer = MelPieces(**AUTHORS | {"drop_short": drop_short})
+    assert layer.lengths(round(seconds * 22050)) == lengths
+    waveform = np.random.default_rng(0).normal(0, 0.1, round(seconds * 22050)).astype("float32")
+    [found] = layer.extract([waveform])
+    assert found.shape == (176 * len(lengths), 140)
+    if lengths == [11025]:
+        assert (found[22:] == 1).all() and not (found[21] == 1).all()  # 1 + 11025 // 512 frames
+
+
+def test_silence_is_one_and_what_is_too_short_an_error():
+    layer, silence = MelPieces(**AUTHORS), np.zeros(22050, "float32")
+    assert (layer.extract([silence])[0] == 1).all() and (layer(silence[None]).numpy() == 1).all()
+    [error] = layer.extract([silence[:1024]])
+    assert isinstance(error, DataError) and str(error) == "0.046 s long, 0.046 s are needed"
+    assert layer.extract([silence[:1025]])[0].shape == (176, 140)
+
+
+def test_a_layer_of_pieces_comes_back_from_its_config():
+    layer = MelPieces(**AUTHORS)
+    assert MelPieces.from_config(layer.get_config()).settings() == layer.settings()
+    assert layer.compute_output_shape((3, None)) == (3, 176, 140)
+    with pytest.raises(UsageError, match="has 173 frames, and input.n_frames=170 cuts them"):
+        MelPieces(**AUTHORS | {"n_frames": 170})
+    with pytest.raises(UsageError, match="a window must be longer than the hop"):
+        MelPieces(**AUTHORS | {"hop_samples": 4096})
+
+
+# The networks.
+
+
+def small(**changes):
+    keras.utils.set_random_seed(0)
+    model = network.AuxVAE(**SMALL | changes)
+    # Batch normalization that shifts and scales, as after training.
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        if "normalization" in variable.path:
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+def test_sizes_are_the_authors():
+    settings = SMALL | {"n_bands": 140, "n_latent": 512, "chunk_frames": 44}
+    model = network.AuxVAE(**settings)
+
+    def kernels(name):
+        return [tuple(v.shape) for v in getattr(model, name).weights if v.path.endswith("kernel")]
+
+    of_scale = [(3, 128, 256), (3, 256, 512), (512, 1024)]
+    assert kernels("h_net") == [(3, 140, 128), *of_scale]
+    assert kernels("m_net") == [(3, 652, 128), *of_scale]
+    assert kernels("z_net") == [(652, 512), (512, 512), (512, 1024)]
+    assert kernels("decoder") == [(512, 140), (140, 140), (140, 140), (140, 140)]
+    assert kernels("h_predictor") == [(512, 512), (512, 1024)]
+    assert kernels("m_predictor") == [(1024, 1024), (1024, 1024), (1024, 1024)]
+    one = network.AuxVAE(**settings | {"medium": False})
+    assert not hasattr(one, "m_net") and [m.name for m in one.metrics] == [
+        "loss", "reconstruction", "kl_z", "kl_h"
+    ]  # fmt: skip
+    limit = np.sqrt(1 / 652)  # PyTorch's
+    assert limit * 0.99 < np.abs(model.z_net.weights[0]).max() <= limit
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "counts", "repeats"),
+    [(176, [44, 44, 44, 38], [44] * 4), (177, [44, 44, 44, 39], [44, 44, 44, 45]),
+     (60, [44, 10], [44, 16]), (50, [44], [50]), (51, [44, 1], [44, 7]), (7, [1], [7])],
+)  # fmt: skip
+def test_medium_has_a_mean_for_each_chunk(n_frames, counts, repeats):
+    model = network.AuxVAE(**SMALL | {"chunk_frames": 44})
+    rng = np.random.default_rng(n_frames)
+    x = rng.uniform(0, 1, (2, n_frames, 5)).astype("float32")
+    q, sample = model.encode(x, sampled=False)
+    # The stack without its end, of every frame.
+    stack = keras.Model(model.m_net.inputs, model.m_net.layers[-3].output)
+    frames = stack(np.concatenate([x, sample["h"]], axis=-1)).numpy()
+    assert frames.shape[1] == n_frames - 6 == sum(counts)
+    kernel, bias = model.m_net.layers[-1].get_weights()
+    edges = np.cumsum([0, *counts])
+    means = [
+        (frames[:, a:b] @ kernel + bias).mean(axis=1)
+        for a, b in zip(edges, edges[1:], strict=False)
+    ]
+    expected = np.repeat(np.stack(means, axis=1), repeats, axis=1)
+    np.testing.assert_allclose(q["m"].mean, expected[..., :8], atol=1e-5)
+    np.testing.assert_allclose(q["m"].log_variance, expected[..., 8:], atol=1e-5)
+    # h is one for the recording, z differs from frame to frame.
+    assert np.ptp(q["h"].mean, axis=1).max() == 0 < np.ptp(q["z"].mean, axis=1).min()
+
+
+def test_every_frame_has_noise_of_its_own_around_one_mean():
+    model = small()
+    x = np.random.default_rng(0).uniform(0, 1, (1, 400, 5)).astype("float32")
+    q, sample = model.encode(x)
+    deviation = (sample["h"] - q["h"].mean) / np.exp(0.5 * np.array(q["h"].log_variance))
+    assert abs(np.mean(deviation)) < 0.1 and np.std(deviation) == pytest.approx(1, abs=0.05)
+    again = model.encode(x)[1]["h"]
+    assert not np.allclose(again, sample["h"])
+    _, means = model.encode(x, sampled=False)
+    np.testing.assert_array_equal(means["h"], q["h"].mean)
+
+
+def test_dropout_is_of_what_m_and_z_hear():
+    x = np.random.default_rng(0).uniform(0, 1, (1, 30, 5)).astype("float32")
+
+    def means(**changes):
+        model = small(dropout=0.5, **changes)
+        found = [model.encode(x, sampled=False)[0] for _ in range(2)]
+        return [np.array_equal(found[0][name].mean, found[1][name].mean) for name in "hmz"]
+
+    assert means() == [True, True, True]
+    assert means(legacy_dropout=True) == [True, False, False]  # z hears m
+    model = small(dropout=0.5)
+    one, other = (model.encode(x, training=True, sampled=False)[0] for _ in range(2))
+    np.testing.assert_allclose(one["h"].mean, other["h"].mean, atol=1e-6)
+    assert not np.allclose(one["m"].mean, other["m"].mean)
+
+
+# Eq. (5).
+
+
+def by_numpy(model, x, noise):
+    """The bound, step by step from the paper and the authors' code, in float64."""
+    weights = {v.path: v.numpy().astype("float64") for v in model.weights}
+
+    def run(name, x):
+        for layer in getattr(model, name).layers:
+            w = [weights[v.path] for v in layer.weights]
+            kind = type(layer).__name__
+            if kind == "Conv1D":
+                kernel, bias = w
+                x = sum(x[:, k : x.shape[1] - 2 + k] @ kernel[k] for k in range(3)) + bias
+            elif kind == "Dense":
+                x = x @ w[0] + w[1]
+                x = 1 / (1 + np.exp(-x)) if layer.activation is keras.activations.sigmoid else x
+            elif kind == "Activation":
+                x = np.tanh(x)
+            elif kind == "BatchNormalization":
+                gamma, beta, mean, variance = w
+                x = (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+            elif kind == "MeanOfChunks":
+                size = layer.size or x.shape[1]
+                chunks = [x[:, i : i + size].mean(axis=1) for i in range(0, x.shape[1], size)]
+                x = np.stack(chunks, axis=1)
+        return x
+
+    def log_normal(sample, mean, log_variance):
+        variance = np.exp(log_variance)
+        density = np.exp(-((sample - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+        return np.log(density).mean()
+
+    def draw(parameters, noise):
+        mean, log_variance = np.split(parameters, 2, axis=-1)
+        return mean + np.exp(0.5 * log_variance) * noise, mean, log_variance
+
+    ones, n = np.ones_like(x[:, :1]), x.shape[1]
+    given, target = x, x
+    if model.predictive:
+        given, target, n = np.concatenate([ones, x], 1), np.concatenate([x, ones], 1), n + 1
+    h, *q_h = draw(np.repeat(run("h_net", given), n, axis=1), noise[0])
+    latent = h
+    if model.medium:
+        chunks = run("m_net", np.concatenate([given, h], -1))
+        size, n_chunks = SMALL["chunk_frames"], chunks.shape[1]
+        lengths = [size] * (n_chunks - 1) + [n - size * (n_chunks - 1)]
+        m, *q_m = draw(np.repeat(chunks, lengths, axis=1), noise[1])
+        latent = m
+    z, *q_z = draw(run("z_net", np.concatenate([given, latent], -1)), noise[-1])
+    p_h = np.split(run("h_predictor", z), 2, axis=-1)
+    log_p_x = -((target - run("decoder", z)) ** 2).sum(axis=-1).mean()
+    log_p = log_p_x
+    log_p += 0.5 * (log_normal(z, 0 * z, 0 * z) - log_normal(z, *q_z))
+    if model.medium:
+        p_m = np.split(run("m_predictor", np.concatenate([h, z], -1)), 2, axis=-1)
+        log_p += 0.25 * (log_normal(m, *p_m) - log_normal(m, *q_m))
+    log_p += 2.0 * (log_normal(h, *p_h) - log_normal(h, *q_h))
+    return -log_p, -log_p_x
+
+
+@pytest.mark.parametrize("medium", [True, False])
+@pytest.mark.parametrize("predictive", [True, False])
+def test_the_bound_is_that_of_numpy(monkeypatch, medium, predictive):
+    model = small(medium=medium, predictive=predictive)
+    rng = np.random.default_rng(1)
+    x = rng.uniform(0, 1, (3, 26, 5))
+    n_frames = 26 + predictive
+    noise = rng.normal(0, 1, (2 + medium, 3, n_frames, 8))
+    given = iter(noise.astype("float32"))
+    monkeypatch.setattr(network, "noise_like", lambda *_: next(given))
+    found = model.bound(x.astype("float32"))
+    loss, reconstruction = by_numpy(model, x, noise)
+    assert float(found["loss"]) == pytest.approx(loss, rel=1e-5)
+    assert float(found["reconstruction"]) == pytest.approx(reconstruction, rel=1e-5)
+    terms = found["reconstruction"] + 0.5 * found["kl_z"] + 2.0 * found["kl_h"]
+    terms += 0.25 * found["kl_m"] if medium else 0
+    assert float(terms) == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_density_by_hand():
+    # N(2; 1, 4): -0.5 (ln 2 pi + ln 4 + 1 / 4).
+    found = network.log_density(np.float32([[[2.0]]]), network.Normal(1.0, np.log(np.float32(4))))
+    assert float(found) == pytest.approx(-0.5 * (np.log(2 * np.pi) + np.log(4) + 0.25), rel=1e-6)
+    far = network.normal(np.float32([[[0.0, 50.0]]]))
+    assert float(far.log_variance[0, 0, 0]) == network.LOG_VARIANCE
+
+
+def test_the_next_frame_is_predicted(monkeypatch):
+    """What is reconstructed at a frame depends on the frames before it and on no other."""
+    model = small(predictive=True)
+    monkeypatch.setattr(network, "noise_like", lambda x, seed: tf.zeros_like(x))
+    seen = []
+    monkeypatch.setattr(model, "encode", lambda x, training: seen.append(x.numpy()) or 1 / 0)
+    x = np.random.default_rng(0).uniform(0, 1, (1, 10, 5)).astype("float32")
+    with pytest.raises(ZeroDivisionError):
+        model.bound(tf.constant(x))
+    assert seen[0].shape == (1, 11, 5) and (seen[0][:, 0] == 1).all()
+    np.testing.assert_array_equal(seen[0][:, 1:], x)
+
+
+def test_a_style_takes_the_place_of_one_s_own(monkeypatch):
+    model = small()
+    rng = np.random.default_rng(0)
+    one, other = rng.uniform(0, 1, (2, 1, 20, 5)).astype("float32")
+    own, _ = model.encode(one, sampled=False)
+    style, _ = model.encode(other, sampled=False)
+    mixed, _ = model.encode(one, sampled=False, style={"h": style["h"]})
+    np.testing.assert_array_equal(mixed["h"].mean, style["h"].mean)
+    assert not np.allclose(mixed["m"].mean, own["m"].mean)  # which hears h
+    mixed, _ = model.encode(one, sampled=False, style={"m": style["m"]})
+    np.testing.assert_array_equal(mixed["m"].mean, style["m"].mean)
+    np.testing.assert_array_equal(mixed["h"].mean, own["h"].mean)
+    assert not np.allclose(mixed["z"].mean, own["z"].mean)
+
+
+# Training.
+
+
+def test_gradients_are_clipped_to_their_norm():
+    model = small()
+    model.prepare(learning_rate=1e-3, clip_norm=1e-3)
+    given = []
+    model.optimizer.apply = lambda gradients, variables: given.extend(gradients)
+    x = np.random.default_rng(0).uniform(0, 1, (4, 20, 5)).astype("float32")
+    model.train_step(tf.constant(x))
+    assert len(given) == len(model.trainable_variables) and None not in given
+    assert float(tf.linalg.global_norm(given)) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_one_device_equals_two(on_two_devices):
+    found = on_two_devices("""
+from tfser.models.auxvae import network
+import test_auxvae as T
+
+network.noise_like = lambda x, seed: tf.zeros_like(x)
+x = np.random.default_rng(0).uniform(0, 1, (8, 26, 5)).astype("float32")
+options = tf.data.Options()
+options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+batches = tf.data.Dataset.from_tensors(x).repeat(6).with_options(options)
+losses = []
+for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = network.AuxVAE(**T.SMALL)
+        model.prepare(learning_rate=1e-3, clip_norm=0.5)
+    history = [model.fit(batches, epochs=1, shuffle=False, verbose=0).history for _ in range(5)]
+    losses.append([[row[name][0] for name in sorted(row)] for row in history])
+print(json.dumps(losses))
+""")
+    one, two = map(np.array, found)
+    assert one.shape == (5, 5)
+    np.testing.assert_allclose(one, two, rtol=2e-5)
+    assert not np.allclose(one[0], one[-1], rtol=1e-3)  # it has learned
+
+
+def test_a_saved_network_is_the_same(tmp_path):
+    model = small()
+    model.prepare(learning_rate=1e-3, clip_norm=1.0)
+    model.optimizer = None
+    model.save(tmp_path / "vae.keras")
+    again = keras.saving.load_model(tmp_path / "vae.keras")
+    assert again.settings == model.settings
+    x = np.random.default_rng(0).uniform(0, 1, (2, 20, 5)).astype("float32")
+    for name, one in model.encode(x, sampled=False)[0].items():
+        np.testing.assert_array_equal(one.mean, again.encode(x, sampled=False)[0][name].mean)
+
+
+# A corpus.
+
+TINY = (
+    "features.sample_rate_hz=8000", "features.n_fft=256", "features.hop_samples=128",
+    "features.n_bands=12", "input.seconds=0.5", "input.n_frames=32", "input.shortest_seconds=0.25",
+    "model.n_latent=8", "model.chunk_frames=8", "vae.corpus=tested", "vae.max_epochs=3",
+    "vae.batch_size=8", "vae.continued_epochs=0", "probe.epochs=4", "probe.units=8",
+)  # fmt: skip
+
+
+def hyperparameters(*overrides, corpus="emodb"):
+    return hparams.load("auxvae", corpus, overrides=[*TINY, *overrides])
+
+
+def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
+    return runs.Run(folder, folder / "cache", "emodb", protocol, n_folds, seeds, strategy, 0)
+
+
+def sounds(folder, n_takes=3, speakers="abcd", **more):
+    """Tones, higher for women, louder for anger; half of them in two pieces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng, utterances = np.random.default_rng(0), []
+    for number, speaker in enumerate(speakers):
+        for emotion in ("anger", "sadness"):
+            for take in range(n_takes):
+                name = f"{speaker}-{emotion}-{take}"
+                t = np.arange(8000 if take % 2 else 4000) / 8000
+                hz = 300 + 150 * number + (900 if emotion == "anger" else 0)
+                sound = 0.3 * np.sin(2 * np.pi * hz * t) + rng.normal(0, 0.01, len(t))
+                soundfile.write(folder / f"{name}.wav", sound, 8000)
+                utterances.append(
+                    Utterance(
+                        folder / f"{name}.wav",
+                        name,
+                        speaker,
+                        emotion,
+                        gender="female" if number % 2 else "male",
+                        activation=0.5 + 0.3 * (emotion == "anger") + 0.02 * take,
+                        valence=-0.2 * number,
+                        **more,
+                    )  # fmt: skip
+                )
+    return utterances
+
+
+def test_what_is_to_be_found(tmp_path):
+    utterances = sounds(tmp_path)
+    chosen = corpus_of.chosen(utterances, hyperparameters("labels.target=speaker"))
+    assert {u.emotion for u in chosen} == set("abcd")
+    chosen = corpus_of.chosen(utterances, hyperparameters("labels.target=gender"))
+    assert {u.emotion for u in chosen} == {"female", "male"}
+    unknown = [replace(u, gender=None) if u.speaker == "a" else u for u in utterances]
+    chosen = corpus_of.chosen(unknown, hyperparameters("labels.target=gender"))
+    assert {u.speaker for u in chosen} == set("bcd")
+    rated = [replace(u, valence=None) if u.speaker == "a" else u for u in utterances]
+    chosen = corpus_of.chosen(rated, hyperparameters("labels.target=ratings"))
+    assert {u.speaker for u in chosen} == set("bcd")
+
+
+@pytest.mark.parametrize(
+    ("target", "change", "message"),
+    [
+        ("gender", {"gender": None}, "no utterance has a gender; use --set labels.target=emotion"),
+        ("gender", {"gender": "male"}, "fewer than two classes"),
+        ("ratings", {"activation": None}, "no utterance has ratings of arousal and valence"),
+        ("speaker", {"speaker": "a"}, "fewer than two classes"),
+    ],
+)
+def test_nothing_to_be_found(tmp_path, target, change, message):
+    utterances = [replace(u, **change) for u in sounds(tmp_path)]
+    with pytest.raises(DataError, match=message):
+        corpus_of.chosen(utterances, hyperparameters(f"labels.target={target}"))
+
+
+def test_a_speaker_with_one_utterance(tmp_path):
+    utterances = sounds(tmp_path)[5:]
+    with pytest.raises(DataError, match="1 of 4 speakers have one utterance, the first is a"):
+        corpus_of.chosen(utterances, hyperparameters("labels.target=speaker"))
+
+
+def test_the_folds(tmp_path):
+    utterances = sounds(tmp_path, n_takes=5)  # ten of each of four speakers
+
+    def plan(target, protocol="paper", of=utterances, **options):
+        hp = hyperparameters(f"labels.target={target}")
+        chosen = corpus_of.chosen(of, hp)
+        splits = corpus_of.plan(chosen, hp, run_in(tmp_path, protocol, **options), 0)
+        return splits, corpus_of.independent(chosen, splits)
+
+    for target in ("speaker", "gender", "emotion", "ratings"):
+        splits, strict = plan(target)
+        assert len(splits) == 5 and not strict
+        assert sorted(np.concatenate([s.test for s in splits])) == list(range(40))
+        for split in splits:
+            assert len(split.test) == 8 and not len(split.dev)
+            if target == "speaker":  # two of each
+                assert [utterances[i].speaker for i in split.test] == list("aabbccdd")
+    splits, strict = plan("gender", "loso", n_folds=2)
+    assert strict and [len(s.test) for s in splits] == [20, 20]
+    splits, strict = plan("ratings", "loso")
+    assert strict and len(splits) == 4
+    with pytest.raises(UsageError, match="--target speaker is to find them"):
+        plan("speaker", "loso")
+    # The corpus's own parts, of what the paper has them for.
+    parts = dict(zip("abcd", ("train", "train", "dev", "test"), strict=True))
+    official = [replace(u, split=parts[u.speaker]) for u in utterances]
+    [split], strict = plan("ratings", of=official)
+    assert strict and [len(part) for part in split] == [20, 10, 10]
+    assert len(plan("ratings", of=official, n_folds=4)[0]) == 4
+    assert len(plan("gender", of=official)[0]) == 5
+
+
+def test_pieces_know_whose_they_are(tmp_path):
+    utterances = sounds(tmp_path)
+    speech = corpus_of.heard(utterances, hyperparameters(), run_in(tmp_path))
+    assert speech.classes == ["anger", "sadness"]
+    expected = np.repeat(np.arange(24), [1, 2, 1] * 8)
+    np.testing.assert_array_equal(speech.utterance, expected)
+    assert speech.pieces.shape == (32, 32, 12)
+    whole = corpus_of.heard(
+        utterances, hyperparameters("input.seconds=0.75", "input.n_frames=47",
+                                    "input.drop_short=true"), run_in(tmp_path)
+    )  # fmt: skip
+    assert [u.name for u in whole.utterances] == [u.name for u in utterances if u.name[-1] == "1"]
+    assert len(whole.pieces) == len(whole.y) == 8
+    with pytest.raises(DataError, match="fewer than two classes"):
+        corpus_of.heard(
+            utterances, hyperparameters("input.seconds=2.0", "input.n_frames=126",
+                                        "input.drop_short=true"), run_in(tmp_path)
+        )  # fmt: skip
+
+
+# Pre-training.
+
+
+def killing_events(folder, events):
+    """TensorBoard's writer, until the second epoch."""
+
+    class Killing:
+        def __enter__(self):
+            self.writer = events(folder)
+            self.write = self.writer.__enter__()
+
+            def write(step, *arguments):
+                self.write(step, *arguments)
+                if step == 2:
+                    raise KeyboardInterrupt
+
+            return write
+
+        def __exit__(self, *reason):
+            return self.writer.__exit__(*reason)
+
+    return Killing()
+
+
+def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    hp = hyperparameters("vae.max_epochs=4")
+    utterances = sounds(tmp_path / "wavs")
+    paths = []
+    for name in ("whole", "killed"):
+        run = run_in(tmp_path / name)
+        if name == "killed":
+            events = training.events
+            with monkeypatch.context() as patch:
+                patch.setattr(training, "events", functools.partial(killing_events, events=events))
+                with pytest.raises(KeyboardInterrupt):
+                    pretraining.trained(utterances, hp, run, max_epochs=4)
+            assert list((tmp_path / name).rglob("state.npz"))
+        paths.append(pretraining.trained(utterances, hp, run, max_epochs=4))
+    one, other = (keras.saving.load_model(path) for path in paths)
+    for a, b in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+    assert paths[0].with_name("history.csv").read_text() == (
+        paths[1].with_name("history.csv").read_text()
+    )
+    assert {p.name for p in paths[0].parent.iterdir() if p.is_file()} >= {
+        "vae.keras", "history.csv", "history.png", "reconstruction.png"
+    }  # fmt: skip
+    assert not list(tmp_path.rglob("state.npz"))
+
+
+def test_a_part_of_a_corpus_and_a_start(tmp_path):
+    hp = hyperparameters("vae.max_epochs=1", "vae.learning_rate=1e-8")
+    utterances, run = sounds(tmp_path / "wavs"), run_in(tmp_path)
+    known = np.arange(0, 24, 5)
+    path = pretraining.trained(utterances, hp, run, known=known, max_epochs=1)
+    assert pretraining.trained(utterances, hp, run, known=known, max_epochs=1) == path
+    other = pretraining.trained(utterances, hp, run, known=known + 1, max_epochs=1)
+    # The same pieces, and no others, as those utterances alone would give.
+    layer = layer_of(hp)
+    stored = store.stored(utterances, layer, cache=run.cache)
+    counts = np.concatenate(stored.n_frames) // 32
+    kept = np.repeat(np.isin(np.arange(24), known), counts)
+    n = int(kept.sum())
+    options = {"n_frames": 32, "batch_size": n, "seed": 3}
+    [batch] = data.stream(stored, epoch=0, kept=kept, **options)
+    alone = store.load([utterances[i] for i in known], layer, cache=run.cache).frames
+    expected = np.sort(alone.reshape(n, -1).sum(axis=1))
+    np.testing.assert_array_equal(np.sort(batch.numpy().reshape(n, -1).sum(axis=1)), expected)
+    # At such a rate nothing moves: a continued network is the one it began with.
+    more = pretraining.trained(utterances, hp, run, known=known, start=path, max_epochs=1)
+    assert len({path, other, more}) == 3
+    one, continued = (keras.saving.load_model(p).trainable_variables for p in (path, more))
+    for a, b in zip(one, continued, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_collapse_is_named(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(pretraining, "LEAST_NATS", 1e6)
+    pretraining.trained(sounds(tmp_path), hyperparameters(), run_in(tmp_path), max_epochs=3)
+    said = [r.getMessage() for r in caplog.records if "collapsed" in r.getMessage()]
+    assert len(said) == 3 and "vae: z: KL of q(z | ..) to N(0, I) stays at" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["vae.corpus=librispeach"], "did you mean 'librispeech'"),
+        (['vae.corpus=""'], "trains no network; name a corpus, or give vae.weights"),
+        (["vae.weights=nowhere.keras"], "keep one of them"),
+        (['vae.corpus=""', "vae.weights=nowhere.keras"], "there is no file nowhere.keras"),
+        (["vae.n_talks=3"], "vae.corpus=tedlium alone"),
+    ],
+)
+def test_networks_that_are_not_there(settings, message):
+    hp = hyperparameters(*settings)
+    with pytest.raises(UsageError, match=message):
+        pretraining.check(hp, layer_of(hp))
+
+
+def test_a_network_of_other_settings(tmp_path):
+    hp = hyperparameters()
+    path = pretraining.trained(sounds(tmp_path), hp, run_in(tmp_path), max_epochs=1)
+    given = ['vae.corpus=""', f"vae.weights={path}"]
+    hp = hyperparameters(*given)
+    pretraining.check(hp, layer_of(hp))
+    hp = hyperparameters(*given, "model.n_latent=12")
+    with pytest.raises(UsageError, match="other settings \\(n_latent: 8, not 12\\)"):
+        pretraining.check(hp, layer_of(hp))
+    (tmp_path / "text.keras").write_text("no network")
+    hp = hyperparameters('vae.corpus=""', f"vae.weights={tmp_path / 'text.keras'}")
+    with pytest.raises(UsageError, match="no vae.keras of an earlier run"):
+        pretraining.check(hp, layer_of(hp))
+
+
+@pytest.mark.parametrize("kind", ["samples", "means"])
+def test_latents_are_means_over_frames(tmp_path, kind):
+    hp = hyperparameters(f"probe.latents={kind}")
+    utterances, run = sounds(tmp_path), run_in(tmp_path)
+    path = pretraining.trained(utterances, hp, run, max_epochs=1)
+    speech = corpus_of.heard(utterances, hp, run)
+    found = pretraining.latents(path, speech, hp, run)
+    np.testing.assert_allclose(found["mel"], speech.pieces.mean(axis=1), atol=1e-6)
+    q, _ = keras.saving.load_model(path).encode(speech.pieces, sampled=False)
+    for name in "hmz":
+        mean = np.mean(q[name].mean, axis=1)
+        assert found[name].shape == mean.shape == (32, 8)
+        if kind == "means":
+            np.testing.assert_allclose(found[name], mean, atol=1e-5)
+        else:
+            assert not np.allclose(found[name], mean, atol=1e-3)
+    for file in run.cache.glob("latents-*"):
+        file.unlink()
+    again = pretraining.latents(path, speech, hp, run)
+    for name in found:
+        np.testing.assert_array_equal(found[name], again[name])
+
+
+# Probes.
+
+
+def test_concordance_is_the_authors():
+    rng = np.random.default_rng(0)
+    y, p = rng.normal(0, 1, (2, 32, 1)).astype("float32")
+    p += 0.5 * y
+    r = np.corrcoef(y[:, 0], p[:, 0])[0, 1]
+    expected = (
+        2 * r * y.std(ddof=1) * p.std(ddof=1)
+        / (y.var(ddof=1) + p.var(ddof=1) + (y.mean() - p.mean()) ** 2)
+    )  # fmt: skip
+    assert float(probes.concordance(y, p)) == pytest.approx(expected, rel=1e-5)
+    # Which is the challenge's, but for the unbiased variances.
+    assert metrics.ccc(y[:, 0], p[:, 0]) == pytest.approx(expected, abs=0.02)
+    constant = np.full_like(y, 0.5)
+    assert float(probes.concordance(constant, p)) == 0
+    assert float(probes.concordance(constant, constant)) == 0
+
+
+def test_the_ccc_of_batches_is_divided_by_one_less():
+    rng = np.random.default_rng(0)
+    y = rng.normal(0, 1, 96).astype("float32")
+    assert probes.ccc_of_batches(y, y, seed=0) == pytest.approx(3 / 2)
+    assert np.isnan(probes.ccc_of_batches(y[:32], y[:32], seed=0))
+    order = np.random.default_rng(5).permutation(96)
+    p = (y + rng.normal(0, 1, 96)).astype("float32")
+    cccs = [float(probes.concordance(y[b], p[b])) for b in order.reshape(3, 32)]
+    assert probes.ccc_of_batches(y, p, seed=5) == pytest.approx(sum(cccs) / 2, rel=1e-6)
+
+
+def latent_speech(rng, n=120, n_classes=3):
+    """Latents of which "h" knows the class and "z" nothing, one or two pieces an utterance."""
+    classes = np.arange(n) % n_classes
+    utterance = np.repeat(np.arange(n), 1 + np.arange(n) % 2)
+    centres = rng.normal(0, 2, (n_classes, 6))
+    h = rng.normal(0, 0.3, (len(utterance), 6)) + centres[classes[utterance]]
+    latents = {"h": h.astype("float32"), "z": rng.normal(0, 1, h.shape).astype("float32")}
+    speech = SimpleNamespace(classes=list("pqr"), y=classes, utterance=utterance)
+    known = np.arange(n) < 80
+    split = folds.Split(np.flatnonzero(known), np.empty(0, int), np.flatnonzero(~known))
+    return latents, speech, split
+
+
+def test_probes_find_what_is_there():
+    latents, speech, split = latent_speech(np.random.default_rng(0))
+    keras.utils.set_random_seed(0)
+    hp = hyperparameters("probe.epochs=60", "probe.learning_rate=1e-2")
+    found = probes.classify(latents, speech, split, hp, 0)
+    tested = np.isin(speech.utterance, split.test)
+    y = speech.y[speech.utterance[tested]]
+    assert found["h"].shape == (tested.sum(), 3)
+    np.testing.assert_allclose(found["h"].sum(axis=1), 1, atol=1e-5)
+    assert np.mean(found["h"].argmax(axis=1) == y) > 0.95
+    assert np.mean(found["z"].argmax(axis=1) == y) < 0.6
+
+
+def test_a_probe_beside_others_is_the_probe_alone():
+    """They share the batches; weights are drawn in turn, so the first one's are the same."""
+    latents, speech, split = latent_speech(np.random.default_rng(0))
+    hp, found = hyperparameters("probe.epochs=10"), []
+    for names in (("h", "z"), ("h",)):
+        keras.utils.set_random_seed(0)
+        given = {name: latents[name] for name in names}
+        found.append(probes.classify(given, speech, split, hp, 0)["h"])
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
+def test_regression_by_each_loss():
+    latents, speech, split = latent_speech(np.random.default_rng(0))
+    y = np.stack([speech.y - 1.0, -2.0 * (speech.y == 0)], axis=1).astype("float32")
+    speech.y = y
+    keras.utils.set_random_seed(0)
+    settings = ["probe.epochs=40", "probe.learning_rate=1e-2", "probe.units=32"]
+    found = probes.regress(latents, speech, split, hyperparameters(*settings), 0)
+    assert len(found) == 8
+    truth = y[speech.utterance[np.isin(speech.utterance, split.test)]]
+    for key, p in found.items():
+        name, _, attribute = key.split("-")
+        ccc = metrics.ccc(truth[:, list(ratings.ATTRIBUTES).index(attribute)], p)
+        assert (ccc > 0.8) == (name == "h"), (key, ccc)
+
+
+def test_probes_that_go_astray():
+    latents, speech, split = latent_speech(np.random.default_rng(0))
+    latents["h"][3] = np.nan
+    with pytest.raises(TfserError, match="lower --set probe.learning_rate"):
+        probes.classify(latents, speech, split, hyperparameters(), 0)
+
+
+def test_an_utterance_is_the_mean_of_its_pieces():
+    values = np.float32([[1, 0], [0, 1], [0.5, 0.5], [1, 1]])
+    found = auxvae.mean_of_utterances(values, np.array([2, 2, 5, 9]), np.array([2, 5, 9]))
+    np.testing.assert_allclose(found, [[0.5, 0.5], [0.5, 0.5], [1, 1]])
+    speech = SimpleNamespace(utterance=np.array([0, 0, 1, 2, 2]))
+    splits = [folds.Split([], [], np.array([0, 2])), folds.Split([], [], np.array([1]))]
+    pieces = auxvae.of_pieces(speech, splits, [np.array([10, 11, 30, 31]), np.array([20])])
+    np.testing.assert_array_equal(pieces, [10, 11, 20, 30, 31])
+
+
+# A run.
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def table(folder, **more):
+    """sounds() as a table for the command line."""
+    utterances = sounds(folder, n_takes=4, **more)
+    lines = ["file,speaker,emotion,gender,activation,valence,split"]
+    lines += [
+        f"{u.path.name},{u.speaker},{u.emotion},{u.gender},{u.activation},{u.valence},"
+        f"{'test' if u.speaker == 'd' else 'train'}"
+        for u in utterances
+    ]
+    (folder / "tones.csv").write_text("\n".join(lines) + "\n")
+    return folder / "tones.csv"
+
+
+def command(tmp_path, *more):
+    tiny = [f"--set={override}" for override in TINY]
+    return ["--model", "auxvae", "--corpus", str(tmp_path / "tones.csv"),
+            "--cache", str(tmp_path / "cache"), *tiny, *more]  # fmt: skip
+
+
+def test_a_run_of_classes(tmp_path, capsys):
+    table(tmp_path)
+    run = tmp_path / "run"
+    more = ["--set=probe.epochs=30", "--set=probe.learning_rate=1e-2", f"--workdir={run}"]
+    assert main(command(tmp_path, "--target", "gender", "--protocol", "loso", *more)) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1].startswith("RESULT model=auxvae corpus=tones protocol=loso ")
+    assert "speaker_independent=yes" in out[-1] and out[-1].endswith("target=gender")
+    scores = json.loads((run / "scores.json").read_text())
+    assert list(scores["systems"]) == ["mel", "m", "z", "h"] and scores["folds"] == 4
+    assert scores["uar"] == scores["systems"]["h"]["uar"]["mean"]
+    rows = [row for row in rows_of(run / "predictions.csv") if row["system"] == "h"]
+    assert len(rows) == 32 and {row["emotion"] for row in rows} == {"female", "male"}
+    y, p = ([row[key] for row in rows] for key in ("emotion", "predicted"))
+    assert metrics.uar(y, p) == pytest.approx(scores["uar"])
+    assert 0 <= scores["systems"]["h"]["wa_of_pieces"]["mean"] <= 1
+    folder = run / "seed-0" / "fold-00"
+    assert keras.saving.load_model(folder / "vae.keras").settings["n_latent"] == 8
+    assert (run / "confusion.png").exists() and (run / "tsne-h.png").exists()
+    assert (run / "events" / "tsne-m" / "vectors.tsv").exists()
+    # The same command again: nothing is trained, the same is said.
+    before = (folder / "test.npz").stat().st_mtime_ns
+    assert main(command(tmp_path, "--target", "gender", "--protocol", "loso", *more)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == out[-1]
+    assert (folder / "test.npz").stat().st_mtime_ns == before
+
+
+def test_a_run_of_ratings(tmp_path, capsys):
+    table(tmp_path)
+    run = tmp_path / "run"
+    more = ["--set=probe.epochs=30", "--set=probe.learning_rate=1e-2", f"--workdir={run}"]
+    more += ["--seeds", "2", "--set=vae.continued_epochs=1"]
+    assert main(command(tmp_path, "--target", "ratings", *more)) == 0
+    result = capsys.readouterr().out.splitlines()[-1]
+    assert result.startswith("RESULT model=auxvae corpus=tones protocol=paper speaker_independent=")
+    scores = json.loads((run / "scores.json").read_text())
+    assert f"ccc_arousal={scores['ccc_arousal']:.4f}" in result and "folds=1 seeds=2" in result
+    assert list(scores["systems"])[-2:] == ["m, MSE", "m, CCC"] and len(scores["systems"]) == 8
+    assert "then 1 of the training part" in scores["facts"][0]
+    rows = [
+        row for row in rows_of(run / "predictions.csv")
+        if row["system"] == "m, CCC" and row["seed"] == "1"
+    ]  # fmt: skip
+    assert len(rows) == 8 and {row["speaker"] for row in rows} == {"d"}
+    y, p = ([float(row[key]) for row in rows] for key in ("arousal", "predicted_arousal"))
+    of_seed = scores["systems"]["m, CCC"]["ccc_arousal"]["values"][1]
+    assert metrics.ccc(y, p) == pytest.approx(of_seed, abs=1e-4)
+    # One test speaker, whose valence is one and the same.
+    assert scores["systems"]["m, CCC"]["ccc_valence"]["mean"] == 0
+    assert (run / "ratings.png").exists()
+
+
+def test_strictness(tmp_path):
+    """What is spoilt in the test part changes nothing that is learned from the rest."""
+    utterances, run = sounds(tmp_path / "wavs"), run_in(tmp_path)
+    hp = hyperparameters("vae.max_epochs=1")
+    found = []
+    for spoilt in (False, True):
+        if spoilt:
+            for u in utterances:
+                if u.speaker == "d":
+                    soundfile.write(u.path, np.random.default_rng(1).normal(0, 1, 4000), 8000)
+        speech = corpus_of.heard(labels.select(utterances, **hp["labels"]), hp, run)
+        split = corpus_of.plan(utterances, hp, run_in(tmp_path, "loso"), 0)[3]
+        path = pretraining.trained(utterances, hp, run, known=split.train, max_epochs=1)
+        latents = pretraining.latents(path, speech, hp, run)
+        found.append(keras.saving.load_model(path).get_weights())
+        known = np.isin(speech.utterance, split.train)
+        found[-1].append(pretraining.latents(path, speech, hp, run)["mel"][known])
+        assert latents["h"].shape[0] == len(speech.utterance)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--target", "speaker", "--protocol", "loso"], 2, "use --protocol paper"),
+        (["--target", "speeker"], 2, "did you mean 'speaker'"),
+        (["--target", "activation"], 2, "labels.target='activation' is not known"),
+        (["--set", "vae.corpus=librispeech"], 2, "librispeech needs its folder"),
+        (["--test-corpus", "toy"], 2, "auxvae has no test across corpora"),
+        (["--set", "input.n_frames=20"], 2, "cuts them"),
+        (["--strategy", "mirrored"], 2, "needs two devices or more"),
+    ],
+)
+def test_bad_input_has_its_message(tmp_path, capsys, monkeypatch, more, code, message):
+    monkeypatch.delenv("TFSER_LIBRISPEECH_ROOT", raising=False)
+    table(tmp_path)
+    assert main(command(tmp_path, *more, "--workdir", str(tmp_path / "run"))) == code
+    assert message in capsys.readouterr().err.splitlines()[-1]

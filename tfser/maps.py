@@ -1,0 +1,45 @@
+"""t-SNE maps of utterances, as pictures and for TensorBoard's projector."""
+
+import logging
+
+from tfser import plots, runs
+
+log = logging.getLogger("tfser")
+
+PERPLEXITY = 30  # scikit-learn's, and the t-SNE paper's range is 5 to 50
+FEWEST = 10  # utterances that make a map
+
+
+def write(run, name: str, vectors, utterances, labels: dict, title: str) -> None:
+    """Writes <name>.png and events/<name>/ of vectors [m, n] of utterances [m].
+
+    labels: what the points are coloured by, {name: label of each utterance}.
+    """
+    from sklearn.manifold import TSNE
+    from tensorboard.plugins import projector
+
+    apart = any(len(set(of)) > 1 for of in labels.values())
+    if len(utterances) < FEWEST or vectors.shape[1] < 2 or not apart:
+        log.warning("%s.png is not drawn: too few utterances, labels or dimensions", name)
+        return
+    perplexity = min(PERPLEXITY, (len(utterances) - 1) / 3)
+    points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
+    figure = plots.map_figure(points, labels, f"{title}, {len(utterances)} utterances")
+    plots.save(figure, run.folder / f"{name}.png")
+
+    folder = run.folder / "events" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    table = "\t".join(["utterance", *labels]) + "\n"
+    for row in zip([u.name for u in utterances], *labels.values(), strict=True):
+        table += "\t".join(row) + "\n"
+    runs.write_bytes(folder / "metadata.tsv", table.encode())
+    lines = "".join("\t".join(f"{x:.5g}" for x in vector) + "\n" for vector in vectors)
+    runs.write_bytes(folder / "vectors.tsv", lines.encode())
+    config = projector.ProjectorConfig()
+    config.embeddings.add(tensor_path="vectors.tsv", metadata_path="metadata.tsv", tensor_name=name)
+    projector.visualize_embeddings(str(folder), config)
+
+
+def labels_of(utterances, *names) -> dict[str, list[str]]:
+    """Fields of utterances as labels, such as "speaker" and "gender"."""
+    return {name: [getattr(u, name) or "unknown" for u in utterances] for name in names}

@@ -1,0 +1,224 @@
+"""The multi-timescale variational autoencoder (Aux-VAE).
+
+Almotlak, Weber, Qu, Wermter 2020, "Variational Autoencoder with Global- and Medium Timescale
+Auxiliaries for Emotion Recognition from Speech", ICANN 2020.
+
+Reproduced: the network with h, m and z and its lower bound, Eq. (5); training on speech without
+labels (section 5.2); linear probes for speaker and gender (section 6.1, table 1), regression of
+arousal and valence by squared error and by CCC (section 6.3, table 2, table 3's row), maps of h and
+m (figure 2), voice transformation (section 6.4, figure 3: tfser-transform). The model of
+Springenberg et al. 2019, without m, is `--set model.medium=false`.
+
+Not in the paper (reasons on the card, zoo/auxvae/README.md):
+- what the authors' code adds to it is marked "code" in hparams/auxvae.toml;
+- recordings that are no multiple of 4 s: the rest counts, padded with silence;
+- an utterance's prediction is the mean over its pieces;
+- emotions as classes, and the spectrogram's mean over time as a row beside h, m and z;
+- gender and emotion of speakers who were not heard in training (`--protocol loso`);
+- the CCC over all utterances, as the challenge has it.
+"""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from tfser import labels, metrics, ratings, report, runs, training, unlabelled
+from tfser.models.auxvae import pictures, pretraining, probes
+from tfser.models.auxvae.spectrogram import layer_of
+from tfser.models.auxvae.speech import Speech, chosen, heard, independent, plan
+
+log = logging.getLogger("tfser")
+
+# The latent variable that is the run's result: what the paper's text says is best.
+BEST = {"speaker": "h", "gender": "h", "emotion": "m", "ratings": "m"}
+
+
+class Experiment(NamedTuple):
+    """What every fold needs."""
+
+    speech: Speech
+    hp: dict
+    run: runs.Run
+    base: Path | None  # the network that every fold begins with
+    bar: report.Progress
+
+
+def train(utterances, hp, run) -> dict:
+    """Trains the autoencoder, then probes its latent variables; returns the scores."""
+    training.strategy(run.strategy)  # refused before any work where there is one device
+    pretraining.check(hp, layer_of(hp))
+    utterances = chosen(utterances, hp)
+    plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
+    speech = heard(utterances, hp, run)
+    if len(speech.utterances) < len(utterances):  # left out by --max-bad or input.drop_short
+        plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
+    report.write_splits(run, speech.utterances, plans)
+    base, transductive = base_network(speech, hp, run)
+    digest = {"network": pretraining.digest_of(base)} if base else {}
+    runs.check_data(run.folder, speech.utterances, speech.key, **digest)
+
+    target = hp["labels"]["target"]
+    results = []
+    with report.progress(sum(map(len, plans.values())), hp["probe"]["epochs"]) as bar:
+        lab = Experiment(speech, hp, run, base, bar)
+        for seed in run.seeds:
+            of_folds = [
+                probe(lab, seed, fold, split, len(plans[seed]))
+                for fold, split in enumerate(plans[seed])
+            ]
+            results.append(scores_of(lab, seed, plans[seed], of_folds))
+    facts = [
+        network_of_run(hp),
+        f"probes of {hp['probe']['latents']}",
+        *["autoencoder trained on the tested speech (transductive)"] * transductive,
+    ]
+    flags = labels.describe(**hp["labels"])
+    flags |= {"autoencoder": "transductive"} if transductive else {}
+    strict = all(independent(speech.utterances, splits) for splits in plans.values())
+    options = {"independent": strict, "facts": facts, "flags": flags}
+    if target == "ratings":
+        scores = ratings.finish(
+            *(run, "auxvae", [result for result, _ in results], *results[-1][1]),
+            n_folds=len(plans[run.seeds[0]]),
+            **options,
+        )
+    else:
+        of_seeds = [result for result, _ in results]
+        scores = report.finish(run, "auxvae", speech.classes, of_seeds, **options)
+    pictures.write(lab, plans[run.seeds[0]][0])
+    return scores
+
+
+def base_network(speech, hp, run) -> tuple[Path | None, bool]:
+    """The network that no fold trains, if any, and whether it has heard what is tested."""
+    settings = hp["vae"]
+    if settings["weights"]:
+        return Path(settings["weights"]).expanduser(), False
+    if settings["corpus"] == "tested":
+        return None, False
+    utterances = unlabelled.speech_of(settings, None, run)
+    path = pretraining.trained(utterances, hp, run, max_epochs=settings["max_epochs"])
+    log.info("autoencoder: %s", path)
+    known = {u.path.resolve() for u in utterances}
+    return path, any(u.path.resolve() in known for u in speech.utterances)
+
+
+def network_for(lab, split) -> Path:
+    """The network whose latent variables a fold probes: trained on nothing that it tests."""
+    speech, hp, run, base, _ = lab
+    settings = hp["vae"]
+    training_part = speech.utterances, hp, run
+    path = base or pretraining.trained(
+        *training_part, known=split.train, max_epochs=settings["max_epochs"]
+    )
+    if more := settings["continued_epochs"]:
+        path = pretraining.trained(*training_part, known=split.train, start=path, max_epochs=more)
+    return path
+
+
+def network_of_run(hp) -> str:
+    """What the card says of the autoencoder."""
+    settings = hp["vae"]
+    name = "Aux-VAE" if hp["model"]["medium"] else "one auxiliary"
+    if settings["weights"]:
+        of = "of a file"
+    elif settings["corpus"] == "tested":
+        of = f"of the training part, {settings['max_epochs']} epochs"
+    else:
+        of = f"of {settings['corpus']}, {settings['max_epochs']} epochs"
+    if more := settings["continued_epochs"]:
+        of += f", then {more} of the training part"
+    return f"{name} {of}"
+
+
+def probe(lab, seed, fold, split, n_folds) -> dict[str, np.ndarray]:
+    """Trains the probes of one fold, or reads what a run before has found of its pieces."""
+    speech, hp, run, _, bar = lab
+    folder = run.folder / f"seed-{seed}" / f"fold-{fold:02}"
+    bar.where = f"seed-{seed} fold-{fold:02} of {n_folds}"
+    bar.at("probes")
+    done = folder / "test.npz"
+    if not (found := runs.read_arrays_if_whole(done)):
+        path = network_for(lab, split)
+        latents = pretraining.latents(path, speech, hp, run)
+        folder.mkdir(parents=True, exist_ok=True)
+        with runs.replacing(folder / "vae.keras") as copy:
+            shutil.copyfile(path, copy)
+        weight_seed, order_seed = (
+            int(s) for s in np.random.SeedSequence([seed, fold]).generate_state(2)
+        )
+        keras.utils.set_random_seed(weight_seed)
+        make = probes.regress if hp["labels"]["target"] == "ratings" else probes.classify
+        found = make(latents, speech, split, hp, order_seed)
+        runs.write_arrays(done, **found)  # last: this fold is finished
+    bar.network_done()
+    return found
+
+
+def scores_of(lab, seed, splits, of_folds):
+    """Scores of one seed: (of `seed_scores`, what `ratings.finish` draws)."""
+    speech, hp, run = lab.speech, lab.hp, lab.run
+    fold_of = np.full(len(speech.utterances), -1)
+    for fold, split in enumerate(splits):
+        fold_of[split.test] = fold
+    tested = np.flatnonzero(fold_of >= 0)
+    utterances = [speech.utterances[i] for i in tested]
+    found = {name: of_pieces(speech, splits, [f[name] for f in of_folds]) for name in of_folds[0]}
+    numbers = speech.utterance[np.isin(speech.utterance, tested)]  # [tested pieces]
+    best = BEST[hp["labels"]["target"]]
+    prefix = "" if hp["model"]["medium"] else "one auxiliary: "
+    if not hp["model"]["medium"]:
+        best = "h"
+    names = dict.fromkeys(name.partition("-")[0] for name in found)
+    names = sorted(names, key=lambda name: name == best)  # last: the run's result
+    systems = {}
+    if hp["labels"]["target"] != "ratings":
+        y = speech.y[numbers]
+        for name in names:
+            probabilities = found[name]
+            mean = mean_of_utterances(probabilities, numbers, tested)
+            systems[name if name == "mel" else prefix + name] = {
+                "predicted": mean.argmax(axis=1),
+                "probabilities": mean,
+                # The paper's figure: of pieces of 4 s.
+                "wa_of_pieces": metrics.wa(y, probabilities.argmax(axis=1)),
+            }
+        of_tested = report.seed_scores(
+            run, seed, utterances, speech.classes, systems, fold_of[tested]
+        )
+        return of_tested, None
+    for name in names:
+        for loss in ("MSE", "CCC"):
+            values = {a: found[f"{name}-{loss}-{a}"] for a in ratings.ATTRIBUTES}
+            system = {
+                a: mean_of_utterances(p[:, None], numbers, tested)[:, 0] for a, p in values.items()
+            }
+            for column, (attribute, p) in enumerate(values.items()):
+                of_batches = probes.ccc_of_batches(speech.y[numbers, column], p, seed)
+                system[f"ccc_of_batches_{attribute}"] = of_batches
+            systems[f"{name if name == 'mel' else prefix + name}, {loss}"] = system
+    of_tested = ratings.seed_scores(run, seed, utterances, systems, fold_of[tested])
+    return of_tested, (utterances, system)
+
+
+def of_pieces(speech, splits, of_folds):
+    """The test parts' outputs of all folds, in the order of the corpus's pieces."""
+    where = np.concatenate(
+        [np.flatnonzero(np.isin(speech.utterance, split.test)) for split in splits]
+    )
+    return np.concatenate(of_folds)[np.argsort(where)]
+
+
+def mean_of_utterances(values, numbers, tested):
+    """Means of values [pieces, K] over the pieces of each utterance: [tested, K].
+
+    numbers [pieces]: whose they are.
+    """
+    place = np.searchsorted(tested, numbers)
+    sums = np.zeros((len(tested), values.shape[1]))
+    np.add.at(sums, place, values)
+    return sums / np.bincount(place)[:, None]

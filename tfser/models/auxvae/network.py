@@ -1,0 +1,271 @@
+"""The networks of figure 1, the lower bound of Eq. (5), and its training step."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from tfser import training
+
+LOG_VARIANCE = 10.0  # at most, and -10 at least: exp() of more is no number
+
+
+class Normal(NamedTuple):
+    """A diagonal normal distribution for each frame: [batch, frames, n] both."""
+
+    mean: object
+    log_variance: object
+
+
+def normal(parameters) -> Normal:
+    """Of a network's output [batch, frames, 2 n]: mean, then log-variance."""
+    mean, log_variance = ops.split(parameters, 2, axis=-1)
+    return Normal(mean, ops.clip(log_variance, -LOG_VARIANCE, LOG_VARIANCE))
+
+
+def log_density(x, distribution):
+    """Mean over batch, frames and dimensions of log N(x; mean, variance)."""
+    mean, log_variance = distribution
+    square = ops.square(x - mean) * ops.exp(-log_variance)
+    return -0.5 * ops.mean(np.log(2 * np.pi) + log_variance + square)
+
+
+def noise_like(x, seed):
+    """Standard normal noise of the shape of x."""
+    return keras.random.normal(ops.shape(x), seed=seed)
+
+
+@keras.saving.register_keras_serializable("tfser")
+class MeanOfChunks(layers.Layer):
+    """Means over time: [batch, frames, n] -> [batch, chunks, n].
+
+    Chunks have `size` frames, the last one what is left. size=None: one chunk, the utterance.
+    """
+
+    def __init__(self, size, **options):
+        super().__init__(**options)
+        self.size = size
+
+    def call(self, x):
+        """[batch, frames, n] -> [batch, chunks, n]."""
+        if self.size is None:
+            return ops.mean(x, axis=1, keepdims=True)
+        given = ops.shape(x)[1]
+        n_chunks = -(-given // self.size)
+        padded = ops.pad(x, [[0, 0], [0, n_chunks * self.size - given], [0, 0]])
+        sums = ops.sum(ops.reshape(padded, (-1, n_chunks, self.size, x.shape[-1])), axis=2)
+        counts = ops.minimum(self.size, given - self.size * ops.arange(n_chunks))
+        return sums / ops.cast(counts, x.dtype)[:, None]
+
+    def compute_output_shape(self, shape):
+        """(batch, chunks, n), None where the number of frames is not known."""
+        n_chunks = 1 if self.size is None else None
+        return shape[0], n_chunks, shape[-1]
+
+    def get_config(self):
+        """What the constructor takes."""
+        return super().get_config() | {"size": self.size}
+
+
+def timescale(n_inputs, n_latent, chunk_frames, name) -> keras.Model:
+    """The network of h and of m: [batch, frames, n_inputs] -> [batch, chunks, 2 n_latent].
+
+    The convolution of one frame at its end is linear: the mean over time may come before it.
+    """
+    x = inputs = keras.Input((None, n_inputs))
+    for filters in (n_latent // 4, n_latent // 2, n_latent):
+        x = layers.Conv1D(filters, 3, kernel_initializer=_initializer())(x)
+        x = _normalized(layers.Activation("tanh")(x))
+    x = MeanOfChunks(chunk_frames)(x)  # of frames - 6, as nothing is padded
+    return keras.Model(inputs, _dense(2 * n_latent)(x), name=name)
+
+
+def frame_by_frame(n_inputs, sizes, n_outputs, name, activation=None) -> keras.Model:
+    """Convolutions of one frame: [batch, frames, n_inputs] -> [batch, frames, n_outputs]."""
+    x = inputs = keras.Input((None, n_inputs))
+    for size in sizes:
+        x = _normalized(layers.Activation("tanh")(_dense(size)(x)))
+    return keras.Model(inputs, _dense(n_outputs, activation=activation)(x), name=name)
+
+
+def _dense(n, **options):
+    return layers.Dense(n, kernel_initializer=_initializer(), **options)
+
+
+def _initializer():
+    """PyTorch's: uniform up to 1 / sqrt(inputs)."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
+def _normalized(x):
+    synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=synchronized)(x)
+
+
+class Latents(NamedTuple):
+    """The posteriors of h, m (None without it) and z, and a sample of each."""
+
+    distributions: dict[str, Normal]
+    samples: dict  # [batch, frames, n_latent]
+
+
+@keras.saving.register_keras_serializable("tfser")
+class AuxVAE(keras.Model):
+    """Spectrograms [batch, frames, n_bands] in [0, 1] -> their reconstructions.
+
+    `medium`: with m, or without, the model of Springenberg et al. 2019. `predictive`: each frame
+    is reconstructed from what the network knew one frame before.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_bands,
+        n_latent,
+        chunk_frames,
+        dropout,
+        legacy_dropout,
+        medium,
+        predictive,
+        alpha,
+        beta,
+        gamma,
+        **options,
+    ):
+        super().__init__(**options)
+        self.settings = {
+            "n_bands": n_bands, "n_latent": n_latent, "chunk_frames": chunk_frames,
+            "dropout": dropout, "legacy_dropout": legacy_dropout, "medium": medium,
+            "predictive": predictive, "alpha": alpha, "beta": beta, "gamma": gamma,
+        }  # fmt: skip
+        self.medium, self.predictive, self.legacy_dropout = medium, predictive, legacy_dropout
+        self.chunk_frames = chunk_frames
+        self.weights_of_terms = {"z": alpha, "m": beta, "h": gamma}
+        self.dropout = layers.Dropout(dropout)
+        self.noise = keras.random.SeedGenerator(0)
+        both = n_bands + n_latent
+        self.h_net = timescale(n_bands, n_latent, None, "h_net")
+        self.z_net = frame_by_frame(both, [n_latent, n_latent], 2 * n_latent, "z_net")
+        self.decoder = frame_by_frame(n_latent, [n_bands] * 3, n_bands, "decoder", "sigmoid")
+        self.h_predictor = frame_by_frame(n_latent, [n_latent], 2 * n_latent, "h_predictor")
+        if medium:
+            self.m_net = timescale(both, n_latent, chunk_frames, "m_net")
+            sizes = [2 * n_latent] * 2
+            self.m_predictor = frame_by_frame(2 * n_latent, sizes, 2 * n_latent, "m_predictor")
+        names = ("loss", "reconstruction", "kl_z", *["kl_m"] * medium, "kl_h")
+        self.means = {name: keras.metrics.Mean(name) for name in names}
+        self.built = True
+
+    @property
+    def metrics(self):
+        """The means of an epoch."""
+        return list(self.means.values())
+
+    def get_config(self):
+        """What the constructor takes."""
+        return self.settings | {"name": self.name}
+
+    def get_compile_config(self):
+        """None: a saved model is for its latent variables, `prepare` makes it trainable again."""
+
+    def prepare(self, *, learning_rate, clip_norm):
+        """Compiles with Adam; gradients are clipped to a global norm."""
+        self.compile(keras.optimizers.Adam(learning_rate), jit_compile=False)
+        self.clip_norm = clip_norm
+        self.optimizer.build(self.trainable_variables)  # unbuilt, it fails on several replicas
+
+    def encode(self, x, training=False, sampled=True, style=None) -> Latents:
+        """The posteriors of figure 1 and a sample of each, or their means.
+
+        style: distributions of another recording in place of x's own, by name ("h", "m").
+        """
+        distributions, samples = {}, {}
+
+        def draw(name, parameters):
+            distributions[name] = (style or {}).get(name) or normal(parameters)
+            mean, log_variance = distributions[name]
+            samples[name] = mean
+            if sampled:
+                noise = noise_like(mean, self.noise)
+                samples[name] = mean + ops.exp(0.5 * log_variance) * noise
+            return samples[name]
+
+        # Repeated before they are drawn from: every frame has a noise of its own around one mean.
+        frames = ops.arange(ops.shape(x)[1])
+        latent = draw("h", ops.take(self.h_net(x, training=training), frames * 0, axis=1))
+        if self.medium:
+            heard = self.dropout(x, training=training or self.legacy_dropout)
+            chunks = self.m_net(ops.concatenate([heard, latent], axis=-1), training=training)
+            # Chunks of fewer frames than x has: the last one is repeated to x's end.
+            chunk_of = ops.minimum(frames // self.chunk_frames, ops.shape(chunks)[1] - 1)
+            latent = draw("m", ops.take(chunks, chunk_of, axis=1))
+        heard = self.dropout(x, training=training)
+        draw("z", self.z_net(ops.concatenate([heard, latent], axis=-1), training=training))
+        return Latents(distributions, samples)
+
+    def predict_latents(self, samples, x_hat, training=False) -> dict[str, Normal]:
+        """p(h | z) and p(m | h, z), the networks "inside z"; x_hat is the decoder's."""
+        x_hat, z = in_turn(x_hat, samples["z"])
+        found = {"h": normal(self.h_predictor(z, training=training))}
+        if self.medium:
+            _, z = in_turn(found["h"].mean, z)
+            both = ops.concatenate([samples["h"], z], axis=-1)
+            found["m"] = normal(self.m_predictor(both, training=training))
+        return x_hat, found
+
+    def call(self, x, training=False):
+        """The reconstruction of x, or with `predictive` of what follows each frame."""
+        return self.decoder(self.encode(x, training).samples["z"], training=training)
+
+    def bound(self, x, training=False) -> dict:
+        """Eq. (5), -log p(x) >= -"loss", and its terms: {"loss", "reconstruction", "kl_z", ...}.
+
+        Sums of squares over bands, and means over dimensions, as the authors' code has them.
+        """
+        target = x
+        if self.predictive:
+            silence = ops.ones_like(x[:, :1])
+            x, target = ops.concatenate([silence, x], 1), ops.concatenate([x, silence], 1)
+        q, sample = self.encode(x, training)
+        x_hat = self.decoder(sample["z"], training=training)
+        x_hat, p = self.predict_latents(sample, x_hat, training)
+        p["z"] = Normal(ops.zeros_like(sample["z"]), ops.zeros_like(sample["z"]))
+
+        def entropy(name):
+            return -log_density(sample[name], q[name])
+
+        log_p_x = -ops.mean(ops.sum(ops.square(target - x_hat), axis=-1))
+        terms = {name: log_density(sample[name], p[name]) + entropy(name) for name in p}
+        weighted = sum(self.weights_of_terms[name] * term for name, term in terms.items())
+        return {"loss": -(log_p_x + weighted), "reconstruction": -log_p_x} | {
+            f"kl_{name}": -term for name, term in terms.items()
+        }
+
+    def train_step(self, x):
+        """One update; the gradient's norm is that of the whole batch."""
+        found = {}
+
+        def loss():
+            found.update(self.bound(x, training=True))
+            return found["loss"]
+
+        training.minimize(loss, self.trainable_variables, self.optimizer, clip_norm=self.clip_norm)
+        for name, mean in self.means.items():
+            mean.update_state(found[name])
+        return self.get_metrics_result()
+
+
+@tf.custom_gradient
+def in_turn(a, b):
+    """Both as they are; b is not to be had before a, nor a's gradient before b's.
+
+    For networks side by side with batch normalization: replicas that wait for each other's
+    statistics must do so in one order.
+    """
+
+    def gradient(of_a, of_b):
+        return tf.tuple([of_a, of_b])
+
+    return tf.tuple([a, b]), gradient

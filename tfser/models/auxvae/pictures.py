@@ -1,0 +1,42 @@
+"""Figure 2: maps of the latent variables of a few speakers."""
+
+import numpy as np
+
+from tfser import maps
+from tfser.models.auxvae import pretraining
+
+SPEAKERS_A_GENDER = 4  # section 6.2: eight speakers, four of each
+
+
+def write(lab, split) -> None:
+    """tsne-h.png and tsne-m.png (z's without m) of the first fold's network."""
+    speech, hp, run = lab.speech, lab.hp, lab.run
+    path = run.folder / f"seed-{run.seeds[0]}" / "fold-00" / "vae.keras"
+    latents = pretraining.latents(path, speech, hp, run)
+    few = speakers(speech.utterances)
+    numbers = [i for i, u in enumerate(speech.utterances) if u.speaker in few]
+    utterances = [speech.utterances[i] for i in numbers]
+    for name in ("h", "m" if "m" in latents else "z"):
+        vectors = np.stack([latents[name][speech.utterance == i].mean(axis=0) for i in numbers])
+        labels = maps.labels_of(utterances, "gender", "speaker", "emotion")
+        if hp["labels"]["target"] != "emotion":  # `emotion` is the target, ratings may have none
+            del labels["emotion"]
+        title = f"Aux-VAE on {run.corpus}: t-SNE of {name}"
+        maps.write(run, f"tsne-{name}", vectors, utterances, labels, title)
+
+
+def speakers(utterances) -> set[str]:
+    """The first speakers of each gender with several utterances; of no gender, the first ones.
+
+    Everybody, where nobody has several.
+    """
+    counts, genders = {}, {}
+    for u in utterances:
+        counts[u.speaker] = counts.get(u.speaker, 0) + 1
+        genders[u.speaker] = u.gender
+    several = sorted(name for name, n in counts.items() if n > 1)
+    chosen = set()
+    for gender in sorted(set(genders.values()), key=str):
+        n = SPEAKERS_A_GENDER * (1 if gender else 2)
+        chosen |= set([name for name in several if genders[name] == gender][:n])
+    return chosen or set(counts)

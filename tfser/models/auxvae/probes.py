@@ -1,0 +1,116 @@
+"""Section 6: what is in the latent variables, as small networks on them can find it.
+
+All probes of a fold train side by side in one network, which is faster; they share the order of the
+batches and nothing else, and Adam moves each weight for itself.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from tfser import data, ratings
+from tfser.errors import TfserError
+
+
+def concordance(y, p):
+    """The CCC of a batch [n, 1] as the authors have it: unbiased variances, Pearson's r.
+
+    0 where y or p is constant.
+    """
+    y_0, p_0 = y - ops.mean(y), p - ops.mean(p)
+    n = ops.cast(ops.size(y), "float32")
+    covariance = ops.sum(y_0 * p_0) / (n - 1)
+    squares = (ops.sum(ops.square(y_0)) + ops.sum(ops.square(p_0))) / (n - 1)
+    spread = squares + ops.square(ops.mean(y) - ops.mean(p))
+    return 2 * covariance / ops.maximum(spread, 1e-12)
+
+
+def classify(latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
+    """A linear classifier on each of the latents: {name: probabilities of the test pieces}."""
+    n_classes = len(speech.classes)
+    inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
+    outputs = {
+        name: layers.Dense(n_classes, activation="softmax", name=f"of_{name}")(x)
+        for name, x in inputs.items()
+    }
+    network = keras.Model(inputs, outputs)
+    y = np.eye(n_classes, dtype="float32")[speech.y][speech.utterance]
+    losses = dict.fromkeys(outputs, "categorical_crossentropy")
+    return _trained(
+        network, losses, latents, y, dict.fromkeys(outputs, slice(None)), speech, split, hp, seed
+    )
+
+
+def regress(latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
+    """One hidden layer on each of the latents: {(name, loss, attribute): test pieces' [n]}.
+
+    loss: "MSE" or "CCC", table 2's columns; a network of its own for each attribute.
+    """
+    inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
+    settings = hp["probe"]
+    losses = {"MSE": "mean_squared_error", "CCC": lambda y, p: 1 - concordance(y, p)}
+    outputs, of_loss, columns = {}, {}, {}
+    for name, x in inputs.items():
+        for loss in losses:
+            for column, attribute in enumerate(ratings.ATTRIBUTES):
+                hidden = layers.Dense(settings["units"], activation="relu")(x)
+                hidden = layers.Dropout(settings["dropout"])(hidden)
+                key = f"{name}-{loss}-{attribute}"
+                outputs[key] = layers.Dense(1, name=key)(hidden)
+                of_loss[key], columns[key] = losses[loss], slice(column, column + 1)
+    network = keras.Model(inputs, outputs)
+    y = speech.y[speech.utterance]
+    found = _trained(network, of_loss, latents, y, columns, speech, split, hp, seed)
+    return {key: p[:, 0] for key, p in found.items()}
+
+
+def _trained(network, losses, latents, y, columns, speech, split, hp, seed):
+    """The outputs for the test part's pieces of a network trained on the training part's."""
+    settings = hp["probe"]
+    network.compile(keras.optimizers.Adam(settings["learning_rate"]), losses, jit_compile=False)
+    training = np.flatnonzero(np.isin(speech.utterance, split.train))
+    testing = np.flatnonzero(np.isin(speech.utterance, split.test))
+    joined = np.concatenate([*latents.values()], axis=1)
+    sizes = [x.shape[1] for x in latents.values()]
+
+    def separate(x, y):
+        parts = dict(zip(latents, tf.split(x, sizes, axis=1), strict=True))
+        return parts, {name: y[:, of] for name, of in columns.items()}
+
+    frames = data.as_tensor(joined)
+
+    def epoch(number):
+        return data.utterances(
+            frames,
+            np.arange(len(joined) + 1),
+            training,
+            y[training],
+            n_frames=None,
+            batch_size=settings["batch_size"],
+            seed=seed,
+            epoch=number,
+        )
+
+    n_batches = -(-len(training) // settings["batch_size"]) * settings["epochs"]
+    epochs = tf.data.Dataset.range(settings["epochs"]).flat_map(epoch).map(separate)
+    epochs = epochs.apply(tf.data.experimental.assert_cardinality(n_batches))
+    history = network.fit(epochs, epochs=1, shuffle=False, verbose=0).history
+    if not np.isfinite(history["loss"][0]):
+        raise TfserError("the probes' loss is not a number; try a lower --set probe.learning_rate")
+    tested = {name: x[testing] for name, x in latents.items()}
+    return {name: np.array(p) for name, p in network(tested, training=False).items()}
+
+
+def ccc_of_batches(y, p, seed, batch_size=32) -> float:
+    """The authors' figure, beside the challenge's: over shuffled batches of pieces.
+
+    The sum of the batches' CCCs divided by their number less one, which is too much; nan for one
+    batch.
+    """
+    order = np.random.default_rng(seed).permutation(len(y))
+    batches = [order[i : i + batch_size] for i in range(0, len(y), batch_size)]
+    if len(batches) < 2:
+        return float("nan")
+    found = [float(concordance(y[b], p[b])) for b in batches if len(b) > 1]
+    return sum(found) / (len(batches) - 1)

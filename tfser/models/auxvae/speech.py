@@ -1,0 +1,99 @@
+"""A corpus as the Aux-VAE and its probes see it: pieces, what is to be found of them, and folds."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+from tfser import folds, labels, ratings, store
+from tfser.errors import DataError, UsageError
+from tfser.models.auxvae.spectrogram import layer_of
+
+log = logging.getLogger("tfser")
+
+
+class Speech(NamedTuple):
+    """A corpus in pieces of n_frames frames."""
+
+    utterances: list
+    classes: list[str]  # none of ratings
+    y: np.ndarray  # the class of each utterance [n], or its arousal and valence [n, 2]
+    pieces: np.ndarray  # [n_pieces, n_frames, n_bands]
+    utterance: np.ndarray  # [n_pieces], whose each piece is
+    key: str  # digest of the features
+
+
+def chosen(utterances, hp) -> list:
+    """The utterances that have what is to be found, as their `emotion` where it is a class."""
+    target = hp["labels"]["target"]
+    if target == "ratings":
+        return labels.rated(utterances, hp["labels"]["group"])
+    utterances = labels.select(utterances, **hp["labels"])
+    if target == "speaker":
+        names, counts = np.unique([u.speaker for u in utterances], return_counts=True)
+        if counts.min() < 2:
+            raise DataError(
+                f"{np.sum(counts < 2)} of {len(names)} speakers have one utterance, the first is "
+                f"{names[np.argmin(counts)]}: to train and test on a speaker takes two or more; "
+                "use another corpus, or --target gender"
+            )
+    return utterances
+
+
+def plan(utterances, hp, run, seed) -> list[folds.Split]:
+    """The folds, without a dev part: no epoch is chosen.
+
+    Section 6: a random part of all speakers' utterances is tested, or the corpus's own test part
+    of emotions and ratings. `--protocol loso`: speakers are left out, one or a group at a time.
+    """
+    target = hp["labels"]["target"]
+    speakers = [u.speaker for u in utterances]
+    everyone = len(set(speakers))
+    if run.protocol == "loso":
+        if target == "speaker":
+            raise UsageError(
+                "--protocol loso leaves out speakers, and --target speaker is to find them; "
+                "use --protocol paper"
+            )
+        if everyone < 2:
+            raise DataError("leave one speaker out needs two speakers, the corpus has one")
+        pairs = folds.by_speaker(speakers, n_folds=run.n_folds or everyone)
+        return [folds.Split(train, np.empty(0, np.int64), test) for train, test in pairs]
+    parts = np.array([u.split for u in utterances], object)
+    if target in ("emotion", "ratings") and not run.n_folds and {"train", "test"} <= set(parts):
+        train, dev, test = (np.flatnonzero(parts == part) for part in ("train", "dev", "test"))
+        return [folds.Split(train, dev, test)]
+    classes = [0 if target == "ratings" else u.emotion for u in utterances]
+    n_folds = run.n_folds or hp["protocol"]["n_folds"]
+    if target == "speaker":  # the rarest speaker has an utterance in each part of some folds
+        n_folds = min(n_folds, np.unique(classes, return_counts=True)[1].min())
+    return folds.stratified(classes, n_folds=n_folds, dev_fraction=0, seed=seed)
+
+
+def independent(utterances, splits) -> bool:
+    """Whether no speaker is in both the training and the test part of a fold."""
+    speakers = np.array([u.speaker for u in utterances])
+    return not any(set(speakers[s.train]) & set(speakers[s.test]) for s in splits)
+
+
+def heard(utterances, hp, run) -> Speech:
+    """The pieces of a corpus; utterances that have none (`input.drop_short`) are left out."""
+    layer = layer_of(hp)
+    features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    pieces = features.frames.reshape(-1, layer.n_frames, layer.n_features)
+    counts = np.diff(features.offsets) // layer.n_frames
+    kept = [u for u, n in zip(features.utterances, counts, strict=True) if n]
+    if len(kept) < len(counts):
+        log.warning(
+            "input.drop_short: %d of %d utterances are shorter than %g s and left out",
+            *(len(counts) - len(kept), len(counts), hp["input"]["seconds"]),
+        )
+    classes, y = [], np.stack(list(ratings.truth(kept).values()), axis=1) if kept else np.empty(0)
+    if hp["labels"]["target"] != "ratings":
+        labels.check_classes(kept)
+        names, y = np.unique([u.emotion for u in kept], return_inverse=True)
+        classes = [str(name) for name in names]
+    elif not kept:
+        raise DataError("no utterance is long enough; use --set input.drop_short=false")
+    utterance = np.repeat(np.arange(len(kept)), counts[counts > 0])
+    return Speech(kept, classes, y, pieces, utterance, features.key)

@@ -1,0 +1,104 @@
+"""Networks trained on speech without labels, once for all runs: kept beside the features."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tfser import corpora, plots, runs, training
+from tfser.corpora import tedlium
+from tfser.errors import UsageError, did_you_mean
+
+log = logging.getLogger("tfser")
+
+
+def check(section: str, settings) -> None:
+    """Raises UsageError where [section] names a corpus or file that is not there, before any work.
+
+    settings: with "corpus" ("" for none, "tested" for the one that is trained and tested on),
+    "n_talks" (of tedlium) and "weights", a file in place of a training.
+    """
+    corpus, weights = settings["corpus"], settings["weights"]
+    known = ["tested", *corpora.names()]
+    if corpus and corpus not in known:
+        raise UsageError(
+            f"{section}.corpus={corpus!r} is not known{did_you_mean(corpus, known)}; "
+            f"one of: {' '.join(known)}"
+        )
+    if corpus and weights:
+        raise UsageError(
+            f"{section}.corpus trains a network, {section}.weights is one; keep one of them, the "
+            f'other is --set {section}.corpus=""'
+        )
+    if weights and not Path(weights).expanduser().is_file():
+        raise UsageError(f"{section}.weights: there is no file {weights}")
+    if settings["n_talks"] and corpus != "tedlium":
+        raise UsageError(f"{section}.n_talks is of {section}.corpus=tedlium alone")
+
+
+def speech_of(settings, tested, run) -> list:
+    """The utterances to train on; `tested` are those of the corpus "tested"."""
+    corpus, n_talks = settings["corpus"], settings["n_talks"]
+    if corpus in ("", "tested"):
+        return tested
+    utterances = corpora.load(corpus, None, run.cache)
+    log.info("trained without labels on %s", corpora.describe(corpus, utterances))
+    if corpus == "tedlium":
+        if n_talks:
+            return tedlium.first_talks(utterances, n_talks)
+        return [u for u in utterances if u.split == "train"]
+    return utterances
+
+
+def kept(name: str, key: dict, run, seed: int, make) -> Path:
+    """The file that `key` decides, after `make(folder)` has written it, where it is not there.
+
+    <cache>/<name>-<digest of key>/: of one process at a time, the others wait for it.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    folder = run.cache / f"{name}-{digest}"
+    path = folder / f"{name}.keras"
+    if not path.exists():
+        with runs.opened(folder, key, [seed], waits=True):
+            if not path.exists():  # another process has just trained it
+                make(folder)
+    return path
+
+
+def train(model, one_epoch, *, name, max_epochs, folder: Path, panels, title, shown, advice):
+    """Trains for `max_epochs` and keeps the last; writes history.csv and history.png.
+
+    Args:
+        one_epoch: see `training.epochs`; rows may hold anything besides "loss".
+        name: of the network, for the progress bar and the log.
+        panels, title: of the picture, see `plots.training_curves`.
+        shown: what the bar shows of a row, a format string such as "RMSE {loss:.4f}".
+
+    Returns the history. A killed training goes on where it was.
+    """
+    with (
+        tqdm(total=max_epochs, desc=name, unit="epoch") as bar,
+        training.events(folder / "events") as write,
+    ):
+
+        def after_epoch(row):
+            bar.set_postfix_str(shown.format(**row), refresh=False)
+            bar.update(row["epoch"] - bar.n)
+            write(row["epoch"], {key: value for key, value in row.items() if key != "epoch"})
+
+        history = training.epochs(
+            model,
+            one_epoch,
+            best_epoch=lambda history: len(history) - 1,
+            finished=lambda history: len(history) >= max_epochs,
+            folder=folder,
+            report=after_epoch,
+            advice=advice,
+        )
+    runs.write_csv(folder / "history.csv", history)
+    plots.training_curves(history, folder / "history.png", title, panels, kept_epoch=len(history))
+    last = shown.format(**history[-1])
+    log.info("%s: %s after %d epochs, %s", name, last, max_epochs, folder)
+    return history
