@@ -1,5 +1,6 @@
 """Cards: every figure comes from what a run wrote."""
 
+import numpy as np
 import pytest
 
 from tfser import card, runs
@@ -17,6 +18,8 @@ PROCESS = {"command": "tfser-train --x", "git_commit": "abc", "device": "CPU"}
 def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,)):
     names = (*card.SCORES, "segment_accuracy", "mean_profile_uar")
     values = {name: summary(uar, 0.01) for name in names}
+    folds = uar + 0.01 * np.sin(np.arange(10 * seeds))
+    values["fold_uar"] |= {"values": folds.tolist()}
     if seeds == 1:
         values |= {name: summary(uar) | {"sd": None} for name in names if "fold" not in name}
     runs.write_json(
@@ -32,7 +35,15 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,))
             "n": 535,
             "folds": 10,
             "seeds": seeds,
-            "systems": {"VGG": values | {"uar": summary(0.5)}, "VGG*2": values},
+            "systems": {
+                "VGG": values
+                | {
+                    "uar": summary(0.5),
+                    "fold_uar": values["fold_uar"]
+                    | {"values": (0.5 + 0.01 * np.cos(np.arange(10 * seeds))).tolist()},
+                },
+                "VGG*2": values,
+            },
         },
     )
     runs.write_json(folder / "hparams.json", {"protocol": protocol})
@@ -90,6 +101,34 @@ def test_rows_of_the_same_folds_are_compared(tmp_path, zoo):
     # VGG has 0.5 twice, VGG*2 0.59 and 0.61: t = 0.1 / 0.01 with one degree of freedom.
     assert "| | 1 VGG | 1 VGG*2 |\n" in text
     assert "| 1 VGG |  | 0.968 |\n| 1 VGG*2 | **0.032** |  |\n" in text
+    # Over the ten folds, each the mean of both seeds.
+    numbers = np.arange(20).reshape(2, 10)
+    better = 0.6 + 0.01 * np.sin(numbers).mean(axis=0)
+    difference = better - 0.5 - 0.01 * np.cos(numbers).mean(axis=0)
+    t = difference.mean() / (difference.std(ddof=1) / np.sqrt(10))
+    assert t > 20  # a probability under 0.001
+    _, after = text.split("The same by the paired one-tailed t-test over the folds' UAR")
+    assert "| 1 VGG |  | > 0.999 |\n| 1 VGG*2 | **< 0.001** |  |\n" in after
+
+
+def test_ratings_have_columns_of_their_own():
+    values = {
+        key: summary(0.3, 0.02)
+        for key in ("ccc_arousal", "ccc_valence", "mse_arousal", "ccc_of_batches_arousal")
+    }
+    scores = {
+        "model": "auxvae", "corpus": "omg", "protocol": "paper", "speaker_independent": True,
+        "ccc_arousal": 0.3, "ccc_valence": 0.3, "n": 9, "folds": 1, "seeds": 2, "facts": [],
+        "flags": {"target": "ratings"}, "systems": {"h, CCC": values, "m, CCC": values},
+    }  # fmt: skip
+    entry = {"command": "tfser-train", "note": "", "scores": scores, "processes": [PROCESS]}
+    text = card.table([entry])
+    assert (
+        "| run | system | CCC arousal | CCC valence | CCC of batches arousal | MSE arousal |"
+        in text
+    )
+    assert "| 1 | m, CCC | 0.300 ± 0.020 | 0.300 ± 0.020 | 0.300 | 0.300 |" in text
+    assert "that the row's CCC arousal is not above the column's" in text and "paired" not in text
 
 
 def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):

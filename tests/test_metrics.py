@@ -49,7 +49,7 @@ def test_ccc_of_perfect_and_reversed_predictions():
 
 def test_ccc_of_constants():
     assert metrics.ccc([1, 2, 3], [2, 2, 2]) == 0
-    assert np.isnan(metrics.ccc([2, 2], [2, 2]))
+    assert metrics.ccc([2, 2], [2, 2]) == metrics.ccc([2, 2], [1, 3]) == 0
 
 
 def test_ccc_of_all_utterances_is_not_the_mean_over_batches():
@@ -96,6 +96,19 @@ def test_t_test_of_equal_scores_says_nothing():
         assert metrics.t_test([0.5, 0.6], [0.5, 0.6]) == pytest.approx((0, 0.5))
     with pytest.raises(ValueError, match="at least two scores"):
         metrics.t_test([0.5, 0.6], [0.5])
+
+
+def test_paired_t_test_by_hand():
+    # Differences 1, 1, 3, 3: mean 2, sd 2 / sqrt(3), t = 2 sqrt(3); three degrees of freedom.
+    t, probability = metrics.paired_t_test([2, 3, 5, 6], [1, 2, 2, 3])
+    assert t == pytest.approx(2 * np.sqrt(3))
+    # The cumulative t distribution of three degrees of freedom in closed form.
+    u = t / np.sqrt(3)
+    assert probability == pytest.approx(0.5 - (np.arctan(u) + u / (1 + u**2)) / np.pi)
+    assert metrics.paired_t_test([1, 2, 2, 3], [2, 3, 5, 6])[1] == pytest.approx(1 - probability)
+    assert np.isnan(metrics.paired_t_test([2, 3], [1, 2])).all()
+    with pytest.raises(ValueError, match="two pairs or more"):
+        metrics.paired_t_test([1], [2])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -756,10 +756,10 @@ def test_help():
 
 def test_keras_leaves_out_what_is_slow_and_what_comes_later_still_finds_it():
     script = (
-        "import sys; from tfser import train; train._import_keras();"
+        "import sys; from tfser import cli; cli.import_keras();"
         "assert not {'sklearn', 'matplotlib'} & set(sys.modules), 'imported';"
         "import matplotlib.figure, sklearn.ensemble, keras, tensorflow;"
-        "train._import_keras(); assert sys.modules['sklearn'] is sklearn"
+        "cli.import_keras(); assert sys.modules['sklearn'] is sklearn"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

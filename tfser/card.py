@@ -8,9 +8,12 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from tfser import hparams, metrics, runs
 from tfser.errors import DataError, TfserError
 
+FEWEST_FOLDS = 3  # of a paired t-test
 SCORES = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa")  # of every paper
 
 
@@ -94,9 +97,11 @@ def table(entries: list[dict]) -> str:
     """
     name = f"{entries[0]['scores']['corpus']}.json"
     of_all = [values for e in entries for values in e["scores"]["systems"].values()]
-    own = sorted({key for values in of_all for key in values} - set(SCORES))
-    titles = ["run", "system", "UAR", "WA", "fold UAR, mean ± sd"]
-    titles += [key.replace("_", " ").replace("uar", "UAR") for key in own]
+    headline = metrics.headline(entries[0]["scores"])
+    of_classes = headline[0] == "uar"
+    own = sorted({key for values in of_all for key in values} - {*SCORES, *headline})
+    titles = ["run", "system", *map(_title, headline)]
+    titles += ["fold UAR, mean ± sd"] * of_classes + [_title(key) for key in own]
     lines = [
         f"From [{name}]({name}):",
         "",
@@ -111,14 +116,11 @@ def table(entries: list[dict]) -> str:
         )
         for name, values in scores["systems"].items():
             several = scores["seeds"] > 1
-            cells = [
-                str(number),
-                name,
-                _percent(values["uar"], spread=several),
-                _percent(values["wa"], spread=several),
-                _percent(values["fold_uar"], spread=True),
-                *(_percent(values[key]) if key in values else "" for key in own),
-            ]
+            shown = _percent if of_classes else _plain
+            cells = [str(number), name]
+            cells += [shown(values[key], spread=several) for key in headline]
+            cells += [_percent(values["fold_uar"], spread=True)] if of_classes else []
+            cells += [shown(values[key]) if key in values else "" for key in own]
             lines.append(f"| {' | '.join(cells)} |")
         processes, note = entry["processes"], entry["note"]
         facts = [
@@ -138,35 +140,62 @@ def table(entries: list[dict]) -> str:
 def _t_tests(entries: list[dict]) -> list[str]:
     """Markdown: whether one row beats another, of those with the same task and several seeds.
 
-    Over seeds alone: it says nothing about other speakers.
+    Over seeds, which says nothing about other speakers; and over folds, which are other speakers
+    where they leave speakers out.
     """
     groups = {}
     for number, entry in enumerate(entries, start=1):
         scores = entry["scores"]
         if scores["seeds"] > 1:
-            same = scores["protocol"], scores["folds"], scores["n"], *scores["classes"]
+            same = scores["protocol"], scores["folds"], scores["n"], *scores.get("classes", ())
             same += scores["flags"].get("target"), scores["flags"].get("normalize")
             for name, values in scores["systems"].items():
-                groups.setdefault(same, []).append((f"{number} {name}", values["uar"]["values"]))
+                groups.setdefault(same, []).append((f"{number} {name}", values))
     lines = []
+    first = metrics.headline(entries[0]["scores"])[0]
     for (protocol, n_folds, *_), rows in groups.items():
         if len(rows) < 2:
             continue
         lines += [
             "",
             f"{protocol}, {n_folds} folds: probability, by Welch's one-tailed t-test over seeds, "
-            "that the row's UAR is not above the column's (bold: under 0.05):",
-            "",
-            f"| | {' | '.join(name for name, _ in rows)} |",
-            f"|{' --- |' * (len(rows) + 1)}",
+            f"that the row's {_title(first)} is not above the column's (bold: under 0.05):",
+            *_matrix([(name, values[first]["values"]) for name, values in rows], metrics.t_test),
         ]
-        for name, values in rows:
-            cells = [
-                "" if name == other else _probability(metrics.t_test(values, others)[1])
-                for other, others in rows
+        if first == "uar" and n_folds >= FEWEST_FOLDS:
+            # Folds are pooled seed after seed.
+            means = [
+                (name, np.reshape(values["fold_uar"]["values"], (-1, n_folds)).mean(axis=0))
+                for name, values in rows
             ]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+            lines += [
+                "",
+                "The same by the paired one-tailed t-test over the folds' UAR, means of the seeds:",
+                *_matrix(means, metrics.paired_t_test),
+            ]
     return lines
+
+
+def _matrix(rows, test) -> list[str]:
+    """The probabilities of `test`(row's scores, column's scores)."""
+    lines = ["", f"| | {' | '.join(name for name, _ in rows)} |", f"|{' --- |' * (len(rows) + 1)}"]
+    for name, values in rows:
+        cells = [
+            "" if name == other else _probability(test(values, others)[1]) for other, others in rows
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _title(key: str) -> str:
+    words = {"uar": "UAR", "wa": "WA", "ccc": "CCC", "mse": "MSE"}
+    return " ".join(words.get(word, word) for word in key.split("_"))
+
+
+def _plain(summary: dict, *, spread: bool = False) -> str:
+    """As `_percent`, of what is no share."""
+    mean, sd = summary["mean"], summary["sd"]
+    return f"{mean:.3f} ± {sd:.3f}" if spread and sd is not None else f"{mean:.3f}"
 
 
 def _probability(p: float) -> str:

@@ -42,6 +42,11 @@ def ccc(y, p) -> float:
     return float(2 * covariance / spread) if spread > 0 else 0.0
 
 
+def headline(scores: dict) -> tuple[str, str]:
+    """The two scores that a run's scores.json is known by: of classes, or arousal and valence."""
+    return ("uar", "wa") if "uar" in scores else ("ccc_arousal", "ccc_valence")
+
+
 def confusion_matrix(y, p, n_classes: int) -> np.ndarray:
     """Counts [n_classes, n_classes], int64: true classes are rows, predicted ones columns."""
     y, p = _pair(y, p)
@@ -69,6 +74,23 @@ def t_test(a, b) -> tuple[float, float]:
     if not (np.ptp(a) or np.ptp(b)):
         return float("nan"), float("nan")  # SciPy says infinite, or nan with a warning
     result = stats.ttest_ind(a, b, equal_var=False, alternative="greater")
+    return float(result.statistic), float(result.pvalue)
+
+
+def paired_t_test(a, b) -> tuple[float, float]:
+    """Paired one-tailed t-test that system a scores higher than b: (t, probability).
+
+    `a` and `b` [n] hold the scores of the same parts of the corpus, such as folds. (nan, nan) where
+    the differences do not vary. Raises ValueError for fewer than two pairs.
+    """
+    from scipy import stats
+
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape or len(a) < 2:
+        raise ValueError(f"a paired t-test needs two pairs or more, got {a.shape} and {b.shape}")
+    if not np.ptp(a - b):
+        return float("nan"), float("nan")
+    result = stats.ttest_rel(a, b, alternative="greater")
     return float(result.statistic), float(result.pvalue)
 
 

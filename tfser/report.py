@@ -231,7 +231,7 @@ def write(run, scores: dict, figures: dict) -> None:
         plots.save(figure, run.folder / f"{name}.png")
     with training.events(run.folder / "events" / "scores") as to_tensorboard:
         for step, of_system in enumerate(scores["systems"].values(), start=1):
-            shown = {key: of_system[key]["mean"] for key in headline(scores)}
+            shown = {key: of_system[key]["mean"] for key in metrics.headline(scores)}
             to_tensorboard(step, shown)
         pictures = {
             f"profile/{path.stem}": path.read_bytes()
@@ -242,14 +242,9 @@ def write(run, scores: dict, figures: dict) -> None:
     runs.write_json(run.folder / "scores.json", scores)  # last
 
 
-def headline(scores: dict) -> tuple[str, str]:
-    """The two scores that a result is known by: of classes, or of arousal and valence."""
-    return ("uar", "wa") if "uar" in scores else ("ccc_arousal", "ccc_valence")
-
-
 def show(scores: dict, folder: Path) -> None:
     """Results on stdout; the last line is for grep."""
-    names = headline(scores)
+    names = metrics.headline(scores)
     of_classes = names[0] == "uar"
 
     def shown(value, decimals=1):

@@ -1,20 +1,18 @@
 """tfser-train: trains and evaluates one system of the zoo on one corpus."""
 
 import argparse
-import contextlib
 import importlib
 import inspect
 import logging
 import os
 import pkgutil
 import re
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tfser import corpora, hparams, labels, models, runs
-from tfser.errors import TfserError, UsageError, did_you_mean
+from tfser import cli, corpora, hparams, labels, models, runs
+from tfser.errors import UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
 
@@ -29,7 +27,7 @@ example: tfser-train --model epr --corpus casia --data-root ~/corpora/CASIA --pr
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-train; made without importing TensorFlow."""
     names = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
-    p = _Parser(
+    p = cli.Parser(
         prog="tfser-train",
         description=__doc__.partition(": ")[2],
         epilog=EPILOG,
@@ -120,65 +118,9 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors in the project's form, with the nearest flag."""
-
-    def parse_args(self, args=None, namespace=None):
-        known, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            word = unknown[0].partition("=")[0]
-            self.error(f"unknown argument {word}{did_you_mean(word, flags)}")
-        return known
-
-    def error(self, message):
-        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
-        raise SystemExit(UsageError.exit_code)
-
-
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    args = parser().parse_args(argv)
-    handler = logging.StreamHandler(sys.stderr)
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        train(args)
-        return 0
-    except KeyboardInterrupt:
-        return _fail("interrupted; what is finished is kept, the same command continues", 130)
-    except TfserError as error:
-        return _fail(str(error), error.exit_code, args.debug)
-    except BrokenPipeError:  # whoever read the results has enough: `tfser-train ... | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        where = error.filename or args.workdir or "the run directory"
-        if error.errno in runs.FULL:
-            message = (
-                f"disk full while writing {where}; free space, then the same command continues"
-            )
-        else:
-            message = f"{where}: {error.strerror or error}"
-        return _fail(message, 1, args.debug)
-    except Exception as error:
-        first_line = str(error).partition("\n")[0]
-        return _fail(f"{type(error).__name__}: {first_line}; --debug shows where", 1, args.debug)
-    finally:
-        log.removeHandler(handler)
-
-
-def _interrupt(*_):
-    raise KeyboardInterrupt
-
-
-def _fail(message: str, code: int, debug: bool = False) -> int:
-    if debug:
-        log.exception("traceback")
-    log.error("error: %s", message)
-    return code
+    return cli.run(train, parser().parse_args(argv))
 
 
 def train(args) -> None:
@@ -236,8 +178,8 @@ def train(args) -> None:
     settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances), "hparams": hp}
     with runs.opened(folder, settings, run.seeds):
         log.info("%s", corpora.describe(args.corpus, utterances))
-        with _quiet():
-            _import_keras()
+        with cli.quiet():
+            cli.import_keras()
             paper = importlib.import_module(f"tfser.models.{args.model}")
         if tested is None:
             scores = paper.train(utterances, hp, run)
@@ -265,40 +207,6 @@ def _corpus(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
     if is_table and name in corpora.names():  # emodb.csv is not Emo-DB
         name = f"table-{name}"
     return name, utterances, hp
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keeps the lines that TensorFlow's libraries write while they are loaded off stderr."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
-
-
-def _import_keras() -> None:
-    """Imports Keras and TensorFlow without what Keras imports besides, where it finds them.
-
-    scikit-learn and matplotlib's pyplot, for wrappers that nobody here uses, take a good part of
-    the time to the first batch (benchmarks/startup.py).
-    """
-    optional = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(optional))  # None: an import of it raises ImportError
-    try:
-        import keras  # noqa: F401
-        import tensorflow
-
-        tensorflow.config.list_physical_devices()  # a machine without a GPU: CUDA's complaints
-    finally:
-        for name in optional:
-            del sys.modules[name]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tfser import audio, data, folds, hparams, labels, metrics, ratings, runs, s
 from tfser.corpora import Utterance
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.models import auxvae
-from tfser.models.auxvae import network, pretraining, probes
+from tfser.models.auxvae import network, pretraining, probes, transformation
 from tfser.models.auxvae import speech as corpus_of
 from tfser.models.auxvae.spectrogram import MelPieces, layer_of
 from tfser.train import main
@@ -847,3 +847,123 @@ def test_bad_input_has_its_message(tmp_path, capsys, monkeypatch, more, code, me
     table(tmp_path)
     assert main(command(tmp_path, *more, "--workdir", str(tmp_path / "run"))) == code
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+# Transformation.
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run, and what it heard."""
+    folder = tmp_path_factory.mktemp("transform")
+    table(folder)
+    assert main(command(folder, "--target", "gender", "--workdir", str(folder / "run"))) == 0
+    return folder
+
+
+def transform(folder, *more, out="out.wav", style="d-anger-1.wav"):
+    from tfser import transform as script
+
+    return script.main(
+        ["--run", str(folder / "run"), "--content", str(folder / "a-anger-1.wav"),
+         "--style", str(folder / style), "--out", str(folder / out), *more]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("latent", ["h", "m"])
+def test_a_transformed_recording(finished, latent, capsys):
+    out = f"{latent}.wav"
+    assert transform(finished, "--latent", latent, out=out) == 0
+    assert f"{latent}.wav (1.0 s at 8000 Hz) and " in capsys.readouterr().out
+    sound, rate = soundfile.read(finished / out)
+    assert (len(sound), rate) == (8000, 8000) and np.isfinite(sound).all() and sound.std() > 0
+    assert (finished / f"{latent}.png").stat().st_size > 10_000
+    before = (finished / out).read_bytes()
+    assert transform(finished, "--latent", latent, out=out) == 4
+    assert "exists; give another --out" in capsys.readouterr().err
+    assert (finished / out).read_bytes() == before
+    for path in finished.glob(f"{latent}.*"):
+        path.unlink()
+    assert transform(finished, "--latent", latent, out=out) == 0
+    assert (finished / out).read_bytes() == before
+
+
+def test_what_a_style_gives(finished):
+    """Its own style leaves a recording as it is; another's h is one for the whole recording."""
+    hp = hyperparameters()
+    layer = layer_of(hp)
+    [file, *_] = sorted((finished / "run").glob("seed-*/fold-*/vae.keras"))
+    model = pretraining.network_of(file, hp, layer)
+    content, style = (
+        transformation.pieces_of(audio.load(finished / name, sample_rate_hz=8000), layer)
+        for name in ("a-anger-1.wav", "d-anger-1.wav")
+    )
+    assert content.lengths == [4000, 4000]
+    own = transformation.reconstructed(model, content)
+    one_piece = transformation.Pieces(content.heard[:1], [4000], content.peaks[:1])
+    for latent in "hm":
+        np.testing.assert_allclose(
+            transformation.transformed(model, one_piece, one_piece, latent), own[:1], atol=1e-6
+        )
+        found = transformation.transformed(model, content, style, latent)
+        assert found.shape == own.shape and not np.allclose(found, own, atol=1e-4)
+    seen = []
+    encode = model.encode
+    model.encode = lambda x, **more: seen.append(more) or encode(x, **more)
+    transformation.transformed(model, content, style, "h")
+    given = np.array(seen[1]["style"]["h"].mean)
+    expected = np.array(encode(style.heard, sampled=False)[0]["h"].mean).mean(axis=0)
+    np.testing.assert_allclose(given, [expected, expected], atol=1e-6)
+
+
+def test_a_spectrogram_sounds_as_it_did():
+    """Two tones come back from their own mel bands, as loud as they were."""
+    layer = MelPieces(**AUTHORS)
+    t = np.arange(5 * 22050) / 22050
+    heard = (0.3 * np.sin(2 * np.pi * 440 * t) + 0.1 * np.sin(2 * np.pi * 2000 * t)).astype("f4")
+    pieces = transformation.pieces_of(heard, layer)
+    assert pieces.lengths == [88200, 22050]
+    sound = transformation.waveform(pieces.heard, pieces, layer)
+    assert sound.shape == heard.shape
+    assert np.sqrt(np.mean(sound**2)) == pytest.approx(np.sqrt(np.mean(heard**2)), rel=0.1)
+    spectrum = np.abs(np.fft.rfft(sound[:22050]))
+    assert abs(spectrum.argmax() - 440) < 10
+    db = transformation.spectrogram(pieces.heard, pieces.lengths, layer)
+    assert db.shape == (173 + 44, 140) and db.max() == 0 and db.min() >= -80
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--run", "nowhere"], 2, "nowhere is no run directory"),
+        (["--content", "nowhere.wav"], 3, "nowhere.wav"),
+        (["--out", "c.mp3"], 2, "give a file that ends in .wav"),
+        (["--out", "nowhere/c.wav"], 2, "there is no folder nowhere"),
+        (["--latent", "x"], 2, "invalid choice: 'x'"),
+        (["--stile", "x"], 2, "did you mean '--style'"),
+    ],
+)
+def test_bad_input_of_a_transformation(finished, capsys, more, code, message):
+    try:
+        assert transform(finished, *more) == code
+    except SystemExit as end:  # of the flags
+        assert end.code == code
+    err = capsys.readouterr().err.splitlines()
+    assert message in err[-1] and err[-1].startswith("error: ")
+    assert not list(finished.glob("out.*"))
+
+
+def test_recordings_and_runs_that_cannot_be_transformed(finished, tmp_path, capsys):
+    soundfile.write(finished / "short.wav", np.full(100, 0.1), 8000)
+    assert transform(finished, style="short.wav") == 3
+    assert "short.wav: 0.013 s long, 0.016 s are needed" in capsys.readouterr().err
+    (finished / "text.wav").write_text("no sound")
+    assert transform(finished, style="text.wav") == 3
+    (tmp_path / "run").mkdir()
+    settings = runs.read_json(finished / "run" / "hparams.json")
+    runs.write_json(tmp_path / "run" / "hparams.json", settings)
+    assert transform(finished, "--run", str(tmp_path / "run")) == 2
+    assert "has no network yet" in capsys.readouterr().err
+    runs.write_json(tmp_path / "run" / "hparams.json", settings | {"model": "svm"})
+    assert transform(finished, "--run", str(tmp_path / "run")) == 2
+    assert "is of svm; only auxvae transforms voices" in capsys.readouterr().err

@@ -129,12 +129,16 @@ class MelPieces(keras.layers.Layer):
         counts = rest > self.n_fft // 2 and (rest >= shortest or not whole)
         return whole + [rest] * (counts and not self.arguments["drop_short"])
 
-    def _fall(self, piece):
+    def power(self, piece):
+        """Mel power of one piece [samples]: [1 + samples // hop, n_bands]."""
         padded = np.pad(piece, self.n_fft // 2, mode="reflect")
         frames = sliding_window_view(padded, self.n_fft)[:: self.hop] * self.hann
         spectrum = scipy.fft.rfft(frames, overwrite_x=True)  # [frames, bins]
         bands = scipy.sparse.csr_array(self.bands.T)  # a bin is in two bands at most
-        power = (bands @ (spectrum.real**2 + spectrum.imag**2).T).T
+        return (bands @ (spectrum.real**2 + spectrum.imag**2).T).T
+
+    def _fall(self, piece):
+        power = self.power(piece)
         peak = power.max()
         if peak <= LEAST_POWER:
             return np.ones_like(power)

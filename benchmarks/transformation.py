@@ -1,0 +1,88 @@
+"""Does the pitch of a transformed voice move toward the style's? By f0, as nobody listens here.
+
+    python benchmarks/transformation.py --run RUN --root RAVDESS [--pairs 24] [--out pitch.json]
+
+RUN is of auxvae. Pairs of a man's and a woman's recording of the same words, in turns as content
+and style. The median f0 (librosa's pyin, 60 to 500 Hz) of four sounds: the content, the style, the
+content rebuilt by the network from its own latent variables (what the way through the mel bands
+does by itself), and the content with the style's h or m. "moved" is the share of the way from
+rebuilt to style in semitones: 0 nothing, 1 all of it.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import librosa
+import numpy as np
+
+from tfser import audio, corpora, runs
+from tfser.models.auxvae import pretraining, transformation
+from tfser.models.auxvae.spectrogram import layer_of
+
+
+def median_f0_hz(sound, rate):
+    """Of the voiced frames, nan where there is none."""
+    f0, voiced, _ = librosa.pyin(sound, fmin=60, fmax=500, sr=rate)
+    return float(np.median(f0[voiced])) if voiced.any() else float("nan")
+
+
+def main():
+    """Prints medians over the pairs."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    hp = runs.read_json(args.run / "hparams.json")["hparams"]
+    layer = layer_of(hp)
+    rate = layer.sample_rate_hz
+    file = sorted(args.run.glob("seed-*/fold-*/vae.keras"))[0]
+    network = pretraining.network_of(file, hp, layer)
+    # Neutral speech of one sentence, a speaker each.
+    spoken = {}
+    for u in corpora.load("ravdess", args.root):
+        if u.emotion == "neutral" and u.name.split("-")[4:6] == ["01", "01"]:
+            spoken.setdefault(u.gender, []).append(u)
+    pairs = list(zip(spoken["male"], spoken["female"], strict=True))
+    pairs = [pair[:: 1 if n % 2 else -1] for n, pair in enumerate(pairs * 2)][: args.pairs]
+    latents = ["h", "m"] if hp["model"]["medium"] else ["h"]
+    rows = []
+    for content_of, style_of in pairs:
+        waveforms = [audio.load(u.path, sample_rate_hz=rate) for u in (content_of, style_of)]
+        content, style = (transformation.pieces_of(w, layer) for w in waveforms)
+        sounds = dict(zip(("content", "style"), waveforms, strict=True))
+        own = transformation.reconstructed(network, content)
+        sounds["rebuilt"] = transformation.waveform(own, content, layer)
+        for latent in latents:
+            found = transformation.transformed(network, content, style, latent)
+            sounds[latent] = transformation.waveform(found, content, layer)
+        f0 = {name: median_f0_hz(sound, rate) for name, sound in sounds.items()}
+        semitones = {name: 12 * np.log2(f0[name] / f0["rebuilt"]) for name in ("style", *latents)}
+        rows.append(
+            {"content": content_of.name, "style": style_of.name, "f0_hz": f0}
+            | {f"moved_{name}": semitones[name] / semitones["style"] for name in latents}
+        )
+        print(content_of.gender, {name: round(hz) for name, hz in f0.items()}, flush=True)
+    result = {
+        "command": " ".join(["python", *sys.argv]),
+        "pairs": rows,
+        "median_moved": {
+            name: float(np.nanmedian([row[f"moved_{name}"] for row in rows])) for name in latents
+        },
+        "voiced": {
+            name: int(np.sum([np.isfinite(row["f0_hz"][name]) for row in rows])) for name in f0
+        },
+    }
+    print("median share of the way:", result["median_moved"], "voiced:", result["voiced"])
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What the console scripts share: errors in one form, exit codes, a quiet start of TensorFlow."""
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+
+from tfser import runs
+from tfser.errors import TfserError, UsageError, did_you_mean
+
+log = logging.getLogger("tfser")
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in the project's form, with the nearest flag."""
+
+    def parse_args(self, args=None, namespace=None):
+        """Refuses what is no flag, with the one that may be meant."""
+        known, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            word = unknown[0].partition("=")[0]
+            self.error(f"unknown argument {word}{did_you_mean(word, flags)}")
+        return known
+
+    def error(self, message):
+        """Says it in one line and ends the process."""
+        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(UsageError.exit_code)
+
+
+def run(function, args) -> int:
+    """Calls function(args) with a log on stderr; returns the exit code.
+
+    args: with `debug`, and `workdir` where it has one.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        function(args)
+        return 0
+    except KeyboardInterrupt:
+        return _fail("interrupted; what is finished is kept, the same command continues", 130)
+    except TfserError as error:
+        return _fail(str(error), error.exit_code, args.debug)
+    except BrokenPipeError:  # whoever read the results has enough: `tfser-train .. | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = error.filename or getattr(args, "workdir", None) or "the run directory"
+        if error.errno in runs.FULL:
+            message = (
+                f"disk full while writing {where}; free space, then the same command continues"
+            )
+        else:
+            message = f"{where}: {error.strerror or error}"
+        return _fail(message, 1, args.debug)
+    except Exception as error:
+        first_line = str(error).partition("\n")[0]
+        return _fail(f"{type(error).__name__}: {first_line}; --debug shows where", 1, args.debug)
+    finally:
+        log.removeHandler(handler)
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int, debug: bool = False) -> int:
+    if debug:
+        log.exception("traceback")
+    log.error("error: %s", message)
+    return code
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keeps the lines that TensorFlow's libraries write while they are loaded off stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
+def import_keras() -> None:
+    """Imports Keras and TensorFlow without what Keras imports besides, where it finds them.
+
+    scikit-learn and matplotlib's pyplot, for wrappers that nobody here uses, take a good part of
+    the time to the first batch (benchmarks/startup.py).
+    """
+    optional = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(optional))  # None: an import of it raises ImportError
+    try:
+        import keras  # noqa: F401
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # a machine without a GPU: CUDA's complaints
+    finally:
+        for name in optional:
+            del sys.modules[name]

@@ -1,0 +1,126 @@
+"""tfser-transform: a recording with the voice (h) or the manner (m) of another, by an Aux-VAE."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from tfser import cli, runs
+from tfser.errors import ConflictError, DataError, UsageError
+
+log = logging.getLogger("tfser")
+
+EPILOG = """\
+exit codes: 0 done, 1 failed, 2 usage, 3 data, 4 --out exists.
+
+example: tfser-transform --run runs/auxvae-ravdess-paper --content he.wav --style she.wav \\
+    --latent h --out transformed.wav
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of tfser-transform."""
+    p = cli.Parser(
+        prog="tfser-transform",
+        description=__doc__.partition(": ")[2],
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    of = {"type": Path, "metavar": "FILE", "required": True}
+    p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory of auxvae")
+    p.add_argument("--content", help="what is said", **of)
+    p.add_argument("--style", help="who says it (h), or how (m)", **of)
+    p.add_argument(
+        "--latent",
+        choices=("h", "m"),
+        default="h",
+        help="what the style gives: h, of all of it, or m, of each second (default: h)",
+    )
+    p.add_argument("--out", help="a .wav to write, and a .png beside it", **of)
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return p
+
+
+def main(argv=None) -> int:
+    """Runs the command and returns its exit code."""
+    return cli.run(transform, parser().parse_args(argv))
+
+
+def transform(args) -> None:
+    """Writes the transformed recording and the spectrograms of figure 3."""
+    if args.out.suffix.lower() != ".wav":
+        raise UsageError(f"--out {args.out}: give a file that ends in .wav")
+    picture = args.out.with_suffix(".png")
+    for path in (args.out, picture):
+        if path.exists():
+            raise ConflictError(f"{path} exists; give another --out, or delete it")
+    if not args.out.absolute().parent.is_dir():
+        raise UsageError(f"--out: there is no folder {args.out.parent}")
+    hp, network_file = _of_run(args.run)
+    if args.latent == "m" and not hp["model"]["medium"]:
+        raise UsageError(f"{args.run} has no m (model.medium=false); use --latent h")
+
+    from tfser import audio  # after what can be said at once
+
+    rate = hp["features"]["sample_rate_hz"]
+    waveforms = [audio.load(path, sample_rate_hz=rate) for path in (args.content, args.style)]
+    with cli.quiet():
+        cli.import_keras()
+        from tfser.models.auxvae import pretraining, transformation
+        from tfser.models.auxvae.spectrogram import MelPieces
+
+    import soundfile
+
+    from tfser import plots
+
+    layer = MelPieces(**hp["input"] | {"drop_short": False}, **hp["features"])
+    network = pretraining.network_of(network_file, hp, layer)
+    pieces = []
+    for path, waveform in zip((args.content, args.style), waveforms, strict=True):
+        try:
+            pieces.append(transformation.pieces_of(waveform, layer))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+    content, style = pieces
+    found = transformation.transformed(network, content, style, args.latent)
+    sound = transformation.waveform(found, content, layer)
+    figure = plots.spectrograms_figure(
+        {
+            f"content: {args.content.name}": transformation.spectrogram(
+                content.heard, content.lengths, layer
+            ),
+            f"style: {args.style.name}": transformation.spectrogram(
+                style.heard, style.lengths, layer
+            ),
+            f"transformed: the content with the style's {args.latent}": transformation.spectrogram(
+                found, content.lengths, layer
+            ),
+        },
+        f"Aux-VAE, {args.run.name}",
+        hop_seconds=layer.hop / rate,
+        label="dB to the loudest",
+    )
+    with runs.replacing(args.out) as temporary:
+        soundfile.write(temporary, sound, rate, format="WAV", subtype="PCM_16")
+    plots.save(figure, picture)
+    print(f"{args.out} ({len(sound) / rate:.1f} s at {rate} Hz) and {picture}")
+
+
+def _of_run(folder: Path) -> tuple[dict, Path]:
+    """The hyperparameters of a finished fold's run, and its network."""
+    try:
+        settings = runs.read_json(folder / "hparams.json")
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"--run {folder} is no run directory of tfser-train") from None
+    if settings["model"] != "auxvae":
+        raise UsageError(f"--run {folder} is of {settings['model']}; only auxvae transforms voices")
+    files = sorted(folder.glob("seed-*/fold-*/vae.keras"))
+    if not files:
+        raise UsageError(f"--run {folder} has no network yet; let its tfser-train finish")
+    return settings["hparams"], files[0]
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main())
