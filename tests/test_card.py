@@ -32,6 +32,8 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,))
             "classes": ["anger", "fear"],
             "flags": {},
             "facts": ["labels assisted", "11,235 segments"],
+            "uar": uar,
+            "wa": uar,
             "n": 535,
             "folds": 10,
             "seeds": seeds,

@@ -44,7 +44,7 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
     """Adds the run to zoo/<model>/<corpus>.json, in place of one of the same settings.
 
     Raises:
-        DataError: the run is not finished, or its card has no place for the table.
+        DataError: the run is not finished, or no result, or its card has no place for the table.
     """
     try:
         scores = runs.read_json(folder / "scores.json")
@@ -52,6 +52,11 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
         processes = runs.read_json(folder / "environment.json")["processes"]
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run: {error.filename} is missing") from None
+    if scores["flags"].get("evaluate") == "dev":
+        raise DataError(
+            f"{folder} is scored on its dev part, which compares settings and is no result; "
+            "record a run without --evaluate dev"
+        )
     entry = {
         # The later ones resumed it, or only printed what the first had found.
         "command": processes[0]["command"],

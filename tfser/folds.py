@@ -10,6 +10,8 @@ import numpy as np
 
 from tfser.errors import DataError, UsageError
 
+NO_DEV = "--evaluate dev: the folds of this system have no dev part; leave it out"
+
 
 class Split(NamedTuple):
     """One fold: sorted int64 arrays of utterance numbers that share no utterance."""
@@ -17,6 +19,21 @@ class Split(NamedTuple):
     train: np.ndarray
     dev: np.ndarray
     test: np.ndarray
+
+
+def evaluated_on(part: str, splits: list[Split]) -> list[Split]:
+    """The folds as they are ("test"), or with their dev part in place of the test part ("dev").
+
+    The second is for comparing settings: the test part is then in none of the three. An utterance
+    in the dev parts of several folds is scored in the last of them.
+
+    Raises UsageError for a fold without a dev part.
+    """
+    if part == "test":
+        return splits
+    if not all(len(split.dev) for split in splits):
+        raise UsageError(NO_DEV)
+    return [Split(train=split.train, dev=split.dev, test=split.dev) for split in splits]
 
 
 def stratified(labels, *, n_folds: int, dev_fraction: float, seed: int) -> list[Split]:

@@ -297,6 +297,69 @@ def attention_figure(
     return figure
 
 
+@plain_text
+def trials_figure(trials: list[dict], space: dict, title: str, score: str) -> Figure:
+    """The trials of a search: score over trial with the best so far, and score over each parameter.
+
+    Args:
+        trials: in their order, with "score" (None of one that failed) and "parameters" {name:
+            value}; a parameter that a trial does not have is left out.
+        space: {name: [kind, options]}; the axis of "loguniform" is logarithmic, that of "choice"
+            has a place for each option.
+        score: its name with its unit.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    done = [(n, trial) for n, trial in enumerate(trials) if trial["score"] is not None]
+    numbers, scores = [n for n, _ in done], np.array([trial["score"] for _, trial in done])
+    winner = done[int(scores.argmax())][1] if done else {"parameters": {}}
+    n_columns = min(3, 1 + len(space))
+    n_rows = -(-(1 + len(space)) // n_columns)
+    figure = _figure(width=1 + 4 * n_columns, height=1.2 + 3 * n_rows)
+    first, *panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).flat
+    first.plot(numbers, scores, "o", color=COLOURS[0], label="trial")
+    running = np.maximum.accumulate(scores)
+    first.step(numbers, running, where="post", color=COLOURS[1], label="best so far")
+    star = {"marker": "*", "markersize": 15, "linestyle": "", "color": COLOURS[1]}
+    for n in set(range(len(trials))) - set(numbers):
+        first.axvline(n, color="0.8", linewidth=3, zorder=0, label="failed or stopped")
+    first.set_xlabel("trial")
+    first.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for axes, (name, (kind, *options)) in zip(panels, space.items(), strict=False):
+        have = [(t["parameters"][name], t["score"]) for _, t in done if name in t["parameters"]]
+        found = [x for x, _ in have]
+        best = winner["parameters"].get(name)
+        if kind == "choice":
+            options += [x for x in found if x not in options]  # of another branch of the space
+            axes.set_xticks(range(len(options)), [str(option) for option in options])
+            axes.set_xlim(-0.5, len(options) - 0.5)
+            found = [options.index(x) for x in found]
+            best = None if best is None else options.index(best)
+        else:  # all of the space: the best may lie at its border
+            low, high = min([options[0], *found]), max([options[1], *found])
+            if kind == "loguniform":
+                axes.set_xscale("log")
+                axes.set_xlim(low / (high / low) ** 0.05, high * (high / low) ** 0.05)
+            else:
+                axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        axes.plot(found, [y for _, y in have], "o", color=COLOURS[0])
+        if best is not None:
+            axes.plot(best, winner["score"], label="best", **star)
+        axes.set_xlabel(name)
+    for axes in panels[len(space) :]:
+        axes.set_visible(False)
+    shown = [first, *panels[: len(space)]]
+    for k, axes in enumerate(shown):
+        axes.grid(color="0.9")
+        if k % n_columns == 0:
+            axes.set_ylabel(score)
+    found = [axes.get_legend_handles_labels() for axes in shown]
+    handles = {label: handle for pair in found for handle, label in zip(*pair, strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
 def png(figure: Figure) -> bytes:
     """The figure as a PNG picture, 120 dots per inch."""
     buffer = io.BytesIO()

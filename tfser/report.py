@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from tfser import metrics, plots, runs, training
+from tfser import folds, metrics, plots, runs, training
+from tfser.errors import UsageError
 
 log = logging.getLogger("tfser")
 
@@ -65,12 +66,20 @@ def progress(n_networks: int, max_epochs: int):
 
 
 def write_splits(run, utterances, plans) -> None:
-    """splits.csv: the part of each utterance in each fold; plans: seed -> list of Split."""
+    """splits.csv: the part of each utterance in each fold; plans: seed -> list of Split.
+
+    With `--evaluate dev` an utterance of the test part has none.
+    """
     rows = []
     for seed, plan in plans.items():
         for fold, split in enumerate(plan):
+            # The last gate before training: a system that overlooks the flag scores nothing.
+            if run.evaluate == "dev" and not (
+                len(split.dev) and np.array_equal(split.dev, split.test)
+            ):
+                raise UsageError(folds.NO_DEV)
             parts = np.empty(len(utterances), object)
-            for part in ("train", "dev", "test"):
+            for part in ("train", "test", "dev"):
                 parts[getattr(split, part)] = part
             rows += [
                 {
@@ -192,7 +201,8 @@ def finish(
         f"on {run.corpus}, {run.protocol} "
         f"(speaker-{'in' if independent else ''}dependent)\n"
         f"UAR {100 * scores['uar']:.1f} %, WA {100 * scores['wa']:.1f} %, "
-        f"{scores['n']} utterances, {len(results)} seed{'s' * (len(results) > 1)}",
+        f"{scores['n']} {'dev ' * (run.evaluate == 'dev')}utterances, "
+        f"{len(results)} seed{'s' * (len(results) > 1)}",
         what=flags.get("target", "emotion"),
     )
     write(run, scores, {"confusion": figure})
@@ -218,6 +228,11 @@ def over_seeds(results: list[dict]) -> dict:
 
 def write(run, scores: dict, figures: dict) -> None:
     """predictions.csv of all seeds, figures {name: Figure}, TensorBoard's, and scores.json last."""
+    if run.evaluate == "dev":  # no result: the RESULT line says so, and no card takes it
+        scores |= {
+            "flags": scores["flags"] | {"evaluate": "dev"},
+            "facts": [*scores["facts"], "scored on the dev part"],
+        }
     before = run.folder / "scores.json"
     if before.exists() and runs.read_json(before)["seed_numbers"] != list(run.seeds):
         log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)

@@ -40,6 +40,7 @@ class Run:
     seeds: tuple[int, ...]
     strategy: str  # "auto", "none" or "mirrored"
     max_bad: int
+    evaluate: str = "test"  # or "dev": each fold is scored on its dev part, see folds.evaluated_on
 
 
 @contextlib.contextmanager
@@ -58,8 +59,7 @@ def opened(folder: Path, settings: dict, seeds, *, waits=False):
                 raise ConflictError(
                     f"{folder} is in use by another process; wait for it, or use --workdir"
                 ) from None
-            log.info("%s is in use by another process: waiting for it", folder)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _wait(folder, lock)
         _check_settings(folder, settings)
         for leftover in folder.rglob(".[0-9]*.*"):  # of a killed process, see `replacing`
             leftover.unlink()
@@ -78,6 +78,21 @@ def opened(folder: Path, settings: dict, seeds, *, waits=False):
                 _write_environment(folder, seeds, time.monotonic() - started)
             log.removeHandler(handler)
             handler.close()
+
+
+def wait_until_free(folder: Path) -> None:
+    """Waits for the process that works in `folder`, if there is one."""
+    if (folder / ".lock").exists():
+        with open(folder / ".lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                _wait(folder, lock)
+
+
+def _wait(folder: Path, lock) -> None:
+    log.info("%s is in use by another process: waiting for it", folder)
+    fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def fingerprint(utterances) -> str:
@@ -113,8 +128,8 @@ def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
 
 
 def has_results(folder: Path) -> bool:
-    """Whether training has begun: until then the settings of a run may still change."""
-    return any(folder.glob("seed-*"))
+    """Whether training, or the trials of a search, have begun: until then settings may change."""
+    return any(folder.glob("seed-*")) or any(folder.glob("trial*"))
 
 
 def _make(folder: Path):
@@ -168,6 +183,7 @@ def _write_environment(folder: Path, seeds, seconds: float) -> None:
         "scikit-learn",
         "librosa",
         "opensmile",
+        "hyperopt",
         "soundfile",
         "soxr",
     )

@@ -10,6 +10,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from tfser import cli, corpora, hparams, labels, models, runs
 from tfser.errors import UsageError, did_you_mean
@@ -26,7 +27,6 @@ example: tfser-train --model epr --corpus casia --data-root ~/corpora/CASIA --pr
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-train; made without importing TensorFlow."""
-    names = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
     p = cli.Parser(
         prog="tfser-train",
         description=__doc__.partition(": ")[2],
@@ -34,6 +34,26 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_flags(p)
+    p.add_argument(
+        "--evaluate",
+        choices=("test", "dev"),
+        default="test",
+        help="dev: score each fold on its dev part and leave its test part alone, to compare "
+        "settings; no result (default: test)",
+    )
+    p.add_argument(
+        "--workdir",
+        type=Path,
+        metavar="DIR",
+        help="run directory (default: runs/<model>-<corpus>-<protocol>)",
+    )
+    return p
+
+
+def add_flags(p: argparse.ArgumentParser) -> None:
+    """Adds what tfser-search has as well: all but the folder and the part that is scored."""
+    names = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
     p.add_argument(
         "--model", required=True, metavar="NAME", help=f"system to train: {', '.join(names)}"
     )
@@ -90,12 +110,6 @@ def parser() -> argparse.ArgumentParser:
         "--folds", type=int, metavar="N", help="number of folds (default: the protocol's)"
     )
     p.add_argument(
-        "--workdir",
-        type=Path,
-        metavar="DIR",
-        help="run directory (default: runs/<model>-<corpus>-<protocol>)",
-    )
-    p.add_argument(
         "--cache",
         type=Path,
         metavar="DIR",
@@ -115,7 +129,6 @@ def parser() -> argparse.ArgumentParser:
         help="unreadable files to leave out (default: 0)",
     )
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return p
 
 
 def main(argv=None) -> int:
@@ -123,8 +136,56 @@ def main(argv=None) -> int:
     return cli.run(train, parser().parse_args(argv))
 
 
+class Task(NamedTuple):
+    """What the flags ask for, checked without audio."""
+
+    corpus: str  # its name in results
+    utterances: list
+    hp: dict
+    tested: list | None  # the utterances of --test-corpus
+    cache: Path
+    settings: dict  # what a resumed run must have been started with
+
+
 def train(args) -> None:
     """Checks everything that can be checked without audio, then trains, then prints the scores."""
+    task = checked(args)
+    folder = args.workdir or Path("runs", f"{args.model}-{task.corpus}-{args.protocol}")
+    run = runs.Run(
+        folder=folder,
+        cache=task.cache,
+        corpus=task.corpus,
+        protocol=args.protocol,
+        n_folds=args.folds,
+        seeds=tuple(range(args.seed, args.seed + args.seeds)),
+        strategy=args.strategy,
+        max_bad=args.max_bad,
+        evaluate=args.evaluate,
+    )
+    # Not in the settings of other runs, which may have been started before there was a choice.
+    settings = task.settings | ({"evaluate": "dev"} if args.evaluate == "dev" else {})
+    with runs.opened(folder, settings, run.seeds):
+        log.info("%s", corpora.describe(args.corpus, task.utterances))
+        with cli.quiet():
+            cli.import_keras()
+            paper = importlib.import_module(f"tfser.models.{args.model}")
+        if task.tested is None:
+            scores = paper.train(task.utterances, task.hp, run)
+        elif "tested" in inspect.signature(paper.train).parameters:
+            log.info("tested on %s", corpora.describe(args.test_corpus, task.tested))
+            tested = labels.select(task.tested, **settings["tested"]["labels"])
+            scores = paper.train(task.utterances, task.hp, run, tested)
+        else:
+            raise UsageError(
+                f"--test-corpus: {args.model} has no test across corpora; leave it out"
+            )
+    from tfser import report  # it imports TensorFlow, which is there by now
+
+    report.show(scores, folder)
+
+
+def checked(args) -> Task:
+    """The task of the flags of `add_flags`; UsageError or DataError where there is none."""
     names = [module.name for module in pkgutil.iter_modules(models.__path__)]
     if args.model not in names:
         raise UsageError(
@@ -164,47 +225,36 @@ def train(args) -> None:
             "utterances": runs.fingerprint(tested),
         }
         corpus = f"{corpus}-to-{tested_name}"
-    folder = args.workdir or Path("runs", f"{args.model}-{corpus}-{args.protocol}")
-    run = runs.Run(
-        folder=folder,
-        cache=cache,
-        corpus=corpus,
-        protocol=args.protocol,
-        n_folds=args.folds,
-        seeds=tuple(range(args.seed, args.seed + args.seeds)),
-        strategy=args.strategy,
-        max_bad=args.max_bad,
-    )
     settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances), "hparams": hp}
-    with runs.opened(folder, settings, run.seeds):
-        log.info("%s", corpora.describe(args.corpus, utterances))
-        with cli.quiet():
-            cli.import_keras()
-            paper = importlib.import_module(f"tfser.models.{args.model}")
-        if tested is None:
-            scores = paper.train(utterances, hp, run)
-        elif "tested" in inspect.signature(paper.train).parameters:
-            log.info("tested on %s", corpora.describe(args.test_corpus, tested))
-            scores = paper.train(utterances, hp, run, labels.select(tested, **tested_hp["labels"]))
-        else:
-            raise UsageError(
-                f"--test-corpus: {args.model} has no test across corpora; leave it out"
-            )
-    from tfser import report  # it imports TensorFlow, which is there by now
+    return Task(corpus, utterances, hp, tested, cache, settings)
 
-    report.show(scores, folder)
+
+def hyperparameters(args, corpus: str, more=()) -> dict:
+    """Those of --hparams, --set and --target on `corpus`, and of `more` overrides."""
+    return hparams.load(
+        args.model,
+        "table" if is_table(corpus) else corpus,
+        overlay=args.hparams,
+        overrides=[*overrides(args), *more],
+    )
+
+
+def overrides(args) -> list[str]:
+    """What --set and --target override."""
+    return args.overrides + ([f"labels.target={args.target}"] if args.target else [])
+
+
+def is_table(corpus: str) -> bool:
+    """Whether --corpus is anybody's table, and not the name of a corpus."""
+    return corpus.lower().endswith((".csv", ".tsv"))
 
 
 def _corpus(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
     """Its name in results, its utterances and the hyperparameters on it."""
-    is_table = corpus.lower().endswith((".csv", ".tsv"))
-    overrides = args.overrides + ([f"labels.target={args.target}"] if args.target else [])
-    hp = hparams.load(
-        args.model, "table" if is_table else corpus, overlay=args.hparams, overrides=overrides
-    )
+    hp = hyperparameters(args, corpus)
     utterances = corpora.load(corpus, root, cache)
-    name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table else corpus
-    if is_table and name in corpora.names():  # emodb.csv is not Emo-DB
+    name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table(corpus) else corpus
+    if is_table(corpus) and name in corpora.names():  # emodb.csv is not Emo-DB
         name = f"table-{name}"
     return name, utterances, hp
 

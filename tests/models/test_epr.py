@@ -449,6 +449,62 @@ def test_inner_profiles_come_from_networks_that_did_not_hear_the_speaker(tmp_pat
 
 
 @pytest.mark.parametrize("protocol", ["paper", "loso"])
+def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
+    """Profiles are of dev parts alone, and no forest is fitted to what it predicts."""
+    corpus, hp = speech_of(voices(12)), hyperparameters()
+    run = run_in(tmp_path, protocol=protocol, n_folds=3, evaluate="dev")
+    plan = epr.plan(corpus.utterances, hp, run, 0)
+    on_dev = {i for split in plan for i in split.dev}
+    scored, classified = {}, []
+
+    def train_network(lab, train, dev, labels, folder, seed):
+        folder.mkdir(parents=True, exist_ok=True)
+        fold = seed[1]
+        np.testing.assert_array_equal(train, plan[fold].train)
+        profiles = np.full(corpus.one_hot.shape, np.nan, "float32")
+        profiles[in_segments(corpus, train)] = -1 - fold  # known to the network
+        profiles[in_segments(corpus, dev)] = fold
+        return profiles  # the test part's are never looked at
+
+    def fit_forest(x, y, n_classes, **_):
+        classified.append(x)
+        assert np.isfinite(x).all()
+        return {"n": np.array(n_classes)}
+
+    def forest_probabilities(forest, x):
+        assert np.isfinite(x).all() and (x >= 0).all()
+        return np.full((len(x), 2), 0.5)
+
+    def seed_scores(run, seed, utterances, classes, systems, fold_of):
+        scored.update(names=[u.name for u in utterances], fold_of=fold_of, systems=systems)
+
+    monkeypatch.setattr(epr, "segmented", lambda *_: corpus)
+    monkeypatch.setattr(epr, "compiled_network", lambda *_: None)
+    monkeypatch.setattr(epr, "train_network", train_network)
+    monkeypatch.setattr(epr, "fit_forest", fit_forest)
+    monkeypatch.setattr(epr, "forest_probabilities", forest_probabilities)
+    monkeypatch.setattr(results, "draw_profiles", lambda *_: None)
+    monkeypatch.setattr(report, "seed_scores", seed_scores)
+    monkeypatch.setattr(report, "finish", lambda *_, **__: None)
+    epr.train(corpus.utterances, hp, run)
+    assert scored["names"] == [corpus.utterances[i].name for i in sorted(on_dev)]
+    for system in scored["systems"].values():
+        assert len(system["predicted"]) == len(on_dev)
+    sizes = [len(x) for x in classified[::2]]  # two rounds
+    if protocol == "loso":
+        assert len(on_dev) == len(corpus.y)
+        assert sizes == [len(split.train) for split in plan]
+        for x, fold in zip(classified[::2], range(3), strict=True):
+            assert set(x[:, 0]) == {-1 - fold}
+        for fold, split in enumerate(plan):
+            assert (scored["fold_of"][split.dev] == fold).all()
+    else:  # other folds of them, each forest without its own test part
+        assert len(on_dev) < len(corpus.y)
+        assert sum(len(on_dev) - size for size in sizes) == len(on_dev)
+        assert all((x >= 0).all() for x in classified)
+
+
+@pytest.mark.parametrize("protocol", ["paper", "loso"])
 def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, protocol):
     """Networks answer with their fold, so that it shows whose profiles are used for whom."""
     corpus, hp = speech_of(voices(4)), hyperparameters()

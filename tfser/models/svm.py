@@ -77,7 +77,8 @@ def train(utterances, hp, run, tested=None) -> dict:
         "svm",
         classes,
         results,
-        independent=run.protocol == "loso" or tested is not None,
+        # A dev part across corpora is of the speakers trained on.
+        independent=run.protocol == "loso" or (tested is not None and run.evaluate == "test"),
         facts=[hp["features"]["feature_set"], *(f"{k} {v}" for k, v in target.items())]
         + ["z-score per speaker (transductive)"] * transductive
         + ["the other systems' dev part left out"] * fewer,
@@ -97,10 +98,12 @@ def functionals(settings) -> OpenSmile:
 def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
     """Random stratified folds, one speaker out, or one corpus after the other (`n_trained`).
 
-    Nothing is chosen, so that their dev part trains too, unless svm.trains_on_dev says otherwise.
+    Nothing is chosen, so that their dev part trains too, unless svm.trains_on_dev says otherwise
+    or it is what is scored.
     """
     emotions = [u.emotion for u in utterances]
-    fraction = 0.0 if hp["svm"]["trains_on_dev"] else hp["protocol"]["dev_fraction"]
+    trains_on_dev = hp["svm"]["trains_on_dev"] and run.evaluate == "test"
+    fraction = 0.0 if trains_on_dev else hp["protocol"]["dev_fraction"]
     if n_trained is not None:
         splits = folds.across(emotions, n_trained, dev_fraction=fraction, seed=seed)
     elif run.protocol == "loso":
@@ -108,8 +111,8 @@ def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
     else:
         n_folds = run.n_folds or hp["protocol"]["n_folds"]
         splits = folds.stratified(emotions, n_folds=n_folds, dev_fraction=fraction, seed=seed)
-    if not hp["svm"]["trains_on_dev"]:
-        return splits
+    if not trains_on_dev:
+        return folds.evaluated_on(run.evaluate, splits)
     return [
         folds.Split(train=np.sort(np.concatenate([s.train, s.dev])), dev=s.dev[:0], test=s.test)
         for s in splits

@@ -65,7 +65,7 @@ def plan(utterances, run) -> list[folds.Split]:
                 f"fold-{fold:02} would train on {len(split.train)} utterance, and batch "
                 "normalization needs two; add speech"
             )
-    return splits
+    return folds.evaluated_on(run.evaluate, splits)
 
 
 def with_unlabelled(split, labelled, speakers) -> folds.Split:

@@ -101,7 +101,8 @@ def train(utterances, hp, run, tested=None) -> dict:
         "acnn",
         speech.classes,
         results,
-        independent=True,
+        # A random dev part is of the speakers trained on.
+        independent=run.evaluate == "test" or run.protocol == "loso",
         facts=[f"views: {' '.join(speech.views)}"]
         + [f"{k} {v}" for k, v in labels.describe(**hp["labels"]).items()]
         + ["autoencoder trained on the tested speech (transductive)"] * speech.transductive,

@@ -42,21 +42,29 @@ def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
     speaker out, the next one is dev.
     """
     emotions, fraction = [u.emotion for u in utterances], hp["train"]["dev_fraction"]
-    if n_trained is not None:
-        return folds.across(emotions, n_trained, dev_fraction=fraction, seed=seed)
     speakers = [u.speaker for u in utterances]
-    if run.protocol == "loso":
-        return folds.leave_speakers_out(speakers, n_folds=run.n_folds)
-    groups = [u.session for u in utterances]
+    if n_trained is not None:
+        splits = folds.across(emotions, n_trained, dev_fraction=fraction, seed=seed)
+    elif run.protocol == "loso":
+        splits = folds.leave_speakers_out(speakers, n_folds=run.n_folds)
+    else:
+        groups = sessions_or_groups(utterances, hp, run)
+        splits = folds.leave_groups_out(groups, emotions, dev_fraction=fraction, seed=seed)
+    return folds.evaluated_on(run.evaluate, splits)
+
+
+def sessions_or_groups(utterances, hp, run) -> list[str] | np.ndarray:
+    """The session of each utterance, or its group of speakers where those do not do."""
+    speakers, sessions = ([getattr(u, of) for u in utterances] for of in ("speaker", "session"))
     n_speakers = len(set(speakers))
     # A speaker of two sessions would be tested and heard in training.
-    apart = len(set(zip(speakers, groups, strict=True))) == n_speakers
-    if run.n_folds or not (all(groups) and len(set(groups)) > 1 and apart):
-        if any(groups):
-            log.warning("the folds are groups of speakers, not the corpus's sessions")
-        n_folds = run.n_folds or min(hp["protocol"]["n_folds"], n_speakers)
-        groups = folds.groups_of_speakers(speakers, n_folds=n_folds)
-    return folds.leave_groups_out(groups, emotions, dev_fraction=fraction, seed=seed)
+    apart = len(set(zip(speakers, sessions, strict=True))) == n_speakers
+    if not run.n_folds and all(sessions) and len(set(sessions)) > 1 and apart:
+        return sessions
+    if any(sessions):
+        log.warning("the folds are groups of speakers, not the corpus's sessions")
+    n_folds = run.n_folds or min(hp["protocol"]["n_folds"], n_speakers)
+    return folds.groups_of_speakers(speakers, n_folds=n_folds)
 
 
 def input_of(hp) -> tuple[LogMel, int]:

@@ -27,7 +27,14 @@ from tfser.labels import describe, select
 from tfser.models.epr import results
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics, utterance_means
 from tfser.models.epr.network import standardize, vgg
-from tfser.models.epr.speech import Speech, band_statistics, forest_plan, plan, segmented
+from tfser.models.epr.speech import (
+    Speech,
+    band_statistics,
+    forest_plan,
+    plan,
+    segmented,
+    tested_part,
+)
 
 
 def refine(labelling: str, profiles, one_hot, owner) -> np.ndarray:
@@ -106,30 +113,34 @@ def train(utterances, hp, run) -> dict:
                             lab, split, fold_profiles, folder, [seed, fold]
                         )
                     known = np.concatenate([split.train, split.dev])
+                    known = known[~np.isin(known, split.test)]  # with --evaluate dev they are one
                     predicted[:, split.test] = classify(
                         lab, fold_profiles, known, split.test, folder, seed
                     )
                     fold_of[split.test] = fold
+            tested, profiles, numbers = tested_part(speech, profiles, plans[seed])
+            predicted, fold_of = predicted[:, numbers], fold_of[numbers]
             if run.protocol == "paper":
+                of_tested = lab._replace(speech=tested)
                 # Section 4.1: "another ten-fold cross-validation" for the forest.
-                for fold, split in enumerate(forest_plan(speech, plans[seed], seed)):
+                for fold, split in enumerate(forest_plan(tested, plans[seed], seed)):
                     folder = run.folder / f"seed-{seed}" / "forests" / f"fold-{fold:02}"
                     predicted[:, split.test] = classify(
-                        lab, profiles, split.train, split.test, folder, seed
+                        of_tested, profiles, split.train, split.test, folder, seed
                     )
                     fold_of[split.test] = fold
             of_seeds.append(
                 report.seed_scores(
                     run,
                     seed,
-                    speech.utterances,
+                    tested.utterances,
                     speech.classes,
-                    results.systems(hp, speech, profiles, predicted),
+                    results.systems(hp, tested, profiles, predicted),
                     fold_of,
                 )
             )
             if seed == run.seeds[0]:
-                results.draw_profiles(run, speech, hp, profiles)
+                results.draw_profiles(run, tested, hp, profiles)
     stuck = results.at_chance(run)
     return report.finish(
         run,

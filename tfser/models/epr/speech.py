@@ -34,13 +34,14 @@ def plan(utterances, hp, run, seed) -> list[folds.Split]:
     if run.protocol == "loso":
         splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
         labels.warn_of_unheard(utterances, splits)
-        return splits
-    return folds.stratified(
-        [u.emotion for u in utterances],
-        n_folds=run.n_folds or hp["protocol"]["n_folds"],
-        dev_fraction=hp["train"]["dev_fraction"],
-        seed=seed,
-    )
+    else:
+        splits = folds.stratified(
+            [u.emotion for u in utterances],
+            n_folds=run.n_folds or hp["protocol"]["n_folds"],
+            dev_fraction=hp["train"]["dev_fraction"],
+            seed=seed,
+        )
+    return folds.evaluated_on(run.evaluate, splits)
 
 
 def forest_plan(speech, network_plan, seed) -> list[folds.Split]:
@@ -49,6 +50,26 @@ def forest_plan(speech, network_plan, seed) -> list[folds.Split]:
     return folds.stratified(
         emotions, n_folds=len(network_plan), dev_fraction=0.0, seed=seed + 1_000_003
     )
+
+
+def tested_part(speech, profiles, network_plan) -> tuple[Speech, np.ndarray, np.ndarray]:
+    """What some fold of the networks tests: (its speech, profiles [rounds, segments, K], numbers).
+
+    The whole corpus, but with `--evaluate dev`: there it is the utterances of some dev part. For
+    forests and scores: frames, offsets and band sums stay those of the corpus.
+    """
+    numbers = np.unique(np.concatenate([split.test for split in network_plan]))
+    if len(numbers) == len(speech.y):
+        return speech, profiles, numbers
+    segments = np.isin(speech.owner, numbers)
+    of_numbers = speech._replace(
+        utterances=[speech.utterances[i] for i in numbers],
+        y=speech.y[numbers],
+        starts=speech.starts[segments],
+        owner=np.searchsorted(numbers, speech.owner[segments]),
+        one_hot=speech.one_hot[segments],
+    )
+    return of_numbers, profiles[:, segments], numbers
 
 
 def segmented(utterances, hp, run) -> Speech:

@@ -1,0 +1,294 @@
+"""tfser-search: searches the hyperparameters of one system, by the dev scores of a corpus's folds.
+
+The space is the [search] table of hparams/<model>.toml (see `hparams.search_space`), the algorithm
+one of Hyperopt's. A trial is `tfser-train --evaluate dev` in a process of its own, so that memory
+does not grow; the test part is looked at once, for the best setting.
+
+One setting is chosen for all folds. The dev part of a fold may hold speakers that another fold
+tests: the score of the best setting is optimistic by what choosing among the trials gains on them.
+"""
+
+import argparse
+import itertools
+import json
+import logging
+import math
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tfser import cli, hparams, metrics, outcomes, runs, train
+from tfser.errors import ConflictError, TfserError, UsageError
+from tfser.proposals import proposals
+
+log = logging.getLogger("tfser")
+
+EPILOG = """\
+exit codes: 0 done, 1 all trials failed, 2 usage or configuration, 3 data, 4 the search directory
+holds another search or is in use, 130 interrupted. The same command continues where it stopped.
+
+One setting is chosen for all folds, by the dev parts of all of them: speakers of one fold's dev
+part may be tested in another.
+
+example: tfser-search --model svm --corpus emodb --protocol loso --evals 20
+"""
+FEWEST = 5  # trials to take a median of
+POLL_SECONDS = 1.0
+WEIGHTS = ("*.keras", "*.npz")  # of a finished trial: some hundred MB, and its scores are known
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of tfser-search: those of tfser-train, and how to search."""
+    p = cli.Parser(
+        prog="tfser-search",
+        description=__doc__.partition(": ")[2].partition("\n")[0],
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    train.add_flags(p)
+    p.add_argument("--evals", type=int, default=20, metavar="N", help="trials (default: 20)")
+    p.add_argument(
+        "--algorithm",
+        choices=("tpe", "random", "anneal"),
+        default="tpe",
+        help="who proposes the next setting, from --seed on (default: tpe)",
+    )
+    p.add_argument(
+        "--stop-hopeless",
+        action="store_true",
+        help="stop a trial whose first networks are, on dev, below the median of those of the "
+        f"trials before it, once there are {FEWEST}",
+    )
+    p.add_argument(
+        "--workdir",
+        type=Path,
+        metavar="DIR",
+        help="search directory (default: searches/<model>-<corpus>-<protocol>)",
+    )
+    return p
+
+
+def main(argv=None) -> int:
+    """Runs the command and returns its exit code."""
+    return cli.run(search, parser().parse_args(argv))
+
+
+def search(args) -> None:
+    """Checks everything that can be checked without audio, searches, tests the best setting."""
+    if args.evals < 1:
+        raise UsageError(f"--evals {args.evals}: must be 1 or more")
+    task = train.checked(args)
+    overrides = train.overrides(args)
+    space = hparams.search_space(args.model, overlay=args.hparams, overrides=overrides)
+    folder = args.workdir or Path("searches", f"{args.model}-{task.corpus}-{args.protocol}")
+    settings = task.settings | {
+        "search": space,
+        "algorithm": args.algorithm,
+        "seed": args.seed,
+        "seeds": args.seeds,
+        "stop_hopeless": args.stop_hopeless,
+    }
+    with runs.opened(folder, settings, range(args.seed, args.seed + args.seeds)):
+        trials = run_trials(args, space, folder)
+        best = outcomes.best_of(trials)
+        if best is None:
+            raise TfserError(
+                f"all {len(trials)} trials failed, the last one: {trials[-1]['reason']}; correct "
+                f"[search] or the command, and delete {folder} or use another --workdir"
+            )
+        log.info("the best setting is trained and tested: %s", folder / "best")
+        code, out, reason = child(flags(args, best["parameters"]), folder / "best")
+        if code:
+            raise TfserError(f"the best setting, {folder / 'best'}: {reason}")
+    print(outcomes.summary(trials))
+    for name, value in best["parameters"].items():
+        print(f"{name} = {hparams.toml(value)}")
+    print(f"trials, best.toml and pictures: {folder}")
+    print(out.splitlines()[-1])
+
+
+def run_trials(args, space: dict, folder: Path) -> list[dict]:
+    """The trials of a search; those that trials.jsonl holds already are only told to the algorithm.
+
+    Each is {"trial", "parameters", "status" ("ok", "failed" or "stopped"), "score" (on dev, None
+    unless ok) and its "measure" ("UAR" or "CCC"), "seconds", "reason" (of what is not plain)}.
+
+    Raises:
+        ConflictError: the trials there are not those of this command, or their best was tested.
+    """
+    path = folder / "trials.jsonl"
+    trials = read_trials(path)
+    if len(trials) < args.evals and (folder / "best").exists():
+        raise ConflictError(
+            f"the best of {len(trials)} trials was tested in {folder / 'best'}, and more would be "
+            "chosen after a look at the test part; use another --workdir, or delete that folder"
+        )
+    proposed = proposals(space, args.algorithm, args.seed)
+    parameters = next(proposed)
+    for n in range(args.evals):
+        if n == len(trials):
+            log.info("trial %d, of %d in all: %s", n, args.evals, outcomes.shown(parameters))
+            trial = {"trial": n, "parameters": parameters} | run_trial(args, trials, n, parameters,
+                                                                       folder)  # fmt: skip
+            trials.append(trial)
+            text = "".join(json.dumps(trial, ensure_ascii=False) + "\n" for trial in trials)
+            runs.write_bytes(path, text.encode())
+            for weights in itertools.chain(*map((folder / outcomes.name_of(n)).rglob, WEIGHTS)):
+                weights.unlink()
+            log.info("%s; %s", outcomes.outcome(trial), outcomes.summary(trials))
+            write_best(args, trials, space, folder)
+            outcomes.write_event(trial, folder / "events")
+        elif trials[n]["parameters"] != parameters:
+            raise ConflictError(
+                f"trial {n} in {path} is not what Hyperopt proposes, as of another version; "
+                "use another --workdir"
+            )
+        parameters = proposed.send(trials[n]["score"])
+    return trials
+
+
+def read_trials(path: Path) -> list[dict]:
+    """What a search before has found; nothing where there was none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise ConflictError(f"{path} is damaged ({error}); use another --workdir") from None
+
+
+def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) -> dict:
+    """Trains and scores on dev; returns what `run_trials` notes beside the parameters."""
+    found = {"status": "failed", "score": None, "measure": None, "seconds": 0.0, "reason": ""}
+    done = [trial for trial in trials if trial["status"] == "ok"]
+    for same in (trial for trial in done if trial["parameters"] == parameters):
+        known = {name: same[name] for name in ("status", "score", "measure")}
+        return found | known | {"reason": f"as trial {same['trial']}, of the same parameters"}
+    started, place = time.monotonic(), folder / outcomes.name_of(n)
+    before = [dev_scores(folder / outcomes.name_of(trial["trial"])) for trial in done]
+    stops = (lambda: hopeless(dev_scores(place), before)) if args.stop_hopeless else lambda: False
+    code, _, found["reason"] = child([*flags(args, parameters), "--evaluate", "dev"], place, stops)
+    found["seconds"] = round(time.monotonic() - started, 1)
+    if stops():  # asked again: a trial may end before it is looked at
+        reason = "its first networks are below the median of the trials before"
+        return found | {"status": "stopped", "reason": reason}
+    return found | ({} if code else objective(runs.read_json(place / "scores.json")))
+
+
+def objective(scores: dict) -> dict:
+    """What is searched for, of a run's scores: the UAR, or the mean CCC of arousal and valence."""
+    names = metrics.headline(scores)
+    names, measure = (names[:1], "UAR") if names[0] == "uar" else (names, "CCC")
+    score = statistics.fmean(scores[name] for name in names)
+    if not math.isfinite(score):
+        return {"reason": f"the dev {measure} is {score}"}
+    return {"status": "ok", "score": score, "measure": measure, "reason": ""}
+
+
+def child(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int, str, str]:
+    """tfser-train in a process of its own, in `folder`: (exit code, its stdout, its error).
+
+    Its stderr is <folder>.txt. It is stopped where `stops()`, and where this process is.
+    """
+    runs.wait_until_free(folder)  # a search that was killed leaves its child at work there
+    command = [sys.executable, "-m", "tfser.train", *arguments, "--workdir", str(folder)]
+    errors = folder.with_name(f"{folder.name}.txt")
+    stopped = False
+    with open(errors, "w") as stderr:
+        # A session of its own: a terminal's Ctrl-C would reach it twice, from there and from here.
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
+        )
+        try:
+            while True:
+                try:
+                    out, _ = process.communicate(timeout=POLL_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    if not stopped and stops():
+                        stopped = True
+                        process.terminate()
+        finally:
+            if process.poll() is None:
+                process.terminate()  # it writes its checkpoint
+                process.wait()
+    code = process.returncode
+    if code in (130, -signal.SIGINT, -signal.SIGTERM) and not stopped:
+        raise KeyboardInterrupt
+    lines = errors.read_text(errors="replace").splitlines()
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if code == -signal.SIGKILL:
+        said = ["killed by SIGKILL, as where memory is used up"]
+    return code, out, said[-1] if said else f"exit code {code}, see {errors}"
+
+
+def flags(args, parameters: dict) -> list[str]:
+    """The flags of tfser-train for a setting."""
+    words = []
+    for name in ("model", "corpus", "data_root", "test_corpus", "test_root", "protocol", "target",
+                 "hparams", "seed", "seeds", "folds", "cache", "strategy", "max_bad"):  # fmt: skip
+        if (value := getattr(args, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for override in [*args.overrides, *overrides_of(parameters)]:
+        words += ["--set", override]
+    return words + ["--debug"] * args.debug
+
+
+def overrides_of(parameters: dict) -> list[str]:
+    """Parameters as `--set` takes them."""
+    return [f"{name}={hparams.toml(value)}" for name, value in parameters.items()]
+
+
+def dev_scores(folder: Path) -> dict[str, float]:
+    """The best dev score of each network of a trial that is finished, in the order of training.
+
+    UAR, or the accuracy of segments; of a system without a history of its networks none.
+    """
+    found = {}
+    files = folder.glob("seed-*/**/history.csv")
+    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
+        header, *rows = (line.split(",") for line in path.read_text().splitlines())
+        column = next((name for name in ("dev_uar", "dev_accuracy") if name in header), None)
+        if column:
+            place = header.index(column)
+            found[str(path.relative_to(folder))] = max(float(row[place]) for row in rows)
+    return found
+
+
+def hopeless(own: dict[str, float], before: list[dict[str, float]]) -> bool:
+    """The median rule: whether the first k networks' mean is, for some k, below the median of
+    those of the trials `before` (at least FEWEST), which have more networks than k.
+    """
+    for k in range(1, len(own) + 1):
+        first = list(own)[:k]
+        means = [
+            statistics.fmean(other[name] for name in first)
+            for other in before
+            if len(other) > k and other.keys() >= set(first)
+        ]
+        if len(means) >= FEWEST:
+            mean = statistics.fmean(own[name] for name in first)
+            if mean < statistics.median(means):
+                return True
+    return False
+
+
+def write_best(args, trials: list[dict], space: dict, folder: Path) -> None:
+    """best.toml, an overlay of all that differs from the model's file, and search.png."""
+    of = f"{args.model} on {args.corpus}, {args.protocol}, by {args.algorithm}, seed {args.seed}"
+    if best := outcomes.best_of(trials):
+        plain = argparse.Namespace(model=args.model, hparams=None, overrides=[], target=None)
+        text = hparams.difference(
+            train.hyperparameters(plain, args.corpus),
+            train.hyperparameters(args, args.corpus, overrides_of(best["parameters"])),
+        )
+        head = f"# tfser-search: {of}\n# {outcomes.summary(trials)}\n"
+        runs.write_bytes(folder / "best.toml", (head + text).encode())
+    outcomes.draw(trials, hparams.flat(space), of, folder / "search.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
