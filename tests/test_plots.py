@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from tfser import plots
+from tfser import plots, views
 
 NAMES = ["anger", "fear", "joy"]
 SEGMENTS = {"hop_seconds": 0.03, "segment_seconds": 0.335}
@@ -122,7 +122,7 @@ def test_pyplot_and_its_global_state_are_not_touched():
 
 def test_shifts_are_in_their_cells():
     shifts = np.array([[1.0, -2.0, 0.5], [0.0, 0.25, -0.25]])
-    axes, bar = plots.shifts_figure(shifts, ["f0", "loudness"], NAMES, "t").axes
+    axes, bar = views.shifts_figure(shifts, ["f0", "loudness"], NAMES, "t").axes
     assert [t.get_text() for t in axes.get_yticklabels()] == ["f0", "loudness"]
     cells = [text.get_text() for text in axes.texts]
     assert cells == ["+1.00", "-2.00", "+0.50", "+0.00", "+0.25", "-0.25"]
@@ -137,7 +137,7 @@ def test_a_map_has_a_panel_for_each_label_that_tells_points_apart():
         "gender": ["female"] * 40,
         "speaker": [f"s{i}" for i in range(20)] * 2,
     }
-    figure = plots.map_figure(points, labels, "title")
+    figure = views.map_figure(points, labels, "title")
     emotion, speaker = figure.axes
     assert emotion.get_title() == "emotion" and speaker.get_title() == "speaker (20)"
     assert [text.get_text() for text in emotion.get_legend().texts] == ["anger", "joy", "unknown"]
@@ -149,7 +149,7 @@ def test_a_map_has_a_panel_for_each_label_that_tells_points_apart():
 
 
 def test_attention_stands_above_the_frames_it_is_of():
-    figure = plots.attention_figure(
+    figure = views.attention_figure(
         np.zeros((150, 26)), [0.25, 0.75, 0.0], "t", hop_seconds=0.01, step_seconds=0.9
     )
     above, below = figure.axes[:2]
@@ -159,3 +159,39 @@ def test_attention_stands_above_the_frames_it_is_of():
     names = [text.get_text() for text in above.get_legend().texts]
     assert names == ["equal weights, 1/2", "end of the utterance"]
     assert all(line.get_xdata()[0] == 1.5 for line in below.lines)
+
+
+def test_many_classes_have_no_numbers_and_few_names():
+    names = [f"speaker-{k}" for k in range(60)]
+    axes = plots.confusion_figure(np.eye(60, dtype=int), names, "t", "speaker").axes[0]
+    assert not axes.texts and len(axes.get_xticklabels()) == 30
+    few = plots.confusion_figure(np.eye(12, dtype=int), names[:12], "t").axes[0]
+    assert len(few.texts) == 2 * 144 and len(few.get_xticklabels()) == 12
+
+
+def test_ratings_lie_on_a_line_where_they_are_right():
+    y = {"arousal": np.array([0.1, 0.9]), "valence": np.array([-0.5, 0.5])}
+    axes = plots.ratings_figure(y, {k: v + 0.1 for k, v in y.items()}, "title").axes
+    assert [a.get_title() for a in axes] == ["arousal", "valence"]
+    points = axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(points, [[0.1, 0.2], [0.9, 1.0]])
+    np.testing.assert_allclose(axes[1].lines[0].get_data(), [[-0.5, 0.6], [-0.5, 0.6]])
+
+
+def test_spectrograms_share_a_scale():
+    of = {"a": np.zeros((10, 4)), "b": np.full((20, 4), -80.0)}
+    figure = views.spectrograms_figure(of, "title", hop_seconds=0.5, label="dB")
+    *axes, bar = figure.axes
+    assert [a.get_title() for a in axes] == ["a", "b"] and bar.get_ylabel() == "dB"
+    for one in axes:
+        assert one.images[0].get_clim() == (-80, 0)
+    assert axes[0].images[0].get_extent()[:2] == [0, 5.0]
+
+
+def test_pictures_have_a_row_each_and_low_frequencies_below():
+    of = {"speech": np.random.default_rng(0).uniform(0, 2, (3, 8, 4)), "G(z)": np.zeros((3, 8, 4))}
+    figure = views.pictures_figure(of, "title")
+    axes = figure.axes[:6]
+    assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["speech", "G(z)"]
+    assert all(a.images[0].origin == "lower" for a in axes)
+    assert axes[4].images[0].get_clim() == (0, of["speech"].max())

@@ -190,6 +190,55 @@ def across(labels, n_trained: int, *, dev_fraction: float, seed: int) -> list[Sp
     return [Split(train=np.setdiff1d(known, dev), dev=dev, test=test)]
 
 
+def within_speakers(
+    speakers, labels, *, train_fraction: float, dev_fraction: float, seed: int
+) -> list[Split]:
+    """A fold for each speaker: of each class a share trains, the rest tests (speaker-dependent).
+
+    `dev_fraction` of the training share is dev. Fold i is of the i-th speaker, by name.
+
+    Raises DataError for a class of which a speaker has one utterance.
+    """
+    speakers, labels = np.asarray(speakers), np.asarray(labels)
+    splits = []
+    for fold, speaker in enumerate(np.unique(speakers)):
+        own = np.flatnonzero(speakers == speaker)
+        names, counts = np.unique(labels[own], return_counts=True)
+        if counts.min() < 2:
+            raise DataError(
+                f"speaker {str(speaker)!r} has one utterance of class '{names[counts.argmin()]}', "
+                "which cannot train and test; leave it out in [labels], or use --protocol loso"
+            )
+        rng = np.random.default_rng([seed, fold])
+        known = _slice_of_classes(own, labels, train_fraction, rng)
+        dev = _slice_of_classes(known, labels, dev_fraction, rng)
+        splits.append(Split(np.setdiff1d(known, dev), dev, np.setdiff1d(own, known)))
+    return splits
+
+
+def official(parts, labels, dev_fraction: float, seed: int) -> Split:
+    """The corpus's own parts "train", "dev" and "test"; without dev, a random part of train.
+
+    Raises DataError where train or test is missing.
+    """
+    parts, labels = np.asarray(parts, object), np.asarray(labels)
+    train, dev, test = (np.flatnonzero(parts == part) for part in ("train", "dev", "test"))
+    if not (len(train) and len(test)):
+        raise DataError(
+            f"of the corpus's own parts train has {len(train)} utterances and test {len(test)}; "
+            "use --protocol loso"
+        )
+    if not len(dev):
+        dev = _slice_of_classes(train, labels, dev_fraction, np.random.default_rng([seed, 0]))
+    return Split(np.setdiff1d(train, dev), dev, test)
+
+
+def independent(speakers, splits) -> bool:
+    """Whether no speaker is in both the training and the test part of a fold."""
+    speakers = np.asarray(speakers)
+    return not any(set(speakers[s.train]) & set(speakers[s.test]) for s in splits)
+
+
 def by_speaker(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Plain k-fold over groups of speakers, (train, test) pairs: the folds inside a training part.
 

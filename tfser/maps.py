@@ -2,7 +2,7 @@
 
 import logging
 
-from tfser import plots, runs
+from tfser import plots, runs, views
 
 log = logging.getLogger("tfser")
 
@@ -24,7 +24,7 @@ def write(run, name: str, vectors, utterances, labels: dict, title: str) -> None
         return
     perplexity = min(PERPLEXITY, (len(utterances) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
-    figure = plots.map_figure(points, labels, f"{title}, {len(utterances)} utterances")
+    figure = views.map_figure(points, labels, f"{title}, {len(utterances)} utterances")
     plots.save(figure, run.folder / f"{name}.png")
 
     folder = run.folder / "events" / name

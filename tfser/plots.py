@@ -69,7 +69,7 @@ def confusion_figure(matrix, class_names, title: str, what: str = "emotion") -> 
     shares = matrix / np.maximum(totals, 1)  # a class without utterances stays at 0
     many = n > MANY_CLASSES  # speakers: numbers in the cells would be too small to read
     side = min(n, MANY_CLASSES)
-    figure = _figure(width=max(5, 2.6 + 0.85 * side), height=max(4, 1.7 + 0.75 * side))
+    figure = blank(width=max(5, 2.6 + 0.85 * side), height=max(4, 1.7 + 0.75 * side))
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(0 if many else n):
@@ -102,7 +102,7 @@ def emotion_profile_figure(
     its segment. The dashed line is chance, 1/K. Raises ValueError for another number of classes.
     """
     n = len(class_names)
-    figure = _figure(width=9, height=1 + 2.1 * len(profiles))
+    figure = blank(width=9, height=1 + 2.1 * len(profiles))
     panels = figure.subplots(len(profiles), sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, (name, profile) in zip(panels, profiles.items(), strict=True):
         profile = np.asarray(profile)
@@ -142,7 +142,7 @@ def training_curves_figure(
     from matplotlib.ticker import MaxNLocator
 
     epochs = [row["epoch"] for row in rows]
-    figure = _figure(width=4.5 * len(panels), height=4)
+    figure = blank(width=4.5 * len(panels), height=4)
     figure.get_layout_engine().set(wspace=0.06)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     few = "o" if len(rows) <= 30 else None
@@ -168,64 +168,9 @@ def training_curves_figure(
 
 
 @plain_text
-def shifts_figure(shifts, names, class_names, title: str) -> Figure:
-    """Which features move for which class: shifts [features, K] in standard deviations."""
-    shifts = np.asarray(shifts)
-    figure = _figure(width=max(7, 5 + 0.8 * len(class_names)), height=1.6 + 0.24 * len(names))
-    axes = figure.subplots()
-    limit = np.abs(shifts).max() or 1.0
-    image = axes.imshow(shifts, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    for row, column in np.ndindex(shifts.shape):
-        value = shifts[row, column]
-        colour = "white" if abs(value) > 0.6 * limit else "black"
-        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(class_names)), class_names, rotation=30, ha="right",
-                    rotation_mode="anchor")  # fmt: skip
-    axes.set_yticks(range(len(names)), names, fontsize=7)
-    axes.set_title(title)
-    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
-    bar.set_label("shift against the mean of the classes\n(standard deviations)")
-    return figure
-
-
-@plain_text
-def map_figure(points, labels: dict, title: str) -> Figure:
-    """Points [n, 2] of utterances, a panel for each of `labels`: {name: label of each point}.
-
-    Figures 3 and 4 of Neumann & Vu 2019. A name with one label has no panel.
-    """
-    from matplotlib import colormaps
-
-    panels = {name: np.asarray(of) for name, of in labels.items() if len(set(of)) > 1}
-    figure = _figure(width=1 + 4.2 * len(panels), height=4.6)
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (name, of_point) in zip(all_axes, panels.items(), strict=True):
-        found = sorted(set(of_point), key=lambda label: (label == "unknown", label))
-        many = len(found) > len(COLOURS)
-        for k, label in enumerate(found):
-            colour = colormaps["turbo"](k / (len(found) - 1)) if many else COLOURS[k]
-            here = of_point == label
-            axes.scatter(
-                *points[here].T,
-                s=12,
-                color="0.8" if label == "unknown" else colour,
-                marker="ov^sDP*X"[k % 8],
-                linewidths=0,
-                label=label,
-            )
-        axes.set_title(f"{name} ({len(found)})" if many else name)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        if not many:
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False)
-    figure.suptitle(title)
-    return figure
-
-
-@plain_text
 def ratings_figure(truth: dict, found: dict, title: str) -> Figure:
     """What was predicted over what is true, a panel for each attribute: {name: [n]} both."""
-    figure = _figure(width=1 + 4.2 * len(truth), height=4.8)
+    figure = blank(width=1 + 4.2 * len(truth), height=4.8)
     all_axes = figure.subplots(1, len(truth), squeeze=False)[0]
     for axes, (name, y) in zip(all_axes, truth.items(), strict=True):
         axes.scatter(y, found[name], s=10, color=COLOURS[0], alpha=0.4, linewidths=0)
@@ -235,64 +180,6 @@ def ratings_figure(truth: dict, found: dict, title: str) -> Figure:
         axes.set_ylabel(f"predicted {name}")
         axes.set_title(name)
         axes.legend(loc="upper left", edgecolor="none")
-    figure.suptitle(title)
-    return figure
-
-
-@plain_text
-def spectrograms_figure(
-    spectrograms: dict, title: str, *, hop_seconds: float, label: str
-) -> Figure:
-    """Spectrograms [frames, bands] one below the other, by their names, on one scale.
-
-    Figure 3 of Almotlak et al. 2020.
-    """
-    figure = _figure(width=9, height=1.2 + 2.1 * len(spectrograms))
-    all_axes = figure.subplots(len(spectrograms), sharex=True, squeeze=False)[:, 0]
-    low = min(x.min() for x in spectrograms.values())
-    high = max(x.max() for x in spectrograms.values())
-    for axes, (name, x) in zip(all_axes, spectrograms.items(), strict=True):
-        image = axes.imshow(
-            x.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high,
-            extent=(0, len(x) * hop_seconds, 0.5, x.shape[1] + 0.5),
-        )  # fmt: skip
-        axes.set_title(name, fontsize=10)
-        axes.set_ylabel("mel band")
-    all_axes[-1].set_xlabel("time (s)")
-    figure.colorbar(image, ax=list(all_axes), fraction=0.046, pad=0.01).set_label(label)
-    figure.suptitle(title)
-    return figure
-
-
-@plain_text
-def attention_figure(
-    spectrogram, alpha, title: str, *, hop_seconds: float, step_seconds: float
-) -> Figure:
-    """Attention weights [steps] over time, above the spectrogram [frames, bands] they belong to.
-
-    Steps after the utterance's end lie on padding, and have weights where the network lets them.
-    """
-    spectrogram, alpha = np.asarray(spectrogram), np.asarray(alpha)
-    figure = _figure(width=9, height=5)
-    above, below = figure.subplots(2, sharex=True, height_ratios=[1, 2])
-    edges = np.arange(len(alpha) + 1) * step_seconds
-    end = len(spectrogram) * hop_seconds
-    above.stairs(alpha, edges, fill=True, color=COLOURS[0])
-    n = np.count_nonzero(alpha)
-    above.axhline(1 / n, label=f"equal weights, 1/{n}", **CHANCE)
-    above.set_ylabel("attention")
-    above.set_ylim(0, None)
-    image = below.imshow(
-        spectrogram.T, origin="lower", aspect="auto", cmap="magma",
-        extent=(0, end, 0.5, spectrogram.shape[1] + 0.5),
-    )  # fmt: skip
-    below.set_ylabel("mel band")
-    below.set_xlabel("time (s)")
-    for axes in (above, below):
-        axes.axvline(end, color=COLOURS[1], linewidth=1.5, label="end of the utterance")
-    above.set_xlim(0, max(edges[-1], end))
-    above.legend(loc="upper right", edgecolor="none", fontsize=8)
-    figure.colorbar(image, ax=below, fraction=0.046, pad=0.01).set_label("ln of mel power")
     figure.suptitle(title)
     return figure
 
@@ -315,7 +202,7 @@ def trials_figure(trials: list[dict], space: dict, title: str, score: str) -> Fi
     winner = done[int(scores.argmax())][1] if done else {"parameters": {}}
     n_columns = min(3, 1 + len(space))
     n_rows = -(-(1 + len(space)) // n_columns)
-    figure = _figure(width=1 + 4 * n_columns, height=1.2 + 3 * n_rows)
+    figure = blank(width=1 + 4 * n_columns, height=1.2 + 3 * n_rows)
     first, *panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).flat
     first.plot(numbers, scores, "o", color=COLOURS[0], label="trial")
     running = np.maximum.accumulate(scores)
@@ -372,7 +259,7 @@ def save(figure: Figure, path):
     runs.write_bytes(Path(path), png(figure))
 
 
-def _figure(width, height):
+def blank(width, height):
     """An empty figure, in inches, drawn by Agg whatever backend the caller has chosen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

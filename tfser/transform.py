@@ -71,7 +71,7 @@ def transform(args) -> None:
 
     import soundfile
 
-    from tfser import plots
+    from tfser import plots, views
 
     layer = MelPieces(**hp["input"] | {"drop_short": False}, **hp["features"])
     network = pretraining.network_of(network_file, hp, layer)
@@ -84,7 +84,7 @@ def transform(args) -> None:
     content, style = pieces
     found = transformation.transformed(network, content, style, args.latent)
     sound = transformation.waveform(found, content, layer)
-    figure = plots.spectrograms_figure(
+    figure = views.spectrograms_figure(
         {
             f"content: {args.content.name}": transformation.spectrogram(
                 content.heard, content.lengths, layer

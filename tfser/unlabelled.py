@@ -67,14 +67,29 @@ def kept(name: str, key: dict, run, seed: int, make) -> Path:
     return path
 
 
-def train(model, one_epoch, *, name, max_epochs, folder: Path, panels, title, shown, advice):
-    """Trains for `max_epochs` and keeps the last; writes history.csv and history.png.
+def train(
+    model,
+    one_epoch,
+    *,
+    name,
+    max_epochs,
+    folder: Path,
+    panels,
+    title,
+    shown,
+    advice,
+    best_epoch=lambda history: len(history) - 1,
+    pictures=dict,
+):
+    """Trains for `max_epochs`, leaves the best one's weights; writes history.csv and history.png.
 
     Args:
         one_epoch: see `training.epochs`; rows may hold anything besides "loss".
         name: of the network, for the progress bar and the log.
         panels, title: of the picture, see `plots.training_curves`.
         shown: what the bar shows of a row, a format string such as "RMSE {loss:.4f}".
+        best_epoch: function(history) -> the epoch (from 0) to keep, without it the last.
+        pictures: function() -> {name: PNG} for TensorBoard, after each epoch.
 
     Returns the history. A killed training goes on where it was.
     """
@@ -86,19 +101,25 @@ def train(model, one_epoch, *, name, max_epochs, folder: Path, panels, title, sh
         def after_epoch(row):
             bar.set_postfix_str(shown.format(**row), refresh=False)
             bar.update(row["epoch"] - bar.n)
-            write(row["epoch"], {key: value for key, value in row.items() if key != "epoch"})
+            scalars = {key: value for key, value in row.items() if key != "epoch"}
+            write(row["epoch"], scalars, pictures())
 
         history = training.epochs(
             model,
             one_epoch,
-            best_epoch=lambda history: len(history) - 1,
+            best_epoch=best_epoch,
             finished=lambda history: len(history) >= max_epochs,
             folder=folder,
             report=after_epoch,
             advice=advice,
         )
     runs.write_csv(folder / "history.csv", history)
-    plots.training_curves(history, folder / "history.png", title, panels, kept_epoch=len(history))
-    last = shown.format(**history[-1])
-    log.info("%s: %s after %d epochs, %s", name, last, max_epochs, folder)
+    plots.training_curves(
+        history, folder / "history.png", title, panels, kept_epoch=best_epoch(history) + 1
+    )
+    kept = history[best_epoch(history)]
+    log.info(
+        "%s: %s in epoch %d of %d, %s",
+        *(name, shown.format(**kept), kept["epoch"], max_epochs, folder),
+    )
     return history

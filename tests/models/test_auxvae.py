@@ -447,7 +447,7 @@ def test_the_folds(tmp_path):
         hp = hyperparameters(f"labels.target={target}")
         chosen = corpus_of.chosen(of, hp)
         splits = corpus_of.plan(chosen, hp, run_in(tmp_path, protocol, **options), 0)
-        return splits, corpus_of.independent(chosen, splits)
+        return splits, folds.independent([u.speaker for u in chosen], splits)
 
     for target in ("speaker", "gender", "emotion", "ratings"):
         splits, strict = plan(target)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfser import plots, runs
+from tfser import plots, runs, views
 
 N_SHOWN = 5  # features a class, in the picture
 N_LISTED = 20  # in the table
@@ -48,7 +48,7 @@ def write(run, system: str, classes, names, moved) -> None:
         ],
     )
     shown = list(dict.fromkeys(strongest[:, :N_SHOWN].ravel()))
-    figure = plots.shifts_figure(
+    figure = views.shifts_figure(
         moved[:, shown].T,
         [names[i] for i in shown],
         classes,

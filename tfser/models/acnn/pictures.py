@@ -5,7 +5,7 @@ import re
 import keras
 import numpy as np
 
-from tfser import maps, plots
+from tfser import maps, plots, views
 from tfser.models.acnn.network import shown
 from tfser.models.acnn.speech import LEVELS, batches
 
@@ -63,7 +63,7 @@ def _write_attention(lab, test, alphas, condition) -> None:
         number = test[of_class[0]]
         utterance = speech.utterances[number]
         start, end = speech.offsets[number], speech.offsets[number + 1]
-        figure = plots.attention_figure(
+        figure = views.attention_figure(
             speech.frames[start : min(end, start + speech.n_frames)].numpy(),
             alphas[of_class[0]],
             f"ACNN, {condition} on {lab.run.corpus}: {utterance.name} ({emotion})",

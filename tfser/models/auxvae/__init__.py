@@ -26,10 +26,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import labels, metrics, ratings, report, runs, training, unlabelled
+from tfser import folds, labels, metrics, ratings, report, runs, training, unlabelled
 from tfser.models.auxvae import pictures, pretraining, probes
 from tfser.models.auxvae.spectrogram import layer_of
-from tfser.models.auxvae.speech import Speech, chosen, heard, independent, plan
+from tfser.models.auxvae.speech import Speech, chosen, heard, plan
 
 log = logging.getLogger("tfser")
 
@@ -78,7 +78,8 @@ def train(utterances, hp, run) -> dict:
     ]
     flags = labels.describe(**hp["labels"])
     flags |= {"autoencoder": "transductive"} if transductive else {}
-    strict = all(independent(speech.utterances, splits) for splits in plans.values())
+    speakers = [u.speaker for u in speech.utterances]
+    strict = all(folds.independent(speakers, splits) for splits in plans.values())
     options = {"independent": strict, "facts": facts, "flags": flags}
     if target == "ratings":
         scores = ratings.finish(

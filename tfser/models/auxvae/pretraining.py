@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, plots, runs, store, training, unlabelled
+from tfser import data, plots, runs, store, training, unlabelled, views
 from tfser.errors import UsageError
 from tfser.models.auxvae.network import AuxVAE
 from tfser.models.auxvae.spectrogram import layer_of
@@ -150,7 +150,7 @@ def train(stored, layer, hp, folder, strategy, max_epochs, *, kept=None, start=N
     [piece] = next(iter(batches(0)))[:1].numpy()
     picture = {"heard": -layer.range_db * piece}
     picture["reconstructed"] = -layer.range_db * model.predict(piece[None], verbose=0)[0]
-    figure = plots.spectrograms_figure(
+    figure = views.spectrograms_figure(
         picture,
         f"Aux-VAE after {max_epochs} epochs: a piece of its training speech",
         hop_seconds=layer.hop / layer.sample_rate_hz,

@@ -41,11 +41,16 @@ def chosen(utterances, hp) -> list:
 
 
 def plan(utterances, hp, run, seed) -> list[folds.Split]:
-    """The folds, without a dev part: no epoch is chosen.
+    """The folds; no epoch is chosen, so that there is a dev part with `--evaluate dev` alone.
 
     Section 6: a random part of all speakers' utterances is tested, or the corpus's own test part
     of emotions and ratings. `--protocol loso`: speakers are left out, one or a group at a time.
     """
+    return folds.evaluated_on(run.evaluate, _plan(utterances, hp, run, seed))
+
+
+def _plan(utterances, hp, run, seed) -> list[folds.Split]:
+    on_dev = run.evaluate == "dev"
     target = hp["labels"]["target"]
     speakers = [u.speaker for u in utterances]
     everyone = len(set(speakers))
@@ -55,6 +60,8 @@ def plan(utterances, hp, run, seed) -> list[folds.Split]:
                 "--protocol loso leaves out speakers, and --target speaker is to find them; "
                 "use --protocol paper"
             )
+        if on_dev:
+            return folds.leave_speakers_out(speakers, n_folds=run.n_folds)
         if everyone < 2:
             raise DataError("leave one speaker out needs two speakers, the corpus has one")
         pairs = folds.by_speaker(speakers, n_folds=run.n_folds or everyone)
@@ -67,13 +74,8 @@ def plan(utterances, hp, run, seed) -> list[folds.Split]:
     n_folds = run.n_folds or hp["protocol"]["n_folds"]
     if target == "speaker":  # the rarest speaker has an utterance in each part of some folds
         n_folds = min(n_folds, np.unique(classes, return_counts=True)[1].min())
-    return folds.stratified(classes, n_folds=n_folds, dev_fraction=0, seed=seed)
-
-
-def independent(utterances, splits) -> bool:
-    """Whether no speaker is in both the training and the test part of a fold."""
-    speakers = np.array([u.speaker for u in utterances])
-    return not any(set(speakers[s.train]) & set(speakers[s.test]) for s in splits)
+    fraction = hp["protocol"]["dev_fraction"] if on_dev else 0
+    return folds.stratified(classes, n_folds=n_folds, dev_fraction=fraction, seed=seed)
 
 
 def heard(utterances, hp, run) -> Speech:

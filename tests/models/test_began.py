@@ -1,0 +1,600 @@
+"""BEGAN: its slices, networks, update, heads, and a whole run."""
+
+import csv
+import functools
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import keras
+import librosa
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from tfser import audio, folds, hparams, metrics, runs, training
+from tfser.corpora import Utterance
+from tfser.errors import DataError, UsageError
+from tfser.models import began
+from tfser.models.began import heads, network, pretraining
+from tfser.models.began import speech as corpus_of
+from tfser.models.began.spectrogram import Slices, layer_of
+from tfser.train import main
+
+AUTHORS = {
+    "sample_rate_hz": 16000, "slice_seconds": 1.0, "n_fft": 1024, "hop_samples": 512,
+    "drop_short": False,
+}  # fmt: skip
+SMALL = {
+    "n_frames": 17, "n_bins": 25, "input_mode": "crop512", "n_filters": 2, "hidden": 5,
+    "gamma": 0.7, "lambda_k": 0.5,
+}  # fmt: skip
+
+
+# What the network sees.
+
+
+def test_slices_are_librosa_s_on_real_speech(shared_data):
+    layer = Slices(**AUTHORS)
+    assert (layer.n_frames, layer.n_features) == (32, 513)
+    files = sorted(shared_data.glob("LibriSpeech/*/*/*/*.flac"))[::120]
+    files += sorted(shared_data.glob("emodb/wav/*.wav"))[::250]
+    for file in files:
+        waveform = audio.load(file)
+        [extracted] = layer.extract([waveform])
+        slices = extracted.reshape(-1, 32, 513)
+        assert len(slices) == len(layer.lengths(len(waveform)))
+        for number, found in enumerate(slices):
+            part = waveform[number * 16000 :][:16000]
+            whole = np.pad(part, (0, 16000 - len(part)))
+            expected = np.abs(librosa.stft(whole, n_fft=1024, hop_length=512)).T
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+            np.testing.assert_allclose(layer(part[None])[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ours", "authors"),
+    [(0.3, [4800], []), (1.0, [16000], []), (1.25, [16000], [16000]),
+     (1.5, [16000, 8000], [16000]), (2.0, [16000, 16000], [16000]),
+     (2.1, [16000, 16000], [16000, 16000])],
+)  # fmt: skip
+def test_recordings_are_cut_into_slices(seconds, ours, authors):
+    n_samples = round(seconds * 16000)
+    waveform = np.random.default_rng(0).normal(0, 0.1, n_samples).astype("float32")
+    for drop_short, lengths in ((False, ours), (True, authors)):
+        layer = Slices(**AUTHORS | {"drop_short": drop_short})
+        assert layer.lengths(n_samples) == lengths
+        [found] = layer.extract([waveform])
+        assert found.shape == (32 * len(lengths), 513)
+
+
+def test_a_layer_of_slices_comes_back_from_its_config():
+    layer = Slices(**AUTHORS)
+    assert Slices.from_config(layer.get_config()).settings() == layer.settings()
+    assert layer.compute_output_shape((3, None)) == (3, 32, 513)
+    with pytest.raises(UsageError, match="must rise"):
+        Slices(**AUTHORS | {"slice_seconds": 0.05})
+
+
+def bilinear(x, n):
+    """Along the first axis, pixels' centres at halves, as OpenCV's INTER_LINEAR has it."""
+    place = np.clip((np.arange(n) + 0.5) * len(x) / n - 0.5, 0, len(x) - 1)
+    low = np.floor(place).astype(int)
+    share = (place - low).reshape(-1, *[1] * (x.ndim - 1))
+    return (1 - share) * x[low] + share * x[np.minimum(low + 1, len(x) - 1)]
+
+
+def test_pictures():
+    magnitudes = np.random.default_rng(0).uniform(0, 3, (2, 32, 513)).astype("float32")
+    resized, cropped = (network.Picture(mode) for mode in ("resize520", "crop512"))
+    found = resized(magnitudes).numpy()
+    assert found.shape == (2, 520, 96, 1)
+    expected = bilinear(bilinear(magnitudes[1].T.astype("float64"), 520).T, 96).T
+    np.testing.assert_allclose(found[1, ..., 0], expected, atol=1e-4)
+    found = cropped(magnitudes).numpy()
+    np.testing.assert_array_equal(found[..., 0], magnitudes[:, :, :512].transpose(0, 2, 1))
+    cropped.scale.assign(2.0)
+    expected = np.minimum(magnitudes[:, :, :512].transpose(0, 2, 1) / 2, 1)
+    np.testing.assert_allclose(cropped(magnitudes)[..., 0], expected, atol=1e-6)
+
+
+def test_the_scale_is_what_few_magnitudes_exceed():
+    values = np.arange(1000, dtype="float32").reshape(10, 100)
+    batches = [tf.constant(values[:5]), tf.constant(values[5:])]
+    assert pretraining.scale_of(batches) == pytest.approx(np.percentile(values, 99.9))
+
+
+# The networks.
+
+
+def test_sizes_are_the_codes():
+    model = network.Began(
+        **SMALL | {"n_frames": 32, "n_bins": 513, "input_mode": "resize520", "n_filters": 4,
+                   "hidden": 64}
+    )  # fmt: skip
+
+    def kernels(of):
+        return [tuple(v.shape) for v in of.weights if v.path.endswith("kernel")]
+
+    assert kernels(model.encoder) == [
+        (3, 3, 1, 4), (3, 3, 4, 4), (3, 3, 4, 8), (3, 3, 8, 8), (3, 3, 8, 12), (3, 3, 12, 12),
+        (3, 3, 12, 16), (3, 3, 16, 16),
+    ]  # fmt: skip
+    assert model.encoder.output_shape == (None, 65, 12, 16)
+    assert kernels(model.code) == [(65 * 12 * 16, 64)]
+    for of in (model.decoder, model.generator):
+        assert kernels(of) == [(64, 65 * 12 * 4), *[(3, 3, 4, 4)] * 8, (3, 3, 4, 1)]
+        assert of.output_shape == (None, 520, 96, 1)
+    assert float(model.k.numpy()) == 0
+
+
+def small(**changes):
+    keras.utils.set_random_seed(0)
+    model = network.Began(**SMALL | changes)
+    model.prepare(learning_rate=1e-3)
+    return model
+
+
+def some_data(n=6, seed=0):
+    rng = np.random.default_rng(seed)
+    magnitudes = rng.uniform(0, 1, (n, 17, 25)).astype("float32")
+    z = rng.uniform(-1, 1, (2, n, 5)).astype("float32")
+    return tf.constant(magnitudes), (tf.constant(z[0]), tf.constant(z[1]))
+
+
+def test_a_step_by_hand():
+    """D's losses before it moves, G's after, k and M_global from D's."""
+    model = small()
+    model.k.assign(0.3)
+    magnitudes, (z_d, z_g) = some_data()
+    x = magnitudes.numpy()[:, :16, :24].transpose(0, 2, 1)[..., None]
+
+    def distance(v):
+        return float(np.mean(np.abs(v - model.discriminate(v).numpy())))
+
+    real, generated = distance(x), distance(model.generator(z_d).numpy())
+    before = {name: [w.numpy() for w in getattr(model, name).weights] for name in PARTS}
+    losses = []
+    minimize = training.minimize
+
+    def noted(loss, variables, optimizer):
+        value = minimize(loss, variables, optimizer)
+        losses.append(float(value))
+        return value
+
+    training.minimize = noted
+    try:
+        found = model.train_step((magnitudes, (z_d, z_g)))
+    finally:
+        training.minimize = minimize
+    assert losses[0] == pytest.approx(real - 0.3 * generated, rel=1e-5)
+    balance = 0.7 * real - generated
+    assert float(found["real"]) == pytest.approx(real, rel=1e-5)
+    assert float(found["generated"]) == pytest.approx(generated, rel=1e-5)
+    assert float(model.k.numpy()) == pytest.approx(np.clip(0.3 + 0.5 * balance, 0, 1), rel=1e-5)
+    assert float(found["m_global"]) == pytest.approx(real + abs(balance), rel=1e-5)
+    for name in PARTS:
+        for old, new in zip(before[name], getattr(model, name).weights, strict=True):
+            assert not np.array_equal(old, new.numpy()), (name, new.path)
+
+
+PARTS = ("encoder", "code", "decoder", "generator")
+
+
+@pytest.mark.parametrize(("moved", "still"), [(0, ("generator",)), (1, PARTS[:3])])
+def test_each_update_moves_its_own_weights_alone(moved, still, monkeypatch):
+    model = small()
+    updates = model.updates
+    given = []
+    monkeypatch.setattr(
+        training, "minimize", lambda loss, variables, optimizer: given.append((loss, variables))
+        or loss()
+    )  # fmt: skip
+    model.train_step(some_data())
+    monkeypatch.undo()
+    loss, variables = given[moved]
+    before = {name: [w.numpy() for w in getattr(model, name).weights] for name in PARTS}
+    training.minimize(loss, variables, updates[moved][0])
+    for name in PARTS:
+        same = all(
+            np.array_equal(old, new.numpy())
+            for old, new in zip(before[name], getattr(model, name).weights, strict=True)
+        )
+        assert same == (name in still), name
+
+
+@pytest.mark.parametrize(("gamma", "end"), [(0.0, 0.0), (1.0, 1.0)])
+def test_k_stays_between_0_and_1(gamma, end):
+    model = small(gamma=gamma, lambda_k=1e6)
+    model.generator.layers[-1].kernel.assign(model.generator.layers[-1].kernel * 0)
+    for _ in range(2):
+        model.train_step(some_data())
+        assert 0 <= float(model.k.numpy()) <= 1
+    assert gamma == 1.0 or float(model.k.numpy()) == end
+
+
+def test_one_device_equals_two(on_two_devices):
+    found = on_two_devices("""
+from tfser.models.began import network
+import test_began as T
+
+data = T.some_data(8)
+options = tf.data.Options()
+options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+batches = tf.data.Dataset.from_tensors(data).repeat(6).with_options(options)
+losses = []
+for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = network.Began(**T.SMALL)
+        model.prepare(learning_rate=1e-3)
+    history = [model.fit(batches, epochs=1, shuffle=False, verbose=0).history for _ in range(5)]
+    losses.append([[row[name][0] for name in sorted(row)] for row in history])
+print(json.dumps(losses))
+""")
+    one, two = map(np.array, found)
+    assert one.shape == (5, 5)
+    np.testing.assert_allclose(one, two, rtol=5e-5)
+    assert not np.allclose(one[0], one[-1], rtol=1e-3)  # it has learned
+
+
+# A corpus.
+
+TINY = (
+    "features.sample_rate_hz=8000", "features.slice_seconds=0.25", "features.n_fft=128",
+    "features.hop_samples=64", "features.input_mode=crop512", "model.n_filters=2",
+    "model.hidden=6", "began.corpus=tested", "began.max_epochs=3", "began.batch_size=8",
+    "head.n_filters=4", "head.n_units=8", "train.max_epochs=3", "train.dev_fraction=0.3",
+)  # fmt: skip
+
+
+def hyperparameters(*overrides, corpus="savee"):
+    return hparams.load("began", corpus, overrides=[*TINY, *overrides])
+
+
+def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
+    return runs.Run(folder, folder / "cache", "savee", protocol, n_folds, seeds, strategy, 0)
+
+
+def sounds(folder, n_takes=5, speakers="abc", **more):
+    """Tones, higher for anger; half of them in two slices."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng, utterances = np.random.default_rng(0), []
+    for number, speaker in enumerate(speakers):
+        for emotion in ("anger", "sadness"):
+            for take in range(n_takes):
+                name = f"{speaker}-{emotion}-{take}"
+                t = np.arange(4000 if take % 2 else 2000) / 8000
+                hz = 300 + 50 * number + (1500 if emotion == "anger" else 0)
+                sound = 0.3 * np.sin(2 * np.pi * hz * t) + rng.normal(0, 0.01, len(t))
+                soundfile.write(folder / f"{name}.wav", sound, 8000)
+                utterances.append(
+                    Utterance(
+                        folder / f"{name}.wav",
+                        name,
+                        speaker,
+                        emotion,
+                        activation=0.9 if emotion == "anger" else 0.1,
+                        valence=-0.2 * number,
+                        **more,
+                    )  # fmt: skip
+                )
+    return utterances
+
+
+def test_the_folds(tmp_path):
+    utterances = sounds(tmp_path)  # ten of each of three speakers
+    hp = hyperparameters()
+    splits = corpus_of.plan(utterances, hp, run_in(tmp_path), 0)
+    assert len(splits) == 3
+    for speaker, split in zip("abc", splits, strict=True):
+        assert {utterances[i].speaker for part in split for i in part} == {speaker}
+        assert [len(part) for part in split] == [4, 2, 4]  # 60/40, a third of six is dev
+        assert sorted(utterances[i].emotion for i in split.test) == ["anger"] * 2 + ["sadness"] * 2
+    assert not folds.independent([u.speaker for u in utterances], splits)
+    again = corpus_of.plan(utterances, hp, run_in(tmp_path), 1)
+    assert any((a.test != b.test).any() for a, b in zip(splits, again, strict=True))
+    # Table 3.
+    for run, of in ((run_in(tmp_path), "emodb"), (run_in(tmp_path, "loso"), "savee")):
+        splits = corpus_of.plan(utterances, hyperparameters(corpus=of), run, 0)
+        assert folds.independent([u.speaker for u in utterances], splits)
+        assert [{utterances[i].speaker for i in s.test} for s in splits] == [{"a"}, {"b"}, {"c"}]
+        assert all(len(s.dev) == 10 for s in splits)
+    # Table 2.
+    parts = dict(zip("abc", ("train", "dev", "test"), strict=True))
+    official = [replace(u, split=parts[u.speaker]) for u in utterances]
+    [split] = corpus_of.plan(official, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
+    assert [len(part) for part in split] == [10, 10, 10]
+    no_dev = [replace(u, split="train") if u.split == "dev" else u for u in official]
+    [split] = corpus_of.plan(no_dev, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
+    assert [len(part) for part in split] == [14, 6, 10]
+    with pytest.raises(DataError, match="train has 0 utterances and test 0; use --protocol loso"):
+        corpus_of.plan(utterances, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
+    with pytest.raises(DataError, match="speaker 'a' has one utterance of class 'anger'"):
+        corpus_of.plan(utterances[4:], hp, run_in(tmp_path), 0)
+    with pytest.raises(UsageError, match="--folds 3: protocol.kind=per-speaker"):
+        corpus_of.plan(utterances, hp, run_in(tmp_path, n_folds=3), 0)
+
+
+def test_slices_know_whose_they_are(tmp_path):
+    utterances = sounds(tmp_path)
+    speech = corpus_of.heard(utterances, hyperparameters(), run_in(tmp_path))
+    assert speech.classes == ["anger", "sadness"] and speech.slices.shape == (42, 32, 65)
+    np.testing.assert_array_equal(speech.utterance, np.repeat(np.arange(30), [1, 2, 1, 2, 1] * 6))
+    np.testing.assert_array_equal(speech.y[0], [1, 0])
+    whole = corpus_of.heard(
+        utterances, hyperparameters("features.drop_short=true"), run_in(tmp_path)
+    )
+    assert [u.name[-1] for u in whole.utterances] == ["1", "3"] * 6 and len(whole.slices) == 12
+
+
+def test_an_utterance_is_the_mean_or_the_median_of_its_slices():
+    numbers = np.array([3, 3, 3, 7, 8, 8])
+    values = np.array([[0.0, 1], [0.1, 0.9], [0.8, 0.2], [1, 0], [0.5, 0.5], [0, 1]])
+    speech = SimpleNamespace(classes=["p", "q"])
+    mean = corpus_of.of_utterances(speech, numbers, values, np.array([3, 7, 8]))
+    np.testing.assert_allclose(mean, [[0.3, 0.7], [1, 0], [0.25, 0.75]])
+    speech.classes = []
+    median = corpus_of.of_utterances(speech, numbers, values, np.array([3, 7, 8]))
+    np.testing.assert_allclose(median, [[0.1, 0.9], [1, 0], [0.25, 0.75]])
+
+
+def test_the_f_score_of_the_authors():
+    # First batch: two hits, three said, four true: P 2/3, R 1/2; the second one perfect.
+    y = np.eye(3)[[0, 1, 2, 0, 1]]
+    p = np.array([[0.9, 0, 0], [0, 0.4, 0.4], [0, 0.6, 0], [0.8, 0, 0], [0, 1, 0]])
+    precision, recall = 2 / 3, 1 / 2
+    first = 1.25 * precision * recall / (0.25 * precision + recall)
+    assert began.f0_5_of_batches(y, p, batch_size=4) == pytest.approx((first + 1) / 2)
+    assert began.f0_5_of_batches(y, 0 * p) == 0
+
+
+# Pre-training.
+
+
+def killing_events(folder, events):
+    """TensorBoard's writer, until the second epoch."""
+
+    class Killing:
+        def __enter__(self):
+            self.writer = events(folder)
+            self.write = self.writer.__enter__()
+
+            def write(step, *arguments):
+                self.write(step, *arguments)
+                if step == 2:
+                    raise KeyboardInterrupt
+
+            return write
+
+        def __exit__(self, *reason):
+            return self.writer.__exit__(*reason)
+
+    return Killing()
+
+
+def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    hp = hyperparameters("began.max_epochs=4", "began.lambda_k=0.1")
+    make = pretraining.new_network
+
+    def halfway(*arguments):
+        model = make(*arguments)
+        model.k.assign(0.5)  # from 0 such a small training does not move it
+        return model
+
+    monkeypatch.setattr(pretraining, "new_network", halfway)
+    utterances = sounds(tmp_path / "wavs")
+    paths = []
+    for name in ("whole", "killed"):
+        run = run_in(tmp_path / name)
+        if name == "killed":
+            events = training.events
+            with monkeypatch.context() as patch:
+                patch.setattr(training, "events", functools.partial(killing_events, events=events))
+                with pytest.raises(KeyboardInterrupt):
+                    pretraining.trained(utterances, hp, run)
+        paths.append(pretraining.trained(utterances, hp, run))
+    one, other = (keras.saving.load_model(path) for path in paths)
+    for a, b in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+    assert float(one.k.numpy()) == float(other.k.numpy())
+    assert float(one.k.numpy()) not in (0.0, 0.5)
+    assert float(one.picture.scale.numpy()) > 0
+    histories = [path.with_name("history.csv").read_text() for path in paths]
+    assert histories[0] == histories[1]
+    rows = list(csv.DictReader(histories[0].splitlines()))
+    assert set(rows[0]) == {"epoch", "loss", "real", "generated", "m_global", "k"}
+    assert paths[0].with_name("pictures.png").stat().st_size > 10_000
+
+
+def test_the_epoch_with_the_lowest_m_global_is_kept(tmp_path, monkeypatch):
+    found = iter([0.3, 0.1, 0.2])
+    kept = []
+    fit = network.Began.fit
+
+    def fitted(self, *arguments, **options):
+        history = fit(self, *arguments, **options)
+        kept.append([w.numpy() for w in self.encoder.weights])
+        history.history["m_global"] = [next(found)]
+        return history
+
+    monkeypatch.setattr(network.Began, "fit", fitted)
+    path = pretraining.trained(sounds(tmp_path), hyperparameters(), run_in(tmp_path))
+    model = keras.saving.load_model(path)
+    for a, b, last in zip(model.encoder.weights, kept[1], kept[2], strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert not np.array_equal(a, last)
+
+
+@pytest.mark.parametrize(
+    ("ks", "m_globals", "messages"),
+    [
+        ([0.0] * 5, [0.2] * 5, ["k is stuck at 0"]),
+        ([0.5] + [1.0] * 5, [0.2] * 6, ["k is stuck at 1"]),
+        ([0.5] * 3, [0.2, 0.1, 0.16], ["M_global rose from 0.1000 to 0.1600"]),
+        ([0.0, 0.1, 0.2], [0.3, 0.2, 0.25], []),
+    ],
+)
+def test_what_is_wrong_with_a_training_is_named(caplog, ks, m_globals, messages):
+    rows = [{"k": k, "m_global": m} for k, m in zip(ks, m_globals, strict=True)]
+    pretraining.warn(rows)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == len(messages)
+    for text, message in zip(said, messages, strict=True):
+        assert message in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["began.corpus=librispeach"], "did you mean 'librispeech'"),
+        (['began.corpus=""'], "trains no network; name a corpus, or give began.weights"),
+        (['began.corpus=""', "began.weights=nowhere.keras"], "there is no file nowhere.keras"),
+    ],
+)
+def test_networks_that_are_not_there(settings, message):
+    hp = hyperparameters(*settings)
+    with pytest.raises(UsageError, match=message):
+        pretraining.check(hp, layer_of(hp))
+
+
+def test_a_network_of_other_settings(tmp_path):
+    path = pretraining.trained(sounds(tmp_path), hyperparameters(), run_in(tmp_path))
+    given = ['began.corpus=""', f"began.weights={path}"]
+    hp = hyperparameters(*given)
+    pretraining.check(hp, layer_of(hp))
+    hp = hyperparameters(*given, "model.hidden=7")
+    with pytest.raises(UsageError, match="other settings \\(hidden: 6, not 7\\)"):
+        pretraining.check(hp, layer_of(hp))
+
+
+# Heads and runs.
+
+
+def test_a_head():
+    model = heads.head(
+        (8, 4, 3), 2, n_layers=2, n_filters=5, n_units=7, dropout=0.1, activation="tanh"
+    )
+    shapes = [tuple(w.shape) for w in model.weights if w.path.endswith("kernel")]
+    assert shapes == [(3, 3, 3, 5), (3, 3, 5, 5), (2 * 1 * 5, 7), (7, 2)]
+    assert np.abs(model(np.full((1, 8, 4, 3), 1e6, "float32"))).max() <= 1
+
+
+def table(folder):
+    """sounds() as a table for the command line."""
+    parts = dict(zip("abc", ("train", "train", "test"), strict=True))
+    lines = ["file,speaker,emotion,activation,valence,split"]
+    lines += [
+        f"{u.path.name},{u.speaker},{u.emotion},{u.activation},{u.valence},{parts[u.speaker]}"
+        for u in sounds(folder)
+    ]
+    (folder / "tones.csv").write_text("\n".join(lines) + "\n")
+
+
+def command(tmp_path, *more):
+    tiny = [f"--set={override}" for override in TINY]
+    return ["--model", "began", "--corpus", str(tmp_path / "tones.csv"),
+            "--cache", str(tmp_path / "cache"), *tiny, *more]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoder", ["pretrained", "untrained", "end-to-end"])
+def test_a_run_of_classes(tmp_path, capsys, encoder):
+    table(tmp_path)
+    run = tmp_path / "run"
+    more = [f"--workdir={run}", f"--set=head.encoder={encoder}", "--set=train.max_epochs=12"]
+    assert main(command(tmp_path, *more)) == 0
+    result = capsys.readouterr().out.splitlines()[-1]
+    assert result.startswith(
+        "RESULT model=began corpus=tones protocol=paper speaker_independent=no"
+    )
+    scores = json.loads((run / "scores.json").read_text())
+    [(name, system)] = scores["systems"].items()
+    assert name == began.NAMES[encoder] and scores["folds"] == 3
+    of_speakers = [system[f"wa_of_{speaker}"]["mean"] for speaker in "abc"]
+    assert of_speakers == system["fold_wa"]["values"]
+    rows = list(csv.DictReader((run / "predictions.csv").read_text().splitlines()))
+    assert len(rows) == 12  # four of each speaker
+    y, p = ([row[key] for row in rows] for key in ("emotion", "predicted"))
+    assert metrics.wa(y, p) == pytest.approx(scores["wa"])
+    of_fold = keras.saving.load_model(run / "seed-0" / "fold-01" / "model.keras")
+    assert of_fold.input_shape == (None, 32, 65) and of_fold.output_shape == (None, 2)
+    trained = list((tmp_path / "cache").glob("began-*/began.keras"))
+    assert len(trained) == (3 if encoder == "pretrained" else 0)
+    if encoder == "pretrained":  # frozen: not a bit has moved
+        found = {
+            tuple(w.tobytes() for w in keras.saving.load_model(path).encoder.get_weights())
+            for path in trained
+        }
+        assert tuple(w.tobytes() for w in of_fold.get_layer("encoder").get_weights()) in found
+    before = (run / "seed-0" / "fold-00" / "test.npz").stat().st_mtime_ns
+    assert main(command(tmp_path, *more)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == result
+    assert (run / "seed-0" / "fold-00" / "test.npz").stat().st_mtime_ns == before
+
+
+def test_a_run_of_ratings(tmp_path, capsys):
+    table(tmp_path)
+    run = tmp_path / "run"
+    more = ["--set=protocol.kind=official", "--set=labels.target=ratings", f"--workdir={run}"]
+    assert main(command(tmp_path, *more)) == 0
+    result = capsys.readouterr().out.splitlines()[-1]
+    assert "speaker_independent=yes ccc_arousal=" in result and "folds=1" in result
+    rows = list(csv.DictReader((run / "predictions.csv").read_text().splitlines()))
+    assert len(rows) == 10 and {row["speaker"] for row in rows} == {"c"}
+
+
+def test_the_model_of_a_fold_says_what_was_predicted(tmp_path):
+    table(tmp_path)
+    run = tmp_path / "run"
+    assert main(command(tmp_path, "--protocol", "loso", f"--workdir={run}")) == 0
+    utterances = sounds(tmp_path / "again")
+    speech = corpus_of.heard(utterances, hyperparameters(), run_in(tmp_path))
+    rows = list(csv.DictReader((run / "predictions.csv").read_text().splitlines()))
+    of_fold = keras.saving.load_model(run / "seed-0" / "fold-01" / "model.keras")
+    tested = np.array([i for i, u in enumerate(utterances) if u.speaker == "b"])
+    numbers = speech.utterance[np.isin(speech.utterance, tested)]
+    said = of_fold.predict(speech.slices[np.isin(speech.utterance, tested)], verbose=0)
+    expected = corpus_of.of_utterances(speech, numbers, said, tested)
+    found = [[float(row["p_anger"]), float(row["p_sadness"])] for row in rows if row["fold"] == "1"]
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_a_head_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    hp = hyperparameters("head.encoder=untrained", "train.max_epochs=4")
+    utterances, found = sounds(tmp_path / "wavs"), []
+    for name in ("whole", "killed"):
+        run = run_in(tmp_path / name, "loso")
+        (tmp_path / name).mkdir()
+        speech = corpus_of.heard(utterances, hp, run)
+        bar = SimpleNamespace(epoch=lambda row: None, place="")
+        lab = began.Experiment(speech, hp, run, None, bar)
+        split = corpus_of.plan(utterances, hp, run, 0)[0]
+        folder = run.folder / "seed-0" / "fold-00"
+        if name == "killed":
+            events = training.events
+            with monkeypatch.context() as patch:
+                patch.setattr(training, "events", functools.partial(killing_events, events=events))
+                with pytest.raises(KeyboardInterrupt):
+                    began.train_head(lab, split, folder, [0, 0])
+        found.append(began.train_head(lab, split, folder, [0, 0])["outputs"])
+        assert not list(folder.glob("state*"))
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--target", "speaker"], 2, "labels.target='speaker' is not known"),
+        (["--folds", "3"], 2, "has folds of its own"),
+        (["--set", "head.encoder=pretraned"], 2, "did you mean 'pretrained'"),
+        (["--set", "train.optimizer=sgd"], 2, "train.optimizer='sgd' is not known"),
+        (["--strategy", "mirrored"], 2, "needs two devices or more"),
+    ],
+)
+def test_bad_input_has_its_message(tmp_path, capsys, more, code, message):
+    table(tmp_path)
+    assert main(command(tmp_path, *more, "--workdir", str(tmp_path / "run"))) == code
+    assert message in capsys.readouterr().err.splitlines()[-1]

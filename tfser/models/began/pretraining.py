@@ -1,0 +1,220 @@
+"""BEGAN on speech without labels, trained once for all runs; and its encoder."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfser import data, plots, runs, store, training, unlabelled, views
+from tfser.errors import UsageError
+from tfser.models.began.network import Began
+from tfser.models.began.spectrogram import layer_of
+
+log = logging.getLogger("tfser")
+
+VERSION = 1  # part of a network's key: raise it when training gives another one
+TRAINING = ("learning_rate", "batch_size", "gamma", "lambda_k", "seed")
+SAMPLED = 2**22  # magnitudes that the scale is taken from
+PERCENTILE = 99.9
+SHOWN = 8  # pictures of a grid
+STUCK = 5  # epochs
+RISE = 1.5  # M_global over its lowest
+
+
+def check(hp, layer) -> None:
+    """Raises UsageError where [began] names what is not there, before any work."""
+    unlabelled.check("began", hp["began"])
+    if hp["head"]["encoder"] != "pretrained":
+        return
+    if not (hp["began"]["corpus"] or hp["began"]["weights"]):
+        raise UsageError('began.corpus="" trains no network; name a corpus, or give began.weights')
+    if weights := hp["began"]["weights"]:
+        network_of(Path(weights).expanduser(), hp, layer)
+
+
+def new_network(hp, layer) -> Began:
+    """Randomly initialized, not compiled."""
+    return Began(
+        n_frames=layer.n_frames,
+        n_bins=layer.n_features,
+        input_mode=hp["features"]["input_mode"],
+        **hp["model"],
+        gamma=hp["began"]["gamma"],
+        lambda_k=hp["began"]["lambda_k"],
+    )
+
+
+def network_of(path: Path, hp, layer) -> Began:
+    """The network in a file; UsageError where it is none, or another than [model] says."""
+    try:
+        network = keras.saving.load_model(path, compile=False)
+        settings = network.settings
+    except (ValueError, OSError, AttributeError) as error:
+        reason = str(error).partition(". ")[0]
+        raise UsageError(f"{path} is no began.keras of an earlier run: {reason}") from None
+    wanted = new_network(hp, layer).settings
+    differ = [f"{k}: {settings[k]}, not {wanted[k]}" for k in wanted if settings[k] != wanted[k]]
+    if differ:
+        raise UsageError(
+            f"{path} is of other settings ({', '.join(differ)}); give [features], [model] and "
+            "[began] as it was trained with"
+        )
+    return network
+
+
+def trained(utterances, hp, run, *, known=None) -> Path:
+    """The file of the network that these settings and this speech make; trained if not there.
+
+    known: the numbers of the utterances that it may hear, all without it.
+    """
+    layer, settings = layer_of(hp), hp["began"]
+    key = {
+        "version": VERSION,
+        "features": store.key_of(utterances, layer),
+        "input": [hp["features"]["input_mode"], hp["features"]["scaling"]],
+        "model": hp["model"],
+        "began": {name: settings[name] for name in (*TRAINING, "max_epochs")},
+        "known": None if known is None else hashlib.sha256(known.tobytes()).hexdigest(),
+    }
+
+    def make(folder):
+        stored = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+        kept = None
+        if known is not None:
+            names = {utterances[i].name for i in known}
+            counts = np.concatenate(stored.n_frames) // layer.n_frames
+            kept = np.repeat([u.name in names for u in stored.utterances], counts)
+        train(stored, layer, hp, folder, run.strategy, kept)
+
+    return unlabelled.kept("began", key, run, settings["seed"], make)
+
+
+def train(stored, layer, hp, folder: Path, strategy: str, kept=None) -> None:
+    """Section 3.3; the epoch with the lowest M_global is kept.
+
+    kept: which of the slices it sees, see `data.stream`.
+    Writes began.keras, history.csv, history.png and pictures.png into `folder`.
+    """
+    settings = hp["began"]
+    keras.utils.set_random_seed(settings["seed"])
+    with training.strategy(strategy).scope():
+        model = new_network(hp, layer)
+        model.prepare(learning_rate=settings["learning_rate"])
+    n_slices = sum(map(sum, stored.n_frames)) // layer.n_frames
+    if kept is not None:
+        n_slices = np.count_nonzero(kept)
+    if not n_slices:
+        raise UsageError(
+            "no recording to train on has a slice; use --set features.drop_short=false"
+        )
+    batch_size = min(settings["batch_size"], n_slices)
+
+    def batches(epoch):
+        return data.stream(
+            stored,
+            n_frames=layer.n_frames,
+            batch_size=batch_size,
+            seed=settings["seed"],
+            epoch=epoch,
+            kept=kept,
+        )
+
+    if hp["features"]["scaling"] == "max":
+        model.picture.scale.assign(scale_of(batches(0)))
+
+    def one_epoch(history):
+        dataset = with_noise(
+            batches(len(history)),
+            (2, batch_size, hp["model"]["hidden"]),
+            seed=[settings["seed"], len(history)],
+        )
+        found = model.fit(dataset, epochs=1, shuffle=False, verbose=0).history
+        return {name: values[0] for name, values in found.items()}
+
+    history = unlabelled.train(
+        model,
+        one_epoch,
+        name="began",
+        max_epochs=settings["max_epochs"],
+        best_epoch=lambda history: min(range(len(history)), key=lambda i: history[i]["m_global"]),
+        folder=folder,
+        panels={
+            "mean |v - D(v)|": {"real": "real", "generated": "generated"},
+            "M_global": {"M_global": "m_global"},
+            "k": {"k": "k"},
+        },
+        title=f"BEGAN, {n_slices:,} slices of {hp['features']['slice_seconds']:g} s",
+        shown="M_global {m_global:.4f} k {k:.3f}",
+        advice="try a lower --set began.learning_rate",
+        pictures=lambda: {"pictures": plots.png(grid(model, batches(0), hp))},
+    )
+    warn(history)
+    plots.save(grid(model, batches(0), hp), folder / "pictures.png")
+    with runs.replacing(folder / "began.keras") as path:  # last: it says "done"
+        model.save_for_use(path)
+    training.forget(folder)
+
+
+def scale_of(batches) -> float:
+    """The magnitude that 99.9 percent of a sample of the training speech do not exceed."""
+    sample, n = [], 0
+    for batch in batches:
+        sample.append(batch.numpy().ravel())
+        n += len(sample[-1])
+        if n > SAMPLED:
+            break
+    return float(np.percentile(np.concatenate(sample), PERCENTILE))
+
+
+def with_noise(batches, shape, *, seed):
+    """(magnitudes, (z_D, z_G)) with both [batch, hidden], of (seed, number of the batch) alone."""
+
+    def add(number, x):
+        z = tf.random.stateless_uniform(shape, [*seed[:1], seed[1] * 2**20 + number], -1.0, 1.0)
+        return x, (z[0], z[1])
+
+    return batches.enumerate().map(add)
+
+
+def warn(history) -> None:
+    """Names what is wrong with a training that collapsed or diverged."""
+    last = history[-STUCK:]
+    for value, what in ((0.0, "the generator is too good, D learns nothing from it"),
+                        (1.0, "the generator has collapsed, or never began")):  # fmt: skip
+        if len(last) == STUCK and all(abs(row["k"] - value) < 1e-6 for row in last):
+            log.warning("began: k is stuck at %g: %s; try another began.gamma", value, what)
+    lowest = min(row["m_global"] for row in history)
+    if history[-1]["m_global"] > RISE * lowest:
+        log.warning(
+            "began: M_global rose from %.4f to %.4f: it diverges; try a lower began.learning_rate",
+            *(lowest, history[-1]["m_global"]),
+        )
+
+
+def grid(model, batches, hp):
+    """The figure: slices, their reconstructions, and what the generator makes of noise."""
+    magnitudes = next(iter(batches))[:SHOWN]
+    z = np.random.default_rng(0).uniform(-1, 1, (SHOWN, hp["model"]["hidden"])).astype("float32")
+    rows = {
+        "speech": model.picture(magnitudes),
+        "D(speech)": model(magnitudes),
+        "G(z)": model.generator(z),
+    }
+    rows = {name: np.array(x)[..., 0] for name, x in rows.items()}
+    return views.pictures_figure(rows, "BEGAN: slices of 1 s, frequency upwards")
+
+
+def digest_of(path: Path) -> str:
+    """Of a file's content."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def digest_of_weights(network) -> str:
+    """Of the values of a network's weights."""
+    digest = hashlib.sha256()
+    for weights in network.get_weights():
+        digest.update(weights.tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,89 @@
+"""A corpus as BEGAN's heads see it: slices, what is to be found of them, and folds."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+from tfser import folds, labels, ratings, store
+from tfser.errors import DataError, UsageError
+from tfser.models.began.spectrogram import layer_of
+
+log = logging.getLogger("tfser")
+
+
+class Speech(NamedTuple):
+    """A corpus in slices of n_frames frames."""
+
+    utterances: list
+    classes: list[str]  # none of ratings
+    y: np.ndarray  # what is to be found of each utterance [n, K]: one-hot, or arousal and valence
+    slices: np.ndarray  # magnitudes [n_slices, n_frames, bins]
+    utterance: np.ndarray  # [n_slices], whose each slice is
+    key: str  # digest of the features
+
+
+def chosen(utterances, hp) -> list:
+    """The utterances that have what is to be found."""
+    if hp["labels"]["target"] == "ratings":
+        return labels.rated(utterances, hp["labels"]["group"])
+    return labels.select(utterances, **hp["labels"])
+
+
+def plan(utterances, hp, run, seed) -> list[folds.Split]:
+    """Section 3.3: a network for each speaker, leave one speaker out, or the corpus's own parts."""
+    return folds.evaluated_on(run.evaluate, _plan(utterances, hp, run, seed))
+
+
+def _plan(utterances, hp, run, seed) -> list[folds.Split]:
+    kind = "loso" if run.protocol == "loso" else hp["protocol"]["kind"]
+    ratings_too = hp["labels"]["target"] == "ratings"
+    classes = [0 if ratings_too else u.emotion for u in utterances]
+    speakers, fraction = [u.speaker for u in utterances], hp["train"]["dev_fraction"]
+    if kind == "loso":
+        return folds.leave_speakers_out(speakers, n_folds=run.n_folds)
+    if run.n_folds:
+        raise UsageError(f"--folds {run.n_folds}: protocol.kind={kind} has folds of its own")
+    if kind == "official":
+        return [folds.official([u.split for u in utterances], classes, fraction, seed)]
+    share = hp["protocol"]["train_fraction"]
+    return folds.within_speakers(
+        speakers, classes, train_fraction=share, dev_fraction=fraction, seed=seed
+    )
+
+
+def heard(utterances, hp, run) -> Speech:
+    """The slices of a corpus; utterances that have none (`features.drop_short`) are left out."""
+    layer = layer_of(hp)
+    features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    slices = features.frames.reshape(-1, layer.n_frames, layer.n_features)
+    counts = np.diff(features.offsets) // layer.n_frames
+    kept = [u for u, n in zip(features.utterances, counts, strict=True) if n]
+    if len(kept) < len(counts):
+        log.warning(
+            "features.drop_short: %d of %d utterances have no slice and are left out",
+            *(len(counts) - len(kept), len(counts)),
+        )
+    if hp["labels"]["target"] == "ratings":
+        if not kept:
+            raise DataError("no utterance has a slice; use --set features.drop_short=false")
+        classes, y = [], np.stack(list(ratings.truth(kept).values()), axis=1)
+    else:
+        labels.check_classes(kept)
+        names, numbers = np.unique([u.emotion for u in kept], return_inverse=True)
+        classes = [str(name) for name in names]
+        y = np.eye(len(classes), dtype="float32")[numbers]
+    utterance = np.repeat(np.arange(len(kept)), counts[counts > 0])
+    return Speech(kept, classes, y, slices, utterance, features.key)
+
+
+def of_utterances(speech, numbers, values, chosen_utterances) -> np.ndarray:
+    """What a head says of utterances, from what it says of their slices: [m, K].
+
+    The mean of softmax, the median of ratings. numbers [slices]: whose they are.
+    """
+    merge = np.mean if speech.classes else np.median
+    order = np.argsort(numbers, kind="stable")
+    starts = np.searchsorted(numbers[order], chosen_utterances)
+    parts = np.split(values[order], starts[1:])
+    return np.stack([merge(part, axis=0) for part in parts])

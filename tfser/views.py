@@ -1,0 +1,145 @@
+"""Pictures of what networks hear and have learned, in the style of `plots`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfser import plots
+
+if TYPE_CHECKING:  # half a second to import, and pictures come at the end
+    from matplotlib.figure import Figure
+
+
+@plots.plain_text
+def shifts_figure(shifts, names, class_names, title: str) -> Figure:
+    """Which features move for which class: shifts [features, K] in standard deviations."""
+    shifts = np.asarray(shifts)
+    figure = plots.blank(width=max(7, 5 + 0.8 * len(class_names)), height=1.6 + 0.24 * len(names))
+    axes = figure.subplots()
+    limit = np.abs(shifts).max() or 1.0
+    image = axes.imshow(shifts, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    for row, column in np.ndindex(shifts.shape):
+        value = shifts[row, column]
+        colour = "white" if abs(value) > 0.6 * limit else "black"
+        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=30, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_title(title)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_label("shift against the mean of the classes\n(standard deviations)")
+    return figure
+
+
+@plots.plain_text
+def map_figure(points, labels: dict, title: str) -> Figure:
+    """Points [n, 2] of utterances, a panel for each of `labels`: {name: label of each point}.
+
+    Figures 3 and 4 of Neumann & Vu 2019. A name with one label has no panel.
+    """
+    from matplotlib import colormaps
+
+    panels = {name: np.asarray(of) for name, of in labels.items() if len(set(of)) > 1}
+    figure = plots.blank(width=1 + 4.2 * len(panels), height=4.6)
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, of_point) in zip(all_axes, panels.items(), strict=True):
+        found = sorted(set(of_point), key=lambda label: (label == "unknown", label))
+        many = len(found) > len(plots.COLOURS)
+        for k, label in enumerate(found):
+            colour = colormaps["turbo"](k / (len(found) - 1)) if many else plots.COLOURS[k]
+            here = of_point == label
+            axes.scatter(
+                *points[here].T,
+                s=12,
+                color="0.8" if label == "unknown" else colour,
+                marker="ov^sDP*X"[k % 8],
+                linewidths=0,
+                label=label,
+            )
+        axes.set_title(f"{name} ({len(found)})" if many else name)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if not many:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+@plots.plain_text
+def attention_figure(
+    spectrogram, alpha, title: str, *, hop_seconds: float, step_seconds: float
+) -> Figure:
+    """Attention weights [steps] over time, above the spectrogram [frames, bands] they belong to.
+
+    Steps after the utterance's end lie on padding, and have weights where the network lets them.
+    """
+    spectrogram, alpha = np.asarray(spectrogram), np.asarray(alpha)
+    figure = plots.blank(width=9, height=5)
+    above, below = figure.subplots(2, sharex=True, height_ratios=[1, 2])
+    edges = np.arange(len(alpha) + 1) * step_seconds
+    end = len(spectrogram) * hop_seconds
+    above.stairs(alpha, edges, fill=True, color=plots.COLOURS[0])
+    n = np.count_nonzero(alpha)
+    above.axhline(1 / n, label=f"equal weights, 1/{n}", **plots.CHANCE)
+    above.set_ylabel("attention")
+    above.set_ylim(0, None)
+    image = below.imshow(
+        spectrogram.T, origin="lower", aspect="auto", cmap="magma",
+        extent=(0, end, 0.5, spectrogram.shape[1] + 0.5),
+    )  # fmt: skip
+    below.set_ylabel("mel band")
+    below.set_xlabel("time (s)")
+    for axes in (above, below):
+        axes.axvline(end, color=plots.COLOURS[1], linewidth=1.5, label="end of the utterance")
+    above.set_xlim(0, max(edges[-1], end))
+    above.legend(loc="upper right", edgecolor="none", fontsize=8)
+    figure.colorbar(image, ax=below, fraction=0.046, pad=0.01).set_label("ln of mel power")
+    figure.suptitle(title)
+    return figure
+
+
+@plots.plain_text
+def spectrograms_figure(
+    spectrograms: dict, title: str, *, hop_seconds: float, label: str
+) -> Figure:
+    """Spectrograms [frames, bands] one below the other, by their names, on one scale.
+
+    Figure 3 of Almotlak et al. 2020.
+    """
+    figure = plots.blank(width=9, height=1.2 + 2.1 * len(spectrograms))
+    all_axes = figure.subplots(len(spectrograms), sharex=True, squeeze=False)[:, 0]
+    low = min(x.min() for x in spectrograms.values())
+    high = max(x.max() for x in spectrograms.values())
+    for axes, (name, x) in zip(all_axes, spectrograms.items(), strict=True):
+        image = axes.imshow(
+            x.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high,
+            extent=(0, len(x) * hop_seconds, 0.5, x.shape[1] + 0.5),
+        )  # fmt: skip
+        axes.set_title(name, fontsize=10)
+        axes.set_ylabel("mel band")
+    all_axes[-1].set_xlabel("time (s)")
+    figure.colorbar(image, ax=list(all_axes), fraction=0.046, pad=0.01).set_label(label)
+    figure.suptitle(title)
+    return figure
+
+
+@plots.plain_text
+def pictures_figure(rows: dict, title: str) -> Figure:
+    """Pictures [n, height, width], a row for each name; their first line is at the bottom."""
+    n = max(map(len, rows.values()))
+    figure = plots.blank(width=1.2 + 1.1 * n, height=0.8 + 2.2 * len(rows))
+    all_axes = figure.subplots(len(rows), n, squeeze=False)
+    for of_row, (name, pictures) in zip(all_axes, rows.items(), strict=True):
+        for axes, picture in zip(of_row, pictures, strict=False):
+            image = axes.imshow(
+                picture, origin="lower", aspect="auto", cmap="magma", vmin=0,
+                vmax=max(float(np.max(rows[next(iter(rows))])), 1e-12),
+            )  # fmt: skip
+            axes.set_xticks([])
+            axes.set_yticks([])
+        of_row[0].set_ylabel(name)
+    figure.colorbar(image, ax=list(all_axes[:, -1]), fraction=0.5).set_label("magnitude (scaled)")
+    figure.suptitle(title)
+    return figure
