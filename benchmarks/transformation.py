@@ -1,12 +1,12 @@
 """Does the pitch of a transformed voice move toward the style's? By f0, as nobody listens here.
 
-    python benchmarks/transformation.py --run RUN --root RAVDESS [--pairs 24] [--out pitch.json]
+    python benchmarks/transformation.py --run RUN --root RAVDESS [--out pitch.json]
 
-RUN is of auxvae. Pairs of a man's and a woman's recording of the same words, in turns as content
-and style. The median f0 (librosa's pyin, 60 to 500 Hz) of four sounds: the content, the style, the
-content rebuilt by the network from its own latent variables (what the way through the mel bands
-does by itself), and the content with the style's h or m. "moved" is the share of the way from
-rebuilt to style in semitones: 0 nothing, 1 all of it.
+RUN is of auxvae. Pairs of a man's and a woman's recording of the same words, each of the two once
+the content and once the style. The median f0 (librosa's pyin, 60 to 500 Hz) of four sounds: the
+content, the style, the content rebuilt by the network from its own latent variables (what the way
+through the mel bands does by itself), and the content with the style's h or m. "moved" is the share
+of the way from rebuilt to style in semitones: 0 nothing, 1 all of it.
 """
 
 import argparse
@@ -36,7 +36,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
-    parser.add_argument("--pairs", type=int, default=24)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     hp = runs.read_json(args.run / "hparams.json")["hparams"]
@@ -50,7 +49,7 @@ def main():
         if u.emotion == "neutral" and u.name.split("-")[4:6] == ["01", "01"]:
             spoken.setdefault(u.gender, []).append(u)
     pairs = list(zip(spoken["male"], spoken["female"], strict=True))
-    pairs = [pair[:: 1 if n % 2 else -1] for n, pair in enumerate(pairs * 2)][: args.pairs]
+    pairs = [*pairs, *(pair[::-1] for pair in pairs)]  # each way
     latents = ["h", "m"] if hp["model"]["medium"] else ["h"]
     rows = []
     for content_of, style_of in pairs:
@@ -60,7 +59,7 @@ def main():
         own = transformation.reconstructed(network, content)
         sounds["rebuilt"] = transformation.waveform(own, content, layer)
         for latent in latents:
-            found = transformation.transformed(network, content, style, latent)
+            found = transformation.transformed(network, content, style, latent, layer)
             sounds[latent] = transformation.waveform(found, content, layer)
         f0 = {name: median_f0_hz(sound, rate) for name, sound in sounds.items()}
         semitones = {name: 12 * np.log2(f0[name] / f0["rebuilt"]) for name in ("style", *latents)}

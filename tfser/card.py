@@ -77,8 +77,9 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
     ]
     entries.append(entry)
     entries.sort(key=lambda e: (e["scores"]["protocol"], e["command"]))
+    text = head + table(entries) + tail
     runs.write_json(path, entries)
-    runs.write_bytes(card, (head + table(entries) + tail).encode())
+    runs.write_bytes(card, text.encode())
 
 
 def _around_table(card: Path, corpus: str) -> tuple[str, str]:
@@ -96,11 +97,20 @@ def _around_table(card: Path, corpus: str) -> tuple[str, str]:
 
 
 def table(entries: list[dict]) -> str:
-    """Markdown: where the figures are from, and a row for each system of each run, in percent.
+    """Markdown: where the figures are from, and a row for each system of each run.
 
-    A paper's own scores are columns of their own.
+    Classes in percent, and below them ratings, which have other scores.
     """
     name = f"{entries[0]['scores']['corpus']}.json"
+    kinds = {}
+    for number, entry in enumerate(entries, start=1):
+        kinds.setdefault(metrics.headline(entry["scores"]), []).append((number, entry))
+    return f"From [{name}]({name}):\n" + "".join(map(_table, kinds.values()))
+
+
+def _table(numbered: list[tuple]) -> str:
+    """Of runs with the same headline; a paper's own scores are columns of their own."""
+    entries = [entry for _, entry in numbered]
     of_all = [values for e in entries for values in e["scores"]["systems"].values()]
     headline = metrics.headline(entries[0]["scores"])
     of_classes = headline[0] == "uar"
@@ -108,13 +118,12 @@ def table(entries: list[dict]) -> str:
     titles = ["run", "system", *map(_title, headline)]
     titles += ["fold UAR, mean ± sd"] * of_classes + [_title(key) for key in own]
     lines = [
-        f"From [{name}]({name}):",
         "",
         f"| {' | '.join(titles)} |",
         f"|{' --- |' * len(titles)}",
     ]
     commands = []
-    for number, entry in enumerate(entries, start=1):
+    for number, entry in numbered:
         scores = entry["scores"]
         independent = (
             "speaker-independent" if scores["speaker_independent"] else "speaker-dependent"
@@ -139,17 +148,17 @@ def table(entries: list[dict]) -> str:
             _distinct(process["device"] for process in processes),
         ]
         commands.append(f"{number}. `{entry['command']}`: {', '.join(facts)}")
-    return "\n".join([*lines, "", *commands, *_t_tests(entries)]) + "\n"
+    return "\n".join([*lines, "", *commands, *_t_tests(numbered)]) + "\n"
 
 
-def _t_tests(entries: list[dict]) -> list[str]:
+def _t_tests(numbered: list[tuple]) -> list[str]:
     """Markdown: whether one row beats another, of those with the same task and several seeds.
 
     Over seeds, which says nothing about other speakers; and over folds, which are other speakers
     where they leave speakers out.
     """
     groups = {}
-    for number, entry in enumerate(entries, start=1):
+    for number, entry in numbered:
         scores = entry["scores"]
         if scores["seeds"] > 1:
             same = scores["protocol"], scores["folds"], scores["n"], *scores.get("classes", ())
@@ -157,7 +166,7 @@ def _t_tests(entries: list[dict]) -> list[str]:
             for name, values in scores["systems"].items():
                 groups.setdefault(same, []).append((f"{number} {name}", values))
     lines = []
-    first = metrics.headline(entries[0]["scores"])[0]
+    first = metrics.headline(numbered[0][1]["scores"])[0]
     for (protocol, n_folds, *_), rows in groups.items():
         if len(rows) < 2:
             continue

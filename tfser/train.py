@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfser import cli, corpora, hparams, labels, models, runs
+from tfser.corpora import omg
 from tfser.errors import UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
@@ -179,6 +180,9 @@ def train(args) -> None:
             raise UsageError(
                 f"--test-corpus: {args.model} has no test across corpora; leave it out"
             )
+        own_parts = "ccc_arousal" in scores and scores["folds"] == 1 and args.evaluate == "test"
+        if args.corpus == "omg" and own_parts:
+            omg.submit(corpora.root_of("omg", args.data_root), folder, task.utterances)
     from tfser import report  # it imports TensorFlow, which is there by now
 
     report.show(scores, folder)

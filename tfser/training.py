@@ -39,6 +39,12 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
+def shared(batch_size: int, name: str) -> int:
+    """The batch size as a multiple of the replicas of `--strategy`, each of which has its part."""
+    n_replicas = strategy(name).num_replicas_in_sync
+    return max(batch_size // n_replicas, 1) * n_replicas
+
+
 def compiled(
     model: keras.Model, optimizer, loss, *, metrics=("accuracy",), loss_weights=None
 ) -> keras.Model:

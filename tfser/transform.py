@@ -82,7 +82,7 @@ def transform(args) -> None:
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
     content, style = pieces
-    found = transformation.transformed(network, content, style, args.latent)
+    found = transformation.transformed(network, content, style, args.latent, layer)
     sound = transformation.waveform(found, content, layer)
     figure = views.spectrograms_figure(
         {

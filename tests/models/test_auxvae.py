@@ -13,7 +13,19 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tfser import audio, data, folds, hparams, labels, metrics, ratings, runs, store, training
+from tfser import (
+    audio,
+    corpora,
+    data,
+    folds,
+    hparams,
+    metrics,
+    ratings,
+    runs,
+    store,
+    training,
+    unlabelled,
+)  # fmt: skip
 from tfser.corpora import Utterance
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.models import auxvae
@@ -27,8 +39,9 @@ AUTHORS = {
     "seconds": 4.0, "n_frames": 176, "drop_short": False, "shortest_seconds": 1.0,
 }  # fmt: skip
 SMALL = {
-    "n_bands": 5, "n_latent": 8, "chunk_frames": 6, "dropout": 0.0, "legacy_dropout": False,
-    "medium": True, "predictive": False, "alpha": 0.5, "beta": 0.25, "gamma": 2.0,
+    "hears": {}, "n_bands": 5, "n_latent": 8, "chunk_frames": 6, "dropout": 0.0,
+    "legacy_dropout": False, "medium": True, "predictive": False, "alpha": 0.5, "beta": 0.25,
+    "gamma": 2.0,
 }  # fmt: skip
 
 
@@ -280,17 +293,16 @@ def test_a_density_by_hand():
     assert float(far.log_variance[0, 0, 0]) == network.LOG_VARIANCE
 
 
-def test_the_next_frame_is_predicted(monkeypatch):
-    """What is reconstructed at a frame depends on the frames before it and on no other."""
+def test_a_frame_is_decoded_from_the_one_before_it():
     model = small(predictive=True)
-    monkeypatch.setattr(network, "noise_like", lambda x, seed: tf.zeros_like(x))
-    seen = []
-    monkeypatch.setattr(model, "encode", lambda x, training: seen.append(x.numpy()) or 1 / 0)
     x = np.random.default_rng(0).uniform(0, 1, (1, 10, 5)).astype("float32")
-    with pytest.raises(ZeroDivisionError):
-        model.bound(tf.constant(x))
-    assert seen[0].shape == (1, 11, 5) and (seen[0][:, 0] == 1).all()
-    np.testing.assert_array_equal(seen[0][:, 1:], x)
+    given = np.concatenate([np.ones((1, 1, 5), "float32"), x], axis=1)
+    _, samples = model.encode(given, sampled=False)
+    expected = model.decoder(samples["z"])[:, :10]  # of frames "-1" to 8: frames 0 to 9
+    np.testing.assert_allclose(model(x, sampled=False), expected, atol=1e-6)
+    plain = small()
+    _, samples = plain.encode(x, sampled=False)
+    np.testing.assert_allclose(plain(x, sampled=False), plain.decoder(samples["z"]), atol=1e-6)
 
 
 def test_a_style_takes_the_place_of_one_s_own(monkeypatch):
@@ -344,7 +356,7 @@ print(json.dumps(losses))
 """)
     one, two = map(np.array, found)
     assert one.shape == (5, 5)
-    np.testing.assert_allclose(one, two, rtol=2e-5)
+    np.testing.assert_allclose(one, two, rtol=2e-5, atol=1e-6)
     assert not np.allclose(one[0], one[-1], rtol=1e-3)  # it has learned
 
 
@@ -435,9 +447,10 @@ def test_nothing_to_be_found(tmp_path, target, change, message):
 
 
 def test_a_speaker_with_one_utterance(tmp_path):
-    utterances = sounds(tmp_path)[5:]
+    hp = hyperparameters("labels.target=speaker")
+    utterances = corpus_of.chosen(sounds(tmp_path)[5:], hp)
     with pytest.raises(DataError, match="1 of 4 speakers have one utterance, the first is a"):
-        corpus_of.chosen(utterances, hyperparameters("labels.target=speaker"))
+        corpus_of.plan(utterances, hp, run_in(tmp_path), 0)
 
 
 def test_the_folds(tmp_path):
@@ -470,6 +483,24 @@ def test_the_folds(tmp_path):
     assert strict and [len(part) for part in split] == [20, 10, 10]
     assert len(plan("ratings", of=official, n_folds=4)[0]) == 4
     assert len(plan("gender", of=official)[0]) == 5
+    # No test part is no reason for folds of one's own.
+    untested = [u for u in official if u.split != "test"]
+    with pytest.raises(DataError, match="train has 20 utterances that can be used and test 0"):
+        plan("ratings", of=untested)
+    with pytest.raises(DataError, match="fewer than the 11 folds"):
+        plan("speaker", n_folds=11)
+    with pytest.raises(UsageError, match="--folds 5: the corpus has 4 speakers"):
+        plan("gender", "loso", n_folds=5)
+    # A dev part where it is what is scored.
+    for target, protocol in (("speaker", "paper"), ("gender", "loso")):
+        hp = hyperparameters(f"labels.target={target}")
+        chosen = corpus_of.chosen(utterances, hp)
+        run = replace(run_in(tmp_path, protocol), evaluate="dev")
+        tested, _ = plan(target, protocol)
+        for split, of_test in zip(corpus_of.plan(chosen, hp, run, 0), tested, strict=True):
+            assert len(split.dev) and (split.test == split.dev).all()
+            assert not set(split.train) & set(split.dev)
+            assert not set(of_test.test) & {*split.train, *split.dev}
 
 
 def test_pieces_know_whose_they_are(tmp_path):
@@ -485,7 +516,7 @@ def test_pieces_know_whose_they_are(tmp_path):
     )  # fmt: skip
     assert [u.name for u in whole.utterances] == [u.name for u in utterances if u.name[-1] == "1"]
     assert len(whole.pieces) == len(whole.y) == 8
-    with pytest.raises(DataError, match="fewer than two classes"):
+    with pytest.raises(DataError, match="no utterance is long enough; use --set input.drop_short"):
         corpus_of.heard(
             utterances, hyperparameters("input.seconds=2.0", "input.n_frames=126",
                                         "input.drop_short=true"), run_in(tmp_path)
@@ -601,6 +632,14 @@ def test_a_network_of_other_settings(tmp_path):
     hp = hyperparameters(*given, "model.n_latent=12")
     with pytest.raises(UsageError, match="other settings \\(n_latent: 8, not 12\\)"):
         pretraining.check(hp, layer_of(hp))
+    hp = hyperparameters(*given, "features.sample_rate_hz=16000", "input.n_frames=63")
+    with pytest.raises(UsageError, match="sample_rate_hz: 8000, not 16000, n_frames: 32, not 63"):
+        pretraining.check(hp, layer_of(hp))
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    other.save(tmp_path / "other.keras")
+    hp = hyperparameters('vae.corpus=""', f"vae.weights={tmp_path / 'other.keras'}")
+    with pytest.raises(UsageError, match="no vae.keras of an earlier run"):
+        pretraining.check(hp, layer_of(hp))
     (tmp_path / "text.keras").write_text("no network")
     hp = hyperparameters('vae.corpus=""', f"vae.weights={tmp_path / 'text.keras'}")
     with pytest.raises(UsageError, match="no vae.keras of an earlier run"):
@@ -645,6 +684,7 @@ def test_concordance_is_the_authors():
     assert float(probes.concordance(y, p)) == pytest.approx(expected, rel=1e-5)
     # Which is the challenge's, but for the unbiased variances.
     assert metrics.ccc(y[:, 0], p[:, 0]) == pytest.approx(expected, abs=0.02)
+    assert float(probes.concordance(y[:1], p[:1])) == 0  # not nan
     constant = np.full_like(y, 0.5)
     assert float(probes.concordance(constant, p)) == 0
     assert float(probes.concordance(constant, constant)) == 0
@@ -654,7 +694,7 @@ def test_the_ccc_of_batches_is_divided_by_one_less():
     rng = np.random.default_rng(0)
     y = rng.normal(0, 1, 96).astype("float32")
     assert probes.ccc_of_batches(y, y, seed=0) == pytest.approx(3 / 2)
-    assert np.isnan(probes.ccc_of_batches(y[:32], y[:32], seed=0))
+    assert probes.ccc_of_batches(y[:32], y[:32], seed=0) is None
     order = np.random.default_rng(5).permutation(96)
     p = (y + rng.normal(0, 1, 96)).astype("float32")
     cccs = [float(probes.concordance(y[b], p[b])) for b in order.reshape(3, 32)]
@@ -771,7 +811,17 @@ def test_a_run_of_classes(tmp_path, capsys):
     assert len(rows) == 32 and {row["emotion"] for row in rows} == {"female", "male"}
     y, p = ([row[key] for row in rows] for key in ("emotion", "predicted"))
     assert metrics.uar(y, p) == pytest.approx(scores["uar"])
-    assert 0 <= scores["systems"]["h"]["wa_of_pieces"]["mean"] <= 1
+    of_pieces = []
+    speech = corpus_of.heard(
+        corpus_of.chosen(corpora.load(tmp_path / "tones.csv"), hyperparameters(
+            "labels.target=gender")), hyperparameters("labels.target=gender"), run_in(tmp_path)
+    )  # fmt: skip
+    for number, tested in enumerate("abcd"):
+        found = np.load(run / "seed-0" / f"fold-{number:02}" / "test.npz")["h"]
+        whose = np.array([speech.utterances[i].speaker == tested for i in speech.utterance])
+        of_pieces += list(found.argmax(axis=1) == speech.y[speech.utterance[whose]])
+    expected = pytest.approx(np.mean(of_pieces))
+    assert scores["systems"]["h"]["wa_of_pieces"]["mean"] == expected
     folder = run / "seed-0" / "fold-00"
     assert keras.saving.load_model(folder / "vae.keras").settings["n_latent"] == 8
     assert (run / "confusion.png").exists() and (run / "tsne-h.png").exists()
@@ -803,6 +853,12 @@ def test_a_run_of_ratings(tmp_path, capsys):
     y, p = ([float(row[key]) for row in rows] for key in ("arousal", "predicted_arousal"))
     of_seed = scores["systems"]["m, CCC"]["ccc_arousal"]["values"][1]
     assert metrics.ccc(y, p) == pytest.approx(of_seed, abs=1e-4)
+    # Both trainings heard the training part alone, the second one went on from the first.
+    keys = [
+        json.loads(path.read_text()) for path in (tmp_path / "cache").glob("vae-*/hparams.json")
+    ]
+    assert sorted(key["start"] is None for key in keys) == [False, True]
+    assert len({key["known"] for key in keys}) == 1 and keys[0]["known"] is not None
     # One test speaker, whose valence is one and the same.
     assert scores["systems"]["m, CCC"]["ccc_valence"]["mean"] == 0
     assert (run / "ratings.png").exists()
@@ -810,24 +866,83 @@ def test_a_run_of_ratings(tmp_path, capsys):
 
 def test_strictness(tmp_path):
     """What is spoilt in the test part changes nothing that is learned from the rest."""
-    utterances, run = sounds(tmp_path / "wavs"), run_in(tmp_path)
-    hp = hyperparameters("vae.max_epochs=1")
+    hp = hyperparameters("vae.max_epochs=1", "probe.epochs=1")
     found = []
-    for spoilt in (False, True):
-        if spoilt:
+    for name in ("whole", "spoilt"):
+        utterances = sounds(tmp_path / name, n_takes=2, speakers="abc")
+        if name == "spoilt":
             for u in utterances:
-                if u.speaker == "d":
-                    soundfile.write(u.path, np.random.default_rng(1).normal(0, 1, 4000), 8000)
-        speech = corpus_of.heard(labels.select(utterances, **hp["labels"]), hp, run)
-        split = corpus_of.plan(utterances, hp, run_in(tmp_path, "loso"), 0)[3]
-        path = pretraining.trained(utterances, hp, run, known=split.train, max_epochs=1)
-        latents = pretraining.latents(path, speech, hp, run)
-        found.append(keras.saving.load_model(path).get_weights())
-        known = np.isin(speech.utterance, split.train)
-        found[-1].append(pretraining.latents(path, speech, hp, run)["mel"][known])
-        assert latents["h"].shape[0] == len(speech.utterance)
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+                if u.speaker == "c":
+                    n = soundfile.info(u.path).frames
+                    soundfile.write(u.path, np.random.default_rng(1).normal(0, 1, n), 8000)
+        run = run_in(tmp_path / f"{name}-run", "loso")
+        run.folder.mkdir()
+        auxvae.train(utterances, hp, run)
+        folder = run.folder / "seed-0"
+        weights = [
+            keras.saving.load_model(folder / f"fold-0{k}" / "vae.keras").get_weights()
+            for k in (1, 2)  # tests b, and c
+        ]
+        tested = [np.load(folder / f"fold-0{k}" / "test.npz")["h"] for k in (1, 2)]
+        found.append((weights, tested))
+    (one, said), (other, said_other) = found
+    for a, b in zip(one[1], other[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.allclose(one[0][0], other[0][0], atol=1e-6)  # where c is heard
+    assert not np.allclose(said[1], said_other[1])
+
+
+def test_an_autoencoder_that_has_heard_what_is_tested(tmp_path, monkeypatch):
+    utterances, hp = sounds(tmp_path / "wavs", n_takes=2), hyperparameters("vae.corpus=toy")
+    monkeypatch.setattr(pretraining, "trained", lambda *_, **__: tmp_path / "vae.keras")
+    speech = SimpleNamespace(utterances=utterances)
+    for heard, transductive in ((utterances[:1], True), (sounds(tmp_path / "other"), False)):
+        monkeypatch.setattr(unlabelled, "speech_of", lambda *_, heard=heard: heard)
+        _, found = auxvae.base_network(speech, hp, run_in(tmp_path))
+        assert found is transductive
+
+
+def test_an_omg_of_tones(tmp_path, capsys):
+    """The official lists, half of the videos gone, to the submission in the list's order."""
+    root, rows = tmp_path / "omg", []
+    for u in sounds(root / "wavs", n_takes=3):
+        video = f"{u.speaker * 9}_1"
+        n = int(u.name[-1]) + (10 if u.emotion == "anger" else 0)
+        folder = root / video / "audio" / f"utterance_{n}.mp4"
+        folder.mkdir(parents=True)
+        u.path.rename(folder / "audio.wav")
+        rows.append((u.speaker, f"link,0,1,{video},utterance_{n}.mp4,{u.activation},{u.valence},4"))
+    rows.append(("d", "link,0,1,gone_1,utterance_1.mp4,0.5,0.1,4"))
+    header = "link,start,end,video,utterance,arousal,valence,EmotionMaxVote"
+    for name, speakers in (("Train", "ab"), ("Validation", "c"), ("Test", "d")):
+        lines = [header, *(row for speaker, row in rows[::-1] if speaker in speakers)]
+        suffix = "_WithLabels" if name == "Test" else ""
+        (root / f"omg_{name}Videos{suffix}.csv").write_text("\n".join(lines) + "\n")
+    run = tmp_path / "run"
+    arguments = command(tmp_path, "--data-root", str(root), f"--workdir={run}")
+    arguments[arguments.index("--corpus") + 1] = "omg"
+    assert main(arguments) == 0
+    answer = capsys.readouterr()
+    result = answer.out.splitlines()[-1]
+    assert result.startswith(
+        "RESULT model=auxvae corpus=omg protocol=paper speaker_independent=yes"
+    )
+    assert "folds=1" in result and "1 of 25 utterances have no audio" in answer.err
+    submitted = rows_of(run / "submission.csv")
+    listed = rows_of(root / "omg_TestVideos_WithLabels.csv")
+    assert [(r["video"], r["utterance"]) for r in submitted] == [
+        (r["video"], r["utterance"]) for r in listed
+    ]
+    said = {
+        row["utterance"]: float(row["predicted_arousal"])
+        for row in rows_of(run / "predictions.csv") if row["system"] == "m, CCC"
+    }  # fmt: skip
+    assert len(said) == 6
+    for row in submitted[1:]:
+        name = f"{row['video']}-{row['utterance'].removesuffix('.mp4')}"
+        assert float(row["arousal"]) == said[name]
+    known = [float(r["arousal"]) for r in rows_of(root / "omg_TrainVideos.csv")]
+    assert float(submitted[0]["arousal"]) == pytest.approx(np.mean(known))  # no audio: the mean
 
 
 @pytest.mark.parametrize(
@@ -903,14 +1018,16 @@ def test_what_a_style_gives(finished):
     one_piece = transformation.Pieces(content.heard[:1], [4000], content.peaks[:1])
     for latent in "hm":
         np.testing.assert_allclose(
-            transformation.transformed(model, one_piece, one_piece, latent), own[:1], atol=1e-6
+            transformation.transformed(model, one_piece, one_piece, latent, layer),
+            own[:1],
+            atol=1e-6,
         )
-        found = transformation.transformed(model, content, style, latent)
+        found = transformation.transformed(model, content, style, latent, layer)
         assert found.shape == own.shape and not np.allclose(found, own, atol=1e-4)
     seen = []
     encode = model.encode
     model.encode = lambda x, **more: seen.append(more) or encode(x, **more)
-    transformation.transformed(model, content, style, "h")
+    transformation.transformed(model, content, style, "h", layer)
     given = np.array(seen[1]["style"]["h"].mean)
     expected = np.array(encode(style.heard, sampled=False)[0]["h"].mean).mean(axis=0)
     np.testing.assert_allclose(given, [expected, expected], atol=1e-6)
@@ -956,7 +1073,10 @@ def test_bad_input_of_a_transformation(finished, capsys, more, code, message):
 def test_recordings_and_runs_that_cannot_be_transformed(finished, tmp_path, capsys):
     soundfile.write(finished / "short.wav", np.full(100, 0.1), 8000)
     assert transform(finished, style="short.wav") == 3
-    assert "short.wav: 0.013 s long, 0.016 s are needed" in capsys.readouterr().err
+    assert "short.wav: too short" in capsys.readouterr().err  # than any recording may be
+    layer = MelPieces(**AUTHORS)
+    with pytest.raises(DataError, match="0.045 s long, 0.046 s are needed"):
+        transformation.pieces_of(np.full(1000, 0.1, "float32"), layer)
     (finished / "text.wav").write_text("no sound")
     assert transform(finished, style="text.wav") == 3
     (tmp_path / "run").mkdir()

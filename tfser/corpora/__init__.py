@@ -74,17 +74,28 @@ def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> li
             "and any table given by its path, such as my/table.csv"
         )
     module = importlib.import_module(f"tfser.corpora.{corpus}")
-    variable = f"TFSER_{corpus.upper()}_ROOT"
-    root = root or os.environ.get(variable)
     if hasattr(module, "make"):  # a corpus that is computed, not downloaded
+        root = root or os.environ.get(_variable(corpus))
         root = Path(root or Path(cache or Path.home() / ".cache" / "tfser") / corpus).expanduser()
         module.make(root)
-    if not root:
-        raise UsageError(f"{corpus} needs its folder: give --data-root DIR or set {variable}")
-    root = existing_folder(root)
+    root = root_of(corpus, root)
     utterances = unique(corpus, module.read(root))
     check_files(corpus, root, utterances, module.LAYOUT)
     return utterances
+
+
+def root_of(corpus: str, root: Path | None) -> Path:
+    """The folder that is given, or that TFSER_<CORPUS>_ROOT names; UsageError for neither."""
+    root = root or os.environ.get(_variable(corpus))
+    if not root:
+        raise UsageError(
+            f"{corpus} needs its folder: give --data-root DIR or set {_variable(corpus)}"
+        )
+    return existing_folder(root)
+
+
+def _variable(corpus: str) -> str:
+    return f"TFSER_{corpus.upper()}_ROOT"
 
 
 def check_files(corpus: str, root: Path, utterances: list[Utterance], layout: str) -> None:

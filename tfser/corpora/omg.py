@@ -202,6 +202,24 @@ def test_csv(root: Path) -> Path:
     return file
 
 
+def submit(root: Path, folder: Path, utterances: list[Utterance]) -> None:
+    """Writes submission.csv into a run directory, of its first seed's result.
+
+    utterances: of the corpus; what has no audio gets the mean rating of the train part.
+    """
+    file = sorted(folder.glob("seed-*/predictions.csv"))[0]
+    found = [row for _, row in table.read_rows(file)]
+    found = [row for row in found if row["system"] == found[-1]["system"]]
+    predictions = {
+        row["utterance"]: (float(row["predicted_arousal"]), float(row["predicted_valence"]))
+        for row in found
+    }
+    known = [u for u in utterances if u.split == "train" and u.activation is not None]
+    n = len(known)
+    fill = sum(u.activation for u in known) / n, sum(u.valence for u in known) / n
+    write_submission(folder / "submission.csv", test_csv(root), predictions, fill)
+
+
 def write_submission(
     path: Path,
     official: Path,

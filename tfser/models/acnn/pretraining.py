@@ -36,7 +36,7 @@ def encoder_of(path: Path, layer) -> keras.Model:
     try:
         encoder = keras.saving.load_model(path, compile=False)
         shapes = encoder.input_shape, encoder.output_shape
-    except (ValueError, OSError, AttributeError) as error:
+    except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
         reason = str(error).partition(". ")[0]
         raise UsageError(f"{path} is no encoder.keras of an earlier run: {reason}") from None
     expected = (None, layer.n_frames, layer.n_features)
@@ -95,7 +95,7 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
             rmse,
             metrics=(),
         )
-    batch_size = min(settings["batch_size"], len(stored.utterances))
+    batch_size = training.shared(min(settings["batch_size"], len(stored.utterances)), strategy)
 
     def one_epoch(history):
         batches = data.stream(

@@ -53,6 +53,8 @@ def train(utterances, hp, run) -> dict:
     pretraining.check(hp, layer_of(hp))
     utterances = chosen(utterances, hp)
     plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
+    if hp["labels"]["target"] != "ratings":
+        labels.warn_of_unheard(utterances, plans[run.seeds[0]])
     speech = heard(utterances, hp, run)
     if len(speech.utterances) < len(utterances):  # left out by --max-bad or input.drop_short
         plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
@@ -200,7 +202,8 @@ def scores_of(lab, seed, splits, of_folds):
             }
             for column, (attribute, p) in enumerate(values.items()):
                 of_batches = probes.ccc_of_batches(speech.y[numbers, column], p, seed)
-                system[f"ccc_of_batches_{attribute}"] = of_batches
+                if of_batches is not None:
+                    system[f"ccc_of_batches_{attribute}"] = of_batches
             systems[f"{name if name == 'mel' else prefix + name}, {loss}"] = system
     of_tested = ratings.seed_scores(run, seed, utterances, systems, fold_of[tested])
     return of_tested, (utterances, system)

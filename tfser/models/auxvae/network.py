@@ -33,8 +33,11 @@ def log_density(x, distribution):
 
 
 def noise_like(x, seed):
-    """Standard normal noise of the shape of x."""
-    return keras.random.normal(ops.shape(x), seed=seed)
+    """Standard normal noise of the shape of x, another one on each replica."""
+    replica = tf.distribute.get_replica_context()
+    number = 0 if replica is None else replica.replica_id_in_sync_group
+    state = tf.cast(seed.next(), "int32") + tf.stack([0, tf.cast(number, "int32")])
+    return tf.random.stateless_normal(tf.shape(x), state)
 
 
 @keras.saving.register_keras_serializable("tfser")
@@ -115,13 +118,14 @@ class Latents(NamedTuple):
 class AuxVAE(keras.Model):
     """Spectrograms [batch, frames, n_bands] in [0, 1] -> their reconstructions.
 
-    `medium`: with m, or without, the model of Springenberg et al. 2019. `predictive`: each frame
-    is reconstructed from what the network knew one frame before.
+    `medium`: with m, or without, the model of Springenberg et al. 2019. `predictive`: z of a frame
+    is decoded to the next one. `hears`: the settings of the spectrograms, for whoever loads it.
     """
 
     def __init__(
         self,
         *,
+        hears,
         n_bands,
         n_latent,
         chunk_frames,
@@ -136,7 +140,7 @@ class AuxVAE(keras.Model):
     ):
         super().__init__(**options)
         self.settings = {
-            "n_bands": n_bands, "n_latent": n_latent, "chunk_frames": chunk_frames,
+            "hears": hears, "n_bands": n_bands, "n_latent": n_latent, "chunk_frames": chunk_frames,
             "dropout": dropout, "legacy_dropout": legacy_dropout, "medium": medium,
             "predictive": predictive, "alpha": alpha, "beta": beta, "gamma": gamma,
         }  # fmt: skip
@@ -205,8 +209,8 @@ class AuxVAE(keras.Model):
         draw("z", self.z_net(ops.concatenate([heard, latent], axis=-1), training=training))
         return Latents(distributions, samples)
 
-    def predict_latents(self, samples, x_hat, training=False) -> dict[str, Normal]:
-        """p(h | z) and p(m | h, z), the networks "inside z"; x_hat is the decoder's."""
+    def predict_latents(self, samples, x_hat, training=False) -> tuple:
+        """(x_hat, the decoder's, as it is; {"h": p(h | z), "m": p(m | h, z)}, "inside z")."""
         x_hat, z = in_turn(x_hat, samples["z"])
         found = {"h": normal(self.h_predictor(z, training=training))}
         if self.medium:
@@ -215,19 +219,22 @@ class AuxVAE(keras.Model):
             found["m"] = normal(self.m_predictor(both, training=training))
         return x_hat, found
 
-    def call(self, x, training=False):
-        """The reconstruction of x, or with `predictive` of what follows each frame."""
-        return self.decoder(self.encode(x, training).samples["z"], training=training)
+    def given(self, x):
+        """What the encoder is given of x: itself, with `predictive` behind a frame of silence."""
+        return ops.concatenate([ops.ones_like(x[:, :1]), x], 1) if self.predictive else x
+
+    def call(self, x, training=False, sampled=True, style=None):
+        """The reconstruction of x, frame by frame; style: see `encode`."""
+        _, samples = self.encode(self.given(x), training, sampled, style)
+        return self.decoder(samples["z"], training=training)[:, : x.shape[1]]
 
     def bound(self, x, training=False) -> dict:
         """Eq. (5), -log p(x) >= -"loss", and its terms: {"loss", "reconstruction", "kl_z", ...}.
 
         Sums of squares over bands, and means over dimensions, as the authors' code has them.
         """
-        target = x
-        if self.predictive:
-            silence = ops.ones_like(x[:, :1])
-            x, target = ops.concatenate([silence, x], 1), ops.concatenate([x, silence], 1)
+        target = ops.concatenate([x, ops.ones_like(x[:, :1])], 1) if self.predictive else x
+        x = self.given(x)
         q, sample = self.encode(x, training)
         x_hat = self.decoder(sample["z"], training=training)
         x_hat, p = self.predict_latents(sample, x_hat, training)

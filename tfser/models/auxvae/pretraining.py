@@ -18,6 +18,7 @@ log = logging.getLogger("tfser")
 VERSION = 1  # part of a network's key: raise it when training gives another one
 TRAINING = ("learning_rate", "batch_size", "clip_norm", "seed")
 WEIGHTS = ("alpha", "beta", "gamma")
+HEARS = ("sample_rate_hz", "n_fft", "hop_samples", "range_db", "seconds", "n_frames")
 LEAST_NATS = 1e-3  # per dimension; a latent variable below has collapsed
 BATCH = 64  # of pieces, where nothing is learnt
 
@@ -34,7 +35,8 @@ def check(hp, layer) -> None:
 def new_network(hp, layer) -> AuxVAE:
     """Randomly initialized, not compiled."""
     weights = {name: hp["vae"][name] for name in WEIGHTS}
-    return AuxVAE(n_bands=layer.n_features, **hp["model"], **weights)
+    hears = {name: layer.arguments[name] for name in HEARS}
+    return AuxVAE(hears=hears, n_bands=layer.n_features, **hp["model"], **weights)
 
 
 def network_of(path: Path, hp, layer) -> AuxVAE:
@@ -42,15 +44,17 @@ def network_of(path: Path, hp, layer) -> AuxVAE:
     try:
         network = keras.saving.load_model(path, compile=False)
         settings = network.settings
-    except (ValueError, OSError, AttributeError) as error:
+    except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
         reason = str(error).partition(". ")[0]
         raise UsageError(f"{path} is no vae.keras of an earlier run: {reason}") from None
-    wanted = {"n_bands": layer.n_features, **hp["model"]}
-    differ = [f"{k}: {settings[k]}, not {v}" for k, v in wanted.items() if settings[k] != v]
-    if differ:
+    wanted = new_network(hp, layer).settings
+    wanted |= {name: settings[name] for name in WEIGHTS}  # of no account once it is trained
+    before, now = (dict(s) | s["hears"] for s in (settings, wanted))
+    differ = [f"{k}: {before[k]}, not {now[k]}" for k in now if before[k] != now[k]]
+    if differ := [text for text in differ if not text.startswith("hears")]:
         raise UsageError(
-            f"{path} is of other settings ({', '.join(differ)}); give [model] and "
-            "features.n_bands as it was trained with"
+            f"{path} is of other settings ({', '.join(differ)}); give [input], [features] and "
+            "[model] as it was trained with"
         )
     return network
 
@@ -115,7 +119,7 @@ def train(stored, layer, hp, folder, strategy, max_epochs, *, kept=None, start=N
         return data.stream(
             stored,
             n_frames=layer.n_frames,
-            batch_size=min(settings["batch_size"], n_pieces),
+            batch_size=training.shared(min(settings["batch_size"], n_pieces), strategy),
             seed=settings["seed"],
             epoch=epoch,
             kept=kept,

@@ -19,9 +19,9 @@ def concordance(y, p):
     0 where y or p is constant.
     """
     y_0, p_0 = y - ops.mean(y), p - ops.mean(p)
-    n = ops.cast(ops.size(y), "float32")
-    covariance = ops.sum(y_0 * p_0) / (n - 1)
-    squares = (ops.sum(ops.square(y_0)) + ops.sum(ops.square(p_0))) / (n - 1)
+    n = ops.maximum(ops.cast(ops.size(y), "float32") - 1, 1.0)  # an epoch may end with one piece
+    covariance = ops.sum(y_0 * p_0) / n
+    squares = (ops.sum(ops.square(y_0)) + ops.sum(ops.square(p_0))) / n
     spread = squares + ops.square(ops.mean(y) - ops.mean(p))
     return 2 * covariance / ops.maximum(spread, 1e-12)
 
@@ -102,15 +102,15 @@ def _trained(network, losses, latents, y, columns, speech, split, hp, seed):
     return {name: np.array(p) for name, p in network(tested, training=False).items()}
 
 
-def ccc_of_batches(y, p, seed, batch_size=32) -> float:
+def ccc_of_batches(y, p, seed, batch_size=32) -> float | None:
     """The authors' figure, beside the challenge's: over shuffled batches of pieces.
 
-    The sum of the batches' CCCs divided by their number less one, which is too much; nan for one
+    The sum of the batches' CCCs divided by their number less one, which is too much; None for one
     batch.
     """
     order = np.random.default_rng(seed).permutation(len(y))
     batches = [order[i : i + batch_size] for i in range(0, len(y), batch_size)]
     if len(batches) < 2:
-        return float("nan")
+        return None
     found = [float(concordance(y[b], p[b])) for b in batches if len(b) > 1]
     return sum(found) / (len(batches) - 1)

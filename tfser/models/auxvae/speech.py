@@ -28,16 +28,7 @@ def chosen(utterances, hp) -> list:
     target = hp["labels"]["target"]
     if target == "ratings":
         return labels.rated(utterances, hp["labels"]["group"])
-    utterances = labels.select(utterances, **hp["labels"])
-    if target == "speaker":
-        names, counts = np.unique([u.speaker for u in utterances], return_counts=True)
-        if counts.min() < 2:
-            raise DataError(
-                f"{np.sum(counts < 2)} of {len(names)} speakers have one utterance, the first is "
-                f"{names[np.argmin(counts)]}: to train and test on a speaker takes two or more; "
-                "use another corpus, or --target gender"
-            )
-    return utterances
+    return labels.select(utterances, **hp["labels"])
 
 
 def plan(utterances, hp, run, seed) -> list[folds.Split]:
@@ -60,6 +51,10 @@ def _plan(utterances, hp, run, seed) -> list[folds.Split]:
                 "--protocol loso leaves out speakers, and --target speaker is to find them; "
                 "use --protocol paper"
             )
+        if run.n_folds and run.n_folds > everyone:
+            raise UsageError(
+                f"--folds {run.n_folds}: the corpus has {everyone} speakers; use --folds {everyone}"
+            )
         if on_dev:
             return folds.leave_speakers_out(speakers, n_folds=run.n_folds)
         if everyone < 2:
@@ -67,13 +62,26 @@ def _plan(utterances, hp, run, seed) -> list[folds.Split]:
         pairs = folds.by_speaker(speakers, n_folds=run.n_folds or everyone)
         return [folds.Split(train, np.empty(0, np.int64), test) for train, test in pairs]
     parts = np.array([u.split for u in utterances], object)
-    if target in ("emotion", "ratings") and not run.n_folds and {"train", "test"} <= set(parts):
+    if target in ("emotion", "ratings") and not run.n_folds and any(parts):
         train, dev, test = (np.flatnonzero(parts == part) for part in ("train", "dev", "test"))
+        if not (len(train) and len(test)):
+            raise DataError(
+                f"of the corpus's own parts train has {len(train)} utterances that can be used "
+                f"and test {len(test)}; complete them, or use --folds 5 or --protocol loso"
+            )
         return [folds.Split(train, dev, test)]
-    classes = [0 if target == "ratings" else u.emotion for u in utterances]
+    classes = ["rated" if target == "ratings" else u.emotion for u in utterances]
     n_folds = run.n_folds or hp["protocol"]["n_folds"]
-    if target == "speaker":  # the rarest speaker has an utterance in each part of some folds
-        n_folds = min(n_folds, np.unique(classes, return_counts=True)[1].min())
+    if target == "speaker":
+        names, counts = np.unique(speakers, return_counts=True)
+        if counts.min() < 2:
+            raise DataError(
+                f"{np.sum(counts < 2)} of {len(names)} speakers have one utterance, the first is "
+                f"{names[np.argmin(counts)]}: to train and test on a speaker takes two or more; "
+                "use another corpus, or --target gender"
+            )
+        if not run.n_folds:  # the rarest speaker has an utterance in each part of some folds
+            n_folds = min(n_folds, counts.min())
     fraction = hp["protocol"]["dev_fraction"] if on_dev else 0
     return folds.stratified(classes, n_folds=n_folds, dev_fraction=fraction, seed=seed)
 
@@ -90,12 +98,13 @@ def heard(utterances, hp, run) -> Speech:
             "input.drop_short: %d of %d utterances are shorter than %g s and left out",
             *(len(counts) - len(kept), len(counts), hp["input"]["seconds"]),
         )
-    classes, y = [], np.stack(list(ratings.truth(kept).values()), axis=1) if kept else np.empty(0)
-    if hp["labels"]["target"] != "ratings":
+    if not kept:
+        raise DataError("no utterance is long enough; use --set input.drop_short=false")
+    if hp["labels"]["target"] == "ratings":
+        classes, y = [], np.stack(list(ratings.truth(kept).values()), axis=1)
+    else:
         labels.check_classes(kept)
         names, y = np.unique([u.emotion for u in kept], return_inverse=True)
         classes = [str(name) for name in names]
-    elif not kept:
-        raise DataError("no utterance is long enough; use --set input.drop_short=false")
     utterance = np.repeat(np.arange(len(kept)), counts[counts > 0])
     return Speech(kept, classes, y, pieces, utterance, features.key)

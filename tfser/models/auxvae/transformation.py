@@ -35,34 +35,45 @@ def pieces_of(waveform, layer) -> Pieces:
     return Pieces(heard.reshape(-1, layer.n_frames, layer.n_features), lengths, peaks)
 
 
-def transformed(network, content: Pieces, style: Pieces, latent: str) -> np.ndarray:
+def transformed(network, content: Pieces, style: Pieces, latent: str, layer) -> np.ndarray:
     """The content's pieces, decoded from z with the style's h or m: [n_pieces, n_frames, n_bands].
 
-    Distributions' means throughout. h is the mean over the style's pieces; m changes within a
-    piece, so that of the style's pieces in turn is taken, from the first again where they end.
+    Distributions' means throughout. h is the mean over the style's pieces, each by its length; m
+    changes with time, and is taken from the style's beginning again where it ends.
     """
-    of_style, _ = network.encode(style.heard, sampled=False)
-    turn = np.arange(len(content.heard)) % len(style.heard)
+    of_style, _ = network.encode(network.given(style.heard), sampled=False)
+    n_pieces, n_frames, _ = np.shape(of_style[latent].mean)
+    shares = np.array(style.lengths) / sum(style.lengths)
+    # What stands behind a recording's end is nobody's manner.
+    heard = [min(n_frames, frames_of(n, layer)) for n in style.lengths]
+    places = [(piece, frame) for piece in range(n_pieces) for frame in range(heard[piece])]
+    places = np.resize(places, (len(content.heard) * n_frames, 2))
 
     def given(values):
+        values = np.array(values)
         if latent == "h":
-            values = ops.repeat(ops.mean(values, axis=0, keepdims=True), len(style.heard), axis=0)
-        return ops.take(values, turn, axis=0)
+            mean = np.tensordot(shares, values, axes=1)
+            return ops.convert_to_tensor(np.broadcast_to(mean, (len(content.heard), *mean.shape)))
+        of_frames = values[places[:, 0], places[:, 1]]
+        return ops.convert_to_tensor(of_frames.reshape(-1, *values.shape[1:]))
 
     borrowed = Normal(*(given(values) for values in of_style[latent]))
-    _, samples = network.encode(content.heard, sampled=False, style={latent: borrowed})
-    return np.array(network.decoder(samples["z"], training=False))
+    return np.array(network(content.heard, sampled=False, style={latent: borrowed}))
 
 
 def reconstructed(network, content: Pieces) -> np.ndarray:
     """The same with the content's own h and m."""
-    _, samples = network.encode(content.heard, sampled=False)
-    return np.array(network.decoder(samples["z"], training=False))
+    return np.array(network(content.heard, sampled=False))
+
+
+def frames_of(n_samples: int, layer) -> int:
+    """Frames of a piece that are not behind its end."""
+    return 1 + n_samples // layer.hop
 
 
 def spectrogram(heard, lengths, layer) -> np.ndarray:
     """Pieces without what stands behind their ends, in dB to the loudest: [frames, n_bands]."""
-    parts = [x[: 1 + n // layer.hop] for x, n in zip(heard, lengths, strict=True)]
+    parts = [x[: frames_of(n, layer)] for x, n in zip(heard, lengths, strict=True)]
     return -layer.range_db * np.concatenate(parts)
 
 
@@ -76,7 +87,7 @@ def waveform(heard, content: Pieces, layer) -> np.ndarray:
 
     parts = []
     for x, length, peak in zip(heard, content.lengths, content.peaks, strict=True):
-        fall = x[: 1 + length // layer.hop].T  # [bands, frames]
+        fall = x[: frames_of(length, layer)].T  # [bands, frames]
         power = peak * 10 ** (-layer.range_db * fall / 10)
         spectrum = librosa.feature.inverse.mel_to_stft(
             power, sr=layer.sample_rate_hz, n_fft=layer.n_fft, power=2.0

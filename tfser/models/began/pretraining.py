@@ -52,7 +52,7 @@ def network_of(path: Path, hp, layer) -> Began:
     try:
         network = keras.saving.load_model(path, compile=False)
         settings = network.settings
-    except (ValueError, OSError, AttributeError) as error:
+    except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
         reason = str(error).partition(". ")[0]
         raise UsageError(f"{path} is no began.keras of an earlier run: {reason}") from None
     wanted = new_network(hp, layer).settings
@@ -110,7 +110,7 @@ def train(stored, layer, hp, folder: Path, strategy: str, kept=None) -> None:
         raise UsageError(
             "no recording to train on has a slice; use --set features.drop_short=false"
         )
-    batch_size = min(settings["batch_size"], n_slices)
+    batch_size = training.shared(min(settings["batch_size"], n_slices), strategy)
 
     def batches(epoch):
         return data.stream(
