@@ -436,7 +436,6 @@ def test_trials_that_do_not_belong(tmp_path, monkeypatch):
         (["--algorithm", "tpee"], 2, "invalid choice: 'tpee'"),
         (["--eval", 3], 2, "unknown argument --eval (did you mean '--evals'?)"),
         (["--model", "svn"], 2, "unknown model 'svn' (did you mean 'svm'?)"),
-        (["--model", "auxvae"], 2, "hparams/auxvae.toml has no [search] table"),
         (["--set", "svm.c=1.0"], 2, "[search] chooses svm.c; leave one of them out"),
         (["--set", "svm.trains=1"], 2, "(did you mean 'svm.trains_on_dev'?)"),
         (["--corpus", "toi"], 2, "no corpus 'toi' (did you mean 'toy'?)"),

@@ -14,7 +14,7 @@ import pytest
 import scipy.signal
 import tensorflow as tf
 
-from tfser import audio, data, hparams, runs, store, training
+from tfser import audio, data, hparams, runs, store, training, unlabelled
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import LogMel
@@ -660,8 +660,8 @@ class killing_events:
     def __enter__(self):
         write = self.writer.__enter__()
 
-        def killed(step, scalars):
-            write(step, scalars)
+        def killed(step, scalars, *pictures):
+            write(step, scalars, *pictures)
             if step == 2:
                 raise KeyboardInterrupt
 
@@ -678,7 +678,8 @@ def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatc
 
     def train(_, layer, settings, folder, strategy):
         calls.append(folder)
-        (folder / "encoder.keras").write_text("an encoder")
+        for name in ("encoder", "autoencoder"):
+            (folder / f"{name}.keras").write_text("an encoder")
 
     monkeypatch.setattr(pretraining, "train", train)
     run = run_in(tmp_path)
@@ -686,7 +687,8 @@ def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatc
     monkeypatch.setattr(store, "stored", lambda *_, **__: pytest.fail("spectrograms are read"))
     assert pretraining.trained(stored.utterances, layer, hp, run) == path and len(calls) == 1
     # Another process at work: it is waited for, and its encoder taken.
-    path.unlink()
+    whole = path.with_name("autoencoder.keras")
+    whole.unlink()
     at_work = threading.Event()
 
     def other_process():
@@ -695,6 +697,7 @@ def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatc
             while "waiting for it" not in caplog.text:
                 time.sleep(0.01)
             path.write_text("its encoder")
+            whole.write_text("and the rest")
 
     other = threading.Thread(target=other_process)
     with caplog.at_level("INFO", logger="tfser"):
@@ -713,7 +716,7 @@ def test_an_autoencoder_that_heard_the_tested_is_told(tmp_path, monkeypatch, cor
     utterances = voices("abc", 1)
     elsewhere = [Utterance(Path(f"{i}.flac"), f"{i}", "r") for i in range(3)]
     monkeypatch.setattr(
-        pretraining.corpora, "load", lambda name, *_: utterances if name == "toy" else elsewhere
+        unlabelled.corpora, "load", lambda name, *_: utterances if name == "toy" else elsewhere
     )
     monkeypatch.setattr(pretraining, "trained", lambda *_: Path(__file__))
     monkeypatch.setattr(pretraining, "encoder_of", lambda *_: None)
