@@ -83,6 +83,11 @@ class MelPieces(keras.layers.Layer):
         rate = self.sample_rate_hz
         return slaney_bands(rate, self.n_fft, self.n_features, 0.0, rate / 2)
 
+    @functools.cached_property
+    def sparse_bands(self):
+        """The same, transposed: a bin is in two bands at most."""
+        return scipy.sparse.csr_array(self.bands.T)
+
     def call(self, waveform):
         """One piece each, of more than n_fft // 2 samples: [batch, n_frames, n_bands]."""
         edge = self.n_fft // 2
@@ -134,8 +139,7 @@ class MelPieces(keras.layers.Layer):
         padded = np.pad(piece, self.n_fft // 2, mode="reflect")
         frames = sliding_window_view(padded, self.n_fft)[:: self.hop] * self.hann
         spectrum = scipy.fft.rfft(frames, overwrite_x=True)  # [frames, bins]
-        bands = scipy.sparse.csr_array(self.bands.T)  # a bin is in two bands at most
-        return (bands @ (spectrum.real**2 + spectrum.imag**2).T).T
+        return (self.sparse_bands @ (spectrum.real**2 + spectrum.imag**2).T).T
 
     def _fall(self, piece):
         power = self.power(piece)
