@@ -5,9 +5,11 @@ import json
 import logging
 from pathlib import Path
 
+import keras
+import numpy as np
 from tqdm import tqdm
 
-from tfser import corpora, plots, runs, training
+from tfser import corpora, plots, runs, store, training
 from tfser.corpora import tedlium
 from tfser.errors import UsageError, did_you_mean
 
@@ -50,6 +52,46 @@ def speech_of(settings, tested, run) -> list:
             return tedlium.first_talks(utterances, n_talks)
         return [u for u in utterances if u.split == "train"]
     return utterances
+
+
+def overlap(trained_on, tested) -> bool:
+    """Whether a recording is among both lists of utterances: what is transductive."""
+    known = {u.path.resolve() for u in trained_on}
+    return any(u.path.resolve() in known for u in tested)
+
+
+def stored(utterances, layer, run, known=None) -> tuple:
+    """What a network trains on: (store.Stored, which of its pieces [n_pieces], how many).
+
+    known: the numbers of the utterances that take part; without it all do, and "which" is None.
+    """
+    found = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    counts = np.concatenate(found.n_frames) // layer.n_frames
+    if known is None:
+        return found, None, int(counts.sum())
+    names = {utterances[i].name for i in known}
+    which = np.repeat([u.name in names for u in found.utterances], counts)
+    return found, which, np.count_nonzero(which)
+
+
+def digest_of(file: Path) -> str:
+    """Of a file's content."""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+
+
+def loaded(path: Path, file: str, *attributes: str):
+    """The network in a file; UsageError where it is no `file` such as "vae.keras" of a run.
+
+    attributes: what only such networks have.
+    """
+    try:
+        network = keras.saving.load_model(path, compile=False)
+        for name in attributes:
+            getattr(network, name)
+    except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
+        reason = str(error).partition(". ")[0]
+        raise UsageError(f"{path} is no {file} of an earlier run: {reason}") from None
+    return network
 
 
 def kept(name: str, key: dict, run, seed: int, make) -> Path:

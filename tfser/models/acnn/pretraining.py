@@ -33,12 +33,8 @@ def spectrogram(hp) -> Spectrogram:
 
 def encoder_of(path: Path, layer) -> keras.Model:
     """The encoder in a file; UsageError where it is none, or not of the spectrograms of `layer`."""
-    try:
-        encoder = keras.saving.load_model(path, compile=False)
-        shapes = encoder.input_shape, encoder.output_shape
-    except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
-        reason = str(error).partition(". ")[0]
-        raise UsageError(f"{path} is no encoder.keras of an earlier run: {reason}") from None
+    encoder = unlabelled.loaded(path, "encoder.keras", "input_shape", "output_shape")
+    shapes = encoder.input_shape, encoder.output_shape
     expected = (None, layer.n_frames, layer.n_features)
     if [len(shape) for shape in shapes] != [3, 2] or shapes[0] != expected:
         raise UsageError(

@@ -1,6 +1,5 @@
 """A corpus as ACNN sees it: which utterances, in which folds, as which frames and labels."""
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import NamedTuple
@@ -106,9 +105,8 @@ def heard(utterances, tested, hp, run) -> Speech:
         log.info("encoder: %s", path)
         encoder = pretraining.encoder_of(path, view)
         represented = pretraining.representations(kept, encoder, view, run)
-        digest["encoder"] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        digest["encoder"] = unlabelled.digest_of(path)
     runs.check_data(run.folder, kept, features.key, **digest)
-    paths = {u.path.resolve() for u in without_labels} if settings["corpus"] else set()
     classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
     return Speech(
         utterances=kept,
@@ -119,7 +117,8 @@ def heard(utterances, tested, hp, run) -> Speech:
         n_frames=n_frames,
         views=views_of(kept, y, len(classes), hp["labels"]["rounding"], tested),
         representations=represented,
-        transductive=any(u.path.resolve() in paths for u in tested or kept),
+        transductive=bool(settings["corpus"])
+        and unlabelled.overlap(without_labels, tested or kept),
     )
 
 

@@ -60,7 +60,7 @@ def train(utterances, hp, run) -> dict:
         plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
     report.write_splits(run, speech.utterances, plans)
     base, transductive = base_network(speech, hp, run)
-    digest = {"network": pretraining.digest_of(base)} if base else {}
+    digest = {"network": unlabelled.digest_of(base)} if base else {}
     runs.check_data(run.folder, speech.utterances, speech.key, **digest)
 
     target = hp["labels"]["target"]
@@ -106,8 +106,7 @@ def base_network(speech, hp, run) -> tuple[Path | None, bool]:
     utterances = unlabelled.speech_of(settings, None, run)
     path = pretraining.trained(utterances, hp, run, max_epochs=settings["max_epochs"])
     log.info("autoencoder: %s", path)
-    known = {u.path.resolve() for u in utterances}
-    return path, any(u.path.resolve() in known for u in speech.utterances)
+    return path, unlabelled.overlap(utterances, speech.utterances)
 
 
 def network_for(lab, split) -> Path:

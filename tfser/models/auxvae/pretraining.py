@@ -41,12 +41,8 @@ def new_network(hp, layer) -> AuxVAE:
 
 def network_of(path: Path, hp, layer) -> AuxVAE:
     """The network in a file; UsageError where it is none, or another than [model] says."""
-    try:
-        network = keras.saving.load_model(path, compile=False)
-        settings = network.settings
-    except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
-        reason = str(error).partition(". ")[0]
-        raise UsageError(f"{path} is no vae.keras of an earlier run: {reason}") from None
+    network = unlabelled.loaded(path, "vae.keras", "settings")
+    settings = network.settings
     wanted = new_network(hp, layer).settings
     wanted |= {name: settings[name] for name in WEIGHTS}  # of no account once it is trained
     before, now = (dict(s) | s["hears"] for s in (settings, wanted))
@@ -73,31 +69,21 @@ def trained(utterances, hp, run, *, known=None, start: Path | None = None, max_e
         "model": hp["model"],
         "vae": {name: settings[name] for name in (*TRAINING, *WEIGHTS)},
         "max_epochs": max_epochs,
-        "start": start and digest_of(start),
+        "start": start and unlabelled.digest_of(start),
         "known": None if known is None else hashlib.sha256(known.tobytes()).hexdigest(),
     }
 
     def make(folder):
-        stored = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
-        kept = None
-        if known is not None:
-            names = {utterances[i].name for i in known}
-            counts = np.concatenate(stored.n_frames) // layer.n_frames
-            kept = np.repeat([u.name in names for u in stored.utterances], counts)
-        train(stored, layer, hp, folder, run.strategy, max_epochs, kept=kept, start=start)
+        speech = unlabelled.stored(utterances, layer, run, known)
+        train(speech, layer, hp, folder, run.strategy, max_epochs, start=start)
 
     return unlabelled.kept("vae", key, run, settings["seed"], make)
 
 
-def digest_of(path: Path) -> str:
-    """Of a file's content."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-
-
-def train(stored, layer, hp, folder, strategy, max_epochs, *, kept=None, start=None) -> None:
+def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> None:
     """Section 5.2: Adam on Eq. (5), the last epoch kept.
 
-    kept: which of the pieces it hears, see `data.stream`; start: see `trained`.
+    speech: of `unlabelled.stored`; start: see `trained`.
     Writes vae.keras, history.csv, history.png and reconstruction.png into `folder`.
     """
     settings = hp["vae"]
@@ -107,9 +93,7 @@ def train(stored, layer, hp, folder, strategy, max_epochs, *, kept=None, start=N
         if start:
             model.set_weights(network_of(start, hp, layer).get_weights())
         model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
-    n_pieces = sum(map(sum, stored.n_frames)) // layer.n_frames
-    if kept is not None:
-        n_pieces = np.count_nonzero(kept)
+    stored, kept, n_pieces = speech
     if not n_pieces:
         raise UsageError(
             "no recording to train on is long enough; use --set input.drop_short=false"
@@ -183,7 +167,7 @@ def latents(path: Path, speech, hp, run) -> dict[str, np.ndarray]:
     beside the network for all runs, of samples one draw.
     """
     kind = hp["probe"]["latents"]
-    file = run.cache / f"latents-{digest_of(path)}-{speech.key[:16]}-{kind}.npz"
+    file = run.cache / f"latents-{unlabelled.digest_of(path)}-{speech.key[:16]}-{kind}.npz"
     if found := runs.read_arrays_if_whole(file):
         return found
     keras.utils.set_random_seed(0)  # noise and dropout: files do not hold their states

@@ -62,7 +62,7 @@ def train(utterances, hp, run) -> dict:
         plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
     report.write_splits(run, speech.utterances, plans)
     base, transductive = base_network(speech, hp, run)
-    digest = {"network": pretraining.digest_of(base)} if base else {}
+    digest = {"network": unlabelled.digest_of(base)} if base else {}
     runs.check_data(run.folder, speech.utterances, speech.key, **digest)
 
     results = []
@@ -96,8 +96,7 @@ def base_network(speech, hp, run) -> tuple[Path | None, bool]:
     utterances = unlabelled.speech_of(settings, None, run)
     path = pretraining.trained(utterances, hp, run)
     log.info("BEGAN: %s", path)
-    known = {u.path.resolve() for u in utterances}
-    return path, any(u.path.resolve() in known for u in speech.utterances)
+    return path, unlabelled.overlap(utterances, speech.utterances)
 
 
 def encoder_for(lab, split) -> keras.Model:

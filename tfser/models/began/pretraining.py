@@ -49,12 +49,8 @@ def new_network(hp, layer) -> Began:
 
 def network_of(path: Path, hp, layer) -> Began:
     """The network in a file; UsageError where it is none, or another than [model] says."""
-    try:
-        network = keras.saving.load_model(path, compile=False)
-        settings = network.settings
-    except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
-        reason = str(error).partition(". ")[0]
-        raise UsageError(f"{path} is no began.keras of an earlier run: {reason}") from None
+    network = unlabelled.loaded(path, "began.keras", "settings")
+    settings = network.settings
     wanted = new_network(hp, layer).settings
     differ = [f"{k}: {settings[k]}, not {wanted[k]}" for k in wanted if settings[k] != wanted[k]]
     if differ:
@@ -81,21 +77,16 @@ def trained(utterances, hp, run, *, known=None) -> Path:
     }
 
     def make(folder):
-        stored = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
-        kept = None
-        if known is not None:
-            names = {utterances[i].name for i in known}
-            counts = np.concatenate(stored.n_frames) // layer.n_frames
-            kept = np.repeat([u.name in names for u in stored.utterances], counts)
-        train(stored, layer, hp, folder, run.strategy, kept)
+        speech = unlabelled.stored(utterances, layer, run, known)
+        train(speech, layer, hp, folder, run.strategy)
 
     return unlabelled.kept("began", key, run, settings["seed"], make)
 
 
-def train(stored, layer, hp, folder: Path, strategy: str, kept=None) -> None:
+def train(speech, layer, hp, folder: Path, strategy: str) -> None:
     """Section 3.3; the epoch with the lowest M_global is kept.
 
-    kept: which of the slices it sees, see `data.stream`.
+    speech: of `unlabelled.stored`.
     Writes began.keras, history.csv, history.png and pictures.png into `folder`.
     """
     settings = hp["began"]
@@ -103,9 +94,7 @@ def train(stored, layer, hp, folder: Path, strategy: str, kept=None) -> None:
     with training.strategy(strategy).scope():
         model = new_network(hp, layer)
         model.prepare(learning_rate=settings["learning_rate"])
-    n_slices = sum(map(sum, stored.n_frames)) // layer.n_frames
-    if kept is not None:
-        n_slices = np.count_nonzero(kept)
+    stored, kept, n_slices = speech
     if not n_slices:
         raise UsageError(
             "no recording to train on has a slice; use --set features.drop_short=false"
@@ -205,11 +194,6 @@ def grid(model, batches, hp):
     }
     rows = {name: np.array(x)[..., 0] for name, x in rows.items()}
     return views.pictures_figure(rows, "BEGAN: slices of 1 s, frequency upwards")
-
-
-def digest_of(path: Path) -> str:
-    """Of a file's content."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
 def digest_of_weights(network) -> str:
