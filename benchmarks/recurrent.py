@@ -10,19 +10,14 @@ size. All take turns, a step each; figures are medians after one step to warm up
 """
 
 import argparse
-import json
 import os
-import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-import tensorflow as tf
+import turns
 
 from tfser import training
 from tfser.models.acnn import autoencoder
@@ -55,28 +50,7 @@ def step_of(gru, x):
     training.compiled(model, optimizer, autoencoder.rmse, metrics=())
     y = x[:, ::-1].copy()
 
-    def step():
-        start = time.perf_counter()
-        model.train_on_batch(x, y)
-        return time.perf_counter() - start
-
-    return step
-
-
-def torch_step(python, batch):
-    """Returns a function that has PyTorch train one step, seconds."""
-    script = Path(__file__).with_name("recurrent_torch.py")
-    threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or len(os.sched_getaffinity(0))
-    process = subprocess.Popen(
-        [python, script, str(batch), str(threads)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-    )  # fmt: skip
-
-    def step():
-        process.stdin.write("\n")
-        return float(process.stdout.readline())
-
-    return step
+    return turns.timed(lambda: model.train_on_batch(x, y))
 
 
 def main():
@@ -94,26 +68,10 @@ def main():
         "keras, reset_after=True": step_of(keras_gru(True), x),
     }
     if args.torch:
-        steps["pytorch, nn.GRU"] = torch_step(args.torch, args.batch)
-    for step in steps.values():
-        step()
-    seconds = {name: [] for name in steps}
-    for number in range(args.rounds):
-        for name in list(steps)[:: 1 if number % 2 else -1]:
-            seconds[name].append(steps[name]())
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    for name, value in median.items():
-        print(f"{name:<26} {value:6.3f} s/step   {value / median['ours']:5.2f} of ours")
+        steps["pytorch, nn.GRU"] = turns.torch_step(args.torch, "recurrent_torch.py", args.batch)
+    result = turns.compare(steps, args.rounds)
     if args.out:
-        result = {
-            "command": " ".join(["python", *sys.argv]),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "batch": args.batch,
-            "seconds": seconds,
-            "median": median,
-        }
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        turns.write(args.out, batch=args.batch, **result)
 
 
 if __name__ == "__main__":

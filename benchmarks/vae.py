@@ -8,20 +8,17 @@ probes: speaker, gender and emotion, of 1,000 utterances of one piece, three lat
 """
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import numpy as np
 import tensorflow as tf
+import turns
 
 from tfser import folds, hparams
 from tfser.models.auxvae import pretraining, probes
@@ -37,28 +34,7 @@ def our_step(batch):
     x = tf.constant(np.random.default_rng(0).uniform(0, 1, (batch, 176, 140)), "float32")
     update = tf.function(lambda: model.train_step(x)["loss"])
 
-    def step():
-        start = time.perf_counter()
-        update().numpy()
-        return time.perf_counter() - start
-
-    return step
-
-
-def torch_step(python, batch):
-    """Returns a function that has PyTorch train one step, seconds."""
-    script = Path(__file__).with_name("vae_torch.py")
-    threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or len(os.sched_getaffinity(0))
-    process = subprocess.Popen(
-        [python, script, str(batch), str(threads)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-    )  # fmt: skip
-
-    def step():
-        process.stdin.write("\n")
-        return float(process.stdout.readline())
-
-    return step
+    return turns.timed(lambda: update().numpy())
 
 
 def probes_seconds(n=1000):
@@ -85,29 +61,12 @@ def main():
     args = parser.parse_args()
     steps = {"ours": our_step(args.batch)}
     if args.torch:
-        steps["pytorch"] = torch_step(args.torch, args.batch)
-    for step in steps.values():
-        step()
-    seconds = {name: [] for name in steps}
-    for number in range(args.rounds):
-        for name in list(steps)[:: 1 if number % 2 else -1]:
-            seconds[name].append(steps[name]())
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    for name, value in median.items():
-        print(f"{name:<8} {value:6.3f} s/step   {value / median['ours']:5.2f} of ours")
+        steps["pytorch"] = turns.torch_step(args.torch, "vae_torch.py", args.batch)
+    result = turns.compare(steps, args.rounds)
     of_probes = [probes_seconds() for _ in range(3)]
     print(f"nine probes {statistics.median(of_probes):6.1f} s")
     if args.out:
-        result = {
-            "command": " ".join(["python", *sys.argv]),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "batch": args.batch,
-            "seconds": seconds,
-            "median": median,
-            "nine_probes_seconds": of_probes,
-        }
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        turns.write(args.out, batch=args.batch, **result, nine_probes_seconds=of_probes)
 
 
 if __name__ == "__main__":

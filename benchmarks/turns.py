@@ -1,0 +1,70 @@
+"""What the benchmarks of training steps share: the programs take turns, a step each."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def timed(function):
+    """Returns a function that calls it, seconds."""
+
+    def step():
+        start = time.perf_counter()
+        function()
+        return time.perf_counter() - start
+
+    return step
+
+
+def torch_step(python, name, *arguments):
+    """Returns a function that has the PyTorch script `name` train one step, seconds.
+
+    Arguments, the last one is the number of threads: TensorFlow's.
+    """
+    threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or len(os.sched_getaffinity(0))
+    script = Path(__file__).with_name(name)
+    process = subprocess.Popen(
+        [python, script, *map(str, arguments), str(threads)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+    )  # fmt: skip
+
+    def step():
+        process.stdin.write("\n")
+        return float(process.stdout.readline())
+
+    return step
+
+
+def compare(steps: dict, rounds: int) -> dict:
+    """Seconds of each round, after one step to warm up, and their medians; prints the table.
+
+    The first of `steps` is ours.
+    """
+    for step in steps.values():
+        step()
+    seconds = {name: [] for name in steps}
+    for number in range(rounds):
+        for name in list(steps)[:: 1 if number % 2 else -1]:
+            seconds[name].append(steps[name]())
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    ours = next(iter(median.values()))
+    for name, value in median.items():
+        print(f"{name:<26} {value:6.3f} s/step   {value / ours:5.2f} of ours")
+    return {"seconds": seconds, "median": median}
+
+
+def write(path, **result) -> None:
+    """Writes the figures with the command that gave them."""
+    import keras
+    import tensorflow as tf
+
+    head = {
+        "command": " ".join(["python", *sys.argv]),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+    path.write_text(json.dumps(head | result, indent=1) + "\n")
