@@ -25,7 +25,7 @@ from tfser.models import svm
 from tfser.models.aae import speech as aae
 from tfser.models.acnn import speech as acnn
 from tfser.models.epr import speech as epr
-from tfser.proposals import chosen, proposals
+from tfser.proposals import Proposals, chosen
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONDITIONAL = {
@@ -220,10 +220,10 @@ def test_points_as_parameters():
 
 
 def told(space, algorithm, n, score, seed=0):
-    proposed = proposals(space, algorithm, seed)
-    found = [next(proposed)]
-    while len(found) < n:
-        found.append(proposed.send(score(found[-1])))
+    proposals, found, scores = Proposals(space, algorithm, seed), [], {}
+    for k in range(n):
+        found.append(proposals.next(scores))
+        scores[k] = score(found[-1])
     return found
 
 
@@ -267,6 +267,26 @@ def test_other_seeds_propose_others():
     first, second = (told(CONDITIONAL, "tpe", 8, lambda p: p["model.units"], s) for s in (0, 1))
     assert first != second
     assert first == told(CONDITIONAL, "tpe", 8, lambda p: p["model.units"], 0)
+
+
+@pytest.mark.parametrize("algorithm", ["tpe", "random", "anneal"])
+def test_a_proposal_is_decided_by_the_scores_that_were_known(algorithm):
+    """Told in any order; of the trials under way nothing is known but that they were proposed."""
+    scores = {n: (n * 7 % 5) / 5 if n != 3 else None for n in range(12)}
+
+    def proposed(*orders):
+        proposals = Proposals(CONDITIONAL, algorithm, 0)
+        return [proposals.next({n: scores[n] for n in order}) for order in orders]
+
+    before = [range(n) for n in range(11)]
+    *first, plain = proposed(*before, range(11))
+    assert proposed(*before, reversed(range(11))) == [*first, plain]
+    [*_, fewer] = proposed(*before, range(10))
+    *others, same = proposed(*[[] for _ in range(11)], range(10))
+    if algorithm == "random":
+        assert fewer == plain and [*others, same] == [*first, plain]
+    else:
+        assert fewer != plain and others[8:] != first[8:] and same != fewer
 
 
 # A search, with stubs for its children.
@@ -734,6 +754,42 @@ def test_a_plain_run_is_known_by_the_settings_it_always_was(tmp_path, monkeypatc
 # With children.
 
 
+PARENT = """
+import sys
+from pathlib import Path
+from tfser import children
+
+children.sys.executable = sys.argv[2]  # a child that notes its number, waits, and says how it ends
+children.child([], Path(sys.argv[1]))
+"""
+CHILD = """#!/bin/sh
+trap 'echo terminated > "$FILE.end"; exit 0' TERM
+echo $$ > "$FILE"
+while :; do sleep 0.1; done
+"""
+
+
+def test_a_child_ends_with_its_parent(tmp_path):
+    script, file = tmp_path / "child.sh", tmp_path / "child"
+    script.write_text(CHILD)
+    script.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT, tmp_path / "trial-000", script], cwd=REPOSITORY,
+        env=os.environ | {"FILE": str(file)},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not (file.exists() and file.read_text()):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    while not file.with_name("child.end").exists():
+        assert time.monotonic() < deadline, "the child of a killed search goes on"
+        time.sleep(0.05)
+
+
 def test_the_orphan_of_a_killed_search_is_waited_for(tmp_path, monkeypatch):
     order = []
     monkeypatch.setattr(runs, "wait_until_free", lambda folder: order.append(folder.name))
@@ -817,11 +873,13 @@ def test_a_search_end_to_end(tmp_path):
         process.kill()
     assert process.returncode == 130 and not out, err
     assert err.splitlines()[-1].startswith("error: interrupted; ")
-    assert not (folder / "trials.jsonl").exists()
+    [begun] = trials_of(folder)
+    assert begun.keys() == {"trial", "parameters", "status"} and begun["status"] == "begun"
 
     answer = called(search.main, *command)
     assert answer.code == 0, answer.err
     first, second = trials_of(folder)
+    assert first["parameters"] == begun["parameters"]
     assert first["parameters"]["features.feature_set"] == "IS13" and first["status"] == "ok"
     assert second["status"] == "failed" and "IS99" in second["reason"]
     scores = runs.read_json(folder / "trial-000" / "scores.json")

@@ -1,7 +1,6 @@
 """Who proposes the settings of a search: Hyperopt, in a way that can be stopped and goes on."""
 
 import functools
-import itertools
 import math
 
 import numpy as np
@@ -11,36 +10,50 @@ from tfser import hparams
 FIRST_AT_RANDOM = 5  # Hyperopt's 20 would leave TPE nothing of --evals 20
 
 
-def proposals(space: dict, algorithm: str, seed: int):
-    """Yields the parameters of trial 0, 1, ..; takes the score of each (None: failed) by `send`.
-
-    The random numbers of trial n depend on (seed, n) alone: a search that is told its finished
-    trials again goes on as one that was never stopped.
+class Proposals:
+    """What Hyperopt proposes for trial 0, 1, ..: decided by the space, the algorithm, the seed and
+    the scores that were known, whenever and wherever it is asked.
     """
-    import hyperopt  # a second to import
 
-    suggest = {
-        "tpe": functools.partial(
-            hyperopt.tpe.suggest, n_startup_jobs=FIRST_AT_RANDOM, verbose=False
-        ),
-        "random": hyperopt.rand.suggest,
-        "anneal": hyperopt.anneal.suggest,
-    }[algorithm]
-    expression = expressions(space)
-    domain, told = hyperopt.base.Domain(None, expression), hyperopt.Trials()
-    for n in itertools.count():
-        state = int(np.random.default_rng([seed, n]).integers(2**31 - 1))
-        [proposal] = suggest([n], domain, told, state)
-        point = {name: values[0] for name, values in proposal["misc"]["vals"].items() if values}
-        score = yield chosen(space, hyperopt.space_eval(expression, point))
-        proposal["result"] = (
-            {"status": hyperopt.STATUS_FAIL}
-            if score is None
-            else {"status": hyperopt.STATUS_OK, "loss": -score}
-        )
-        proposal["state"] = hyperopt.JOB_STATE_DONE
-        told.insert_trial_doc(proposal)
+    def __init__(self, space: dict, algorithm: str, seed: int):
+        import hyperopt  # a second to import
+
+        self.space, self.seed = space, seed
+        self.suggest = {
+            "tpe": functools.partial(
+                hyperopt.tpe.suggest, n_startup_jobs=FIRST_AT_RANDOM, verbose=False
+            ),
+            "random": hyperopt.rand.suggest,
+            "anneal": hyperopt.anneal.suggest,
+        }[algorithm]
+        self.expression = expressions(space)
+        self.domain = hyperopt.base.Domain(None, self.expression)
+        self.documents = []  # Hyperopt's, of the trials that were proposed
+
+    def next(self, scores: dict[int, float | None]) -> dict:
+        """The parameters of the next trial; scores (None: failed) of those it may follow."""
+        import hyperopt
+
+        told = hyperopt.Trials()
+        for n, score in sorted(scores.items()):
+            end = (
+                {"status": hyperopt.STATUS_FAIL}
+                if score is None
+                else {"status": hyperopt.STATUS_OK, "loss": -score}
+            )
+            done = {"result": end, "state": hyperopt.JOB_STATE_DONE}
+            told.insert_trial_doc(self.documents[n] | done)
         told.refresh()
+        n = len(self.documents)
+        state = int(np.random.default_rng([self.seed, n]).integers(2**31 - 1))
+        [document] = self.suggest([n], self.domain, told, state)
+        self.documents.append(document)
+        point = {name: values[0] for name, values in self.point(n).items() if values}
+        return chosen(self.space, hyperopt.space_eval(self.expression, point))
+
+    def point(self, n: int) -> dict[str, list]:
+        """Hyperopt's own values of a trial that was proposed, in lists: empty where not chosen."""
+        return self.documents[n]["misc"]["vals"]
 
 
 def expressions(space: dict, place: str = "") -> dict:

@@ -65,11 +65,21 @@ def progress(n_networks: int, max_epochs: int):
         yield bar
 
 
+def own_folds(run, seed: int, splits, bar):
+    """Yields (fold, split, folder) of those folds of a seed that this process trains."""
+    for fold, split in enumerate(splits):
+        if run.parts is None or (seed, fold) in run.parts:
+            bar.where = f"seed-{seed} fold-{fold:02} of {len(splits)}"
+            yield fold, split, run.folder / f"seed-{seed}" / f"fold-{fold:02}"
+
+
 def write_splits(run, utterances, plans) -> None:
     """splits.csv: the part of each utterance in each fold; plans: seed -> list of Split.
 
     With `--evaluate dev` an utterance of the test part has none.
     """
+    if run.parts:  # what shared them out has written it
+        return
     rows = []
     for seed, plan in plans.items():
         for fold, split in enumerate(plan):

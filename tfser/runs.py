@@ -41,6 +41,8 @@ class Run:
     strategy: str  # "auto", "none" or "mirrored"
     max_bad: int
     evaluate: str = "test"  # or "dev": each fold is scored on its dev part, see folds.evaluated_on
+    # The folds (seed, number) that this process trains, others the rest; None: all, and the scores.
+    parts: frozenset | None = None
 
 
 @contextlib.contextmanager
@@ -117,7 +119,10 @@ def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
     """
     path = folder / "data.json"
     data = {"features": feature_key, "utterances": fingerprint(utterances)} | more
-    if has_results(folder) and path.exists() and (before := read_json(path)) != data:
+    before = read_json(path) if path.exists() else None
+    if before == data:  # folds that are trained by several processes ask at once
+        return
+    if before and has_results(folder):
         changed = [name for name in more if before.get(name) != more[name]]
         what = " and ".join(changed) if changed else "audio"
         raise ConflictError(

@@ -13,16 +13,15 @@ import itertools
 import json
 import logging
 import math
-import signal
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from tfser import cli, hparams, metrics, outcomes, runs, train
+from tfser import cli, hparams, metrics, outcomes, runs, spark, tasks, train
+from tfser.children import child, flags, overrides_of
 from tfser.errors import ConflictError, TfserError, UsageError
-from tfser.proposals import proposals
+from tfser.proposals import Proposals
 
 log = logging.getLogger("tfser")
 
@@ -36,7 +35,6 @@ part may be tested in another.
 example: tfser-search --model svm --corpus emodb --protocol loso --evals 20
 """
 FEWEST = 5  # trials to take a median of
-POLL_SECONDS = 1.0
 WEIGHTS = ("*.keras", "*.npz")  # of a finished trial: some hundred MB, and its scores are known
 
 
@@ -81,6 +79,8 @@ def search(args) -> None:
     """Checks everything that can be checked without audio, searches, tests the best setting."""
     if args.evals < 1:
         raise UsageError(f"--evals {args.evals}: must be 1 or more")
+    if args.spark:
+        spark.check(args.spark)
     task = train.checked(args)
     overrides = train.overrides(args)
     space = hparams.search_space(args.model, overlay=args.hparams, overrides=overrides)
@@ -115,40 +115,66 @@ def run_trials(args, space: dict, folder: Path) -> list[dict]:
     """The trials of a search; those that trials.jsonl holds already are only told to the algorithm.
 
     Each is {"trial", "parameters", "status" ("ok", "failed" or "stopped"), "score" (on dev, None
-    unless ok) and its "measure" ("UAR" or "CCC"), "seconds", "reason" (of what is not plain)}.
+    unless ok) and its "measure" ("UAR" or "CCC"), "seconds", "reason" (of what is not plain)}. In
+    the file are those that are "begun" as well; "after" are the trials whose scores were known to
+    who proposed one, where these are not all before it.
 
     Raises:
         ConflictError: the trials there are not those of this command, or their best was tested.
     """
     path = folder / "trials.jsonl"
     trials = read_trials(path)
-    if len(trials) < args.evals and (folder / "best").exists():
+    if len(ended(trials)) < args.evals and (folder / "best").exists():
         raise ConflictError(
-            f"the best of {len(trials)} trials was tested in {folder / 'best'}, and more would be "
-            "chosen after a look at the test part; use another --workdir, or delete that folder"
+            f"the best of {len(ended(trials))} trials was tested in {folder / 'best'}, and more "
+            "would be chosen after a look at the test part; use another --workdir, or delete that "
+            "folder"
         )
-    proposed = proposals(space, args.algorithm, args.seed)
-    parameters = next(proposed)
-    for n in range(args.evals):
-        if n == len(trials):
-            log.info("trial %d, of %d in all: %s", n, args.evals, outcomes.shown(parameters))
-            trial = {"trial": n, "parameters": parameters} | run_trial(args, trials, n, parameters,
-                                                                       folder)  # fmt: skip
-            trials.append(trial)
-            text = "".join(json.dumps(trial, ensure_ascii=False) + "\n" for trial in trials)
-            runs.write_bytes(path, text.encode())
-            for weights in itertools.chain(*map((folder / outcomes.name_of(n)).rglob, WEIGHTS)):
-                weights.unlink()
-            log.info("%s; %s", outcomes.outcome(trial), outcomes.summary(trials))
-            write_best(args, trials, space, folder)
-            outcomes.write_event(trial, folder / "events")
-        elif trials[n]["parameters"] != parameters:
+    proposals = Proposals(space, args.algorithm, args.seed)
+    for n, trial in enumerate(trials):
+        scores = {k: trials[k]["score"] for k in trial.get("after", range(n))}
+        if proposals.next(scores) != trial["parameters"]:
             raise ConflictError(
                 f"trial {n} in {path} is not what Hyperopt proposes, as of another version; "
                 "use another --workdir"
             )
-        parameters = proposed.send(trials[n]["score"])
-    return trials
+
+    def begin(n: int) -> dict:
+        """Proposes the parameters of trial n, or takes those of a trial that was begun before."""
+        if n == len(trials):
+            scores = {trial["trial"]: trial["score"] for trial in ended(trials)}
+            after = {} if len(scores) == n else {"after": sorted(scores)}
+            parameters = proposals.next(scores)
+            trials.append({"trial": n, "parameters": parameters} | after | {"status": "begun"})
+            write_trials(path, trials)
+        parameters = trials[n]["parameters"]
+        log.info("trial %d, of %d in all: %s", n, args.evals, outcomes.shown(parameters))
+        return parameters
+
+    def end(n: int, found: dict) -> None:
+        """Writes down what trial n has come to."""
+        trials[n] |= found
+        write_trials(path, trials)
+        for weights in itertools.chain(*map((folder / outcomes.name_of(n)).rglob, WEIGHTS)):
+            weights.unlink()
+        known = ended(trials)
+        log.info("%s; %s", outcomes.outcome(trials[n]), outcomes.summary(known))
+        write_best(args, known, space, folder)
+        outcomes.write_event(trials[n], folder / "events")
+
+    open_ones = [n for n in range(args.evals) if n >= len(trials) or trials[n]["status"] == "begun"]
+    if args.spark and open_ones:
+        tasks.run_trials(args, proposals, open_ones, begin, end, folder)
+    else:
+        for n in open_ones:
+            parameters = begin(n)
+            end(n, run_trial(args, trials, n, parameters, folder))
+    return ended(trials)
+
+
+def ended(trials: list[dict]) -> list[dict]:
+    """Those that are not under way."""
+    return [trial for trial in trials if trial["status"] != "begun"]
 
 
 def read_trials(path: Path) -> list[dict]:
@@ -158,6 +184,12 @@ def read_trials(path: Path) -> list[dict]:
         return [json.loads(line) for line in lines]
     except ValueError as error:
         raise ConflictError(f"{path} is damaged ({error}); use another --workdir") from None
+
+
+def write_trials(path: Path, trials: list[dict]) -> None:
+    """Writes what `read_trials` reads."""
+    text = "".join(json.dumps(trial, ensure_ascii=False) + "\n" for trial in trials)
+    runs.write_bytes(path, text.encode())
 
 
 def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) -> dict:
@@ -186,60 +218,6 @@ def objective(scores: dict) -> dict:
     if not math.isfinite(score):
         return {"reason": f"the dev {measure} is {score}"}
     return {"status": "ok", "score": score, "measure": measure, "reason": ""}
-
-
-def child(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int, str, str]:
-    """tfser-train in a process of its own, in `folder`: (exit code, its stdout, its error).
-
-    Its stderr is <folder>.txt. It is stopped where `stops()`, and where this process is.
-    """
-    runs.wait_until_free(folder)  # a search that was killed leaves its child at work there
-    command = [sys.executable, "-m", "tfser.train", *arguments, "--workdir", str(folder)]
-    errors = folder.with_name(f"{folder.name}.txt")
-    stopped = False
-    with open(errors, "w") as stderr:
-        # A session of its own: a terminal's Ctrl-C would reach it twice, from there and from here.
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True
-        )
-        try:
-            while True:
-                try:
-                    out, _ = process.communicate(timeout=POLL_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    if not stopped and stops():
-                        stopped = True
-                        process.terminate()
-        finally:
-            if process.poll() is None:
-                process.terminate()  # it writes its checkpoint
-                process.wait()
-    code = process.returncode
-    if code in (130, -signal.SIGINT, -signal.SIGTERM) and not stopped:
-        raise KeyboardInterrupt
-    lines = errors.read_text(errors="replace").splitlines()
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if code == -signal.SIGKILL:
-        said = ["killed by SIGKILL, as where memory is used up"]
-    return code, out, said[-1] if said else f"exit code {code}, see {errors}"
-
-
-def flags(args, parameters: dict) -> list[str]:
-    """The flags of tfser-train for a setting."""
-    words = []
-    for name in ("model", "corpus", "data_root", "test_corpus", "test_root", "protocol", "target",
-                 "hparams", "seed", "seeds", "folds", "cache", "strategy", "max_bad"):  # fmt: skip
-        if (value := getattr(args, name)) is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    for override in [*args.overrides, *overrides_of(parameters)]:
-        words += ["--set", override]
-    return words + ["--debug"] * args.debug
-
-
-def overrides_of(parameters: dict) -> list[str]:
-    """Parameters as `--set` takes them."""
-    return [f"{name}={hparams.toml(value)}" for name, value in parameters.items()]
 
 
 def dev_scores(folder: Path) -> dict[str, float]:

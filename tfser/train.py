@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser import cli, corpora, hparams, labels, models, runs
+from tfser import cli, corpora, hparams, labels, models, runs, spark, tasks
 from tfser.corpora import omg
 from tfser.errors import UsageError, did_you_mean
 
@@ -49,7 +49,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="run directory (default: runs/<model>-<corpus>-<protocol>)",
     )
+    # What --spark gives its tasks: no fold, or this one, of the run two folders above --workdir.
+    p.add_argument("--part", type=_parts, help=argparse.SUPPRESS)
     return p
+
+
+def _parts(text: str) -> frozenset:
+    """Of SEED/FOLD or none, the `parts` of a run."""
+    return frozenset() if text == "none" else frozenset([tuple(map(int, text.split("/")))])
 
 
 def add_flags(p: argparse.ArgumentParser) -> None:
@@ -129,6 +136,12 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         metavar="N",
         help="unreadable files to leave out (default: 0)",
     )
+    p.add_argument(
+        "--spark",
+        metavar="MASTER",
+        help="train folds and seeds, of a search trials, as tasks of Spark: local[2] for two "
+        "processes here, or a cluster's URL (needs tfser[spark] and Java)",
+    )
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
@@ -150,10 +163,12 @@ class Task(NamedTuple):
 
 def train(args) -> None:
     """Checks everything that can be checked without audio, then trains, then prints the scores."""
+    if args.spark:
+        spark.check(args.spark)
     task = checked(args)
     folder = args.workdir or Path("runs", f"{args.model}-{task.corpus}-{args.protocol}")
     run = runs.Run(
-        folder=folder,
+        folder=folder if args.part is None else folder.parents[1],
         cache=task.cache,
         corpus=task.corpus,
         protocol=args.protocol,
@@ -162,11 +177,16 @@ def train(args) -> None:
         strategy=args.strategy,
         max_bad=args.max_bad,
         evaluate=args.evaluate,
+        parts=args.part,
     )
     # Not in the settings of other runs, which may have been started before there was a choice.
     settings = task.settings | ({"evaluate": "dev"} if args.evaluate == "dev" else {})
     with runs.opened(folder, settings, run.seeds):
+        for lock in folder.glob("tasks/*/.lock"):  # of a command that was killed
+            runs.wait_until_free(lock.parent)
         log.info("%s", corpora.describe(args.corpus, task.utterances))
+        if args.spark:
+            tasks.train_folds(args, folder)
         with cli.quiet():
             cli.import_keras()
             paper = importlib.import_module(f"tfser.models.{args.model}")
@@ -180,6 +200,8 @@ def train(args) -> None:
             raise UsageError(
                 f"--test-corpus: {args.model} has no test across corpora; leave it out"
             )
+        if scores is None:  # the scores are another process's
+            return
         own_parts = "ccc_arousal" in scores and scores["folds"] == 1 and args.evaluate == "test"
         if args.corpus == "omg" and own_parts:
             omg.submit(corpora.root_of("omg", args.data_root), folder, task.utterances)

@@ -22,7 +22,7 @@ from tfser.labels import check_classes, common, describe, select, warn_of_unhear
 from tfser.smile import OpenSmile, normalized_by_speaker
 
 
-def train(utterances, hp, run, tested=None) -> dict:
+def train(utterances, hp, run, tested=None) -> dict | None:
     """Cross-validates, or tests on another corpus; returns the scores (see `report.finish`).
 
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
@@ -65,13 +65,18 @@ def train(utterances, hp, run, tested=None) -> dict:
     results = []
     for seed in run.seeds:
         predicted, fold_of = np.empty(len(y), int), np.full(len(y), -1)
-        for fold, guess in enumerate(fit_folds(x, y, plans[seed], hp["svm"], run, seed)):
+        guesses = fit_folds(x, y, plans[seed], hp["svm"], run, seed)
+        if run.parts is not None:
+            continue
+        for fold, guess in enumerate(guesses):
             test = plans[seed][fold].test
             predicted[test], fold_of[test] = guess, fold
         scored = np.flatnonzero(fold_of >= 0)
         systems = {name: {"predicted": predicted[scored], "probabilities": None}}
         of_test = [utterances[i] for i in scored]
         results.append(report.seed_scores(run, seed, of_test, classes, systems, fold_of[scored]))
+    if run.parts is not None:
+        return None
     return report.finish(
         run,
         "svm",
@@ -127,8 +132,9 @@ def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
 
-        def fit(fold, split):
-            done = run.folder / f"seed-{seed}" / f"fold-{fold:02}" / "predicted.npz"
+        def fit(own):
+            _, split, folder = own
+            done = folder / "predicted.npz"
             kept = runs.read_arrays_if_whole(done)
             if kept is None:
                 svm = make_pipeline(StandardScaler(), SVC(kernel="linear", C=settings["c"]))
@@ -139,4 +145,4 @@ def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:
             bar.update()
             return kept["predicted"]
 
-        return list(pool.map(fit, range(len(splits)), splits))
+        return list(pool.map(fit, report.own_folds(run, seed, splits, bar)))

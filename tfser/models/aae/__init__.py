@@ -64,7 +64,7 @@ class Experiment(NamedTuple):
     bar: report.Progress
 
 
-def train(utterances, hp, run) -> dict:
+def train(utterances, hp, run) -> dict | None:
     """Cross-validates one row of table 1; returns the scores, as in scores.json."""
     training.strategy(run.strategy)  # refused before any work where there is one device
     check_frames(hp)
@@ -88,14 +88,14 @@ def train(utterances, hp, run) -> dict:
         for seed in run.seeds:
             probabilities = np.zeros((len(speech.y), len(speech.classes)))
             fold_of = np.zeros(len(speech.y), int)
-            for fold, split in enumerate(splits):
-                folder = run.folder / f"seed-{seed}" / f"fold-{fold:02}"
-                bar.where = f"seed-{seed} fold-{fold:02} of {len(splits)}"
+            for fold, split, folder in report.own_folds(run, seed, splits, bar):
                 bar.at(hp["model"]["system"])
                 found = train_network(lab, split, folder, [seed, fold])
                 bar.network_done()
                 probabilities[split.test], fold_of[split.test] = found["probabilities"], fold
                 moves.append(found.get("generated"))
+            if run.parts is not None:
+                continue
             system = {
                 "predicted": probabilities[labelled].argmax(axis=1),
                 "probabilities": probabilities[labelled],
@@ -110,6 +110,8 @@ def train(utterances, hp, run) -> dict:
                     fold_of[labelled],
                 )
             )
+    if run.parts is not None:
+        return None
     if not is_baseline:
         generation.write(run, name, speech.classes, speech.names, np.mean(moves, axis=0))
     target = describe(**hp["labels"])

@@ -44,7 +44,7 @@ class Experiment(NamedTuple):
     bar: report.Progress
 
 
-def train(utterances, hp, run, tested=None) -> dict:
+def train(utterances, hp, run, tested=None) -> dict | None:
     """Cross-validates one condition of table 1, or tests it on another corpus; returns the scores.
 
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
@@ -78,13 +78,13 @@ def train(utterances, hp, run, tested=None) -> dict:
             splits = plans[seed]
             probabilities = np.zeros((len(speech.y), len(speech.classes)))
             fold_of = np.full(len(speech.y), -1)
-            for fold, split in enumerate(splits):
-                folder = run.folder / f"seed-{seed}" / f"fold-{fold:02}"
-                bar.where = f"seed-{seed} fold-{fold:02} of {len(splits)}"
+            for fold, split, folder in report.own_folds(run, seed, splits, bar):
                 bar.at(name)
                 found = train_network(lab, split, folder, [seed, fold])
                 bar.network_done()
                 probabilities[split.test], fold_of[split.test] = found["probabilities"], fold
+            if run.parts is not None:
+                continue
             scored = np.flatnonzero(fold_of >= 0)
             system = {
                 "predicted": probabilities[scored].argmax(axis=1),
@@ -96,6 +96,8 @@ def train(utterances, hp, run, tested=None) -> dict:
                     run, seed, of_test, speech.classes, {name: system}, fold_of[scored]
                 )
             )
+    if run.parts is not None:
+        return None
     scores = report.finish(
         run,
         "acnn",

@@ -47,7 +47,7 @@ class Experiment(NamedTuple):
     bar: report.Progress
 
 
-def train(utterances, hp, run) -> dict:
+def train(utterances, hp, run) -> dict | None:
     """Trains the autoencoder, then probes its latent variables; returns the scores."""
     training.strategy(run.strategy)  # refused before any work where there is one device
     pretraining.check(hp, layer_of(hp))
@@ -69,10 +69,13 @@ def train(utterances, hp, run) -> dict:
         lab = Experiment(speech, hp, run, base, bar)
         for seed in run.seeds:
             of_folds = [
-                probe(lab, seed, fold, split, len(plans[seed]))
-                for fold, split in enumerate(plans[seed])
+                probe(lab, split, folder, [seed, fold])
+                for fold, split, folder in report.own_folds(run, seed, plans[seed], bar)
             ]
-            results.append(scores_of(lab, seed, plans[seed], of_folds))
+            if run.parts is None:
+                results.append(scores_of(lab, seed, plans[seed], of_folds))
+    if run.parts is not None:
+        return None
     facts = [
         network_of_run(hp),
         f"probes of {hp['probe']['latents']}",
@@ -137,11 +140,9 @@ def network_of_run(hp) -> str:
     return f"{name} {of}"
 
 
-def probe(lab, seed, fold, split, n_folds) -> dict[str, np.ndarray]:
+def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
     """Trains the probes of one fold, or reads what a run before has found of its pieces."""
     speech, hp, run, _, bar = lab
-    folder = run.folder / f"seed-{seed}" / f"fold-{fold:02}"
-    bar.where = f"seed-{seed} fold-{fold:02} of {n_folds}"
     bar.at("probes")
     done = folder / "test.npz"
     if not (found := runs.read_arrays_if_whole(done)):
@@ -150,9 +151,7 @@ def probe(lab, seed, fold, split, n_folds) -> dict[str, np.ndarray]:
         folder.mkdir(parents=True, exist_ok=True)
         with runs.replacing(folder / "vae.keras") as copy:
             shutil.copyfile(path, copy)
-        weight_seed, order_seed = (
-            int(s) for s in np.random.SeedSequence([seed, fold]).generate_state(2)
-        )
+        weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
         keras.utils.set_random_seed(weight_seed)
         make = probes.regress if hp["labels"]["target"] == "ratings" else probes.classify
         found = make(latents, speech, split, hp, order_seed)

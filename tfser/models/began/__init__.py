@@ -50,7 +50,7 @@ class Experiment(NamedTuple):
     bar: report.Progress
 
 
-def train(utterances, hp, run) -> dict:
+def train(utterances, hp, run) -> dict | None:
     """Trains BEGAN, then a head in each fold; returns the scores."""
     training.strategy(run.strategy)  # refused before any work where there is one device
     pretraining.check(hp, layer_of(hp))
@@ -70,6 +70,8 @@ def train(utterances, hp, run) -> dict:
         lab = Experiment(speech, hp, run, base, bar)
         for seed in run.seeds:
             results.append(scores_of(lab, seed, plans[seed]))
+    if run.parts is not None:
+        return None
     name, speakers = NAMES[hp["head"]["encoder"]], [u.speaker for u in speech.utterances]
     flags = labels.describe(**hp["labels"])
     flags |= {"autoencoder": "transductive"} if transductive else {}
@@ -122,9 +124,7 @@ def scores_of(lab, seed, splits):
     outputs = np.zeros((len(speech.utterances), speech.y.shape[1]))
     fold_of = np.full(len(speech.utterances), -1)
     slices = []
-    for fold, split in enumerate(splits):
-        folder = run.folder / f"seed-{seed}" / f"fold-{fold:02}"
-        bar.where = f"seed-{seed} fold-{fold:02} of {len(splits)}"
+    for fold, split, folder in report.own_folds(run, seed, splits, bar):
         bar.at("head")
         found = train_head(lab, split, folder, [seed, fold])["outputs"]
         bar.network_done()
@@ -132,6 +132,8 @@ def scores_of(lab, seed, splits):
         outputs[split.test] = of_utterances(speech, numbers, found, split.test)
         fold_of[split.test] = fold
         slices.append((numbers, found))
+    if run.parts is not None:
+        return None
     tested = np.flatnonzero(fold_of >= 0)
     utterances = [speech.utterances[i] for i in tested]
     name = NAMES[hp["head"]["encoder"]]

@@ -68,7 +68,7 @@ class Experiment(NamedTuple):
     bar: report.Progress
 
 
-def train(utterances, hp, run) -> dict:
+def train(utterances, hp, run) -> dict | None:
     """The paper's experiment (section 4): trains, evaluates and writes everything under run.folder.
 
     Returns the scores, as in scores.json: see `report.finish`.
@@ -100,9 +100,7 @@ def train(utterances, hp, run) -> dict:
             profiles = np.zeros((n_rounds, n_segments, n_classes), np.float32)
             predicted = np.zeros((n_rounds, len(speech.y), n_classes))
             fold_of = np.zeros(len(speech.y), int)
-            for fold, split in enumerate(plans[seed]):
-                folder = run.folder / f"seed-{seed}" / f"fold-{fold:02}"
-                bar.where = f"seed-{seed} fold-{fold:02} of {len(plans[seed])}"
+            for fold, split, folder in report.own_folds(run, seed, plans[seed], bar):
                 # Profiles of held-out utterances, Eq. (2): from networks that never saw them.
                 fold_profiles = refinery(lab, split.train, split.dev, folder, [seed, fold])
                 test = np.isin(speech.owner, split.test)
@@ -118,6 +116,8 @@ def train(utterances, hp, run) -> dict:
                         lab, fold_profiles, known, split.test, folder, seed
                     )
                     fold_of[split.test] = fold
+            if run.parts is not None:
+                continue
             tested, profiles, numbers = tested_part(speech, profiles, plans[seed])
             predicted, fold_of = predicted[:, numbers], fold_of[numbers]
             if run.protocol == "paper":
@@ -141,6 +141,8 @@ def train(utterances, hp, run) -> dict:
             )
             if seed == run.seeds[0]:
                 results.draw_profiles(run, tested, hp, profiles)
+    if run.parts is not None:
+        return None
     stuck = results.at_chance(run)
     return report.finish(
         run,

@@ -1,0 +1,86 @@
+"""tfser-train in processes of their own, which end with the one that started them."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tfser import hparams, runs
+
+POLL_SECONDS = 1.0
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+
+
+def child(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int, str, str]:
+    """tfser-train in a process of its own, in `folder`: (exit code, its stdout, its error).
+
+    Its stderr is <folder>.txt. It is stopped where `stops()`, and where this process is.
+    """
+    runs.wait_until_free(folder)  # what was killed may leave its child at work there for a moment
+    command = [sys.executable, "-m", "tfser.train", *arguments, "--workdir", str(folder)]
+    errors = folder.with_name(f"{folder.name}.txt")
+    stopped = False
+    with open(errors, "w") as stderr:
+        # A session of its own: a terminal's Ctrl-C would reach it twice, from there and from here.
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_ends_with_its_parent(),
+        )
+        try:
+            while True:
+                try:
+                    out, _ = process.communicate(timeout=POLL_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    if not stopped and stops():
+                        stopped = True
+                        process.terminate()
+        finally:
+            if process.poll() is None:
+                process.terminate()  # it writes its checkpoint
+                process.wait()
+    code = process.returncode
+    if code in (130, -signal.SIGINT, -signal.SIGTERM) and not stopped:
+        raise KeyboardInterrupt
+    lines = errors.read_text(errors="replace").splitlines()
+    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if code == -signal.SIGKILL:
+        said = ["killed by SIGKILL, as where memory is used up"]
+    return code, out, said[-1] if said else f"exit code {code}, see {errors}"
+
+
+def _ends_with_its_parent():
+    """What a child does first, so that it gets SIGTERM where its parent is killed (Linux alone)."""
+    if sys.platform != "linux":
+        return None
+    libc, parent = ctypes.CDLL(None), os.getpid()
+
+    def ask():
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed just before
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return ask
+
+
+def flags(args, parameters: dict) -> list[str]:
+    """The flags of tfser-train for a setting: those of `args`, which a search has as well."""
+    words = []
+    for name in ("model", "corpus", "data_root", "test_corpus", "test_root", "protocol", "target",
+                 "hparams", "seed", "seeds", "folds", "cache", "strategy", "max_bad"):  # fmt: skip
+        if (value := getattr(args, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for override in [*args.overrides, *overrides_of(parameters)]:
+        words += ["--set", override]
+    return words + ["--debug"] * args.debug
+
+
+def overrides_of(parameters: dict) -> list[str]:
+    """Parameters as `--set` takes them."""
+    return [f"{name}={hparams.toml(value)}" for name, value in parameters.items()]

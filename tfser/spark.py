@@ -1,0 +1,119 @@
+"""Apache Spark (`--spark`): a session that ends with the command, and what its workers call."""
+
+import contextlib
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from tfser.errors import TfserError, UsageError, did_you_mean
+
+log = logging.getLogger("tfser")
+
+ATTEMPTS = 4  # Spark's default for clusters; on one machine it would try a task once
+MASTER = re.compile(r"local(\[(\*|[1-9]\d*)(, *\d+)?\])?|(spark|k8s|mesos)://\S+|yarn")
+
+
+def check(master: str) -> None:
+    """Raises UsageError where tasks cannot be run on `master`, before any work."""
+    if not MASTER.fullmatch(master):
+        near = did_you_mean(master, ["local[2]", "local[*]", "yarn", "spark://host:7077"])
+        raise UsageError(
+            f"--spark {master} is no master{near}; such as local[2], spark://host:7077"
+        )
+    if importlib.util.find_spec("pyspark") is None:
+        raise UsageError("--spark needs PySpark: pip install 'tfser[spark]'")
+    home = os.environ.get("JAVA_HOME")
+    if not shutil.which(Path(home, "bin", "java") if home else "java"):
+        at = f" (there is none in JAVA_HOME={home})" if home else ""
+        raise UsageError(
+            f"--spark needs Java{at}: apt install openjdk-17-jre-headless, or your system's package"
+        )
+
+
+@contextlib.contextmanager
+def session(master: str, n_tasks: int, what: str, errors: Path):
+    """Yields (SparkSession, how many tasks run at once); what Java has to say goes to `errors`."""
+    from pyspark.sql import SparkSession
+
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    local = re.fullmatch(r"local(?:\[([^,]+)\])?", master)
+    url = f"local[{local[1] or 1},{ATTEMPTS}]" if local else master
+    options = {"spark.ui.enabled": False, "spark.ui.showConsoleProgress": False}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    spark = None
+
+    def interrupt(*_):
+        stop(spark)  # its tasks too; Spark's own handler leaves those that are just starting
+        raise KeyboardInterrupt
+
+    try:
+        try:
+            with _stderr_in(errors):
+                builder = SparkSession.builder.master(url).appName("tfser")
+                spark = builder.config(map=options).getOrCreate()
+        except Exception:
+            raise TfserError(f"--spark {master}: Spark did not start, see {errors}") from None
+        for number in handlers:
+            signal.signal(number, interrupt)
+        n_at_once = spark.sparkContext.defaultParallelism
+        if n_tasks < n_at_once:
+            log.warning("--spark %s: there are %d %s alone, so that many run at once, not %d",
+                        master, n_tasks, what, n_at_once)  # fmt: skip
+        yield spark, min(n_at_once, n_tasks)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if spark:
+            stop(spark)
+
+
+@contextlib.contextmanager
+def _stderr_in(file: Path):
+    """What is started inside has `file` as its stderr, for good."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(file, "w") as errors:
+        os.dup2(errors.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def stop(spark) -> None:
+    """Ends a session and its tasks, also where Java has ended before."""
+    with contextlib.suppress(Exception):
+        spark.stop()
+
+
+def alive(spark) -> bool:
+    """Whether a session can still be given tasks."""
+    try:
+        spark.sparkContext.parallelize([0])
+        return True
+    except Exception:
+        return False
+
+
+def here() -> tuple[str, dict]:
+    """Where a command runs, for `answer`."""
+    names = [name for name in os.environ if name.startswith("TFSER_")] + ["OMP_NUM_THREADS"]
+    return os.getcwd(), {name: os.environ[name] for name in names if name in os.environ}
+
+
+def answer(place, function, *arguments) -> tuple:
+    """What a worker does, at a place of `here`: (what a function returns, the error it raises)."""
+    folder, variables = place
+    os.chdir(folder)
+    os.environ.pop("OMP_NUM_THREADS", None)  # Spark sets it to 1: other sums than without Spark
+    os.environ.update(variables)
+    try:
+        return function(*arguments), None
+    except (Exception, KeyboardInterrupt) as error:  # who stops a child means the whole command
+        return None, error
