@@ -112,7 +112,7 @@ def emotion_profile_figure(
         for k, emotion in enumerate(class_names):
             # A lone segment is a point, which a line would not show.
             marker = "o" if len(profile) == 1 else None
-            axes.plot(seconds, profile[:, k], label=emotion, marker=marker, **_line(k))
+            axes.plot(seconds, profile[:, k], label=emotion, marker=marker, **line(k))
         axes.axhline(1 / n, label=f"chance, 1/{n}", **CHANCE)
         axes.set_title(name, loc="left", fontsize=10)
         axes.set_ylim(-0.02, 1.02)
@@ -149,7 +149,7 @@ def training_curves_figure(
     for axes, (name, lines) in zip(all_axes, panels.items(), strict=True):
         for k, (label, column) in enumerate(lines.items()):
             values = [row[column] for row in rows]
-            axes.plot(epochs, values, label=label, marker=few, markersize=4, **_line(k))
+            axes.plot(epochs, values, label=label, marker=few, markersize=4, **line(k))
         axes.axvline(kept_epoch, color="0.75", linewidth=6, zorder=0)
         axes.plot(kept_epoch, values[kept_epoch - 1], "*", color=COLOURS[k], markersize=15,
                   label=f"kept: epoch {kept_epoch}")  # fmt: skip
@@ -269,7 +269,7 @@ def blank(width, height):
     return figure
 
 
-def _line(k):
+def line(k):
     """Colour and dashes of the k-th line; dashes change as well, for print without colour."""
     dashes = k // 2 + k // len(COLOURS)  # the ninth line repeats a colour, but not its dashes
     return {"color": COLOURS[k % len(COLOURS)], "linestyle": LINES[dashes % len(LINES)]}

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+import os
+import shutil
 from pathlib import Path
 
 import keras
@@ -72,6 +74,16 @@ def stored(utterances, layer, run, known=None) -> tuple:
     names = {utterances[i].name for i in known}
     which = np.repeat([u.name in names for u in found.utterances], counts)
     return found, which, np.count_nonzero(which)
+
+
+def keep(file: Path, copy: Path) -> None:
+    """A network of the cache as a file of the run too: it takes no room where links can be made."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with runs.replacing(copy) as temporary:
+        try:
+            os.link(file, temporary)
+        except OSError:
+            shutil.copyfile(file, temporary)
 
 
 def digest_of(file: Path) -> str:

@@ -143,3 +143,33 @@ def pictures_figure(rows: dict, title: str) -> Figure:
     figure.colorbar(image, ax=list(all_axes[:, -1]), fraction=0.5).set_label("magnitude (scaled)")
     figure.suptitle(title)
     return figure
+
+
+@plots.plain_text
+def prediction_figure(seconds, values, class_names, waveform, sample_rate_hz, title: str) -> Figure:
+    """What is said of a recording's windows over time, above its spectrogram.
+
+    seconds [n] are the windows' centres; values [n, K] probabilities or ratings.
+    """
+    import librosa
+
+    figure = plots.blank(width=9, height=5.4)
+    above, below = figure.subplots(2, sharex=True)
+    for k, name in enumerate(class_names):
+        marker = "o" if len(seconds) < 20 else None
+        line = plots.line(k)
+        above.plot(seconds, [row[k] for row in values], label=name, marker=marker, ms=3, **line)
+    above.set_ylabel("probability" if min(map(min, values)) >= 0 else "rating")
+    above.grid(color="0.9")
+    mel = librosa.feature.melspectrogram(y=waveform, sr=sample_rate_hz, n_mels=80)
+    power = librosa.power_to_db(mel, ref=np.max)
+    image = below.imshow(
+        power, origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0,
+        extent=(0, len(waveform) / sample_rate_hz, 0.5, len(power) + 0.5),
+    )  # fmt: skip
+    below.set_ylabel("mel band")
+    below.set_xlabel("time (s); a point is at the centre of its window")
+    figure.colorbar(image, ax=below, pad=0.01).set_label("dB to the loudest")
+    figure.legend(*above.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    figure.suptitle(title)
+    return figure

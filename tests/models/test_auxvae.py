@@ -714,11 +714,16 @@ def latent_speech(rng, n=120, n_classes=3):
     return latents, speech, split
 
 
+def probed(make, latents, speech, split, hp):
+    """What a network of probes finds, trained."""
+    return probes.trained(make(latents, speech, hp), latents, speech, split, hp, 0)
+
+
 def test_probes_find_what_is_there():
     latents, speech, split = latent_speech(np.random.default_rng(0))
     keras.utils.set_random_seed(0)
     hp = hyperparameters("probe.epochs=60", "probe.learning_rate=1e-2")
-    found = probes.classify(latents, speech, split, hp, 0)
+    found = probed(probes.classify, latents, speech, split, hp)
     tested = np.isin(speech.utterance, split.test)
     y = speech.y[speech.utterance[tested]]
     assert found["h"].shape == (tested.sum(), 3)
@@ -734,17 +739,17 @@ def test_a_probe_beside_others_is_the_probe_alone():
     for names in (("h", "z"), ("h",)):
         keras.utils.set_random_seed(0)
         given = {name: latents[name] for name in names}
-        found.append(probes.classify(given, speech, split, hp, 0)["h"])
+        found.append(probed(probes.classify, given, speech, split, hp)["h"])
     np.testing.assert_allclose(*found, atol=1e-6)
 
 
 def test_regression_by_each_loss():
     latents, speech, split = latent_speech(np.random.default_rng(0))
     y = np.stack([speech.y - 1.0, -2.0 * (speech.y == 0)], axis=1).astype("float32")
-    speech.y = y
+    speech.y, speech.classes = y, []
     keras.utils.set_random_seed(0)
     settings = ["probe.epochs=40", "probe.learning_rate=1e-2", "probe.units=32"]
-    found = probes.regress(latents, speech, split, hyperparameters(*settings), 0)
+    found = probed(probes.regress, latents, speech, split, hyperparameters(*settings))
     assert len(found) == 8
     truth = y[speech.utterance[np.isin(speech.utterance, split.test)]]
     for key, p in found.items():
@@ -757,7 +762,7 @@ def test_probes_that_go_astray():
     latents, speech, split = latent_speech(np.random.default_rng(0))
     latents["h"][3] = np.nan
     with pytest.raises(TfserError, match="lower --set probe.learning_rate"):
-        probes.classify(latents, speech, split, hyperparameters(), 0)
+        probed(probes.classify, latents, speech, split, hyperparameters())
 
 
 def test_an_utterance_is_the_mean_of_its_pieces():

@@ -107,6 +107,8 @@ def heard(utterances, tested, hp, run) -> Speech:
         represented = pretraining.representations(kept, encoder, view, run)
         digest["encoder"] = unlabelled.digest_of(path)
     runs.check_data(run.folder, kept, features.key, **digest)
+    if digest:
+        unlabelled.keep(path, run.folder / "encoder.keras")
     classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
     return Speech(
         utterances=kept,

@@ -19,7 +19,6 @@ Not in the paper (reasons on the card, zoo/auxvae/README.md):
 """
 
 import logging
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,12 +148,14 @@ def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
         path = network_for(lab, split)
         latents = pretraining.latents(path, speech, hp, run)
         folder.mkdir(parents=True, exist_ok=True)
-        with runs.replacing(folder / "vae.keras") as copy:
-            shutil.copyfile(path, copy)
+        unlabelled.keep(path, folder / "vae.keras")
         weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
         keras.utils.set_random_seed(weight_seed)
         make = probes.regress if hp["labels"]["target"] == "ratings" else probes.classify
-        found = make(latents, speech, split, hp, order_seed)
+        network = make(latents, speech, hp)
+        found = probes.trained(network, latents, speech, split, hp, order_seed)
+        with runs.replacing(folder / "probes.keras") as file:
+            training.save(network, file)
         runs.write_arrays(done, **found)  # last: this fold is finished
     bar.network_done()
     return found

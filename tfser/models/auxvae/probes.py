@@ -26,48 +26,53 @@ def concordance(y, p):
     return 2 * covariance / ops.maximum(spread, 1e-12)
 
 
-def classify(latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
-    """A linear classifier on each of the latents: {name: probabilities of the test pieces}."""
+LOSSES = {"MSE": "mean_squared_error", "CCC": lambda y, p: 1 - concordance(y, p)}
+
+
+def classify(latents, speech, hp) -> keras.Model:
+    """A linear classifier on each of the latents: {name: x} -> {name: probabilities}."""
     n_classes = len(speech.classes)
     inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
     outputs = {
         name: layers.Dense(n_classes, activation="softmax", name=f"of_{name}")(x)
         for name, x in inputs.items()
     }
-    network = keras.Model(inputs, outputs)
-    y = np.eye(n_classes, dtype="float32")[speech.y][speech.utterance]
-    losses = dict.fromkeys(outputs, "categorical_crossentropy")
-    return _trained(
-        network, losses, latents, y, dict.fromkeys(outputs, slice(None)), speech, split, hp, seed
-    )
+    return keras.Model(inputs, outputs)
 
 
-def regress(latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
-    """One hidden layer on each of the latents: {(name, loss, attribute): test pieces' [n]}.
+def regress(latents, speech, hp) -> keras.Model:
+    """One hidden layer on each of the latents: {name: x} -> {"name-loss-attribute": [n, 1]}.
 
     loss: "MSE" or "CCC", table 2's columns; a network of its own for each attribute.
     """
     inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
-    settings = hp["probe"]
-    losses = {"MSE": "mean_squared_error", "CCC": lambda y, p: 1 - concordance(y, p)}
-    outputs, of_loss, columns = {}, {}, {}
+    settings, outputs = hp["probe"], {}
     for name, x in inputs.items():
-        for loss in losses:
-            for column, attribute in enumerate(ratings.ATTRIBUTES):
+        for loss in LOSSES:
+            for attribute in ratings.ATTRIBUTES:
                 hidden = layers.Dense(settings["units"], activation="relu")(x)
                 hidden = layers.Dropout(settings["dropout"])(hidden)
                 key = f"{name}-{loss}-{attribute}"
                 outputs[key] = layers.Dense(1, name=key)(hidden)
-                of_loss[key], columns[key] = losses[loss], slice(column, column + 1)
-    network = keras.Model(inputs, outputs)
-    y = speech.y[speech.utterance]
-    found = _trained(network, of_loss, latents, y, columns, speech, split, hp, seed)
-    return {key: p[:, 0] for key, p in found.items()}
+    return keras.Model(inputs, outputs)
 
 
-def _trained(network, losses, latents, y, columns, speech, split, hp, seed):
-    """The outputs for the test part's pieces of a network trained on the training part's."""
-    settings = hp["probe"]
+def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
+    """Trains `classify`'s or `regress`'s on the training part's pieces; {output: test pieces'}.
+
+    Of classes [m, K] each, of ratings [m].
+    """
+    settings, of_classes = hp["probe"], bool(speech.classes)
+    if of_classes:
+        y = np.eye(len(speech.classes), dtype="float32")[speech.y][speech.utterance]
+        columns = dict.fromkeys(network.output, slice(None))
+        losses = dict.fromkeys(network.output, "categorical_crossentropy")
+    else:
+        y, columns, losses = speech.y[speech.utterance], {}, {}
+        for key in network.output:
+            _, loss, attribute = key.split("-")
+            column = list(ratings.ATTRIBUTES).index(attribute)
+            columns[key], losses[key] = slice(column, column + 1), LOSSES[loss]
     network.compile(keras.optimizers.Adam(settings["learning_rate"]), losses, jit_compile=False)
     training = np.flatnonzero(np.isin(speech.utterance, split.train))
     testing = np.flatnonzero(np.isin(speech.utterance, split.test))
@@ -98,8 +103,8 @@ def _trained(network, losses, latents, y, columns, speech, split, hp, seed):
     history = network.fit(epochs, epochs=1, shuffle=False, verbose=0).history
     if not np.isfinite(history["loss"][0]):
         raise TfserError("the probes' loss is not a number; try a lower --set probe.learning_rate")
-    tested = {name: x[testing] for name, x in latents.items()}
-    return {name: np.array(p) for name, p in network(tested, training=False).items()}
+    found = network({name: x[testing] for name, x in latents.items()}, training=False)
+    return {name: np.array(p) if of_classes else np.array(p)[:, 0] for name, p in found.items()}
 
 
 def ccc_of_batches(y, p, seed, batch_size=32) -> float | None:

@@ -1,0 +1,304 @@
+"""A run as a function: what is exported says what the run has said, alone and in a batch."""
+
+import shutil
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from sklearn.ensemble import RandomForestClassifier
+
+import tfser
+from tfser import audio, export, predictor, runs, serving, train
+from tfser.models.auxvae import serving as auxvae_serving
+from tfser.models.auxvae.spectrogram import MelPieces
+from tfser.models.began import serving as began_serving
+from tfser.models.began.spectrogram import Slices
+from tfser.models.epr import forest as of_epr
+from tfser.models.epr import serving as epr_serving
+from tfser.models.svm import serving as svm_serving
+
+TINY = {
+    "svm": [],
+    "aae": ["train.max_epochs=2"],
+    "acnn": ["train.max_epochs=2"],
+    "auxvae": [
+        "features.n_bands=16",
+        "model.n_latent=8",
+        "vae.max_epochs=1",
+        "probe.epochs=2",
+        "probe.latents=means",
+    ],
+    "began": ["began.max_epochs=1", "train.max_epochs=2", "train.batch_size=64"],
+    "epr": ["train.max_epochs=1", "train.epoch_share=0.05", "refinery.rounds=1"],
+}
+OF_WAVEFORMS = ("acnn", "auxvae", "began", "epr")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the runs and exports of this module are."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def exported(folder):
+    """Returns a function (model) -> (its run on toy, the export of it); made once."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TFSER_CACHE", str(folder / "cache"))
+
+    def make(model):
+        run, out = folder / model, folder / f"{model}-export"
+        if not out.exists():
+            sets = [word for s in TINY[model] for word in ("--set", s)]
+            loso = ["--corpus", "toy", "--protocol", "loso", "--folds", "3"]
+            assert train.main(["--model", model, *loso, *sets, "--workdir", str(run)]) == 0
+            assert export.main(["--run", str(run), "--out", str(out)]) == 0
+        return run, out
+
+    yield make
+    patch.undo()
+
+
+def recordings(folder, n=5):
+    """Some of toy's: (paths, waveforms)."""
+    paths = sorted((folder / "cache" / "toy").rglob("*.wav"))[::7][:n]
+    return paths, [soundfile.read(path, dtype="float32")[0] for path in paths]
+
+
+@pytest.mark.parametrize("model", OF_WAVEFORMS)
+def test_a_batch_says_what_each_says_alone(model, folder, exported):
+    _, out = exported(model)
+    loaded = tf.saved_model.load(str(out))
+    _, waveforms = recordings(folder)
+    waveforms[0] = waveforms[0][:9000]
+    waveforms[1] = np.concatenate([waveforms[1], waveforms[2]])[:21000]
+    lengths = np.array([len(waveform) for waveform in waveforms], "int32")
+    padded = np.full((len(waveforms), lengths.max() + 777), 0.3, "float32")  # of no account
+    for row, waveform in zip(padded, waveforms, strict=True):
+        row[: len(waveform)] = waveform
+    batch = loaded.signatures["lengths"](waveform=tf.constant(padded), lengths=tf.constant(lengths))
+    for i, waveform in enumerate(waveforms):
+        alone = loaded.signatures["serving_default"](waveform=tf.constant(waveform))
+        for name in set(alone) - {"classes"}:
+            one, own = alone[name][0].numpy(), batch[name][i].numpy()
+            own = own[: len(one)] if np.ndim(one) else own
+            np.testing.assert_allclose(own, one, atol=2e-6, err_msg=name)
+    rate = tfser.load(out).sample_rate_hz
+    soundfile.write(folder / "own.wav", waveforms[3], rate, subtype="PCM_16")
+    of_file = loaded.signatures["wav"](content=tf.constant((folder / "own.wav").read_bytes()))
+    waveform, _ = soundfile.read(folder / "own.wav", dtype="float32")
+    alone = loaded.signatures["serving_default"](waveform=tf.constant(waveform[None]))
+    np.testing.assert_allclose(of_file["probabilities"], alone["probabilities"], atol=1e-6)
+    assert [name.decode() for name in alone["classes"].numpy()] == (
+        (out / "assets" / "classes.txt").read_text().split()
+    )
+    assert alone["probabilities"].shape == (1, 4)
+    np.testing.assert_allclose(np.sum(alone["probabilities"]), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", OF_WAVEFORMS)
+def test_waveforms_of_almost_nothing(model, exported):
+    serve = tf.saved_model.load(str(exported(model)[1])).signatures["serving_default"]
+    for n in (1, 3, 500):
+        found = serve(waveform=tf.fill([n], 0.1))
+        assert np.isfinite(found["probabilities"]).all()
+    assert np.isfinite(serve(waveform=tf.zeros([4000]))["probabilities"]).all()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no samples"):
+        serve(waveform=tf.zeros([0]))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinite"):
+            serve(waveform=tf.constant([0.1, bad, 0.1]))
+
+
+def test_a_wav_of_another_rate_is_refused(folder, exported):
+    serve = tf.saved_model.load(str(exported("acnn")[1])).signatures["wav"]
+    soundfile.write(folder / "8k.wav", np.full(8000, 0.1), 8000)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not 16000 Hz"):
+        serve(content=tf.constant((folder / "8k.wav").read_bytes()))
+
+
+@pytest.mark.parametrize("model", TINY)
+def test_a_run_and_its_export_predict_alike(model, folder, exported):
+    run, out = exported(model)
+    paths, _ = recordings(folder)
+    rate = tfser.load(out).sample_rate_hz
+    given = [*paths, audio.load(paths[0], sample_rate_hz=rate)]
+    by_run, by_export = (tfser.load(place).predict(given) for place in (run, out))
+    assert len(by_run) == 6
+    for one, other in zip(by_run, by_export, strict=True):
+        assert one.keys() == other.keys()
+        assert one["predicted"] == other["predicted"]
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=2e-6)
+    # A path and its waveform are the same.
+    assert by_run[0]["confidence"] == pytest.approx(by_run[5]["confidence"], abs=1e-6)
+    assert by_run[0]["file"] == str(paths[0]) and by_run[5]["file"] == ""
+
+
+def test_the_page_of_an_export(exported):
+    run, out = exported("epr")
+    page = (out / "README.md").read_text()
+    uar = runs.read_json(run / "scores.json")["uar"]
+    assert f"UAR {100 * uar:.1f} %" in page
+    assert "speakers unknown in training, protocol loso" in page
+    assert "[batch, segments, classes], the emotion profile" in page
+    assert '{"inputs": {"waveform": [0.0, ...]}}' in page
+    assert "openSMILE's IS13 functionals" in (exported("svm")[1] / "README.md").read_text()
+
+
+def test_the_rest_form_of_tensorflow_serving(exported):
+    """Its "inputs" go to the signature by their names, as JSON has them."""
+    import json
+
+    request = json.dumps({"inputs": {"waveform": [[0.1, 0.2] * 4000] * 2}})
+    serve = tf.saved_model.load(str(exported("acnn")[1])).signatures["serving_default"]
+    inputs = {name: tf.constant(x) for name, x in json.loads(request)["inputs"].items()}
+    answer = {name: x.numpy() for name, x in serve(**inputs).items()}
+    assert answer["probabilities"].shape == (2, 4)
+    np.testing.assert_allclose(*answer["probabilities"], atol=1e-7)
+
+
+def test_an_export_that_differs_is_not_written(folder, exported, capsys):
+    run, _ = exported("acnn")
+    other = folder / "other"
+    shutil.copytree(run, other)
+    network = keras.saving.load_model(other / "seed-0/fold-00/model.keras", compile=False)
+    network.set_weights([w + 0.01 for w in network.get_weights()])
+    network.save(other / "seed-0/fold-00/model.keras")
+    assert export.main(["--run", str(other), "--out", str(folder / "wrong")]) == 1
+    assert "other probabilities than the run" in capsys.readouterr().err
+    assert not (folder / "wrong").exists()
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "said"),
+    [
+        (lambda run: (run / "scores.json").unlink(), 4, "is not finished"),
+        (lambda run: (run / "hparams.json").unlink(), 2, "is no run directory"),
+        (lambda run: (run / "seed-0/fold-00/model.keras").unlink(), 3, "model.keras is missing"),
+        (
+            lambda run: (run / "seed-0/fold-00/model.keras").write_bytes(b"PK\3\4 half"),
+            3,
+            "model.keras is damaged",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_exported(spoil, code, said, folder, exported, capsys):
+    run, _ = exported("acnn")
+    spoilt = folder / "spoilt"
+    shutil.copytree(run, spoilt)
+    spoil(spoilt)
+    try:
+        assert export.main(["--run", str(spoilt), "--out", str(folder / "x")]) == code
+        assert said in capsys.readouterr().err
+        assert not (folder / "x").exists()
+    finally:
+        shutil.rmtree(spoilt)
+
+
+def test_flags_that_cannot_be(folder, exported, capsys):
+    run, out = exported("acnn")
+    for words, code, said in (
+        (["--out", str(out)], 4, "exists"),
+        (["--out", str(folder / "no" / "x")], 2, "there is no folder"),
+        (["--out", str(folder / "x"), "--fold", "3"], 2, "has folds 0 to 2"),
+        (["--out", str(folder / "x"), "--seed", "7"], 2, "the seeds of"),
+    ):
+        assert export.main(["--run", str(run), *words]) == code
+        assert said in capsys.readouterr().err
+
+
+def test_speakers_cannot_be_normalized_when_serving(folder):
+    run = SimpleNamespace(folder="RUN", hp={"features": {"normalize": "speaker"}})
+    with pytest.raises(tfser.errors.UsageError, match="all utterances of a speaker"):
+        serving.refuse_speakers(run)
+
+
+def test_the_forest_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 8)).astype("float32"), rng.integers(0, 3, 300)
+    arrays = of_epr.fit_forest(x, y, 3, n_estimators=40, seed=5)
+    theirs = RandomForestClassifier(n_estimators=40, random_state=5).fit(x, y)
+    # On the thresholds themselves, and a float32 to either side of them.
+    at = arrays["threshold"][arrays["left"] >= 0][:200].astype("float32")
+    edges = np.stack([at, np.nextafter(at, np.float32(9)), np.nextafter(at, np.float32(-9))])
+    asked = np.concatenate([rng.normal(size=(200, 8)), np.tile(edges.reshape(-1, 1), 8)])
+    asked = asked.astype("float32")
+    found = epr_serving.Forest(arrays)(tf.constant(asked)).numpy()
+    np.testing.assert_allclose(found, theirs.predict_proba(asked), atol=1e-6)
+
+
+def test_statistics_in_the_graph():
+    rng = np.random.default_rng(0)
+    profiles = rng.dirichlet([1, 1, 1], 9).astype("float32")
+    owner = np.array([0, 0, 0, 0, 1, 2, 2, 2, 2])
+    padded, inside = np.zeros((3, 4, 3), "float32"), np.zeros((3, 4), bool)
+    for i in range(3):
+        of = profiles[owner == i]
+        padded[i, : len(of)], inside[i, : len(of)] = of, True
+    found = epr_serving.statistics(tf.constant(padded), tf.constant(inside), 0.4)
+    np.testing.assert_allclose(found, of_epr.statistics(profiles, owner, 0.4), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_votes_are_scikit_learns(n_classes):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    from tfser.models import svm
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(90, 5)) * [1, 1e6, 1, 1e-3, 1], rng.integers(0, n_classes, 90)
+    pipeline = make_pipeline(StandardScaler(), SVC(kernel="linear", C=0.1)).fit(x, y)
+    found = svm_serving.Votes(svm.arrays_of(pipeline), n_classes)(tf.constant(x)).numpy()
+    np.testing.assert_array_equal(found.argmax(axis=1), pipeline.predict(x))
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("drop_short", [False, True])
+def test_slices_and_pieces_are_the_layers(drop_short):
+    slices = Slices(
+        sample_rate_hz=1000, slice_seconds=1.0, n_fft=64, hop_samples=32, drop_short=drop_short
+    )
+    lengths = np.array([1, 499, 500, 999, 1000, 1001, 1499, 1500, 2000, 3700], "int32")
+    found = began_serving.n_slices_of(slices, tf.constant(lengths)).numpy()
+    np.testing.assert_array_equal(found, [max(1, len(slices.lengths(int(n)))) for n in lengths])
+
+    settings = {"seconds": 1.0, "n_frames": 40, "shortest_seconds": 0.25, "drop_short": drop_short}
+    pieces = MelPieces(**settings, sample_rate_hz=1000, n_fft=64, hop_samples=32, n_bands=8,
+                       range_db=80.0)  # fmt: skip
+    waveform = tf.random.stateless_normal([len(lengths), int(lengths.max())], [0, 1])
+    (_, of_pieces), owner = auxvae_serving.pieces_of(pieces, waveform, tf.constant(lengths))
+    for i, n in enumerate(lengths):
+        expected = pieces.lengths(max(int(n), 33)) or [max(int(n), 33)]  # one where there is none
+        assert of_pieces.numpy()[owner.numpy() == i].tolist() == expected
+
+
+def test_the_median_is_numpys():
+    x = np.random.default_rng(0).normal(size=(2, 5, 2)).astype("float32")
+    inside = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 0, 0]], bool)
+    found = began_serving.median(tf.constant(x), tf.constant(inside))
+    np.testing.assert_allclose(found, [np.median(x[0, :4], 0), np.median(x[1, :3], 0)], atol=1e-6)
+
+
+def test_no_pickle_is_loaded(folder, exported):
+    """A file that would run code on loading is an error, and its code does not run."""
+    import pickle
+
+    class Bad:
+        def __reduce__(self):
+            return (open, (str(folder / "ran"), "w"))
+
+    run, _ = exported("svm")
+    spoilt = folder / "pickled"
+    shutil.copytree(run, spoilt)
+    np.savez(spoilt / "seed-0/fold-00/svm.npz", mean=np.array([Bad()], object))
+    (spoilt / "seed-0/fold-00/extra.pkl").write_bytes(pickle.dumps(Bad()))
+    with pytest.raises(tfser.errors.DataError, match="missing or damaged"):
+        predictor.load(spoilt)
+    assert not (folder / "ran").exists()
+    shutil.rmtree(spoilt)

@@ -1,0 +1,174 @@
+"""tfser-predict: a row for whatever is asked, in order, and an exit code that says what failed."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from tfser import predict, predictor
+from tfser.errors import DataError
+
+RATE = 16000
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """A predictor without a network: "loud" is a waveform's largest sample."""
+    heard = []
+
+    def answer(waveform, lengths):
+        heard.append(lengths.numpy().tolist())
+        loud = [np.abs(w[:n]).max() for w, n in zip(waveform.numpy(), lengths.numpy(), strict=True)]
+        loud = np.array(loud)
+        return {"probabilities": tf.constant(np.stack([loud, 1 - loud], axis=1))}
+
+    made = predictor.Predictor(answer, ["loud", "soft"], RATE, None)
+    monkeypatch.setattr(predictor, "load", lambda *_, **__: made)
+    made.heard = heard
+    return made
+
+
+def wav(path, seconds=1.0, level=0.75, rate=RATE, channels=1):
+    n = round(seconds * rate)
+    waveform = np.full((n, channels), level) * np.sin(np.arange(n) * 0.3)[:, None]
+    waveform[n // 2] = level
+    soundfile.write(path, waveform, rate)
+    return path
+
+
+def rows_of(text):
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_windows():
+    assert predict.windows(59.0, None, None) == [(0.0, 59.0)]
+    assert predict.windows(61.0, None, None)[-1] == (60.0, 61.0)
+    assert predict.windows(2.5, 1.0, None) == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
+    assert predict.windows(2.0, 1.0, 0.5) == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]
+    assert predict.windows(0.3, 1.0, 0.5) == [(0.0, 0.3)]
+
+
+def test_one_row_each(model, tmp_path, capsys):
+    files = [wav(tmp_path / "a.wav"), wav(tmp_path / "b.wav", 0.1, 0.25, 44100, 2)]
+    assert predict.main(["--run", "r", *map(str, files)]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert [row["file"] for row in rows] == list(map(str, files))
+    assert (rows[0]["start"], rows[0]["end"], rows[0]["predicted"]) == ("0.0", "1.0", "loud")
+    assert float(rows[0]["confidence"]) == pytest.approx(0.75, abs=1e-3)
+    assert (rows[1]["end"], rows[1]["predicted"]) == ("0.1", "soft")
+    assert float(rows[1]["soft"]) == pytest.approx(0.75, abs=0.05)
+    assert model.heard == [[16000, 1600]]
+
+
+def test_long_recordings_are_cut(model, tmp_path):
+    path = wav(tmp_path / "long.wav", 61.0)
+    rows = model.predict([path])
+    assert [(row["start"], row["end"]) for row in rows[-2:]] == [(50.0, 60.0), (60.0, 61.0)]
+    assert max(map(len, model.heard)) <= predictor.BATCH
+    rows = model.predict([path], window_seconds=20.0, hop_seconds=10.0)
+    assert [row["start"] for row in rows] == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
+
+
+def test_broken_recordings_do_not_stop_the_others(model, tmp_path, capsys):
+    good = [wav(tmp_path / f"{i}.wav") for i in range(3)]
+    (tmp_path / "text.wav").write_text("not sound at all")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    cut = (tmp_path / "0.wav").read_bytes()[:9000]
+    (tmp_path / "cut.wav").write_bytes(cut)
+    asked = [good[0], tmp_path / "text.wav", good[1], tmp_path / "silent.wav",
+             tmp_path / "cut.wav", tmp_path / "none.wav", tmp_path, good[2]]  # fmt: skip
+    assert predict.main(["--run", "r", *map(str, asked)]) == 3
+    said = capsys.readouterr()
+    rows = rows_of(said.out)
+    assert [row["file"] for row in rows] == list(map(str, asked))
+    assert [i for i, row in enumerate(rows) if row["error"]] == [1, 3, 4, 5, 6]
+    for row, reason in zip(rows[3:6], ("silent", "truncated", "No such file"), strict=True):
+        assert reason in row["error"] and row["predicted"] == ""
+    assert "5 of 8 recordings could not be used" in said.err
+    # Before the first bad one, between, and after: nothing waits for a full batch in vain.
+    assert sum(map(len, model.heard)) == 3
+
+
+def test_jsonl_folder_and_table(model, tmp_path):
+    (tmp_path / "x").mkdir()
+    wav(tmp_path / "x" / "a.wav")
+    (tmp_path / "x" / "notes.txt").write_text("no recording")
+    (tmp_path / "t.csv").write_text("file,start,end\nx/a.wav,0.25,0.75\nx/a.wav,,\n")
+    out = tmp_path / "o.jsonl"
+    words = ["--folder", str(tmp_path / "x"), "--table", str(tmp_path / "t.csv"), "--out", str(out)]
+    assert predict.main(["--export", "e", *words]) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["start"], row["end"]) for row in rows] == [(0.0, 1.0), (0.25, 0.75), (0.0, 1.0)]
+    assert rows[0]["predicted"] == "loud" and rows[0]["error"] == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.jsonl", "t.csv", "x"]
+
+
+def test_waveforms(model):
+    tone = np.full(8000, 0.9, "float32")
+    bad = [np.zeros(800), np.array([0.1, np.nan]), np.zeros((3, 2)), np.zeros(0)]
+    rows = model.predict([tone, *bad])
+    assert rows[0]["predicted"] == "loud" and rows[0]["end"] == 0.5
+    reasons = "silent", "NaN", "one dimension", "no samples"
+    for row, reason in zip(rows[1:], reasons, strict=True):
+        assert reason in row["error"], row
+
+
+def test_ratings_have_no_class():
+    def answer(waveform, lengths):
+        return {"ratings": tf.constant([[0.25, -0.5]] * len(lengths))}
+
+    made = predictor.Predictor(answer, [], RATE, None)
+    [row] = made.predict([np.full(900, 0.1)])
+    assert (row["arousal"], row["valence"]) == (0.25, -0.5)
+    assert made.columns == ["file", "start", "end", "arousal", "valence", "error"]
+
+
+def test_pictures(model, tmp_path):
+    good = wav(tmp_path / "a.wav", 2.0)
+    words = ["--run", "r", str(good), str(tmp_path / "none.wav"), "--plot", str(tmp_path / "p")]
+    assert predict.main(words) == 3
+    [picture] = (tmp_path / "p").iterdir()
+    assert picture.name == "a.png" and picture.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ([], 2, "no recordings"),
+        (["a.wav", "--window", "0"], 2, "above 0"),
+        (["a.wav", "--hop", "1"], 2, "give --window"),
+        (["a.wav", "--window", "1", "--hop", "2"], 2, "a hop of it at most"),
+        (["a.wav", "--out", "x.txt"], 2, ".csv or .jsonl"),
+        (["a.wav", "--out", "there.csv"], 4, "exists"),
+        (["--table", "none.csv"], 3, "No such file"),
+        (["--table", "there.csv"], 3, "no column named file"),
+        (["--table", "bad.csv"], 3, "line 2: start and end are seconds"),
+    ],
+)
+def test_flags_that_cannot_be(words, code, said, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.csv").write_text("name\na\n")
+    (tmp_path / "bad.csv").write_text("file,start\na.wav,soon\n")
+    assert predict.main(["--run", "r", *words]) == code
+    assert said in capsys.readouterr().err
+
+
+def test_an_interrupted_file_keeps_what_is_done(tmp_path):
+    def rows():
+        yield {"file": "a", "error": ""}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict.write(rows(), ["file", "error"], tmp_path / "o.csv")
+    assert (tmp_path / "o.csv").read_text() == "file,error\na,\n"
+
+
+def test_what_is_no_model(tmp_path):
+    with pytest.raises(Exception, match="there is no folder"):
+        predictor.load(tmp_path / "none")
+    (tmp_path / "tfser.json").write_text('{"smile": null}')
+    with pytest.raises(DataError, match="damaged"):
+        predictor.load(tmp_path)

@@ -1,0 +1,31 @@
+"""AAE's encoder as a function of openSMILE's features, which no graph can compute."""
+
+from tfser import serving
+
+
+def serve(run) -> serving.Served:
+    """The emotion's probabilities and, of an autoencoder, z."""
+    settings = run.hp["features"]
+    serving.refuse_speakers(run)
+    network = serving.network_of(run.network / "model.keras")
+    is_baseline = run.hp["model"]["system"] == "baseline"
+
+    def function(features):
+        if is_baseline:
+            return {"probabilities": network(features, training=False)}
+        y, z = network.encode(network.standardize(features))
+        return {"probabilities": y, "z": z}
+
+    outputs = {"probabilities": "[batch, classes]"}
+    if not is_baseline:
+        outputs["z"] = f"[batch, {run.hp['model']['n_z']}], the latent variable beside the class"
+    in_frames = run.hp["model"]["level"] == "frame"
+    mean = network.get_layer("standardize").mean
+    shape = (run.hp["frames"]["n_frames"], *mean.shape) if in_frames else tuple(mean.shape)
+    return serving.Served(
+        function,
+        [network],
+        outputs,
+        settings["sample_rate_hz"],
+        serving.Smile(settings["feature_set"], "lld" if in_frames else "functionals", shape),
+    )

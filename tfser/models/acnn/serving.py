@@ -1,0 +1,48 @@
+"""ACNN as a function of waveforms."""
+
+import keras
+import tensorflow as tf
+
+from tfser import serving
+from tfser.models.acnn import pretraining
+from tfser.models.acnn.speech import input_of
+
+
+def serve(run) -> serving.Served:
+    """The emotion's probabilities, those of the other views, and the attention."""
+    view = encoder = None
+    if run.hp["autoencoder"]["corpus"] or run.hp["autoencoder"]["weights"]:
+        view = pretraining.spectrogram(run.hp)
+        encoder = serving.network_of(run.folder / "encoder.keras")
+    layer, n_frames = input_of(run.hp)
+    network = serving.network_of(run.network / "model.keras")
+    _, alpha = network.get_layer("attention").output
+    network = keras.Model(network.input, {**network.output, "attention": alpha})
+
+    def function(waveform, lengths):
+        waveform = serving.silenced(waveform, lengths)
+        frames = layer(waveform)[:, :n_frames]
+        missing = n_frames - tf.shape(frames)[1]
+        frames = tf.pad(frames, [[0, 0], [0, missing], [0, 0]])
+        inside = tf.range(n_frames)[None] < serving.frame_counts(layer, lengths)[:, None]
+        frames = tf.where(inside[..., None], frames, float("nan"))
+        inputs = {"log_mel": frames}
+        if encoder:
+            inputs["representation"] = encoder(view(waveform), training=False)
+        found = network(inputs, training=False)
+        return {"probabilities": found.pop("emotion"), **found}
+
+    model = run.hp["model"]
+    step = model["stride_frames"] * model["pool_steps"] * layer.hop / layer.sample_rate_hz
+    outputs = {
+        "probabilities": "[batch, classes]",
+        "attention": f"[batch, steps], the weight of each {1000 * step:g} ms",
+    }
+    for view in set(network.output) - {"emotion", "attention"}:
+        outputs[view] = "[batch, 3]: low, neutral, high"
+    return serving.Served(
+        function,
+        [layer, network, *([view, encoder] if encoder else [])],
+        outputs,
+        layer.sample_rate_hz,
+    )

@@ -1,0 +1,76 @@
+"""The Aux-VAE and its probes as a function of waveforms."""
+
+import tensorflow as tf
+
+from tfser import ratings, serving
+from tfser.models.auxvae import pretraining
+from tfser.models.auxvae.spectrogram import layer_of
+
+
+def serve(run) -> serving.Served:
+    """The latent variables, and what the run's best probe says of them.
+
+    By the means of the distributions: runs whose probes are of samples (probe.latents) have drawn
+    other numbers.
+    """
+    layer = layer_of(run.hp)
+    network = pretraining.network_of(run.network / "vae.keras", run.hp, layer)
+    probes = serving.network_of(run.network / "probes.keras")
+    best, _, loss = list(run.scores["systems"])[-1].rpartition(": ")[2].partition(", ")
+
+    def piece(waveform, length):
+        return layer(waveform[None, :length])[0]
+
+    def function(waveform, lengths):
+        batch = tf.shape(waveform)[0]
+        pieces, owner = pieces_of(layer, serving.silenced(waveform, lengths), lengths)
+        heard = tf.map_fn(
+            lambda one: piece(*one), pieces,
+            fn_output_signature=tf.TensorSpec([layer.n_frames, layer.n_features]),
+        )  # fmt: skip
+        _, means = network.encode(heard, sampled=False)
+        latents = {name: tf.reduce_mean(x, axis=1) for name, x in {"mel": heard, **means}.items()}
+        said = probes(latents, training=False)
+        found = {name: x for name, x in latents.items() if name != "mel"}
+        if run.classes:
+            found["probabilities"] = said[best]
+        else:
+            of_both = [said[f"{best}-{loss}-{a}"] for a in ratings.ATTRIBUTES]
+            found["ratings"] = tf.concat(of_both, axis=1)
+        return {name: tf.math.unsorted_segment_mean(x, owner, batch) for name, x in found.items()}
+
+    n, outputs = run.hp["model"]["n_latent"], {}
+    if run.classes:
+        outputs["probabilities"] = f"[batch, classes], of a linear probe on {best}"
+    else:
+        outputs["ratings"] = f"[batch, 2], arousal and valence, of a probe on {best} ({loss})"
+    scales = {"h": "a piece of 4 s", "m": "a second", "z": "a frame"}
+    if not run.hp["model"]["medium"]:
+        del scales["m"]
+    for name, scale in scales.items():
+        outputs[name] = f"[batch, {n}], the latent variable of {scale}: mean over the utterance"
+    return serving.Served(function, [layer, network, probes], outputs, layer.sample_rate_hz)
+
+
+def pieces_of(layer, waveform, lengths):
+    """((pieces [n, samples], their lengths [n]), whose each is [n]), as `MelPieces.lengths` cuts.
+
+    What is too short for a piece is filled up with zeros to the shortest there can be.
+    """
+    whole, least = layer.n_samples, layer.n_fft // 2 + 1  # samples
+    lengths = tf.maximum(lengths, least)
+    n_whole, rest = lengths // whole, lengths % whole
+    long_enough = tf.cast(rest, "float32") >= (
+        layer.arguments["shortest_seconds"] * layer.sample_rate_hz
+    )
+    counts = (rest >= least) & (long_enough | (n_whole == 0))
+    if layer.arguments["drop_short"]:
+        counts &= n_whole == 0
+    most = -(-tf.maximum(tf.shape(waveform)[1], least) // whole)
+    padded = tf.pad(waveform, [[0, 0], [0, most * whole - tf.shape(waveform)[1]]])
+    padded = tf.reshape(padded, [-1, most, whole])
+    inside = tf.sequence_mask(n_whole + tf.cast(counts, "int32"), most)
+    number = tf.range(most)[None]
+    of_pieces = tf.where(number < n_whole[:, None], whole, rest[:, None])
+    pieces = tf.boolean_mask(padded, inside), tf.boolean_mask(of_pieces, inside)
+    return pieces, tf.cast(tf.where(inside)[:, 0], "int32")

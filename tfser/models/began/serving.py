@@ -1,0 +1,66 @@
+"""BEGAN's encoder and a head as a function of waveforms."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfser import serving
+from tfser.models.began.spectrogram import layer_of
+
+
+def serve(run) -> serving.Served:
+    """What the head says of the utterance and of each slice."""
+    layer = layer_of(run.hp)
+    network = serving.network_of(run.network / "model.keras")
+
+    def function(waveform, lengths):
+        n_samples = layer.n_samples
+        n_slices = -(-tf.shape(waveform)[1] // n_samples)
+        missing = n_slices * n_samples - tf.shape(waveform)[1]
+        slices = tf.pad(serving.silenced(waveform, lengths), [[0, 0], [0, missing]])
+        slices = tf.reshape(slices, [-1, n_slices, n_samples])
+        inside = tf.sequence_mask(n_slices_of(layer, lengths), n_slices)
+        found = network(layer(tf.boolean_mask(slices, inside)), training=False)
+        shape = tf.concat([tf.shape(inside), tf.shape(found)[1:]], axis=0)
+        of_slices = tf.scatter_nd(tf.cast(tf.where(inside), "int32"), found, shape)
+        counts = tf.reduce_sum(tf.cast(inside, "float32"), axis=1)
+        if run.classes:
+            of_all = {"probabilities": tf.reduce_sum(of_slices, axis=1) / counts[:, None]}
+        else:
+            of_all = {"ratings": median(of_slices, inside)}
+        return of_all | {
+            "slices": of_slices,
+            "n_slices": tf.cast(counts, "int32"),
+        }
+
+    seconds = run.hp["features"]["slice_seconds"]
+    if run.classes:
+        outputs = {"probabilities": "[batch, classes], the mean over the slices"}
+    else:
+        outputs = {"ratings": "[batch, 2], arousal and valence, the medians over the slices"}
+    outputs |= {
+        "slices": f"[batch, slices, {len(run.classes) or 2}], the same of {seconds:g} s each; zero "
+        "after the last one",
+        "n_slices": "[batch], how many there are",
+    }
+    return serving.Served(function, [layer, network], outputs, layer.sample_rate_hz)
+
+
+def median(x, inside):
+    """Over the slices that are `inside` [batch, slices]: x [batch, slices, n] -> [batch, n]."""
+    ordered = tf.sort(tf.where(inside[..., None], x, np.inf), axis=1)
+    n = tf.reduce_sum(tf.cast(inside, "int32"), axis=1)
+    middle = [tf.gather(ordered, at, axis=1, batch_dims=1) for at in ((n - 1) // 2, n // 2)]
+    return (middle[0] + middle[1]) / 2
+
+
+def n_slices_of(layer, lengths):
+    """How many slices waveforms of these lengths [batch], in samples, have: `Slices.lengths`.
+
+    One at least: what is shorter is filled up with zeros.
+    """
+    n_whole, rest = lengths // layer.n_samples, lengths % layer.n_samples
+    if layer.arguments["drop_short"]:
+        more = -tf.cast(rest == 0, "int32")
+    else:
+        more = tf.cast(2 * rest >= layer.n_samples, "int32")
+    return tf.maximum(n_whole + more, 1)

@@ -1,0 +1,96 @@
+"""EPR as a function of waveforms: log-mel, segments, the last round's network, and its forest."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfser import runs, serving
+from tfser.errors import DataError
+from tfser.features import LogMel
+
+
+class Forest(tf.Module):
+    """Statistics [batch, features] -> probabilities [batch, K], by the trees of `fit_forest`.
+
+    All trees take a step at once, as often as the deepest one needs; leaves lead to themselves.
+    """
+
+    def __init__(self, forest):
+        super().__init__()
+        leaf, itself = forest["left"] < 0, np.arange(len(forest["left"]))
+        children = [np.where(leaf, itself, forest[side]) for side in ("left", "right")]
+        self.depth, level = 0, forest["root"]
+        while not leaf[level].all():
+            self.depth += 1
+            level = np.unique([of[level] for of in children])
+        # x <= threshold is asked of a float32 and a float64: the largest float32 that is not above
+        # the threshold gives the same answers.
+        threshold = forest["threshold"].astype("float32")
+        lower = np.nextafter(threshold, np.float32(-np.inf))
+        threshold = np.where(threshold > forest["threshold"], lower, threshold)
+        with tf.device("CPU:0"):
+            self.root = tf.constant(forest["root"], "int32")
+            self.children = tf.constant(np.stack(children, axis=1), "int32")
+            self.feature = tf.constant(np.where(leaf, 0, forest["feature"]), "int32")
+            self.threshold = tf.constant(threshold)
+            self.probabilities = tf.constant(forest["probabilities"], "float32")
+
+    def __call__(self, x):
+        """[batch, features] -> [batch, K]."""
+        node = tf.tile(self.root[None], [tf.shape(x)[0], 1])  # [batch, trees]
+        for _ in range(self.depth):
+            value = tf.gather(x, tf.gather(self.feature, node), batch_dims=1)
+            right = tf.cast(value > tf.gather(self.threshold, node), "int32")
+            node = tf.gather_nd(self.children, tf.stack([node, right], axis=-1))
+        return tf.reduce_mean(tf.gather(self.probabilities, node), axis=1)
+
+
+def serve(run) -> serving.Served:
+    """The forest's probabilities, and the emotion profile over time."""
+    hp, t = run.hp, run.hp["refinery"]["rounds"]
+    n_frames = hp["segments"]["n_frames"]
+    layer = LogMel(**hp["features"], min_frames=n_frames)
+    hop = round(hp["segments"]["hop_seconds"] / hp["features"]["hop_seconds"])  # frames
+    network = serving.network_of(run.network / f"round-{t}" / "model.keras")
+    of_folds = run.scores["protocol"] == "loso"
+    folder = run.network if of_folds else run.network.parent / "forests" / run.network.name
+    path = folder / f"forest-{t}.npz"
+    arrays = runs.read_arrays_if_whole(path)
+    if arrays is None:
+        raise DataError(f"{path} is missing or damaged; copy the run whole, or train again")
+    forest = Forest(arrays)
+
+    def function(waveform, lengths):
+        frames = layer(serving.silenced(waveform, lengths))
+        segments = tf.signal.frame(frames, n_frames, hop, axis=1)  # [batch, segments, ...]
+        counts = 1 + (serving.frame_counts(layer, lengths) - n_frames) // hop
+        inside = tf.sequence_mask(counts, tf.shape(segments)[1])
+        found = network(tf.boolean_mask(segments, inside), training=False)  # [all segments, K]
+        shape = tf.concat([tf.shape(inside), tf.shape(found)[1:]], axis=0)
+        profile = tf.scatter_nd(tf.cast(tf.where(inside), "int32"), found, shape)
+        x = statistics(profile, inside, hp["forest"]["threshold"])
+        return {"probabilities": forest(x), "profile": profile, "segments": counts}
+
+    outputs = {
+        "probabilities": "[batch, classes], of the random forest",
+        "profile": f"[batch, segments, classes], the emotion profile, a segment each "
+        f"{1000 * hp['segments']['hop_seconds']:g} ms; zeros after the last one",
+        "segments": "[batch], how many there are",
+    }
+    return serving.Served(function, [layer, network, forest], outputs, layer.sample_rate_hz)
+
+
+def statistics(profile, inside, threshold):
+    """As `forest.statistics`: profile [batch, segments, K] -> [batch, 4 K].
+
+    inside [batch, segments]: which segments there are.
+    """
+    here = inside[..., None]
+    n = tf.reduce_sum(tf.cast(here, "float32"), axis=1)
+    above = tf.cast((profile > threshold) & here, "float32")
+    parts = [
+        tf.reduce_max(tf.where(here, profile, -np.inf), axis=1),
+        tf.reduce_min(tf.where(here, profile, np.inf), axis=1),
+        tf.reduce_sum(tf.where(here, profile, 0.0), axis=1) / n,
+        tf.reduce_sum(above, axis=1) / n,
+    ]
+    return tf.concat(parts, axis=1)

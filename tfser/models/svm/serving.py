@@ -1,0 +1,56 @@
+"""The SVM as a function of openSMILE's functionals, which no graph can compute."""
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from tfser import runs, serving
+from tfser.errors import DataError
+
+
+class Votes(tf.Module):
+    """Functionals [batch, features] -> share of the pairs of classes that each has won [batch, K].
+
+    arrays: of `svm.arrays_of`. The highest is what scikit-learn predicts, the first among equals.
+    """
+
+    def __init__(self, arrays, n_classes):
+        super().__init__()
+        pairs = list(itertools.combinations(arrays["classes"], 2))
+        self.first, self.second = (
+            np.eye(n_classes)[list(side)] for side in zip(*pairs, strict=True)
+        )
+        with tf.device("CPU:0"):  # float64: functionals go up to 1e10
+            self.mean, self.scale, self.weights, self.bias = (
+                tf.constant(arrays[name], tf.float64)
+                for name in ("mean", "scale", "weights", "bias")
+            )
+
+    def __call__(self, features):
+        """[batch, features] -> [batch, K]."""
+        z = (tf.cast(features, tf.float64) - self.mean) / self.scale
+        wins = tf.cast((z @ self.weights + self.bias) > 0, tf.float64)  # [batch, pairs]
+        votes = wins @ self.first + (1 - wins) @ self.second
+        return tf.cast(votes / tf.cast(tf.shape(wins)[1], tf.float64), tf.float32)
+
+
+def serve(run) -> serving.Served:
+    """The votes of the pairs of classes: an SVM has no probabilities."""
+    settings = run.hp["features"]
+    serving.refuse_speakers(run)
+    path = run.network / "svm.npz"
+    arrays = runs.read_arrays_if_whole(path)
+    if arrays is None:
+        raise DataError(f"{path} is missing or damaged; copy the run whole, or train again")
+    votes = Votes(arrays, len(run.classes))
+    return serving.Served(
+        lambda features: {"probabilities": votes(features)},
+        [votes],
+        {
+            "probabilities": "[batch, classes], the share of the pairs of classes that each has "
+            "won: an SVM has no probabilities"
+        },
+        settings["sample_rate_hz"],
+        serving.Smile(settings["feature_set"], "functionals", (len(arrays["mean"]),)),
+    )

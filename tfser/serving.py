@@ -1,0 +1,143 @@
+"""A finished run as one function of waveforms: what tfser-export saves and tfser-predict calls.
+
+Each system has a `models/<name>/serving.py` with `serve(run) -> Served`.
+"""
+
+import importlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfser import runs
+from tfser.errors import ConflictError, DataError, UsageError
+
+FORMAT = 1  # of what runs keep for serving: raise it when older ones cannot be read
+
+
+class Finished(NamedTuple):
+    """A run of tfser-train, and the fold whose network serves."""
+
+    folder: Path
+    model: str
+    corpus: str
+    hp: dict
+    scores: dict
+    classes: list[str]
+    seed: int
+    fold: int
+
+    @property
+    def network(self) -> Path:
+        """Where the fold's networks are."""
+        return self.folder / f"seed-{self.seed}" / f"fold-{self.fold:02}"
+
+
+class Smile(NamedTuple):
+    """openSMILE's features, which no graph computes: those of `smile.OpenSmile`."""
+
+    feature_set: str
+    level: str  # "functionals" or "lld"
+    shape: tuple  # of an utterance: (features,), or (frames, features) with NaN after its end
+
+
+class Served(NamedTuple):
+    """What a run gives out.
+
+    function: (waveform [batch, samples], lengths [batch] in samples) -> {name: tensor}, with
+        "probabilities" [batch, K]; what lies after a length is of no account. Where a system hears
+        openSMILE's features: (features [batch, *shape]) -> {name: tensor}.
+    parts: the layers and networks that it uses.
+    outputs: {name: what it is, with its shape}.
+    smile: of openSMILE's features, what makes them of a waveform.
+    """
+
+    function: object
+    parts: list
+    outputs: dict
+    sample_rate_hz: int
+    smile: Smile | None = None
+
+
+def finished(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finished:
+    """The run in a folder; without a seed its first.
+
+    Raises:
+        UsageError: no run directory, or of a seed or fold that it has not.
+        ConflictError: it is not finished.
+    """
+    try:
+        settings = runs.read_json(folder / "hparams.json")
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{folder} is no run directory of tfser-train") from None
+    if not (folder / "scores.json").exists():
+        raise ConflictError(f"{folder} is not finished; the same tfser-train command continues it")
+    scores = runs.read_json(folder / "scores.json")
+    seeds = scores["seed_numbers"]
+    seed = seeds[0] if seed is None else seed
+    if seed not in seeds:
+        raise UsageError(f"--seed {seed}: the seeds of {folder} are {' '.join(map(str, seeds))}")
+    if not 0 <= fold < scores["folds"]:
+        raise UsageError(f"--fold {fold}: {folder} has folds 0 to {scores['folds'] - 1}")
+    return Finished(
+        folder=folder,
+        model=settings["model"],
+        corpus=settings["corpus"],
+        hp=settings["hparams"],
+        scores=scores,
+        classes=scores.get("classes", []),
+        seed=seed,
+        fold=fold,
+    )
+
+
+def served(run: Finished) -> Served:
+    """The function of a run.
+
+    Raises DataError where a file of it is missing or damaged.
+    """
+    serving = importlib.import_module(f"tfser.models.{run.model}.serving")
+    return serving.serve(run)
+
+
+def network_of(path: Path):
+    """A network of a run; DataError where the file is missing or damaged."""
+    import keras
+
+    if not path.exists():
+        raise DataError(f"{path} is missing; train again, or copy the run whole")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        reason = str(error).partition(". ")[0].partition("\n")[0]
+        raise DataError(f"{path} is damaged: {reason}") from None
+
+
+def refuse_speakers(run: Finished) -> None:
+    """Raises UsageError for features that are normalized by speaker."""
+    if run.hp["features"]["normalize"] == "speaker":
+        raise UsageError(
+            f"{run.folder}: features.normalize=speaker takes all utterances of a speaker at once, "
+            "which nobody who asks for a prediction has; export a run without it"
+        )
+
+
+def as_input(features, shape) -> np.ndarray:
+    """Features of openSMILE [rows, features] as the network takes them, see `Smile`."""
+    if len(shape) == 1:
+        return features[0]
+    padded = np.full(shape, np.nan, "float32")
+    padded[: len(features)] = features[: len(padded)]
+    return padded
+
+
+def silenced(waveform, lengths):
+    """The waveforms [batch, samples] with zeros after their lengths [batch]."""
+    inside = tf.range(tf.shape(waveform)[1])[None] < lengths[:, None]
+    return tf.where(inside, waveform, 0.0)
+
+
+def frame_counts(layer, lengths):
+    """How many frames a LogMel makes of waveforms of these lengths [batch], in samples."""
+    return 1 + (tf.maximum(lengths, layer.shortest) - layer.window) // layer.hop
