@@ -27,7 +27,7 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt pip setuptools wheel
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[opensmile,test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[opensmile,spark,test]'
 	touch $@
 
 # Runs are results: they stay.

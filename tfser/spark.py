@@ -62,8 +62,10 @@ def session(master: str, n_tasks: int, what: str, errors: Path):
             signal.signal(number, interrupt)
         n_at_once = spark.sparkContext.defaultParallelism
         if n_tasks < n_at_once:
-            log.warning("--spark %s: there are %d %s alone, so that many run at once, not %d",
-                        master, n_tasks, what, n_at_once)  # fmt: skip
+            log.warning(
+                "--spark %s: %d at a time instead of %d (%s: %d)",
+                *(master, n_tasks, n_at_once, what, n_tasks),
+            )
         yield spark, min(n_at_once, n_tasks)
     finally:
         for number, handler in handlers.items():

@@ -163,7 +163,7 @@ class Task(NamedTuple):
 
 def train(args) -> None:
     """Checks everything that can be checked without audio, then trains, then prints the scores."""
-    if args.spark:
+    if args.spark is not None:
         spark.check(args.spark)
     task = checked(args)
     folder = args.workdir or Path("runs", f"{args.model}-{task.corpus}-{args.protocol}")

@@ -1,0 +1,423 @@
+"""--spark, with Spark on this machine: the results of a run without it, whatever is killed."""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tfser import children, errors, outcomes, runs, search, spark, tasks, train
+from tfser.proposals import Proposals
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SMALL = ["--model", "aae", "--corpus", "toy", "--protocol", "loso", "--folds", "3",
+         "--set", "model.system=baseline", "--set", "model.units=16",
+         "--set", "train.max_epochs=30"]  # fmt: skip
+needs_java = pytest.mark.skipif(
+    not (os.environ.get("JAVA_HOME") or shutil.which("java")), reason="Spark needs Java"
+)
+
+
+def called(main, *arguments):
+    """Runs a command in this process, with the exit code, stdout and stderr as its answer."""
+    log = logging.getLogger("tfser")
+    before = list(log.handlers), log.propagate, log.level, signal.getsignal(signal.SIGTERM)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as exit:
+            code = exit.code
+        finally:
+            log.handlers[:], log.propagate = before[:2]
+            log.setLevel(before[2])
+            signal.signal(signal.SIGTERM, before[3])
+    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def started(module, *arguments):
+    """Starts a command in a process of its own."""
+    # A background job of a shell inherits SIGINT as ignored.
+    heeds_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tfser.{module}", *map(str, arguments)], cwd=REPOSITORY, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_sigint,
+    )  # fmt: skip
+
+
+def ended(process):
+    """Waits for it: the exit code, stdout and stderr."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
+def wait_for(condition, process=None, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+def processes():
+    """All that run: (number, parent's number, words of the command)."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            yield int(path.name), parent, words
+
+
+def at_work(folder) -> dict[str, tuple[int, int]]:
+    """The trainings in folders of this one: {name: (process, its parent)}."""
+    return {
+        Path(words[-2]).name: (number, parent)
+        for number, parent, words in processes()
+        if "tfser.train" in words and Path(words[-2]).parent == folder
+    }
+
+
+def java_of(process) -> int:
+    """Spark's own process."""
+    [number] = [
+        n for n, parent, words in processes() if parent == process.pid and "java" in words[0]
+    ]
+    return number
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One cache of features for all runs."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFSER_CACHE", str(folder))
+        yield folder
+
+
+# What is refused at once.
+
+
+@pytest.mark.parametrize("main", [train.main, search.main])
+@pytest.mark.parametrize(
+    "master, message",
+    [
+        ("loacl[2]", "--spark loacl[2] is no master (did you mean 'local[2]'?)"),
+        ("local[0]", "--spark local[0] is no master"),
+        ("local[-1]", "--spark local[-1] is no master"),
+        ("local[two]", "--spark local[two] is no master"),
+        ("", "--spark  is no master"),
+        ("host:7077", "--spark host:7077 is no master"),
+    ],
+)
+def test_what_is_no_master(main, master, message, tmp_path):
+    answer = called(main, *SMALL, "--workdir", tmp_path / "x", "--spark", master)
+    assert answer.code == 2 and not (tmp_path / "x").exists()
+    [line] = answer.err.splitlines()
+    assert line.startswith(f"error: {message}") and "such as local[2]" in line
+
+
+@needs_java
+@pytest.mark.parametrize(
+    "master",
+    [
+        "local",
+        "local[12]",
+        "local[*]",
+        "local[2,4]",
+        "spark://host:7077",
+        "yarn",
+        "k8s://https://x",
+    ],
+)
+def test_what_is_a_master(master):
+    spark.check(master)
+
+
+@pytest.mark.parametrize("main", [train.main, search.main])
+def test_without_pyspark_or_java(main, tmp_path, monkeypatch):
+    command = [*SMALL, "--workdir", tmp_path / "x", "--spark", "local[2]"]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyspark", None)
+        answer = called(main, *command)
+    assert answer.code == 2
+    assert answer.err == "error: --spark needs PySpark: pip install 'tfser[spark]'\n"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    answer = called(main, *command)
+    assert answer.code == 2 and "apt install openjdk-17-jre-headless" in answer.err
+    assert len(answer.err.splitlines()) == 1
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    answer = called(main, *command)
+    assert answer.code == 2 and "(there is none in JAVA_HOME=/nowhere)" in answer.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_spark_is_no_setting_of_a_run_or_a_trial():
+    args = search.parser().parse_args([*SMALL, "--spark", "local[2]"])
+    plain = search.parser().parse_args(SMALL)
+    assert args.spark == "local[2]" and plain.spark is None
+    assert children.flags(args, {}) == children.flags(plain, {})
+    assert train.checked(args).settings == train.checked(plain).settings
+
+
+# Who knew what.
+
+
+SPACE = {"svm.c": ["loguniform", 1e-4, 1e4], "svm.kind": ["choice", "a", "b"]}
+
+
+def rows_of(afters, algorithm="tpe"):
+    """The trials of a search whose proposals followed on `afters`, all but the last ended."""
+    proposals, rows = Proposals(SPACE, algorithm, 0), []
+    for n, after in enumerate(afters):
+        scores = {k: rows[k]["score"] for k in after}
+        parameters = proposals.next(scores)
+        row = {"trial": n, "parameters": parameters}
+        row |= {"after": list(after)} if len(after) < n else {}
+        rows.append(row | {"status": "ok", "score": ((n * 7) % 10) / 10, "measure": "UAR",
+                           "seconds": 1.0, "reason": ""})  # fmt: skip
+    rows[-1] = {k: rows[-1][k] for k in ("trial", "parameters", "after", "status") if k in rows[-1]}
+    return [*rows[:-1], rows[-1] | {"status": "begun"}]
+
+
+@pytest.fixture
+def resumed(tmp_path, monkeypatch):
+    """Continues a search with trials that are there; returns what `run_trials` does."""
+    monkeypatch.setattr(search, "write_best", lambda *_: None)
+    monkeypatch.setattr(outcomes, "write_event", lambda *_: None)
+
+    def run_trial(args, trials, n, parameters, folder):
+        return {"status": "ok", "score": ((n * 7) % 10) / 10, "measure": "UAR", "seconds": 1.0,
+                "reason": ""}  # fmt: skip
+
+    monkeypatch.setattr(search, "run_trial", run_trial)
+
+    def run(rows, n_evals):
+        search.write_trials(tmp_path / "trials.jsonl", rows)
+        args = SimpleNamespace(algorithm="tpe", seed=0, evals=n_evals, spark=None)
+        return search.run_trials(args, SPACE, tmp_path)
+
+    return run
+
+
+# As two at a time would come in; the first five of TPE are at random.
+AFTERS = [[], [], [0], [0, 1], [0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4], range(7), range(7)]
+
+
+def test_a_parallel_search_is_continued_serially_as_it_was_proposed(resumed):
+    rows = rows_of(AFTERS)
+    assert rows[6]["parameters"] != rows_of(map(range, range(9)))[6]["parameters"]
+    found = resumed(rows, 11)
+    assert [row["parameters"] for row in found[:9]] == [row["parameters"] for row in rows]
+    assert found[:8] == rows[:8] and found[8]["after"] == list(range(7))
+    assert found[8]["status"] == "ok" and [t["trial"] for t in found] == list(range(11))
+    expected = rows_of([*AFTERS, range(9), range(10), range(11)])
+    assert found[9:] == expected[9:11] and "after" not in found[9]
+
+
+def test_what_was_known_is_part_of_what_was_proposed(resumed):
+    rows = rows_of(AFTERS)
+    rows[6]["after"] = [0, 1, 2, 3, 5]
+    with pytest.raises(errors.ConflictError, match="trial 6 .* is not what Hyperopt proposes"):
+        resumed(rows, 9)
+
+
+def test_trials_that_are_begun_are_not_counted(resumed):
+    rows = rows_of(AFTERS[:4])
+    assert [row["status"] for row in rows] == ["ok", "ok", "ok", "begun"]
+    assert [trial["trial"] for trial in resumed(rows, 3)] == [0, 1, 2]
+
+
+# Trials.
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory):
+    path = tmp_path_factory.mktemp("space") / "space.toml"
+    path.write_text('[search]\n"train.learning_rate" = ["loguniform", 1e-4, 1e-2]\n')
+    return path
+
+
+def searching(folder, overlay, *arguments):
+    command = [*SMALL, "--hparams", overlay, "--algorithm", "random", "--evals", 3]
+    return started("search", *command, "--workdir", folder, *arguments)
+
+
+def trials_of(folder):
+    lines = (folder / "trials.jsonl").read_text().splitlines()
+    hidden = ("seconds", "after")
+    return [{k: v for k, v in json.loads(x).items() if k not in hidden} for x in lines]
+
+
+def results_of(answer):
+    """What a command prints, but for its folder."""
+    assert answer.code == 0, answer.err
+    return [line for line in answer.out.splitlines() if "pictures" not in line]
+
+
+@pytest.fixture(scope="module")
+def serial_search(tmp_path_factory, overlay):
+    folder = tmp_path_factory.mktemp("serial") / "search"
+    return folder, ended(searching(folder, overlay))
+
+
+def assert_same_search(folder, answer, serial_search):
+    reference, serial = serial_search
+    assert results_of(answer) == results_of(serial)
+    assert trials_of(folder) == trials_of(reference)
+    for path in reference.glob("trial-*/**/history.csv"):
+        assert (folder / path.relative_to(reference)).read_bytes() == path.read_bytes()
+    assert (folder / "best.toml").read_bytes() == (reference / "best.toml").read_bytes()
+
+
+@needs_java
+def test_a_worker_is_killed_and_its_trial_goes_on(tmp_path, overlay, serial_search):
+    folder = tmp_path / "search"
+    process = searching(folder, overlay, "--spark", "local[2]")
+    wait_for((folder / "trial-000/seed-0/fold-00/state.npz").exists, process)
+    child, worker = at_work(folder)["trial-000"]
+    os.kill(child, signal.SIGSTOP)  # else it may be through before it is told
+    os.kill(worker, signal.SIGKILL)
+    os.kill(child, signal.SIGCONT)
+    answer = ended(process)
+    assert_same_search(folder, answer, serial_search)
+    lines = answer.err.splitlines()
+    assert all(line.startswith(("trial ", "the best setting is trained")) for line in lines), lines
+    rows = search.read_trials(folder / "trials.jsonl")
+    assert "after" not in rows[0] and rows[1]["after"] == []
+    assert rows[2].get("after", [0, 1]) in ([0], [1], [0, 1])
+    assert len(runs.read_json(folder / "trial-000" / "environment.json")["processes"]) == 2
+    files = sorted((folder / "trial-000/events/seed-0/fold-00").iterdir(), key=os.path.getmtime)
+    first, second = map(epochs_in, files)
+    assert first == list(range(1, len(first) + 1)) and len(first) < 30
+    # From its last state, which is written before the epoch is told.
+    assert 1 < second[0] <= len(first) + 2 and second == list(range(second[0], 31))
+
+
+def epochs_in(file) -> list[int]:
+    """The epochs that a process has told TensorBoard of."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(file), {"tensors": 0}).Reload()
+    known = "dev_uar" in events.Tags()["tensors"]
+    return [event.step for event in events.Tensors("dev_uar")] if known else []
+
+
+@needs_java
+def test_a_search_is_interrupted_and_killed_and_continued(tmp_path, overlay, serial_search):
+    """By SIGINT, by kill -9, and then without Spark."""
+    folder = tmp_path / "search"
+    process = searching(folder, overlay, "--spark", "local[4]")
+    wait_for(lambda: len(at_work(folder)) == 3, process)
+    java = java_of(process)
+    process.send_signal(signal.SIGINT)
+    answer = ended(process)
+    assert answer.code == 130 and not answer.out
+    lines = answer.err.splitlines()
+    assert "--spark local[4]: 3 at a time instead of 4 (trials: 3)" in lines
+    assert lines[-1] == "error: interrupted; what is finished is kept, the same command continues"
+    assert "Traceback" not in answer.err
+    wait_for(lambda: not at_work(folder), seconds=20)
+    wait_for(lambda: java not in [n for n, _, _ in processes()], seconds=20)
+    begun = search.read_trials(folder / "trials.jsonl")
+    assert [row["status"] for row in begun] == ["begun"] * 3
+
+    process = searching(folder, overlay, "--spark", "local[2]")
+    wait_for((folder / "trial-001/seed-0/fold-00/state.npz").exists, process)
+    assert set(at_work(folder)) == {"trial-000", "trial-001"}
+    process.kill()
+    assert ended(process).code == -signal.SIGKILL
+    wait_for(lambda: not at_work(folder), seconds=60)
+    assert_same_search(folder, ended(searching(folder, overlay)), serial_search)
+    assert [row["parameters"] for row in begun] == [t["parameters"] for t in trials_of(folder)]
+
+
+# Folds.
+
+
+@pytest.fixture(scope="module")
+def serial_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serial") / "run"
+    return folder, ended(started("train", *SMALL, "--workdir", folder))
+
+
+def assert_same_run(folder, answer, serial_run):
+    reference, serial = serial_run
+    assert results_of(answer) == results_of(serial)
+    for name in ("scores.json", "predictions.csv", "splits.csv", "data.json"):
+        assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
+    for path in reference.rglob("history.csv"):
+        assert (folder / path.relative_to(reference)).read_bytes() == path.read_bytes()
+
+
+@needs_java
+def test_folds_are_trained_by_spark(tmp_path, serial_run):
+    """Killed in the middle; then a fold that fails; the scores are those of a run without Spark."""
+    folder = tmp_path / "run"
+    command = [*SMALL, "--workdir", folder, "--spark", "local[4]"]
+    process = started("train", *command)
+    wait_for(lambda: len(at_work(folder / "tasks")) == 3, process)
+    wait_for(lambda: list(folder.rglob("state.npz")), process)
+    process.kill()
+    answer = ended(process)
+    assert answer.code == -signal.SIGKILL
+    assert "--spark local[4]: 3 at a time instead of 4 (folds: 3)" in answer.err
+    wait_for(lambda: not at_work(folder / "tasks"), seconds=60)
+    assert not (folder / "scores.json").exists()
+
+    place, aside = folder / "seed-0" / "fold-01", tmp_path / "fold-01"
+    place.mkdir(exist_ok=True)  # its training may not have begun
+    place.rename(aside)
+    place.touch()
+    answer = ended(started("train", *command))
+    assert answer.code == 1 and "Traceback" not in answer.err
+    assert answer.err.splitlines()[-1].startswith("error: ") and "fold-01" in answer.err
+    place.unlink()
+    aside.rename(place)
+
+    assert_same_run(folder, ended(started("train", *command)), serial_run)
+    own = {path.parent.name for path in folder.glob("tasks/seed-*/done")}
+    assert own == {f"seed-0-fold-0{fold}" for fold in range(3)}
+    [process] = runs.read_json(folder / "tasks/seed-0-fold-02/environment.json")["processes"][-1:]
+    assert "--part 0/2" in process["command"]
+
+
+def test_what_is_wrong_with_a_corpus_is_said_as_without_spark(tmp_path):
+    command = ["--model", "aae", "--corpus", "toy", "--protocol", "loso",
+               "--set", 'labels.keep=["anger"]', "--workdir"]  # fmt: skip
+    plain = called(train.main, *command, tmp_path / "plain")
+    args = train.parser().parse_args([*command, str(tmp_path / "run"), "--spark", "local[2]"])
+    (tmp_path / "run").mkdir()
+    with pytest.raises(errors.DataError) as caught:
+        tasks.train_folds(args, tmp_path / "run")
+    assert plain.code == caught.value.exit_code == 3
+    assert plain.err.splitlines()[-1] == f"error: {caught.value}"
+
+
+@pytest.mark.parametrize("model", ["svm", "aae"])
+def test_the_parts_of_a_run_are_trained_alone(model, tmp_path):
+    folder = tmp_path / "run"
+    command = ["--model", model, *SMALL[2:6], "--folds", "3"]
+    command += ["--set", "train.max_epochs=1"] if model != "svm" else []
+    for part in ("none", "0/1"):
+        place = folder / "tasks" / part.replace("/", "-")
+        answer = called(train.main, *command, "--part", part, "--workdir", place)
+        assert answer.code == 0 and not answer.out, answer.err
+        trained = [] if part == "none" else ["fold-01"]
+        assert [path.name for path in folder.glob("seed-0/*")] == trained
+    files = {path.name for path in folder.iterdir()} - {"seed-0", "tasks", "events"}
+    assert files == {"splits.csv", "data.json"}
