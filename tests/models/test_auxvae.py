@@ -732,6 +732,23 @@ def test_probes_find_what_is_there():
     assert np.mean(found["z"].argmax(axis=1) == y) < 0.6
 
 
+def test_the_spectrogram_is_standardized():
+    """A class that a band tells by a thousandth of its level, which Adam alone would not find."""
+    latents, speech, split = latent_speech(np.random.default_rng(0))
+    latents["mel"] = 0.7 + 1e-3 * latents["h"]
+    keras.utils.set_random_seed(0)
+    hp = hyperparameters("probe.epochs=30", "probe.learning_rate=1e-2")
+    network = probes.classify(latents, speech, hp)
+    found = probes.trained(network, latents, speech, split, hp, 0)["mel"]
+    y = speech.y[speech.utterance]
+    tested = np.isin(speech.utterance, split.test)
+    assert np.mean(found.argmax(axis=1) == y[tested]) > 0.95
+    known = latents["mel"][np.isin(speech.utterance, split.train)]
+    np.testing.assert_allclose(
+        network.get_layer("standardize").mean, known.mean(axis=0)[None], rtol=1e-5
+    )
+
+
 def test_a_probe_beside_others_is_the_probe_alone():
     """They share the batches; weights are drawn in turn, so the first one's are the same."""
     latents, speech, split = latent_speech(np.random.default_rng(0))

@@ -35,7 +35,7 @@ def classify(latents, speech, hp) -> keras.Model:
     inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
     outputs = {
         name: layers.Dense(n_classes, activation="softmax", name=f"of_{name}")(x)
-        for name, x in inputs.items()
+        for name, x in standardized(inputs).items()
     }
     return keras.Model(inputs, outputs)
 
@@ -47,7 +47,7 @@ def regress(latents, speech, hp) -> keras.Model:
     """
     inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
     settings, outputs = hp["probe"], {}
-    for name, x in inputs.items():
+    for name, x in standardized(inputs).items():
         for loss in LOSSES:
             for attribute in ratings.ATTRIBUTES:
                 hidden = layers.Dense(settings["units"], activation="relu")(x)
@@ -55,6 +55,17 @@ def regress(latents, speech, hp) -> keras.Model:
                 key = f"{name}-{loss}-{attribute}"
                 outputs[key] = layers.Dense(1, name=key)(hidden)
     return keras.Model(inputs, outputs)
+
+
+def standardized(inputs: dict) -> dict:
+    """The inputs, "mel" as z-scores: what the latents are compared with shall have its best chance.
+
+    Within 100 epochs a probe of the levels as they are has learnt a fraction of it; of the latents,
+    which are of one size, it learns what they have.
+    """
+    if "mel" not in inputs:
+        return inputs
+    return inputs | {"mel": layers.Normalization(name="standardize")(inputs["mel"])}
 
 
 def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
@@ -73,9 +84,11 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
             _, loss, attribute = key.split("-")
             column = list(ratings.ATTRIBUTES).index(attribute)
             columns[key], losses[key] = slice(column, column + 1), LOSSES[loss]
-    network.compile(keras.optimizers.Adam(settings["learning_rate"]), losses, jit_compile=False)
     training = np.flatnonzero(np.isin(speech.utterance, split.train))
     testing = np.flatnonzero(np.isin(speech.utterance, split.test))
+    if "mel" in latents:
+        network.get_layer("standardize").adapt(latents["mel"][training])
+    network.compile(keras.optimizers.Adam(settings["learning_rate"]), losses, jit_compile=False)
     joined = np.concatenate([*latents.values()], axis=1)
     sizes = [x.shape[1] for x in latents.values()]
 
