@@ -1,4 +1,4 @@
-"""Does the pitch of a transformed voice move toward the style's? By f0, as nobody listens here.
+"""Does a transformed voice move toward the style's? By f0 and spectrum, as nobody listens here.
 
     python benchmarks/transformation.py --run RUN --root RAVDESS [--out pitch.json]
 
@@ -6,7 +6,9 @@ RUN is of auxvae. Pairs of a man's and a woman's recording of the same words, ea
 the content and once the style. The median f0 (librosa's pyin, 60 to 500 Hz) of four sounds: the
 content, the style, the content rebuilt by the network from its own latent variables (what the way
 through the mel bands does by itself), and the content with the style's h or m. "moved" is the share
-of the way from rebuilt to style in semitones: 0 nothing, 1 all of it.
+of the way from rebuilt to style in semitones: 0 nothing, 1 all of it; "spectrum" the same of the
+mean mel spectrum (dB) of what is louder than -40 dB, on the line from the rebuilt content to the
+rebuilt style. Where "rebuilt" has another pitch than the content, the network has lost it.
 """
 
 import argparse
@@ -29,6 +31,13 @@ def median_f0_hz(sound, rate):
     """Of the voiced frames, nan where there is none."""
     f0, voiced, _ = librosa.pyin(sound, fmin=60, fmax=500, sr=rate)
     return float(np.median(f0[voiced])) if voiced.any() else float("nan")
+
+
+def mean_spectrum(heard, pieces, layer):
+    """In dB, over the frames [n_bands] of `heard` in which the recording is louder than -40 dB."""
+    own = transformation.spectrogram(pieces.heard, pieces.lengths, layer)
+    found = transformation.spectrogram(heard, pieces.lengths, layer)
+    return found[own.max(axis=1) > -40].mean(axis=0)
 
 
 def main():
@@ -58,27 +67,40 @@ def main():
         sounds = dict(zip(("content", "style"), waveforms, strict=True))
         own = transformation.reconstructed(network, content)
         sounds["rebuilt"] = transformation.waveform(own, content, layer)
+        here = mean_spectrum(own, content, layer)
+        there = mean_spectrum(transformation.reconstructed(network, style), style, layer)
+        way, of_spectrum = there - here, {}
         for latent in latents:
             found = transformation.transformed(network, content, style, latent, layer)
             sounds[latent] = transformation.waveform(found, content, layer)
+            gone = mean_spectrum(found, content, layer) - here
+            of_spectrum[f"spectrum_{latent}"] = float(gone @ way / (way @ way))
         f0 = {name: median_f0_hz(sound, rate) for name, sound in sounds.items()}
         semitones = {name: 12 * np.log2(f0[name] / f0["rebuilt"]) for name in ("style", *latents)}
         rows.append(
             {"content": content_of.name, "style": style_of.name, "f0_hz": f0}
             | {f"moved_{name}": semitones[name] / semitones["style"] for name in latents}
+            | of_spectrum
         )
-        print(content_of.gender, {name: round(hz) for name, hz in f0.items()}, flush=True)
+        print(content_of.name, {name: round(hz) for name, hz in f0.items()}, of_spectrum)
     result = {
         "command": " ".join(["python", *sys.argv]),
         "pairs": rows,
         "median_moved": {
             name: float(np.nanmedian([row[f"moved_{name}"] for row in rows])) for name in latents
         },
+        "median_spectrum": {
+            name: float(np.median([row[f"spectrum_{name}"] for row in rows])) for name in latents
+        },
+        "median_f0_hz": {
+            name: float(np.nanmedian([row["f0_hz"][name] for row in rows])) for name in f0
+        },
         "voiced": {
             name: int(np.sum([np.isfinite(row["f0_hz"][name]) for row in rows])) for name in f0
         },
     }
-    print("median share of the way:", result["median_moved"], "voiced:", result["voiced"])
+    for name in ("median_moved", "median_spectrum", "median_f0_hz", "voiced"):
+        print(name, result[name])
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
 
