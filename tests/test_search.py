@@ -754,40 +754,37 @@ def test_a_plain_run_is_known_by_the_settings_it_always_was(tmp_path, monkeypatc
 # With children.
 
 
-PARENT = """
-import sys
-from pathlib import Path
-from tfser import children
-
-children.sys.executable = sys.argv[2]  # a child that notes its number, waits, and says how it ends
-children.child([], Path(sys.argv[1]))
-"""
-CHILD = """#!/bin/sh
-trap 'echo terminated > "$FILE.end"; exit 0' TERM
-echo $$ > "$FILE"
-while :; do sleep 0.1; done
-"""
-
-
-def test_a_child_ends_with_its_parent(tmp_path):
-    script, file = tmp_path / "child.sh", tmp_path / "child"
-    script.write_text(CHILD)
-    script.chmod(0o755)
-    process = subprocess.Popen(
-        [sys.executable, "-c", PARENT, tmp_path / "trial-000", script], cwd=REPOSITORY,
-        env=os.environ | {"FILE": str(file)},
-    )  # fmt: skip
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_a_child_ends_with_its_parent(tmp_path, when):
+    folder = tmp_path / "trial-000"
+    program = (
+        "from pathlib import Path; from tfser import children\n"
+        f"children.child(['--model', 'svm', '--corpus', 'toy'], Path({str(folder)!r}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY)
+    waited = folder.with_name("trial-000.txt") if when == "at once" else folder / "log.txt"
+    deadline = time.monotonic() + 100
     try:
-        deadline = time.monotonic() + 60
-        while not (file.exists() and file.read_text()):
+        while not waited.exists():
             assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+            time.sleep(0.01)
     finally:
         process.kill()
         process.wait()
-    while not file.with_name("child.end").exists():
+
+    def at_work():
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if os.fsencode(folder) in path.read_bytes():
+                    return True
+        return False
+
+    while at_work():
         assert time.monotonic() < deadline, "the child of a killed search goes on"
         time.sleep(0.05)
+    assert not (folder / "scores.json").exists()
+    if when == "later":
+        assert "ERROR KeyboardInterrupt" in (folder / "log.txt").read_text()
 
 
 def test_the_orphan_of_a_killed_search_is_waited_for(tmp_path, monkeypatch):

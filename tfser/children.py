@@ -1,6 +1,5 @@
 """tfser-train in processes of their own, which end with the one that started them."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 from tfser import hparams, runs
 
 POLL_SECONDS = 1.0
+PARENT = "TFSER_PARENT"  # the variable that tells a child who has started it
 PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
@@ -30,7 +30,7 @@ def child(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int,
             stderr=stderr,
             text=True,
             start_new_session=True,
-            preexec_fn=_ends_with_its_parent(),
+            env=os.environ | {PARENT: str(os.getpid())},
         )
         try:
             while True:
@@ -55,18 +55,18 @@ def child(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int,
     return code, out, said[-1] if said else f"exit code {code}, see {errors}"
 
 
-def _ends_with_its_parent():
-    """What a child does first, so that it gets SIGTERM where its parent is killed (Linux alone)."""
-    if sys.platform != "linux":
-        return None
-    libc, parent = ctypes.CDLL(None), os.getpid()
+def end_with_parent() -> None:
+    """Called by a command: where `child` has started it and is killed, it gets SIGTERM (Linux).
 
-    def ask():
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was killed just before
+    The command asks for it itself: what Popen's preexec_fn does, a signal may fall into.
+    """
+    parent = os.environ.pop(PARENT, None)
+    if parent and sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != int(parent):  # it was killed before
             os.kill(os.getpid(), signal.SIGTERM)
-
-    return ask
 
 
 def flags(args, parameters: dict) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from tfser import runs
+from tfser import children, runs
 from tfser.errors import TfserError, UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
@@ -42,6 +42,7 @@ def run(function, args) -> int:
     log.propagate = False
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        children.end_with_parent()
         function(args)
         return 0
     except KeyboardInterrupt:
