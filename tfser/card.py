@@ -5,6 +5,7 @@ beside that run's command, versions and device.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -213,6 +214,8 @@ def _plain(summary: dict, *, spread: bool = False) -> str:
 
 
 def _probability(p: float) -> str:
+    if math.isnan(p):  # two rows of the same predictions
+        return "the same"
     text = "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}"
     return f"**{text}**" if p < 0.05 else text
 
