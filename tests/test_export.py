@@ -23,7 +23,12 @@ from tfser.models.svm import serving as svm_serving
 TINY = {
     "svm": [],
     "aae": ["train.max_epochs=2"],
-    "acnn": ["train.max_epochs=2"],
+    "acnn": [
+        "train.max_epochs=2",
+        "autoencoder.corpus=tested",
+        "autoencoder.max_epochs=1",
+        "autoencoder.units=4",
+    ],
     "auxvae": [
         "features.n_bands=16",
         "model.n_latent=8",
@@ -76,7 +81,7 @@ def test_a_batch_says_what_each_says_alone(model, folder, exported):
     waveforms[0] = waveforms[0][:9000]
     waveforms[1] = np.concatenate([waveforms[1], waveforms[2]])[:21000]
     lengths = np.array([len(waveform) for waveform in waveforms], "int32")
-    padded = np.full((len(waveforms), lengths.max() + 777), 0.3, "float32")  # of no account
+    padded = np.full((len(waveforms), lengths.max() + 777), np.nan, "float32")  # of no account
     for row, waveform in zip(padded, waveforms, strict=True):
         row[: len(waveform)] = waveform
     batch = loaded.signatures["lengths"](waveform=tf.constant(padded), lengths=tf.constant(lengths))
@@ -108,6 +113,12 @@ def test_waveforms_of_almost_nothing(model, exported):
     assert np.isfinite(serve(waveform=tf.zeros([4000]))["probabilities"]).all()
     with pytest.raises(tf.errors.InvalidArgumentError, match="no samples"):
         serve(waveform=tf.zeros([0]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="samples"):
+        serve(waveform=tf.zeros([2, 300, 2]))
+    own = tf.saved_model.load(str(exported(model)[1])).signatures["lengths"]
+    for lengths in ([301], [300, 300]):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="length"):
+            own(waveform=tf.fill([1, 300], 0.1), lengths=tf.constant(lengths))
     for bad in (np.nan, np.inf):
         with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinite"):
             serve(waveform=tf.constant([0.1, bad, 0.1]))
@@ -152,12 +163,16 @@ def test_the_rest_form_of_tensorflow_serving(exported):
     """Its "inputs" go to the signature by their names, as JSON has them."""
     import json
 
-    request = json.dumps({"inputs": {"waveform": [[0.1, 0.2] * 4000] * 2}})
-    serve = tf.saved_model.load(str(exported("acnn")[1])).signatures["serving_default"]
-    inputs = {name: tf.constant(x) for name, x in json.loads(request)["inputs"].items()}
-    answer = {name: x.numpy() for name, x in serve(**inputs).items()}
-    assert answer["probabilities"].shape == (2, 4)
-    np.testing.assert_allclose(*answer["probabilities"], atol=1e-7)
+    _, out = exported("acnn")
+    [line] = [x for x in (out / "README.md").read_text().splitlines() if x.startswith("curl")]
+    asked = json.loads(line.split("'")[1].replace("[0.0, ...]", "[0.5, -0.5, 0.25]"))
+    serve = tf.saved_model.load(str(out)).signatures["serving_default"]
+    answer = serve(**{name: tf.constant(x) for name, x in asked["inputs"].items()})
+    waveform = np.float32([0.5, -0.5, 0.25])
+    lengths = tf.constant([3])
+    own = tf.saved_model.load(str(out)).signatures["lengths"]
+    expected = own(waveform=tf.constant(waveform[None]), lengths=lengths)["probabilities"]
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-7)
 
 
 def test_an_export_that_differs_is_not_written(folder, exported, capsys):
@@ -179,6 +194,7 @@ def test_an_export_that_differs_is_not_written(folder, exported, capsys):
         (lambda run: (run / "scores.json").unlink(), 4, "is not finished"),
         (lambda run: (run / "hparams.json").unlink(), 2, "is no run directory"),
         (lambda run: (run / "seed-0/fold-00/model.keras").unlink(), 3, "model.keras is missing"),
+        (lambda run: (run / "encoder.keras").unlink(), 3, "encoder.keras is missing"),
         (
             lambda run: (run / "seed-0/fold-00/model.keras").write_bytes(b"PK\3\4 half"),
             3,
@@ -287,7 +303,6 @@ def test_the_median_is_numpys():
 
 def test_no_pickle_is_loaded(folder, exported):
     """A file that would run code on loading is an error, and its code does not run."""
-    import pickle
 
     class Bad:
         def __reduce__(self):
@@ -297,8 +312,7 @@ def test_no_pickle_is_loaded(folder, exported):
     spoilt = folder / "pickled"
     shutil.copytree(run, spoilt)
     np.savez(spoilt / "seed-0/fold-00/svm.npz", mean=np.array([Bad()], object))
-    (spoilt / "seed-0/fold-00/extra.pkl").write_bytes(pickle.dumps(Bad()))
-    with pytest.raises(tfser.errors.DataError, match="missing or damaged"):
+    with pytest.raises(tfser.errors.DataError, match="is damaged"):
         predictor.load(spoilt)
     assert not (folder / "ran").exists()
     shutil.rmtree(spoilt)

@@ -9,7 +9,7 @@ import soundfile
 import tensorflow as tf
 
 from tfser import predict, predictor
-from tfser.errors import DataError
+from tfser.errors import DataError, UsageError
 
 RATE = 16000
 
@@ -44,11 +44,25 @@ def rows_of(text):
 
 
 def test_windows():
-    assert predict.windows(59.0, None, None) == [(0.0, 59.0)]
-    assert predict.windows(61.0, None, None)[-1] == (60.0, 61.0)
-    assert predict.windows(2.5, 1.0, None) == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
-    assert predict.windows(2.0, 1.0, 0.5) == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]
-    assert predict.windows(0.3, 1.0, 0.5) == [(0.0, 0.3)]
+    windows = predictor.windows
+    assert windows(59.0, None, None) == [(0.0, 59.0)]
+    assert windows(61.0, None, None)[-1] == (60.0, 61.0)
+    assert windows(2.5, 1.0, None) == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
+    assert windows(2.0, 1.0, 0.5) == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]
+    assert windows(0.3, 1.0, 0.5) == [(0.0, 0.3)]
+    assert len(windows(60.01, None, None)) == 6  # 10 ms are no sound
+    assert len(windows(60.01, None, None, 60.0)) == 6
+    assert windows(12.0, None, None, 7.5) == [(0.0, 7.5), (7.5, 12.0)]
+    for n in range(1, 200):
+        for window in (0.1, 0.3, 0.7, 1.1):
+            assert len(windows(n * window, window, None)) == n, (n, window)
+
+
+def test_windows_that_cannot_be():
+    for window, hop in ((0.0, None), (0.01, None), (np.nan, None), (np.inf, None), (1.0, 2.0),
+                        (None, 1.0), (1.0, 0.0)):  # fmt: skip
+        with pytest.raises(UsageError):
+            predictor.check_window(window, hop)
 
 
 def test_one_row_each(model, tmp_path, capsys):
@@ -72,22 +86,55 @@ def test_long_recordings_are_cut(model, tmp_path):
     assert [row["start"] for row in rows] == [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]
 
 
+def test_silence_within_a_recording_is_one_row(model, tmp_path):
+    waveform = np.sin(np.arange(3 * RATE)) * 0.5
+    waveform[RATE : 2 * RATE] = 0
+    soundfile.write(tmp_path / "a.wav", waveform, RATE)
+    for given in (tmp_path / "a.wav", waveform.astype("float32")):
+        rows = model.predict(given, window_seconds=1.0)
+        assert [row["start"] for row in rows] == [0.0, 1.0, 2.0]
+        assert ["silent" in row["error"] for row in rows] == [False, True, False]
+        assert rows[1]["end"] == 2.0 and rows[1]["loud"] is None
+
+
+def test_files_whose_headers_do_not_know(model, tmp_path):
+    """A wav that was streamed, and an mp3, whose length is an estimate."""
+    whole = wav(tmp_path / "a.wav", 2.0).read_bytes()
+    at = whole.index(b"data") + 4
+    (tmp_path / "streamed.wav").write_bytes(whole[:at] + b"\0\0\0\0" + whole[at + 4 :])
+    soundfile.write(tmp_path / "b.mp3", soundfile.read(tmp_path / "a.wav")[0], RATE)
+    rows = model.predict([tmp_path / "streamed.wav", tmp_path / "b.mp3"])
+    assert [row["error"] for row in rows] == ["", ""]
+    assert rows[0]["end"] == 2.0
+    assert rows[1]["end"] == pytest.approx(2.0, abs=0.15)  # its frames are of 36 ms, some padding
+
+
+def test_the_end_of_a_table(model, tmp_path):
+    wav(tmp_path / "a.wav", 2.0)
+    rows = list(model.rows([(tmp_path / "a.wav", t, end) for t, end in
+                            ((0.0, 0.0), (0.5, 9.0), (3.0, None), (0.5, 2.05))]))  # fmt: skip
+    assert [bool(row["error"]) for row in rows] == [True, True, True, False]
+    assert rows[3]["end"] == 2.0
+
+
 def test_broken_recordings_do_not_stop_the_others(model, tmp_path, capsys):
     good = [wav(tmp_path / f"{i}.wav") for i in range(3)]
     (tmp_path / "text.wav").write_text("not sound at all")
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    (tmp_path / "x.raw").write_bytes(bytes(range(256)) * 40)
     cut = (tmp_path / "0.wav").read_bytes()[:9000]
     (tmp_path / "cut.wav").write_bytes(cut)
     asked = [good[0], tmp_path / "text.wav", good[1], tmp_path / "silent.wav",
-             tmp_path / "cut.wav", tmp_path / "none.wav", tmp_path, good[2]]  # fmt: skip
+             tmp_path / "cut.wav", tmp_path / "none.wav", tmp_path, tmp_path / "x.raw",
+             good[2]]  # fmt: skip
     assert predict.main(["--run", "r", *map(str, asked)]) == 3
     said = capsys.readouterr()
     rows = rows_of(said.out)
     assert [row["file"] for row in rows] == list(map(str, asked))
-    assert [i for i, row in enumerate(rows) if row["error"]] == [1, 3, 4, 5, 6]
+    assert [i for i, row in enumerate(rows) if row["error"]] == [1, 3, 4, 5, 6, 7]
     for row, reason in zip(rows[3:6], ("silent", "truncated", "No such file"), strict=True):
         assert reason in row["error"] and row["predicted"] == ""
-    assert "5 of 8 recordings could not be used" in said.err
+    assert "6 of 9 recordings could not be used" in said.err
     # Before the first bad one, between, and after: nothing waits for a full batch in vain.
     assert sum(map(len, model.heard)) == 3
 
@@ -99,7 +146,7 @@ def test_jsonl_folder_and_table(model, tmp_path):
     (tmp_path / "t.csv").write_text("file,start,end\nx/a.wav,0.25,0.75\nx/a.wav,,\n")
     out = tmp_path / "o.jsonl"
     words = ["--folder", str(tmp_path / "x"), "--table", str(tmp_path / "t.csv"), "--out", str(out)]
-    assert predict.main(["--export", "e", *words]) == 0
+    assert predict.main(["--run", "r", *words]) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["start"], row["end"]) for row in rows] == [(0.0, 1.0), (0.25, 0.75), (0.0, 1.0)]
     assert rows[0]["predicted"] == "loud" and rows[0]["error"] == ""
@@ -108,10 +155,11 @@ def test_jsonl_folder_and_table(model, tmp_path):
 
 def test_waveforms(model):
     tone = np.full(8000, 0.9, "float32")
-    bad = [np.zeros(800), np.array([0.1, np.nan]), np.zeros((3, 2)), np.zeros(0)]
+    bad = [np.zeros(800), np.array([0.1, np.nan]), np.zeros((3, 2)), np.zeros(0),
+           np.ones(800, "int16")]  # fmt: skip
     rows = model.predict([tone, *bad])
     assert rows[0]["predicted"] == "loud" and rows[0]["end"] == 0.5
-    reasons = "silent", "NaN", "one dimension", "no samples"
+    reasons = "silent", "NaN", "one dimension", "no samples", "int16"
     for row, reason in zip(rows[1:], reasons, strict=True):
         assert reason in row["error"], row
 
@@ -128,30 +176,42 @@ def test_ratings_have_no_class():
 
 def test_pictures(model, tmp_path):
     good = wav(tmp_path / "a.wav", 2.0)
-    words = ["--run", "r", str(good), str(tmp_path / "none.wav"), "--plot", str(tmp_path / "p")]
+    (tmp_path / "other").mkdir()
+    same = wav(tmp_path / "other" / "a.wav", 1.0)
+    asked = [tmp_path / "none.wav", good, same]
+    words = ["--run", "r", *map(str, asked), "--plot", str(tmp_path / "p")]
     assert predict.main(words) == 3
-    [picture] = (tmp_path / "p").iterdir()
-    assert picture.name == "a.png" and picture.read_bytes()[:4] == b"\x89PNG"
+    pictures = sorted((tmp_path / "p").iterdir())
+    assert [path.name for path in pictures] == ["a-2.png", "a.png"]
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in pictures)
+    assert predict.main(words) == 4  # the folder holds pictures
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         ([], 2, "no recordings"),
-        (["a.wav", "--window", "0"], 2, "above 0"),
-        (["a.wav", "--hop", "1"], 2, "give --window"),
-        (["a.wav", "--window", "1", "--hop", "2"], 2, "a hop of it at most"),
+        (["a.wav", "--window", "0"], 2, "give 0.025 or more"),
+        (["a.wav", "--window", "nan"], 2, "give 0.025 or more"),
+        (["a.wav", "--hop", "1"], 2, "a hop needs a window"),
+        (["a.wav", "--window", "1", "--hop", "2"], 2, "a hop needs a window"),
+        (["a.wav", "--out", "none/x.csv"], 2, "there is no folder"),
+        (["a.wav", "--plot", "there.csv"], 4, "new or empty folder"),
         (["a.wav", "--out", "x.txt"], 2, ".csv or .jsonl"),
         (["a.wav", "--out", "there.csv"], 4, "exists"),
         (["--table", "none.csv"], 3, "No such file"),
         (["--table", "there.csv"], 3, "no column named file"),
         (["--table", "bad.csv"], 3, "line 2: start and end are seconds"),
+        (["--table", "nan.csv"], 3, "line 2: start and end are seconds"),
+        (["--table", "gap.csv"], 3, "line 3: names no file"),
     ],
 )
 def test_flags_that_cannot_be(words, code, said, model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.csv").write_text("name\na\n")
     (tmp_path / "bad.csv").write_text("file,start\na.wav,soon\n")
+    (tmp_path / "nan.csv").write_text("file,start\na.wav,nan\n")
+    (tmp_path / "gap.csv").write_text("file,start\na.wav,1\n,2\n")
     assert predict.main(["--run", "r", *words]) == code
     assert said in capsys.readouterr().err
 
@@ -163,12 +223,22 @@ def test_an_interrupted_file_keeps_what_is_done(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         predict.write(rows(), ["file", "error"], tmp_path / "o.csv")
-    assert (tmp_path / "o.csv").read_text() == "file,error\na,\n"
+    assert (tmp_path / "o.csv.part").read_text() == "file,error\na,\n"
+    assert not (tmp_path / "o.csv").exists()
 
 
 def test_what_is_no_model(tmp_path):
-    with pytest.raises(Exception, match="there is no folder"):
+    with pytest.raises(UsageError, match="there is no folder"):
         predictor.load(tmp_path / "none")
-    (tmp_path / "tfser.json").write_text('{"smile": null}')
-    with pytest.raises(DataError, match="damaged"):
-        predictor.load(tmp_path)
+    whole = {"format": 1, "smile": None, "classes": [], "sample_rate_hz": 1, "heard_seconds": None}
+    for text, said in (
+        ("{", "damaged"),
+        (json.dumps(whole | {"format": 99}), "another version"),
+        (json.dumps({"format": 1}), "damaged"),
+        (json.dumps(whole), "damaged"),  # no SavedModel is there
+    ):
+        (tmp_path / "tfser.json").write_text(text)
+        with pytest.raises(DataError, match=said):
+            predictor.load(tmp_path)
+    with pytest.raises(UsageError, match="leave both out"):
+        predictor.load(tmp_path, fold=2)

@@ -4,6 +4,7 @@ The only module that knows soundfile and soxr. Every unusable file is a DataErro
 that names the file and the reason.
 """
 
+import contextlib
 import io
 import re
 from pathlib import Path
@@ -31,15 +32,8 @@ def load(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=None) ->
     that is missing, truncated, silent, not finite, not sound, or shorter than 25 ms.
     """
     path = Path(path)
-    try:
+    with _errors_of(path):
         waveform, rate_hz = _decode(path, start_seconds, end_seconds)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
-    except soundfile.LibsndfileError as error:
-        raise DataError(
-            f"{path}: cannot be decoded ({error.error_string.strip('.')}); "
-            "truncated or damaged, copy it again"
-        ) from None
     if not np.isfinite(waveform).all():
         raise DataError(f"{path}: has NaN or infinite samples")
     if not waveform.any() and len(waveform):
@@ -52,6 +46,37 @@ def load(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=None) ->
             f"one window takes {SHORTEST_SECONDS * 1000:.0f} ms"
         )
     return waveform
+
+
+def duration_seconds(path) -> float:
+    """How long a file is: counted where its header does not know (mp3, streams), which reads it.
+
+    Raises DataError as `load` does.
+    """
+    path = Path(path)
+    with _errors_of(path), open(path, "rb") as raw:
+        head = raw.read(1024)
+        if not head:
+            raise DataError(f"{path}: empty file")
+        with _open(path, head) as file:
+            n_frames = file.frames
+            if file.format == "MP3" or n_frames == UNKNOWN_FRAMES:
+                n_frames = sum(len(block) for block in _blocks(file, UNKNOWN_FRAMES))
+            return n_frames / file.samplerate
+
+
+@contextlib.contextmanager
+def _errors_of(path):
+    """What libraries say of a file, as a DataError of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except soundfile.LibsndfileError as error:
+        raise DataError(
+            f"{path}: cannot be decoded ({error.error_string.strip('.')}); "
+            "truncated or damaged, copy it again"
+        ) from None
 
 
 def _decode(path, start_seconds, end_seconds):
@@ -125,9 +150,14 @@ def _streamed_wav(path):
 
 
 def _read(file, wanted):
-    """Reads up to `wanted` frames, block by block, as mono: memory follows what is there."""
+    """Reads up to `wanted` frames as mono: memory follows what is there."""
+    return np.concatenate([np.zeros(0, "float32"), *_blocks(file, wanted)])
+
+
+def _blocks(file, wanted):
+    """Yields up to `wanted` frames as mono, block by block."""
     size = max(1, BLOCK_SAMPLES // file.channels)
-    blocks, n_read = [np.zeros(0, "float32")], 0
+    n_read = 0
     while n_read < wanted:
         # After each block soundfile seeks to where it stands, which FLAC cannot at the end of a
         # stream whose header does not know its length. The samples are in `block` by then, and
@@ -142,9 +172,8 @@ def _read(file, wanted):
             wanted = n_read + len(block)
         if not len(block):
             break
-        blocks.append(block[:, 0] if file.channels == 1 else block.mean(axis=1))
+        yield block[:, 0] if file.channels == 1 else block.mean(axis=1)
         n_read += len(block)
-    return np.concatenate(blocks)
 
 
 def _refuse_truncated(path, file, head):

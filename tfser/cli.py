@@ -31,10 +31,13 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(UsageError.exit_code)
 
 
-def run(function, args) -> int:
+CONTINUES = "what is finished is kept, the same command continues"
+
+
+def run(function, args, *, interrupted=CONTINUES) -> int:
     """Calls function(args) with a log on stderr; returns the exit code.
 
-    args: with `debug`, and `workdir` where it has one.
+    args: with `debug`, and `workdir` where it has one. interrupted: what is left then.
     """
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
@@ -46,7 +49,7 @@ def run(function, args) -> int:
         function(args)
         return 0
     except KeyboardInterrupt:
-        return _fail("interrupted; what is finished is kept, the same command continues", 130)
+        return _fail(f"interrupted; {interrupted}", 130)
     except TfserError as error:
         return _fail(str(error), error.exit_code, args.debug)
     except BrokenPipeError:  # whoever read the results has enough: `tfser-train .. | head -1`

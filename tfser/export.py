@@ -1,7 +1,6 @@
 """tfser-export: a finished run as a SavedModel that needs no tfser, checked before it is there."""
 
 import argparse
-import contextlib
 import csv
 import json
 import logging
@@ -57,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return cli.run(export, parser().parse_args(argv))
+    return cli.run(export, parser().parse_args(argv), interrupted="nothing is written")
 
 
 def export(args) -> None:
@@ -97,7 +96,9 @@ def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     rows = [r for r in rows if int(r["fold"]) == run.fold and r["system"] == rows[-1]["system"]]
     rows = rows[:CHECKED]
     is_table = root is not None and root.suffix.lower() in (".csv", ".tsv")
-    corpus, root = (str(root), None) if is_table else (run.corpus, root)
+    corpus, root = (str(root), None) if is_table else (run.tested, root)
+    if not is_table and corpus not in corpora.names():
+        raise UsageError(f"{run.folder} is of a table: give it by --data-root path/to/files.csv")
     cache = os.environ.get("TFSER_CACHE")
     utterances = {u.name: u for u in corpora.load(corpus, root, cache and Path(cache))}
     waveforms = []
@@ -134,6 +135,8 @@ def save(run, served, folder: Path) -> None:
     """The SavedModel with its signatures, the classes as an asset, and the folder's README."""
     import tensorflow as tf
 
+    from tfser import serving
+
     folder.mkdir()
     classes = folder / "classes.txt"
     classes.write_text("".join(f"{name}\n" for name in run.classes), encoding="utf-8")
@@ -156,9 +159,15 @@ def save(run, served, folder: Path) -> None:
     tf.saved_model.save(module, folder, signatures=signatures)
     classes.unlink()  # its copy is the asset
     (folder / "README.md").write_text(page(run, served), encoding="utf-8")
-    about = {"format": 1, "model": run.model, "classes": run.classes, "outputs": served.outputs,
-             "sample_rate_hz": served.sample_rate_hz,
-             "smile": served.smile and served.smile._asdict()}  # fmt: skip
+    about = {
+        "format": serving.FORMAT,
+        "model": run.model,
+        "classes": run.classes,
+        "outputs": served.outputs,
+        "sample_rate_hz": served.sample_rate_hz,
+        "heard_seconds": served.heard_seconds,
+        "smile": served.smile and served.smile._asdict(),
+    }
     runs.write_json(folder / "tfser.json", about)
 
 
@@ -166,18 +175,27 @@ def of_waveforms(module, served, named) -> dict:
     """The signatures of a system that hears waveforms."""
     import tensorflow as tf
 
+    from tfser import serving
+
     def checked(waveform, lengths):
+        batch, n = tf.unstack(tf.shape(waveform))
+        waveform = serving.silenced(waveform, lengths)
         finite = tf.reduce_all(tf.math.is_finite(waveform))
         with tf.control_dependencies(
             [
                 tf.debugging.Assert(finite, ["the waveform has NaN or infinite samples"]),
                 tf.debugging.assert_positive(lengths, "a waveform has no samples"),
+                tf.debugging.assert_less_equal(lengths, n, "a length is above the samples"),
+                tf.debugging.assert_equal(tf.size(lengths), batch, "a length for each waveform"),
             ]
         ):
             return named(served.function(tf.identity(waveform), lengths))
 
     def waveforms(waveform):
-        n = tf.shape(waveform)[-1]
+        with tf.control_dependencies(
+            [tf.debugging.assert_rank_in(waveform, (1, 2), message="[samples] or [batch, samples]")]
+        ):
+            n = tf.shape(waveform)[-1]
         waveform = tf.reshape(waveform, [-1, n])
         return checked(waveform, tf.fill(tf.shape(waveform)[:1], n))
 
@@ -208,15 +226,14 @@ def difference(folder: Path, inputs, expected) -> float:
     runs.write_arrays(asked, **{str(i): x for i, x in enumerate(inputs)})
     script = Path(__file__).with_name("exported.py")
     done = subprocess.run(
-        [sys.executable, script, folder, asked, answers], capture_output=True, text=True
+        [sys.executable, "-P", script, folder, asked, answers], capture_output=True, text=True
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise TfserError(f"the export cannot be used: {reason}")
     found = runs.read_arrays(answers)
-    with contextlib.suppress(FileNotFoundError):
-        asked.unlink()
-        answers.unlink()
+    asked.unlink()
+    answers.unlink()
     found = np.stack([found[str(i)] for i in range(len(inputs))])
     if set(np.unique(expected)) <= {0.0, 1.0}:  # classes alone
         found = np.eye(found.shape[1])[found.argmax(axis=1)]
@@ -230,18 +247,22 @@ def page(run, served) -> str:
     independent = "unknown" if scores["speaker_independent"] else "known"
     named = ", ".join(run.classes) or "none, of ratings"
     figures = ", ".join(
-        f"{key.replace('_', ' of ').upper()} "
+        f"{'CCC of ' + key[4:] if key.startswith('ccc_') else key.upper()} "
         + (f"{100 * mean:.1f} %" if run.classes else f"{mean:.3f}")
         for key in metrics.headline(scores)
         for mean in [system[key]["mean"]]
     )
+    heard = ""
+    if served.heard_seconds:
+        heard = f"The first {served.heard_seconds:g} s of an utterance are heard.\n\n"
     rows = "\n".join(f"| `{key}` | {what} |" for key, what in served.outputs.items())
     if served.smile:
         shape = ", ".join(map(str, served.smile.shape))
         given = (
             f"`serving_default(features: float32 [batch, {shape}])`: openSMILE's "
             f"{served.smile.feature_set} {served.smile.level}, which no graph can compute; "
-            "`tfser-predict` computes them."
+            f"`tfser-predict` computes them, of {served.sample_rate_hz} Hz. NaN stands after an "
+            "utterance's last frame."
         )
     else:
         given = (
@@ -251,7 +272,9 @@ def page(run, served) -> str:
             "several lengths, in samples; what lies after a length is of no account.\n\n"
             f"`wav(content: string)`: a WAV file of 16 bits at {served.sample_rate_hz} Hz."
         )
-    instance = "[[0.0, ...], ...]" if served.smile and len(served.smile.shape) > 1 else "[0.0, ...]"
+    instance = "[0.0, ...]"
+    for _ in served.smile.shape if served.smile else ():
+        instance = f"[{instance}, ...]"
     key = "features" if served.smile else "waveform"
     return f"""# {run.model} of tfser, trained on {run.corpus}
 
@@ -262,7 +285,7 @@ def page(run, served) -> str:
 {rows}
 | `classes` | [classes]: {named} |
 
-Network of seed {run.seed}, fold {run.fold}. {scores["folds"]} folds, {scores["seeds"]} seed(s).
+{heard}Network of seed {run.seed}, fold {run.fold}, of {scores["folds"]}. {scores["seeds"]} seed(s).
 The run's scores for speakers {independent} in training, protocol {scores["protocol"]}, "{name}":
 {figures} ({scores["n"]} utterances).
 The corpus's licence holds for what is done with a network trained on it.

@@ -2,10 +2,9 @@
 
 import argparse
 import csv
-import itertools
 import json
 import logging
-import os
+import math
 import sys
 from pathlib import Path
 
@@ -16,7 +15,8 @@ log = logging.getLogger("tfser")
 
 EPILOG = """\
 A recording of a minute or less is one row. Longer ones are cut into windows of 10 s, which
---window and --hop change; a recording is never in memory as a whole then. Columns: file, start, end
+--window and --hop change; a recording is never in memory as a whole then. Systems that hear only a
+beginning (ACNN 7.5 s) have windows of that length at most. Columns: file, start, end
 (seconds), predicted, confidence, one for each class, error.
 
 exit codes: 0 done, 1 failed, 2 usage, 3 some recordings could not be used (their rows say why, the
@@ -24,8 +24,7 @@ others are done), 4 --out exists, 130 interrupted.
 
 example: tfser-predict --export epr-emodb recordings/*.wav --out emotions.csv
 """
-WHOLE_SECONDS = 60.0  # the longest recording that is one row without --window
-WINDOW_SECONDS = 10.0  # of longer ones
+KEPT = "what is done stands in a file .part beside --out"
 SUFFIXES = (*corpora.AUDIO_SUFFIXES, ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".au")
 
 
@@ -57,38 +56,46 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return cli.run(predict, parser().parse_args(argv))
+    return cli.run(predict, parser().parse_args(argv), interrupted=KEPT)
 
 
 def predict(args) -> None:
     """Writes a row for each recording or window."""
-    if args.window is not None and args.window <= 0:
-        raise UsageError(f"--window {args.window:g}: must be above 0")
-    if args.hop is not None and (args.window is None or not 0 < args.hop <= args.window):
-        raise UsageError("--hop: give --window, and a hop of it at most")
     if args.out and args.out.suffix not in (".csv", ".jsonl"):
         raise UsageError(f"--out {args.out}: give a file that ends in .csv or .jsonl")
     if args.out and args.out.exists():
         raise ConflictError(f"{args.out} exists; give another --out, or delete it")
+    if args.out and not args.out.absolute().parent.is_dir():
+        raise UsageError(f"--out: there is no folder {args.out.parent}")
+    if args.plot:
+        if args.plot.exists() and (not args.plot.is_dir() or any(args.plot.iterdir())):
+            raise ConflictError(f"--plot {args.plot}: give a new or empty folder")
+        args.plot.mkdir(parents=True, exist_ok=True)
     asked = recordings(args)
     with cli.quiet():
         cli.import_keras()
         from tfser import predictor
-    model = predictor.load(args.run or args.export, seed=args.seed, fold=args.fold)
+    predictor.check_window(args.window, args.hop)
+    folder = args.run or args.export
+    if (folder / "tfser.json").exists() != bool(args.export):
+        raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
+    model = predictor.load(folder, seed=args.seed, fold=args.fold)
     rows = model.rows(asked, window_seconds=args.window, hop_seconds=args.hop)
     failed = write(rows, model.columns, args.out)
     if args.plot:
         model.draw(asked, args.plot, window_seconds=args.window, hop_seconds=args.hop)
     if failed:
-        raise DataError(f"{failed} of {len(asked)} recordings could not be used; see their rows")
+        files = len({str(path) for path, *_ in asked})
+        raise DataError(
+            f"{failed} of {files} recordings could not be used, or not all of them; see their rows"
+        )
 
 
 def recordings(args) -> list[tuple]:
     """What is asked for: (file, start, end), both None for all of it."""
     asked = [(path, None, None) for path in args.files]
     if args.folder:
-        found = [p for p in sorted(corpora.existing_folder(args.folder).rglob("*"))
-                 if p.suffix.lower() in SUFFIXES]  # fmt: skip
+        found = list(corpora.audio_files(corpora.existing_folder(args.folder), SUFFIXES))
         if not found:
             raise DataError(f"no recordings under {args.folder}")
         asked += [(path, None, None) for path in found]
@@ -103,7 +110,8 @@ def of_table(path: Path) -> list[tuple]:
     """The recordings of a table, which are relative to its folder."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+            rows = list(csv.DictReader(file, delimiter=delimiter))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if not rows or "file" not in rows[0]:
@@ -113,23 +121,31 @@ def of_table(path: Path) -> list[tuple]:
         try:
             times = [float(row[name]) if row.get(name) else None for name in ("start", "end")]
         except ValueError:
-            raise DataError(f"{path}, line {number}: start and end are seconds") from None
+            times = [math.nan]
+        if not all(t is None or 0 <= t < math.inf for t in times):
+            raise DataError(f"{path}, line {number}: start and end are seconds, from 0")
+        if not row["file"]:
+            raise DataError(f"{path}, line {number}: names no file")
         asked.append((path.parent / row["file"], *times))
     return asked
 
 
 def write(rows, columns, path: Path | None) -> int:
     """Writes rows as they come, and returns how many recordings failed."""
-    failed = 0
-    partial = path and path.with_name(f".{os.getpid()}.{path.name}")
-    out = open(partial, "w", encoding="utf-8", newline="") if path else sys.stdout
+    failed = set()
+    partial = path and path.with_name(f"{path.name}.part")
+    options = {"encoding": "utf-8", "errors": "surrogateescape"}  # for names that are no UTF-8
+    if path is None and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(**options)
+    out = open(partial, "w", newline="", **options) if path else sys.stdout
     try:
         writer = csv.DictWriter(out, columns, lineterminator="\n")
         as_csv = path is None or path.suffix == ".csv"
         if as_csv:
             writer.writeheader()
         for row in rows:
-            failed += bool(row["error"])
+            if row["error"]:
+                failed.add(row["file"])
             if as_csv:
                 writer.writerow(row)
             else:
@@ -138,26 +154,9 @@ def write(rows, columns, path: Path | None) -> int:
     finally:
         if path:
             out.close()
-            partial.rename(path)  # also of what was done until an interruption
-    return failed
-
-
-def windows(duration_seconds, window_seconds, hop_seconds) -> list[tuple]:
-    """The (start, end) of a recording's windows in seconds; the last one may be shorter.
-
-    A rest is left out that the window before holds already.
-    """
-    if window_seconds is None:
-        if duration_seconds <= WHOLE_SECONDS:
-            return [(0.0, duration_seconds)]
-        window_seconds = WINDOW_SECONDS
-    hop_seconds = hop_seconds or window_seconds
-    found = []
-    for number in itertools.count():
-        start = number * hop_seconds
-        found.append((start, min(start + window_seconds, duration_seconds)))
-        if start + window_seconds >= duration_seconds:
-            return found
+    if path:
+        partial.rename(path)
+    return len(failed)
 
 
 if __name__ == "__main__":

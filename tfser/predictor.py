@@ -1,16 +1,23 @@
 """A run, or an export of it, that says what it hears: `tfser.load(folder).predict(paths)`."""
 
+import itertools
+import logging
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import tensorflow as tf
 
 from tfser import audio, plots, runs, serving, smile, views
 from tfser.errors import DataError, UsageError
 
+log = logging.getLogger("tfser")
+
 BATCH = 8  # windows
+WHOLE_SECONDS = 60.0  # the longest recording that is one row without a window
+WINDOW_SECONDS = 10.0  # of longer ones
 PICTURED_SECONDS = 1.0  # of a window
+LONGEST_PICTURED_SECONDS = 600.0
+SAME_SECONDS = 1e-6  # two times that differ by less are one
 
 
 class Predictor:
@@ -19,8 +26,9 @@ class Predictor:
     classes: their names; of ratings "arousal" and "valence".
     """
 
-    def __init__(self, answer, classes, sample_rate_hz, of_smile):
+    def __init__(self, answer, classes, sample_rate_hz, of_smile=None, heard_seconds=None):
         self.answer, self.sample_rate_hz, self.smile = answer, sample_rate_hz, of_smile
+        self.heard_seconds = heard_seconds
         self.of_ratings = not classes
         self.classes = classes or ["arousal", "valence"]
         told = [] if self.of_ratings else ["predicted", "confidence"]
@@ -36,14 +44,19 @@ class Predictor:
     def predict(self, recordings, *, window_seconds=None, hop_seconds=None) -> list[dict]:
         """A row {column: value} for each recording, or for each window of it.
 
-        recordings: paths, or waveforms [samples] at `sample_rate_hz`. A row of one that cannot be
-        used has its reason as "error".
+        recordings: paths, or waveforms [samples] at `sample_rate_hz`, floats from -1 to 1; also a
+        single one. A row of one that cannot be used has its reason as "error", and None elsewhere.
         """
+        if isinstance(recordings, str | Path | np.ndarray):
+            recordings = [recordings]
         asked = [r if isinstance(r, np.ndarray) else (Path(r), None, None) for r in recordings]
         return list(self.rows(asked, window_seconds=window_seconds, hop_seconds=hop_seconds))
 
     def rows(self, asked, *, window_seconds=None, hop_seconds=None):
         """Yields the rows of `predict`; asked: (file, start, end) or waveforms."""
+        check_window(window_seconds, hop_seconds)
+        if self.heard_seconds and (window_seconds or 0) > self.heard_seconds:
+            log.warning("only the first %g s of a window are heard", self.heard_seconds)
         batch = []
         for one in asked:
             for row, waveform in self._windows(one, window_seconds, hop_seconds):
@@ -54,16 +67,23 @@ class Predictor:
         yield from self._answers(batch)
 
     def draw(self, asked, folder: Path, *, window_seconds=None, hop_seconds=None) -> None:
-        """A picture <name>.png of each recording that can be used; windows overlap by default."""
+        """A picture of each recording that can be used; windows overlap by default.
+
+        Its name is the recording's, and the start where a table has one. Recordings of more than
+        LONGEST_PICTURED_SECONDS are left out, which is logged.
+        """
         window = window_seconds or PICTURED_SECONDS
         hop = hop_seconds or window / 4
-        folder.mkdir(parents=True, exist_ok=True)
-        for one in asked:
-            rows = self.rows([one], window_seconds=window, hop_seconds=hop)
+        for path, start, end in asked:
+            rows = self.rows([(path, start, end)], window_seconds=window, hop_seconds=hop)
+            rows = list(itertools.islice(rows, int(LONGEST_PICTURED_SECONDS / hop) + 1))
+            if rows[-1]["end"] and rows[-1]["end"] - rows[0]["start"] > LONGEST_PICTURED_SECONDS:
+                log.warning("%s: no picture, it is longer than %g s; give a table with parts of it",
+                            path, LONGEST_PICTURED_SECONDS)  # fmt: skip
+                continue
             rows = [row for row in rows if not row["error"]]
             if not rows:
                 continue
-            path, start, end = one
             times = {"start_seconds": start, "end_seconds": end}
             figure = views.prediction_figure(
                 [(row["start"] + row["end"]) / 2 - (start or 0.0) for row in rows],
@@ -73,28 +93,42 @@ class Predictor:
                 self.sample_rate_hz,
                 f"{path.name}, windows of {window:g} s",
             )
-            plots.save(figure, folder / f"{path.stem}.png")
+            name = path.stem if start is None else f"{path.stem}-{start:g}"
+            same = itertools.takewhile(
+                lambda file: file.exists(),
+                (folder / f"{name}{'' if n == 1 else f'-{n}'}.png" for n in itertools.count(1)),
+            )
+            n = 1 + sum(1 for _ in same)
+            plots.save(figure, folder / f"{name}{'' if n == 1 else f'-{n}'}.png")
 
     def _windows(self, one, window_seconds, hop_seconds):
         """(the row's beginning, waveform) of each window; waveform None where it cannot be used."""
-        from tfser.predict import windows
-
         given = isinstance(one, np.ndarray)
-        name, first, last = ("", None, None) if given else (str(one[0]), *one[1:])
-        row = {"file": name, "start": first or 0.0, "end": last or "", "error": ""}
+        path, first, last = (None, None, None) if given else one
+        name, rate = "" if given else str(path), self.sample_rate_hz
+        row = {"file": name, "start": first or 0.0, "end": last, "error": ""}
         try:
-            rate = self.sample_rate_hz
-            duration = len(one) / rate if given else duration_seconds(*one)
-            for start, end in windows(duration, window_seconds, hop_seconds):
-                start, end = start + (first or 0.0), end + (first or 0.0)
+            if given:
+                usable(one, silence=True)
+            whole = len(one) / rate if given else audio.duration_seconds(path)
+        except DataError as error:
+            yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
+            return
+        # An end past the file's is `audio.load`'s to refuse.
+        within = last is None or last <= whole + audio.SPARE_SECONDS
+        duration = (whole if last is None else min(last, whole) if within else last) - (first or 0)
+        for start, end in windows(duration, window_seconds, hop_seconds, self.heard_seconds):
+            start, end = start + (first or 0.0), end + (first or 0.0)
+            row |= {"start": round(start, 3), "end": round(end, 3)}
+            try:
                 if given:
                     waveform = usable(one[round(start * rate) : round(end * rate)])
                 else:
                     times = {"start_seconds": start, "end_seconds": end}
-                    waveform = audio.load(one[0], sample_rate_hz=rate, **times)
-                yield row | {"start": round(start, 3), "end": round(end, 3)}, waveform
-        except DataError as error:
-            yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
+                    waveform = audio.load(path, sample_rate_hz=rate, **times)
+                yield dict(row), waveform
+            except DataError as error:
+                yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
 
     def _answers(self, batch):
         heard = [(row, waveform) for row, waveform in batch if waveform is not None]
@@ -103,7 +137,7 @@ class Predictor:
             values = None if waveform is None else next(said)
             if isinstance(values, DataError):
                 row, values = row | {"error": str(values)}, None
-            yield {name: row.get(name, "") for name in self.columns} | self._told(values)
+            yield {name: row.get(name) for name in self.columns} | self._told(values)
 
     def _told(self, values) -> dict:
         if values is None:
@@ -138,27 +172,32 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
     """
     folder = Path(folder)
     if (folder / "tfser.json").exists():
-        about = runs.read_json(folder / "tfser.json")
+        if seed is not None or fold:
+            raise UsageError(f"{folder} is an export, of one seed and fold; leave both out")
         try:
+            about = runs.read_json(folder / "tfser.json")
+            if about["format"] != serving.FORMAT:
+                raise DataError(f"{folder} is of another version of tfser; export the run again")
+            of_smile = about["smile"] and serving.Smile(**about["smile"])
+            told = about["classes"], about["sample_rate_hz"], of_smile, about["heard_seconds"]
             loaded = tf.saved_model.load(str(folder))
-        except (OSError, ValueError, tf.errors.OpError) as error:
+            signature = loaded.signatures["serving_default" if of_smile else "lengths"]
+        except (OSError, ValueError, KeyError, TypeError, IndexError, tf.errors.OpError) as error:
             reason = str(error).partition("\n")[0]
-            raise DataError(f"{folder} is damaged: {reason}; export it again") from None
-        of_smile = about["smile"] and serving.Smile(**about["smile"])
-        name = "serving_default" if of_smile else "lengths"
-        signature = loaded.signatures[name]
+            raise DataError(f"{folder} is damaged: {reason}; export the run again") from None
         names = ["features"] if of_smile else ["waveform", "lengths"]
 
         def answer(*inputs, keep=loaded):
             return signature(**dict(zip(names, inputs, strict=True)))
 
-        return Predictor(answer, about["classes"], about["sample_rate_hz"], of_smile)
+        return Predictor(answer, *told)
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     run = serving.finished(folder, seed=seed, fold=fold)
     served = serving.served(run)
     answer = tf.function(served.function, reduce_retracing=True)
-    return Predictor(answer, run.classes, served.sample_rate_hz, served.smile)
+    told = run.classes, served.sample_rate_hz, served.smile, served.heard_seconds
+    return Predictor(answer, *told)
 
 
 def answered(outputs) -> np.ndarray:
@@ -166,28 +205,47 @@ def answered(outputs) -> np.ndarray:
     return outputs["probabilities" if "probabilities" in outputs else "ratings"].numpy()
 
 
-def duration_seconds(path, start, end) -> float:
-    """Of the part of a recording; DataError where the file cannot be opened."""
-    try:
-        info = soundfile.info(str(path))
-    except (OSError, soundfile.LibsndfileError):
-        audio.load(path)  # its reason, in one line
-        raise DataError("cannot be opened") from None
-    whole = info.frames / info.samplerate
-    if end is not None and end > whole + audio.SPARE_SECONDS:
-        audio.load(path, start_seconds=start, end_seconds=end)
-    return min(end or whole, whole) - (start or 0.0)
+def check_window(window_seconds, hop_seconds) -> None:
+    """Raises UsageError for a window or hop that cannot be."""
+    shortest = audio.SHORTEST_SECONDS
+    if window_seconds is not None and not shortest <= window_seconds < np.inf:
+        raise UsageError(f"a window of {window_seconds:g} s: give {shortest:g} or more")
+    if hop_seconds is not None and not (window_seconds and 0 < hop_seconds <= window_seconds):
+        raise UsageError("a hop needs a window that is as long or longer")
 
 
-def usable(waveform) -> np.ndarray:
+def windows(duration_seconds, window_seconds, hop_seconds, heard_seconds=None) -> list[tuple]:
+    """The (start, end) of a recording's windows in seconds; the last one may be shorter.
+
+    Without a window: one, of a recording that is not longer than WHOLE_SECONDS, else of
+    WINDOW_SECONDS; neither longer than what is heard. A rest too short for sound is left out.
+    """
+    if window_seconds is None:
+        heard = heard_seconds or np.inf
+        if duration_seconds <= min(WHOLE_SECONDS, heard):
+            return [(0.0, duration_seconds)]
+        window_seconds = min(WINDOW_SECONDS, heard)
+    hop_seconds = hop_seconds or window_seconds
+    found = []
+    for number in itertools.count():
+        start = number * hop_seconds
+        if found and duration_seconds - start < audio.SHORTEST_SECONDS:
+            return found
+        found.append((start, min(start + window_seconds, duration_seconds)))
+        if start + window_seconds >= duration_seconds - SAME_SECONDS:
+            return found
+
+
+def usable(waveform, *, silence=False) -> np.ndarray:
     """A waveform [samples] as float32; DataError where nothing can be said of it."""
-    waveform = np.asarray(waveform, "float32")
     if waveform.ndim != 1:
         raise DataError(f"a waveform has one dimension, [samples], not {waveform.ndim}")
+    if not np.issubdtype(waveform.dtype, np.floating):
+        raise DataError(f"a waveform is of floats from -1 to 1, not {waveform.dtype}")
     if not len(waveform):
         raise DataError("no samples")
     if not np.isfinite(waveform).all():
         raise DataError("has NaN or infinite samples")
-    if not waveform.any():
+    if not silence and not waveform.any():
         raise DataError(f"silent, all {len(waveform)} samples are zero")
-    return waveform
+    return np.asarray(waveform, "float32")

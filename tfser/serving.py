@@ -4,6 +4,7 @@ Each system has a `models/<name>/serving.py` with `serve(run) -> Served`.
 """
 
 import importlib
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ import tensorflow as tf
 from tfser import runs
 from tfser.errors import ConflictError, DataError, UsageError
 
-FORMAT = 1  # of what runs keep for serving: raise it when older ones cannot be read
+FORMAT = 1  # of exports: raise it when older ones cannot be read
+LOST = "copy the run whole, or train into another --workdir"
 
 
 class Finished(NamedTuple):
@@ -22,6 +24,7 @@ class Finished(NamedTuple):
     folder: Path
     model: str
     corpus: str
+    tested: str  # the corpus of its test part
     hp: dict
     scores: dict
     classes: list[str]
@@ -51,6 +54,7 @@ class Served(NamedTuple):
     parts: the layers and networks that it uses.
     outputs: {name: what it is, with its shape}.
     smile: of openSMILE's features, what makes them of a waveform.
+    heard_seconds: what is heard of an utterance, from its beginning; None: all of it.
     """
 
     function: object
@@ -58,6 +62,7 @@ class Served(NamedTuple):
     outputs: dict
     sample_rate_hz: int
     smile: Smile | None = None
+    heard_seconds: float | None = None
 
 
 def finished(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finished:
@@ -84,6 +89,7 @@ def finished(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         folder=folder,
         model=settings["model"],
         corpus=settings["corpus"],
+        tested=settings.get("tested", settings)["corpus"],
         hp=settings["hparams"],
         scores=scores,
         classes=scores.get("classes", []),
@@ -98,20 +104,40 @@ def served(run: Finished) -> Served:
     Raises DataError where a file of it is missing or damaged.
     """
     serving = importlib.import_module(f"tfser.models.{run.model}.serving")
-    return serving.serve(run)
+    try:
+        return serving.serve(run)
+    except (KeyError, TypeError) as error:  # settings that later versions have besides
+        raise DataError(
+            f"{run.folder} is of another version of tfser ({type(error).__name__}: {error}); train "
+            "again, into another --workdir"
+        ) from error
 
 
 def network_of(path: Path):
     """A network of a run; DataError where the file is missing or damaged."""
     import keras
 
-    if not path.exists():
-        raise DataError(f"{path} is missing; train again, or copy the run whole")
+    existing(path)
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, KeyError, TypeError) as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
-        raise DataError(f"{path} is damaged: {reason}") from None
+        raise DataError(f"{path} is damaged: {reason}; {LOST}") from None
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz of a run; DataError where the file is missing or damaged."""
+    existing(path)
+    try:
+        return runs.read_arrays(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is damaged: {error}; {LOST}") from None
+
+
+def existing(path: Path) -> None:
+    """Raises DataError where a file of a run is missing."""
+    if not path.exists():
+        raise DataError(f"{path} is missing; {LOST}")
 
 
 def refuse_speakers(run: Finished) -> None:

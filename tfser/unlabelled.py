@@ -1,5 +1,6 @@
 """Networks trained on speech without labels, once for all runs: kept beside the features."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -76,13 +77,17 @@ def stored(utterances, layer, run, known=None) -> tuple:
     return found, which, np.count_nonzero(which)
 
 
-def keep(file: Path, copy: Path) -> None:
-    """A network of the cache as a file of the run too: it takes no room where links can be made."""
+def keep(file: Path, copy: Path, cache: Path) -> None:
+    """A network as a file of the run too; those of the cache take no room where links can be made.
+
+    Anybody's own file is copied: it may be overwritten.
+    """
     copy.parent.mkdir(parents=True, exist_ok=True)
     with runs.replacing(copy) as temporary:
-        try:
-            os.link(file, temporary)
-        except OSError:
+        with contextlib.suppress(OSError):
+            if file.is_relative_to(cache):
+                os.link(file, temporary)
+        if not temporary.exists():
             shutil.copyfile(file, temporary)
 
 

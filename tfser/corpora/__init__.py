@@ -142,7 +142,7 @@ def describe(corpus: str, utterances: list[Utterance]) -> str:
     )
 
 
-def audio_files(root: Path) -> Iterator[Path]:
+def audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
     """Walks through the audio files under a folder, in sorted order, clutter left out."""
     seen = set()
     for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
@@ -154,7 +154,7 @@ def audio_files(root: Path) -> Iterator[Path]:
         seen.add(os.path.realpath(folder))
         folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
         for file in sorted(files):
-            if file.lower().endswith(AUDIO_SUFFIXES) and not file.startswith("."):
+            if file.lower().endswith(suffixes) and not file.startswith("."):
                 yield Path(folder, file)
 
 

@@ -2,6 +2,8 @@
 
 from tfser import serving
 
+FRAME_SECONDS = 0.01  # openSMILE's descriptors
+
 
 def serve(run) -> serving.Served:
     """The emotion's probabilities and, of an autoencoder, z."""
@@ -28,4 +30,5 @@ def serve(run) -> serving.Served:
         outputs,
         settings["sample_rate_hz"],
         serving.Smile(settings["feature_set"], "lld" if in_frames else "functionals", shape),
+        heard_seconds=shape[0] * FRAME_SECONDS if in_frames else None,
     )

@@ -38,11 +38,12 @@ def serve(run) -> serving.Served:
         "probabilities": "[batch, classes]",
         "attention": f"[batch, steps], the weight of each {1000 * step:g} ms",
     }
-    for view in set(network.output) - {"emotion", "attention"}:
-        outputs[view] = "[batch, 3]: low, neutral, high"
+    for name in sorted(set(network.output) - {"emotion", "attention"}):
+        outputs[name] = "[batch, 3]: low, neutral, high"
     return serving.Served(
         function,
         [layer, network, *([view, encoder] if encoder else [])],
         outputs,
         layer.sample_rate_hz,
+        heard_seconds=run.hp["input"]["seconds"],
     )

@@ -108,7 +108,7 @@ def heard(utterances, tested, hp, run) -> Speech:
         digest["encoder"] = unlabelled.digest_of(path)
     runs.check_data(run.folder, kept, features.key, **digest)
     if digest:
-        unlabelled.keep(path, run.folder / "encoder.keras")
+        unlabelled.keep(path, run.folder / "encoder.keras", run.cache)
     classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
     return Speech(
         utterances=kept,

@@ -3,17 +3,20 @@
 import tensorflow as tf
 
 from tfser import ratings, serving
+from tfser.errors import UsageError
 from tfser.models.auxvae import pretraining
 from tfser.models.auxvae.spectrogram import layer_of
 
 
 def serve(run) -> serving.Served:
-    """The latent variables, and what the run's best probe says of them.
-
-    By the means of the distributions: runs whose probes are of samples (probe.latents) have drawn
-    other numbers.
-    """
+    """The latent variables' means, and what the run's best probe says of them."""
+    if run.hp["probe"]["latents"] == "samples":
+        raise UsageError(
+            f"{run.folder}: its probes are of samples, which are others each time; train with "
+            "--set probe.latents=means (and another --workdir) to serve"
+        )
     layer = layer_of(run.hp)
+    serving.existing(run.network / "vae.keras")
     network = pretraining.network_of(run.network / "vae.keras", run.hp, layer)
     probes = serving.network_of(run.network / "probes.keras")
     best, _, loss = list(run.scores["systems"])[-1].rpartition(": ")[2].partition(", ")

@@ -3,8 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfser import runs, serving
-from tfser.errors import DataError
+from tfser import serving
 from tfser.features import LogMel
 
 
@@ -54,9 +53,7 @@ def serve(run) -> serving.Served:
     of_folds = run.scores["protocol"] == "loso"
     folder = run.network if of_folds else run.network.parent / "forests" / run.network.name
     path = folder / f"forest-{t}.npz"
-    arrays = runs.read_arrays_if_whole(path)
-    if arrays is None:
-        raise DataError(f"{path} is missing or damaged; copy the run whole, or train again")
+    arrays = serving.arrays_of(path)
     forest = Forest(arrays)
 
     def function(waveform, lengths):

@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from tfser import runs, serving
-from tfser.errors import DataError
+from tfser import serving
 
 
 class Votes(tf.Module):
@@ -40,9 +39,7 @@ def serve(run) -> serving.Served:
     settings = run.hp["features"]
     serving.refuse_speakers(run)
     path = run.network / "svm.npz"
-    arrays = runs.read_arrays_if_whole(path)
-    if arrays is None:
-        raise DataError(f"{path} is missing or damaged; copy the run whole, or train again")
+    arrays = serving.arrays_of(path)
     votes = Votes(arrays, len(run.classes))
     return serving.Served(
         lambda features: {"probabilities": votes(features)},
