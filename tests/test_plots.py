@@ -59,8 +59,8 @@ def test_profile_of_other_classes_is_an_error():
 
 
 def test_no_two_emotions_look_alike():
-    assert len({plots._line(k)["color"] for k in range(8)}) == 8
-    assert len({tuple(plots._line(k).values()) for k in range(32)}) == 32
+    assert len({plots.line(k)["color"] for k in range(8)}) == 8
+    assert len({tuple(plots.line(k).values()) for k in range(32)}) == 32
 
 
 PANELS = {
