@@ -41,7 +41,7 @@ def on_two_devices(tmp_path):
     sys.argv[1] is a folder. In a process of its own: devices are made before TensorFlow starts.
     """
     tests = Path(__file__).resolve().parent
-    path = [str(tests / "models"), str(tests.parent), os.environ.get("PYTHONPATH", "")]
+    path = [str(tests / "models"), str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")]
 
     def run(code):
         done = subprocess.run(

@@ -2,9 +2,7 @@
 
 import contextlib
 import csv
-import io
 import json
-import logging
 import os
 import re
 import signal
@@ -13,10 +11,10 @@ import sys
 import time
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from running import called
 
 from tfser import card, folds, hparams, outcomes, plots, report, runs, search, train
 from tfser.corpora import Utterance
@@ -39,23 +37,6 @@ CONDITIONAL = {
          "train.discriminator_ratio": ["uniform", 0.1, 1.0]},
     ],
 }  # fmt: skip
-
-
-def called(main, *arguments):
-    """Runs a command in this process, with the exit code, stdout and stderr as its answer."""
-    log = logging.getLogger("tfser")
-    before = list(log.handlers), log.propagate, log.level, signal.getsignal(signal.SIGTERM)
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as exit:
-            code = exit.code
-        finally:
-            log.handlers[:], log.propagate = before[:2]
-            log.setLevel(before[2])
-            signal.signal(signal.SIGTERM, before[3])
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
 
 
 def error_line(answer) -> str:

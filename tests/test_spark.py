@@ -1,9 +1,7 @@
 """--spark, with Spark on this machine: the results of a run without it, whatever is killed."""
 
 import contextlib
-import io
 import json
-import logging
 import os
 import shutil
 import signal
@@ -15,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from running import called
 
 from tfser import children, errors, outcomes, runs, search, spark, tasks, train
 from tfser.proposals import Proposals
@@ -26,23 +25,6 @@ SMALL = ["--model", "aae", "--corpus", "toy", "--protocol", "loso", "--folds", "
 needs_java = pytest.mark.skipif(
     not (os.environ.get("JAVA_HOME") or shutil.which("java")), reason="Spark needs Java"
 )
-
-
-def called(main, *arguments):
-    """Runs a command in this process, with the exit code, stdout and stderr as its answer."""
-    log = logging.getLogger("tfser")
-    before = list(log.handlers), log.propagate, log.level, signal.getsignal(signal.SIGTERM)
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as exit:
-            code = exit.code
-        finally:
-            log.handlers[:], log.propagate = before[:2]
-            log.setLevel(before[2])
-            signal.signal(signal.SIGTERM, before[3])
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
 
 
 def started(module, *arguments):

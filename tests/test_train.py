@@ -1,10 +1,7 @@
 """tfser-train, end to end on toy: what it writes and prints, resumes, refuses and survives."""
 
-import contextlib
 import csv
 import errno
-import io
-import logging
 import os
 import re
 import shutil
@@ -15,11 +12,11 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+from running import called
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from tfser import runs, train
@@ -38,20 +35,8 @@ RESULT = re.compile(
 
 
 def tfser_train(*arguments, overrides=()):
-    """Runs the command in this process, with the exit code, stdout and stderr as its answer."""
-    log = logging.getLogger("tfser")
-    before = list(log.handlers), log.propagate, log.level, signal.getsignal(signal.SIGTERM)
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = train.main([*map(str, arguments), *sets(overrides)])
-        except SystemExit as exit:
-            code = exit.code
-        finally:
-            log.handlers[:], log.propagate = before[:2]
-            log.setLevel(before[2])
-            signal.signal(signal.SIGTERM, before[3])
-    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+    """The answer of the command, run in this process."""
+    return called(train.main, *arguments, *sets(overrides))
 
 
 def sets(overrides):

@@ -8,13 +8,22 @@ import signal
 import sys
 
 from tfser import children, runs
-from tfser.errors import TfserError, UsageError, did_you_mean
+from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors in the project's form, with the nearest flag."""
+    """Errors in the project's form, with the nearest flag; flags are written out."""
+
+    def __init__(self, prog, description, epilog):
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
 
     def parse_args(self, args=None, namespace=None):
         """Refuses what is no flag, with the one that may be meant."""
@@ -69,6 +78,14 @@ def run(function, args, *, interrupted=CONTINUES) -> int:
         return _fail(f"{type(error).__name__}: {first_line}; --debug shows where", 1, args.debug)
     finally:
         log.removeHandler(handler)
+
+
+def check_new(path, flag="--out") -> None:
+    """Raises ConflictError where a path to write exists, UsageError where its folder does not."""
+    if path.exists():
+        raise ConflictError(f"{path} exists; give another {flag}, or delete it")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{flag}: there is no folder {path.parent}")
 
 
 def _interrupt(*_):

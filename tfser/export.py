@@ -3,7 +3,6 @@
 import argparse
 import csv
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -13,9 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfser import cli, metrics, runs
-from tfser.errors import ConflictError, DataError, TfserError, UsageError
-
-log = logging.getLogger("tfser")
+from tfser.errors import DataError, TfserError, UsageError
 
 EPILOG = """\
 The network is that of one fold; its predictions for the fold's test part, which the run has
@@ -31,13 +28,7 @@ CLOSE = 1e-5  # of probabilities
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-export."""
-    p = cli.Parser(
-        prog="tfser-export",
-        description=__doc__.partition(": ")[2],
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = cli.Parser("tfser-export", __doc__.partition(": ")[2], EPILOG)
     p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run of tfser-train")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     p.add_argument("--seed", type=int, metavar="N", help="of the network (default: the first)")
@@ -61,10 +52,7 @@ def main(argv=None) -> int:
 
 def export(args) -> None:
     """Saves, checks, and only then gives the folder its name."""
-    if args.out.exists():
-        raise ConflictError(f"{args.out} exists; give another --out, or delete it")
-    if not args.out.absolute().parent.is_dir():
-        raise UsageError(f"--out: there is no folder {args.out.parent}")
+    cli.check_new(args.out)
     with cli.quiet():
         cli.import_keras()
         from tfser import serving
@@ -89,13 +77,13 @@ def export(args) -> None:
 
 def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     """What the fold's test part sounds like, and the run's probabilities of it [n, K]."""
-    from tfser import audio, corpora, serving, smile
+    from tfser import audio, corpora, serving, train
 
     with open(run.network.parent / "predictions.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     rows = [r for r in rows if int(r["fold"]) == run.fold and r["system"] == rows[-1]["system"]]
     rows = rows[:CHECKED]
-    is_table = root is not None and root.suffix.lower() in (".csv", ".tsv")
+    is_table = root is not None and train.is_table(str(root))
     corpus, root = (str(root), None) if is_table else (run.tested, root)
     if not is_table and corpus not in corpora.names():
         raise UsageError(f"{run.folder} is of a table: give it by --data-root path/to/files.csv")
@@ -111,12 +99,7 @@ def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     expected = said_of(run, rows)
     if not served.smile:
         return waveforms, expected
-    extractor = smile.OpenSmile(
-        sample_rate_hz=served.sample_rate_hz,
-        feature_set=served.smile.feature_set,
-        level=served.smile.level,
-    )
-    found = extractor.extract(waveforms)
+    found = served.smile.extractor(served.sample_rate_hz).extract(waveforms)
     for features in found:
         if isinstance(features, Exception):
             raise features

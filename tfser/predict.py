@@ -3,15 +3,12 @@
 import argparse
 import csv
 import json
-import logging
 import math
 import sys
 from pathlib import Path
 
 from tfser import cli, corpora
 from tfser.errors import ConflictError, DataError, UsageError
-
-log = logging.getLogger("tfser")
 
 EPILOG = """\
 A recording of a minute or less is one row. Longer ones are cut into windows of 10 s, which
@@ -30,13 +27,7 @@ SUFFIXES = (*corpora.AUDIO_SUFFIXES, ".mp3", ".ogg", ".opus", ".aiff", ".aif", "
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-predict."""
-    p = cli.Parser(
-        prog="tfser-predict",
-        description=__doc__.partition(": ")[2],
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = cli.Parser("tfser-predict", __doc__.partition(": ")[2], EPILOG)
     of = p.add_mutually_exclusive_group(required=True)
     of.add_argument("--run", type=Path, metavar="DIR", help="run directory of tfser-train")
     of.add_argument("--export", type=Path, metavar="DIR", help="folder of tfser-export")
@@ -63,10 +54,8 @@ def predict(args) -> None:
     """Writes a row for each recording or window."""
     if args.out and args.out.suffix not in (".csv", ".jsonl"):
         raise UsageError(f"--out {args.out}: give a file that ends in .csv or .jsonl")
-    if args.out and args.out.exists():
-        raise ConflictError(f"{args.out} exists; give another --out, or delete it")
-    if args.out and not args.out.absolute().parent.is_dir():
-        raise UsageError(f"--out: there is no folder {args.out.parent}")
+    if args.out:
+        cli.check_new(args.out)
     if args.plot:
         if args.plot.exists() and (not args.plot.is_dir() or any(args.plot.iterdir())):
             raise ConflictError(f"--plot {args.plot}: give a new or empty folder")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfser import audio, plots, runs, serving, smile, views
+from tfser import audio, plots, runs, serving, views
 from tfser.errors import DataError, UsageError
 
 log = logging.getLogger("tfser")
@@ -33,13 +33,7 @@ class Predictor:
         self.classes = classes or ["arousal", "valence"]
         told = [] if self.of_ratings else ["predicted", "confidence"]
         self.columns = ["file", "start", "end", *told, *self.classes, "error"]
-        self.extractor = None
-        if of_smile:
-            self.extractor = smile.OpenSmile(
-                sample_rate_hz=sample_rate_hz,
-                feature_set=of_smile.feature_set,
-                level=of_smile.level,
-            )
+        self.extractor = of_smile and of_smile.extractor(sample_rate_hz)
 
     def predict(self, recordings, *, window_seconds=None, hop_seconds=None) -> list[dict]:
         """A row {column: value} for each recording, or for each window of it.
@@ -94,12 +88,9 @@ class Predictor:
                 f"{path.name}, windows of {window:g} s",
             )
             name = path.stem if start is None else f"{path.stem}-{start:g}"
-            same = itertools.takewhile(
-                lambda file: file.exists(),
-                (folder / f"{name}{'' if n == 1 else f'-{n}'}.png" for n in itertools.count(1)),
-            )
-            n = 1 + sum(1 for _ in same)
-            plots.save(figure, folder / f"{name}{'' if n == 1 else f'-{n}'}.png")
+            of_same_name = (folder / f"{name}-{n}.png" for n in itertools.count(2))
+            files = itertools.chain([folder / f"{name}.png"], of_same_name)
+            plots.save(figure, next(file for file in files if not file.exists()))
 
     def _windows(self, one, window_seconds, hop_seconds):
         """(the row's beginning, waveform) of each window; waveform None where it cannot be used."""
@@ -114,9 +105,10 @@ class Predictor:
         except DataError as error:
             yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
             return
-        # An end past the file's is `audio.load`'s to refuse.
-        within = last is None or last <= whole + audio.SPARE_SECONDS
-        duration = (whole if last is None else min(last, whole) if within else last) - (first or 0)
+        stop = whole if last is None else last
+        if stop <= whole + audio.SPARE_SECONDS:  # what is further past it `audio.load` refuses
+            stop = min(stop, whole)
+        duration = stop - (first or 0.0)
         for start, end in windows(duration, window_seconds, hop_seconds, self.heard_seconds):
             start, end = start + (first or 0.0), end + (first or 0.0)
             row |= {"start": round(start, 3), "end": round(end, 3)}

@@ -40,13 +40,7 @@ WEIGHTS = ("*.keras", "*.npz")  # of a finished trial: some hundred MB, and its 
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-search: those of tfser-train, and how to search."""
-    p = cli.Parser(
-        prog="tfser-search",
-        description=__doc__.partition(": ")[2].partition("\n")[0],
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = cli.Parser("tfser-search", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
     train.add_flags(p)
     p.add_argument("--evals", type=int, default=20, metavar="N", help="trials (default: 20)")
     p.add_argument(

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfser import runs
 from tfser.errors import ConflictError, DataError, UsageError
+from tfser.smile import OpenSmile
 
 FORMAT = 1  # of exports: raise it when older ones cannot be read
 LOST = "copy the run whole, or train into another --workdir"
@@ -43,6 +44,12 @@ class Smile(NamedTuple):
     feature_set: str
     level: str  # "functionals" or "lld"
     shape: tuple  # of an utterance: (features,), or (frames, features) with NaN after its end
+
+    def extractor(self, sample_rate_hz) -> OpenSmile:
+        """What makes them of waveforms."""
+        return OpenSmile(
+            sample_rate_hz=sample_rate_hz, feature_set=self.feature_set, level=self.level
+        )
 
 
 class Served(NamedTuple):
@@ -162,6 +169,15 @@ def silenced(waveform, lengths):
     """The waveforms [batch, samples] with zeros after their lengths [batch]."""
     inside = tf.range(tf.shape(waveform)[1])[None] < lengths[:, None]
     return tf.where(inside, waveform, 0.0)
+
+
+def laid_out(found, inside):
+    """What is found of the parts that are `inside` [batch, parts], in that order: [n, ...].
+
+    Returns [batch, parts, ...], zeros where there is none.
+    """
+    shape = tf.concat([tf.shape(inside), tf.shape(found)[1:]], axis=0)
+    return tf.scatter_nd(tf.cast(tf.where(inside), "int32"), found, shape)
 
 
 def frame_counts(layer, lengths):

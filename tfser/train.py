@@ -28,13 +28,7 @@ example: tfser-train --model epr --corpus casia --data-root ~/corpora/CASIA --pr
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-train; made without importing TensorFlow."""
-    p = cli.Parser(
-        prog="tfser-train",
-        description=__doc__.partition(": ")[2],
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = cli.Parser("tfser-train", __doc__.partition(": ")[2], EPILOG)
     add_flags(p)
     p.add_argument(
         "--evaluate",

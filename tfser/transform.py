@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from tfser import cli, runs
-from tfser.errors import ConflictError, DataError, UsageError
+from tfser.errors import DataError, UsageError
 
 log = logging.getLogger("tfser")
 
@@ -19,13 +19,7 @@ example: tfser-transform --run runs/auxvae-ravdess-paper --content he.wav --styl
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-transform."""
-    p = cli.Parser(
-        prog="tfser-transform",
-        description=__doc__.partition(": ")[2],
-        epilog=EPILOG,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = cli.Parser("tfser-transform", __doc__.partition(": ")[2], EPILOG)
     of = {"type": Path, "metavar": "FILE", "required": True}
     p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory of auxvae")
     p.add_argument("--content", help="what is said", **of)
@@ -52,10 +46,7 @@ def transform(args) -> None:
         raise UsageError(f"--out {args.out}: give a file that ends in .wav")
     picture = args.out.with_suffix(".png")
     for path in (args.out, picture):
-        if path.exists():
-            raise ConflictError(f"{path} exists; give another --out, or delete it")
-    if not args.out.absolute().parent.is_dir():
-        raise UsageError(f"--out: there is no folder {args.out.parent}")
+        cli.check_new(path)
     hp, network_file = _of_run(args.run)
     if args.latent == "m" and not hp["model"]["medium"]:
         raise UsageError(f"{args.run} has no m (model.medium=false); use --latent h")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import tensorflow as tf
+from running import killing_events
 
 from tfser import audio, data, hparams, runs, store, training, unlabelled
 from tfser.corpora import Utterance
@@ -649,26 +650,6 @@ def test_the_target_is_the_clip_reversed_in_time(tmp_path):
     said = model.predict(clips, verbose=0)
     backwards, forwards = (np.sqrt(np.mean((x - said) ** 2)) for x in (clips[:, ::-1], clips))
     assert loss == pytest.approx(backwards, rel=1e-4) and abs(forwards - backwards) > 1e-3
-
-
-class killing_events:
-    """TensorBoard's writer, until the second epoch."""
-
-    def __init__(self, folder, events):
-        self.writer = events(folder)
-
-    def __enter__(self):
-        write = self.writer.__enter__()
-
-        def killed(step, scalars, *pictures):
-            write(step, scalars, *pictures)
-            if step == 2:
-                raise KeyboardInterrupt
-
-        return killed
-
-    def __exit__(self, *error):
-        return self.writer.__exit__(*error)
 
 
 def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatch, caplog):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+from running import killing_events
 
 from tfser import (
     audio,
@@ -524,27 +525,6 @@ def test_pieces_know_whose_they_are(tmp_path):
 
 
 # Pre-training.
-
-
-def killing_events(folder, events):
-    """TensorBoard's writer, until the second epoch."""
-
-    class Killing:
-        def __enter__(self):
-            self.writer = events(folder)
-            self.write = self.writer.__enter__()
-
-            def write(step, *arguments):
-                self.write(step, *arguments)
-                if step == 2:
-                    raise KeyboardInterrupt
-
-            return write
-
-        def __exit__(self, *reason):
-            return self.writer.__exit__(*reason)
-
-    return Killing()
 
 
 def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):

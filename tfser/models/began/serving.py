@@ -20,8 +20,7 @@ def serve(run) -> serving.Served:
         slices = tf.reshape(slices, [-1, n_slices, n_samples])
         inside = tf.sequence_mask(n_slices_of(layer, lengths), n_slices)
         found = network(layer(tf.boolean_mask(slices, inside)), training=False)
-        shape = tf.concat([tf.shape(inside), tf.shape(found)[1:]], axis=0)
-        of_slices = tf.scatter_nd(tf.cast(tf.where(inside), "int32"), found, shape)
+        of_slices = serving.laid_out(found, inside)
         counts = tf.reduce_sum(tf.cast(inside, "float32"), axis=1)
         if run.classes:
             of_all = {"probabilities": tf.reduce_sum(of_slices, axis=1) / counts[:, None]}

@@ -52,9 +52,7 @@ def serve(run) -> serving.Served:
     network = serving.network_of(run.network / f"round-{t}" / "model.keras")
     of_folds = run.scores["protocol"] == "loso"
     folder = run.network if of_folds else run.network.parent / "forests" / run.network.name
-    path = folder / f"forest-{t}.npz"
-    arrays = serving.arrays_of(path)
-    forest = Forest(arrays)
+    forest = Forest(serving.arrays_of(folder / f"forest-{t}.npz"))
 
     def function(waveform, lengths):
         frames = layer(serving.silenced(waveform, lengths))
@@ -62,8 +60,7 @@ def serve(run) -> serving.Served:
         counts = 1 + (serving.frame_counts(layer, lengths) - n_frames) // hop
         inside = tf.sequence_mask(counts, tf.shape(segments)[1])
         found = network(tf.boolean_mask(segments, inside), training=False)  # [all segments, K]
-        shape = tf.concat([tf.shape(inside), tf.shape(found)[1:]], axis=0)
-        profile = tf.scatter_nd(tf.cast(tf.where(inside), "int32"), found, shape)
+        profile = serving.laid_out(found, inside)
         x = statistics(profile, inside, hp["forest"]["threshold"])
         return {"probabilities": forest(x), "profile": profile, "segments": counts}
 
