@@ -195,3 +195,4 @@ def test_pictures_have_a_row_each_and_low_frequencies_below():
     assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["speech", "G(z)"]
     assert all(a.images[0].origin == "lower" for a in axes)
     assert axes[4].images[0].get_clim() == (0, of["speech"].max())
+    assert axes[0].images[0].norm(of["speech"].max() / 16) == pytest.approx(0.5)

@@ -127,20 +127,29 @@ def spectrograms_figure(
 
 @plots.plain_text
 def pictures_figure(rows: dict, title: str) -> Figure:
-    """Pictures [n, height, width], a row for each name; their first line is at the bottom."""
+    """Pictures [n, height, width], a row for each name; their first line is at the bottom.
+
+    In colours of the fourth root: most of a magnitude spectrogram is a hundredth of its peaks.
+    """
+    from matplotlib.colors import PowerNorm
+
+    highest = max(float(np.max(rows[next(iter(rows))])), 1e-12)
     n = max(map(len, rows.values()))
     figure = plots.blank(width=1.2 + 1.1 * n, height=0.8 + 2.2 * len(rows))
     all_axes = figure.subplots(len(rows), n, squeeze=False)
     for of_row, (name, pictures) in zip(all_axes, rows.items(), strict=True):
         for axes, picture in zip(of_row, pictures, strict=False):
             image = axes.imshow(
-                picture, origin="lower", aspect="auto", cmap="magma", vmin=0,
-                vmax=max(float(np.max(rows[next(iter(rows))])), 1e-12),
+                picture, origin="lower", aspect="auto", cmap="magma",
+                norm=PowerNorm(0.25, vmin=0, vmax=highest, clip=True),
             )  # fmt: skip
             axes.set_xticks([])
             axes.set_yticks([])
         of_row[0].set_ylabel(name)
-    figure.colorbar(image, ax=list(all_axes[:, -1]), fraction=0.5).set_label("magnitude (scaled)")
+    bar = figure.colorbar(image, ax=list(all_axes[:, -1]), fraction=0.5)
+    ticks = highest * np.linspace(0, 1, 5) ** 4
+    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+    bar.set_label("magnitude, colours by its fourth root")
     figure.suptitle(title)
     return figure
 
