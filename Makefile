@@ -4,20 +4,21 @@
 PYTHON ?= python3
 BIN = .venv/bin
 INSTALLED = .venv/installed
+WITH_EXTRAS = .venv/with-extras
 
 .PHONY: train test lint format clean
 
 train: $(INSTALLED)
 	$(BIN)/tfser-train --model epr --corpus toy
 
-test: $(INSTALLED)
+test: $(WITH_EXTRAS)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: $(INSTALLED)
+lint: $(WITH_EXTRAS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(INSTALLED)
+format: $(WITH_EXTRAS)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -27,7 +28,11 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt pip setuptools wheel
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[opensmile,spark,test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e .
+	touch $@
+
+$(WITH_EXTRAS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[demo,onnx,opensmile,spark,test]'
 	touch $@
 
 # Runs are results: they stay.

@@ -11,7 +11,7 @@ import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
 import tfser
-from tfser import audio, export, predictor, runs, serving, train
+from tfser import audio, export, formats, predictor, runs, serving, train
 from tfser.models.auxvae import serving as auxvae_serving
 from tfser.models.auxvae.spectrogram import MelPieces
 from tfser.models.began import serving as began_serving
@@ -102,6 +102,60 @@ def test_a_batch_says_what_each_says_alone(model, folder, exported):
     )
     assert alone["probabilities"].shape == (1, 4)
     np.testing.assert_allclose(np.sum(alone["probabilities"]), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", [name for name in TINY if name != "svm"])
+def test_networks_for_keras_are_the_runs(model, folder, exported):
+    run, _ = exported(model)
+    out = folder / f"{model}-keras"
+    assert export.main(["--run", str(run), "--out", str(out), "--format", "keras"]) == 0
+    networks = formats.networks(serving.served(serving.finished(run)))
+    assert {path.stem for path in out.glob("*.keras")} == set(networks)
+    for name, network in networks.items():
+        assert f"| `{name}.keras` | {network.count_params():,} |" in (out / "README.md").read_text()
+        again = keras.saving.load_model(out / f"{name}.keras", compile=False)
+        for one, other in zip(network.get_weights(), again.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("form", ["tflite", "onnx"])
+@pytest.mark.parametrize("model", TINY)
+def test_other_forms_say_what_the_savedmodel_says(model, form, folder, exported):
+    if (model, form) == ("svm", "tflite"):
+        pytest.skip("refused, see test_flags_that_cannot_be")
+    run, saved = exported(model)
+    out = folder / f"{model}-{form}"
+    assert export.main(["--run", str(run), "--out", str(out), "--format", form]) == 0
+    if form == "onnx":
+        session = pytest.importorskip("onnxruntime").InferenceSession(out / "model.onnx")
+        [given], names = session.get_inputs(), [y.name for y in session.get_outputs()]
+        given = given.name
+
+        def ask(x):
+            return dict(zip(names, session.run(None, {given: x}), strict=True))
+
+    else:
+        ask_by_name = tf.lite.Interpreter(str(out / "model.tflite")).get_signature_runner()
+        [given] = ask_by_name.get_input_details()
+
+        def ask(x):
+            return ask_by_name(**{given: x})
+
+    serve = tf.saved_model.load(str(saved)).signatures["serving_default"]
+    rng = np.random.default_rng(0)
+    if model in OF_WAVEFORMS:
+        rate = tfser.load(saved).sample_rate_hz
+        lengths = (1, 500, rate // 3, 2 * rate, 9 * rate // 2)
+        asked = [rng.normal(0, 0.1, (1, n)).astype("float32") for n in lengths]
+    else:
+        asked = [rng.normal(size=(3, 6373)).astype("float32")]
+    for x in asked:
+        expected = dict(serve(**{given: tf.constant(x)}))
+        expected.pop("classes")
+        found = ask(x)
+        assert found.keys() == expected.keys()
+        for name, y in expected.items():
+            np.testing.assert_allclose(found[name], y, atol=1e-4, err_msg=f"{name} {x.shape}")
 
 
 @pytest.mark.parametrize("model", OF_WAVEFORMS)
@@ -225,6 +279,33 @@ def test_flags_that_cannot_be(folder, exported, capsys):
     ):
         assert export.main(["--run", str(run), *words]) == code
         assert said in capsys.readouterr().err
+
+
+def test_forms_that_cannot_be(folder, exported, capsys, monkeypatch):
+    run, _ = exported("svm")
+    words = ["--run", str(run), "--out", str(folder / "x"), "--format"]
+    for form, said in (("keras", "it has no network"), ("tflite", "need 64 bits")):
+        assert export.main([*words, form]) == 2
+        assert said in capsys.readouterr().err
+    find = formats.importlib.util.find_spec
+    monkeypatch.setattr(
+        formats.importlib.util, "find_spec", lambda name: name != "tf2onnx" and find(name)
+    )
+    assert export.main([*words, "onnx"]) == 2
+    assert "pip install 'tfser[onnx]'" in capsys.readouterr().err
+    monkeypatch.undo()
+    with pytest.raises(SystemExit, match="2"):
+        export.main([*words, "pickle"])
+
+
+def test_only_a_savedmodel_predicts(folder, exported):
+    _, out = exported("svm")
+    other = folder / "of-onnx"
+    shutil.copytree(out, other)
+    about = runs.read_json(other / "tfser.json")
+    runs.write_json(other / "tfser.json", about | {"form": "onnx"})
+    with pytest.raises(tfser.errors.UsageError, match="--format onnx; give one of savedmodel"):
+        predictor.load(other)
 
 
 def test_speakers_cannot_be_normalized_when_serving(folder):

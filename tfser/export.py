@@ -1,11 +1,10 @@
-"""tfser-export: a finished run as a SavedModel that needs no tfser, checked before it is there."""
+"""tfser-export: a finished run as a model that needs no tfser, checked before it is there."""
 
 import argparse
 import csv
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,7 +22,8 @@ exit codes: 0 done, 1 the check failed, 2 usage, 3 data, 4 --out exists or the r
 example: tfser-export --run runs/epr-emodb-loso --out epr-emodb
 """
 CHECKED = 32  # utterances
-CLOSE = 1e-5  # of probabilities
+# Of probabilities. Spectra of TensorFlow Lite and ONNX are products of float32.
+CLOSE = {"savedmodel": 1e-5, "keras": 1e-5, "tflite": 1e-4, "onnx": 1e-4}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +31,13 @@ def parser() -> argparse.ArgumentParser:
     p = cli.Parser("tfser-export", __doc__.partition(": ")[2], EPILOG)
     p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run of tfser-train")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    p.add_argument(
+        "--format",
+        choices=list(CLOSE),
+        default="savedmodel",
+        help="the whole system as a SavedModel (default), for TensorFlow Lite or as ONNX; or its "
+        "networks alone, for Keras",
+    )
     p.add_argument("--seed", type=int, metavar="N", help="of the network (default: the first)")
     p.add_argument(
         "--fold", type=int, default=0, metavar="N", help="of the network, from 0 (default: 0)"
@@ -55,16 +62,21 @@ def export(args) -> None:
     cli.check_new(args.out)
     with cli.quiet():
         cli.import_keras()
-        from tfser import serving
+        from tfser import formats, serving
     run = serving.finished(args.run, seed=args.seed, fold=args.fold)
+    formats.check(args.format, run)
     served = serving.served(run)
     inputs, expected = tested(run, served, args.data_root)
     unfinished = args.out.with_name(f".{os.getpid()}.{args.out.name}")
     try:
         with cli.quiet():
-            save(run, served, unfinished)
-        worst = difference(unfinished, inputs, expected)
-        if not worst <= CLOSE:
+            save(args.format, run, served, unfinished)
+        if args.format == "keras":  # its networks are equal to the run's to the bit
+            answers = [serving.answer(served, x) for x in inputs]
+        else:
+            answers = formats.answers(unfinished, inputs)
+        worst = difference(answers, expected)
+        if not worst <= CLOSE[args.format]:
             raise TfserError(
                 f"the export of {args.run} gives other probabilities than the run, by {worst:.1e}; "
                 f"{args.out} is not written"
@@ -114,36 +126,16 @@ def said_of(run, rows) -> np.ndarray:
     return np.array([[row["predicted"] == c for c in run.classes] for row in rows], float)
 
 
-def save(run, served, folder: Path) -> None:
-    """The SavedModel with its signatures, the classes as an asset, and the folder's README."""
-    import tensorflow as tf
-
-    from tfser import serving
+def save(form, run, served, folder: Path) -> None:
+    """The files of a form, and the folder's README."""
+    from tfser import formats, serving
 
     folder.mkdir()
-    classes = folder / "classes.txt"
-    classes.write_text("".join(f"{name}\n" for name in run.classes), encoding="utf-8")
-    module = tf.Module()
-    module.parts = served.parts
-    module.classes_file = tf.saved_model.Asset(str(classes))
-    names = tf.constant(run.classes)
-
-    def named(found):
-        return {**found, "classes": names}
-
-    if served.smile:
-        spec = tf.TensorSpec([None, *served.smile.shape], tf.float32, "features")
-        module.of_features = tf.function(
-            lambda features: named(served.function(features)), input_signature=[spec]
-        )
-        signatures = {"serving_default": module.of_features}
-    else:
-        signatures = of_waveforms(module, served, named)
-    tf.saved_model.save(module, folder, signatures=signatures)
-    classes.unlink()  # its copy is the asset
-    (folder / "README.md").write_text(page(run, served), encoding="utf-8")
+    getattr(formats, f"save_{form}")(run, served, folder)
+    (folder / "README.md").write_text(page(form, run, served), encoding="utf-8")
     about = {
         "format": serving.FORMAT,
+        "form": form,
         "model": run.model,
         "classes": run.classes,
         "outputs": served.outputs,
@@ -154,76 +146,15 @@ def save(run, served, folder: Path) -> None:
     runs.write_json(folder / "tfser.json", about)
 
 
-def of_waveforms(module, served, named) -> dict:
-    """The signatures of a system that hears waveforms."""
-    import tensorflow as tf
-
-    from tfser import serving
-
-    def checked(waveform, lengths):
-        batch, n = tf.unstack(tf.shape(waveform))
-        waveform = serving.silenced(waveform, lengths)
-        finite = tf.reduce_all(tf.math.is_finite(waveform))
-        with tf.control_dependencies(
-            [
-                tf.debugging.Assert(finite, ["the waveform has NaN or infinite samples"]),
-                tf.debugging.assert_positive(lengths, "a waveform has no samples"),
-                tf.debugging.assert_less_equal(lengths, n, "a length is above the samples"),
-                tf.debugging.assert_equal(tf.size(lengths), batch, "a length for each waveform"),
-            ]
-        ):
-            return named(served.function(tf.identity(waveform), lengths))
-
-    def waveforms(waveform):
-        with tf.control_dependencies(
-            [tf.debugging.assert_rank_in(waveform, (1, 2), message="[samples] or [batch, samples]")]
-        ):
-            n = tf.shape(waveform)[-1]
-        waveform = tf.reshape(waveform, [-1, n])
-        return checked(waveform, tf.fill(tf.shape(waveform)[:1], n))
-
-    def wav(content):
-        samples, rate = tf.audio.decode_wav(content)
-        right = tf.equal(rate, served.sample_rate_hz)
-        with tf.control_dependencies(
-            [tf.debugging.Assert(right, [f"not {served.sample_rate_hz} Hz but", rate])]
-        ):
-            return waveforms(tf.reduce_mean(samples, axis=1))
-
-    several = tf.TensorSpec([None, None], tf.float32, "waveform")
-    any_shape = tf.TensorSpec(None, tf.float32, "waveform")
-    module.waveforms = tf.function(waveforms, input_signature=[any_shape])
-    module.lengths = tf.function(
-        checked, input_signature=[several, tf.TensorSpec([None], tf.int32, "lengths")]
-    )
-    module.wav = tf.function(wav, input_signature=[tf.TensorSpec([], tf.string, "content")])
-    return {"serving_default": module.waveforms, "lengths": module.lengths, "wav": module.wav}
-
-
-def difference(folder: Path, inputs, expected) -> float:
-    """How far the export's probabilities are from the run's, at most.
-
-    In a process of its own that has TensorFlow and not tfser.
-    """
-    asked, answers = folder / "asked.npz", folder / "answers.npz"
-    runs.write_arrays(asked, **{str(i): x for i, x in enumerate(inputs)})
-    script = Path(__file__).with_name("exported.py")
-    done = subprocess.run(
-        [sys.executable, "-P", script, folder, asked, answers], capture_output=True, text=True
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise TfserError(f"the export cannot be used: {reason}")
-    found = runs.read_arrays(answers)
-    asked.unlink()
-    answers.unlink()
-    found = np.stack([found[str(i)] for i in range(len(inputs))])
+def difference(found, expected) -> float:
+    """How far probabilities or ratings are from the run's, at most."""
+    found = np.stack(found)
     if set(np.unique(expected)) <= {0.0, 1.0}:  # classes alone
         found = np.eye(found.shape[1])[found.argmax(axis=1)]
     return float(np.max(np.abs(found - expected)))
 
 
-def page(run, served) -> str:
+def page(form, run, served) -> str:
     """README.md of the folder."""
     scores = run.scores
     name, system = list(scores["systems"].items())[-1]
@@ -239,34 +170,20 @@ def page(run, served) -> str:
     if served.heard_seconds:
         heard = f"The first {served.heard_seconds:g} s of an utterance are heard.\n\n"
     rows = "\n".join(f"| `{key}` | {what} |" for key, what in served.outputs.items())
-    if served.smile:
-        shape = ", ".join(map(str, served.smile.shape))
-        given = (
-            f"`serving_default(features: float32 [batch, {shape}])`: openSMILE's "
-            f"{served.smile.feature_set} {served.smile.level}, which no graph can compute; "
-            f"`tfser-predict` computes them, of {served.sample_rate_hz} Hz. NaN stands after an "
-            "utterance's last frame."
-        )
+    if form == "keras":
+        given, rows, example = of_networks(run, served)
     else:
-        given = (
-            f"`serving_default(waveform: float32 [batch, samples] or [samples])`, mono at "
-            f"{served.sample_rate_hz} Hz, -1 to 1. Resampling is not in the graph.\n\n"
-            "`lengths(waveform: float32 [batch, samples], lengths: int32 [batch])`: recordings of "
-            "several lengths, in samples; what lies after a length is of no account.\n\n"
-            f"`wav(content: string)`: a WAV file of 16 bits at {served.sample_rate_hz} Hz."
-        )
-    instance = "[0.0, ...]"
-    for _ in served.smile.shape if served.smile else ():
-        instance = f"[{instance}, ...]"
-    key = "features" if served.smile else "waveform"
+        given, example = of_signatures(form, served), calls(form, run, served)
+        rows = f"| output | |\n| --- | --- |\n{rows}"
+        if form == "savedmodel":
+            rows += f"\n| `classes` | [classes]: {named} |"
+    if form != "savedmodel":
+        rows += f"\n\nClasses: {named}."
     return f"""# {run.model} of tfser, trained on {run.corpus}
 
 {given}
 
-| output | |
-| --- | --- |
 {rows}
-| `classes` | [classes]: {named} |
 
 {heard}Network of seed {run.seed}, fold {run.fold}, of {scores["folds"]}. {scores["seeds"]} seed(s).
 The run's scores for speakers {independent} in training, protocol {scores["protocol"]}, "{name}":
@@ -274,10 +191,70 @@ The run's scores for speakers {independent} in training, protocol {scores["proto
 The corpus's licence holds for what is done with a network trained on it.
 
 ```
-curl -d '{json.dumps({"inputs": {key: "X"}}).replace(chr(34) + "X" + chr(34), instance)}' \\
-    http://localhost:8501/v1/models/{run.model}:predict
+{example}
 ```
 """
+
+
+def of_signatures(form, served) -> str:
+    """What an export is given."""
+    rate = served.sample_rate_hz
+    if served.smile:
+        shape = ", ".join(map(str, served.smile.shape))
+        return (
+            f"`serving_default(features: float32 [batch, {shape}])`: openSMILE's "
+            f"{served.smile.feature_set} {served.smile.level}, which no graph can compute; "
+            f"`tfser-predict` computes them, of {rate} Hz. NaN stands after an utterance's last "
+            "frame."
+        )
+    if form != "savedmodel":
+        return (
+            f"`waveform: float32 [1, samples]`, one recording, mono at {rate} Hz, -1 to 1, of one "
+            "sample or more, none of them NaN: this form does not look."
+        )
+    return (
+        f"`serving_default(waveform: float32 [batch, samples] or [samples])`, mono at {rate} Hz, "
+        "-1 to 1. Resampling is not in the graph.\n\n"
+        "`lengths(waveform: float32 [batch, samples], lengths: int32 [batch])`: recordings of "
+        "several lengths, in samples; what lies after a length is of no account.\n\n"
+        f"`wav(content: string)`: a WAV file of 16 bits at {rate} Hz."
+    )
+
+
+def calls(form, run, served) -> str:
+    """How an export is asked."""
+    key = "features" if served.smile else "waveform"
+    if form == "tflite":
+        return f"""model = ai_edge_litert.interpreter.Interpreter("model.tflite")
+model.get_signature_runner()({key}={key})["probabilities"]"""
+    if form == "onnx":
+        return f"""model = onnxruntime.InferenceSession("model.onnx")
+model.run(["probabilities"], {{"{key}": {key}}})"""
+    instance = "[0.0, ...]"
+    for _ in served.smile.shape if served.smile else ():
+        instance = f"[{instance}, ...]"
+    asked = json.dumps({"inputs": {key: "X"}}).replace('"X"', instance)
+    return f"""curl -d '{asked}' \\
+    http://localhost:8501/v1/models/{run.model}:predict"""
+
+
+def of_networks(run, served) -> tuple[str, str, str]:
+    """What an export for Keras has, a row for each network, and how it is loaded."""
+    from tfser import formats
+
+    networks = formats.networks(served)
+    rows = "| file | weights |\n| --- | --- |\n" + "\n".join(
+        f"| `{name}.keras` | {network.count_params():,} |" for name, network in networks.items()
+    )
+    given = (
+        "The networks alone, to train further or to take apart: features come before them, and "
+        f"what `tfser/models/{run.model}/serving.py` does with what they say after them."
+    )
+    example = f"""import keras
+import tfser.models.{run.model}.serving  # layers of its own
+
+network = keras.saving.load_model("{next(iter(networks))}.keras", compile=False)"""
+    return given, rows, example
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Features as Keras layers: one object serves the store, tf.data and the exported SavedModel."""
 
+import contextlib
 import functools
 
 import keras
@@ -12,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from tfser.errors import UsageError
 
 BLOCK_FRAMES = 512  # of extract: the spectrum of a block is 1 MB, which stays near the core
+_as_products = False
 
 
 @keras.saving.register_keras_serializable(package="tfser")
@@ -93,15 +95,14 @@ class LogMel(keras.layers.Layer):
         """[batch, samples] -> [batch, frames, n_bands]."""
         missing = tf.maximum(0, self.shortest - tf.shape(waveform)[1])
         log_mel = self.log_mel(tf.pad(waveform, [[0, 0], [0, missing]]))
-        return tf.ensure_shape(log_mel, [None, None, self.n_features])
+        log_mel.set_shape([None, None, self.n_features])
+        return log_mel
 
     def log_mel(self, waveform):
         """[..., samples] -> [..., frames, n_bands], of whole windows, nothing padded."""
         frames = tf.signal.frame(waveform, self.window, self.hop)  # [..., frames, window]
-        frames *= self.taper
-        spectrum = tf.signal.rfft(frames, [self.n_fft])  # [..., frames, bins]
-        power = tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2
-        return tf.math.log(tf.maximum(power @ self.bands, self.floor))
+        energy = power(frames * self.taper, self.n_fft) @ self.bands
+        return tf.math.log(tf.maximum(energy, self.floor))
 
     def extract(self, waveforms):
         """List of waveforms [samples] -> list of [frames, n_bands], equal to `call`.
@@ -150,6 +151,30 @@ class LogMel(keras.layers.Layer):
     def get_config(self):
         """Keras: the arguments of the constructor."""
         return {"name": self.name, **self.arguments}
+
+
+def power(frames, n_fft):
+    """Power spectra [..., bins] of frames [..., samples], which zeros fill up to n_fft."""
+    if not _as_products:
+        spectrum = tf.signal.rfft(frames, [n_fft])
+        return tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2
+    angles = 2 * np.pi / n_fft * np.outer(np.arange(frames.shape[-1]), np.arange(n_fft // 2 + 1))
+    real, imaginary = (f(angles).astype("float32") for f in (np.cos, np.sin))
+    return (frames @ real) ** 2 + (frames @ imaginary) ** 2
+
+
+@contextlib.contextmanager
+def products():
+    """Graphs made inside it have power spectra as products of matrices.
+
+    For ONNX and TensorFlow Lite, which have no such transform, or none of any length.
+    """
+    global _as_products
+    _as_products = True
+    try:
+        yield
+    finally:
+        _as_products = False
 
 
 def slaney_bands(sample_rate_hz, n_fft, n_bands, low_hz, high_hz) -> np.ndarray:

@@ -61,36 +61,45 @@ class Predictor:
         yield from self._answers(batch)
 
     def draw(self, asked, folder: Path, *, window_seconds=None, hop_seconds=None) -> None:
-        """A picture of each recording that can be used; windows overlap by default.
+        """A picture of each recording that can be used, see `figure`.
 
-        Its name is the recording's, and the start where a table has one. Recordings of more than
-        LONGEST_PICTURED_SECONDS are left out, which is logged.
+        Its name is the recording's, and the start where a table has one.
+        """
+        for path, start, end in asked:
+            times = {"window_seconds": window_seconds, "hop_seconds": hop_seconds}
+            figure = self.figure(path, start, end, **times)
+            if figure:
+                name = path.stem if start is None else f"{path.stem}-{start:g}"
+                of_same_name = (folder / f"{name}-{n}.png" for n in itertools.count(2))
+                files = itertools.chain([folder / f"{name}.png"], of_same_name)
+                plots.save(figure, next(file for file in files if not file.exists()))
+
+    def figure(self, path, start=None, end=None, *, window_seconds=None, hop_seconds=None):
+        """What is said of a recording over time; windows overlap by default.
+
+        None where nothing of it can be used, or it is longer than LONGEST_PICTURED_SECONDS, which
+        is logged.
         """
         window = window_seconds or PICTURED_SECONDS
         hop = hop_seconds or window / 4
-        for path, start, end in asked:
-            rows = self.rows([(path, start, end)], window_seconds=window, hop_seconds=hop)
-            rows = list(itertools.islice(rows, int(LONGEST_PICTURED_SECONDS / hop) + 1))
-            if rows[-1]["end"] and rows[-1]["end"] - rows[0]["start"] > LONGEST_PICTURED_SECONDS:
-                log.warning("%s: no picture, it is longer than %g s; give a table with parts of it",
-                            path, LONGEST_PICTURED_SECONDS)  # fmt: skip
-                continue
-            rows = [row for row in rows if not row["error"]]
-            if not rows:
-                continue
-            times = {"start_seconds": start, "end_seconds": end}
-            figure = views.prediction_figure(
-                [(row["start"] + row["end"]) / 2 - (start or 0.0) for row in rows],
-                [[row[name] for name in self.classes] for row in rows],
-                self.classes,
-                audio.load(path, sample_rate_hz=self.sample_rate_hz, **times),
-                self.sample_rate_hz,
-                f"{path.name}, windows of {window:g} s",
-            )
-            name = path.stem if start is None else f"{path.stem}-{start:g}"
-            of_same_name = (folder / f"{name}-{n}.png" for n in itertools.count(2))
-            files = itertools.chain([folder / f"{name}.png"], of_same_name)
-            plots.save(figure, next(file for file in files if not file.exists()))
+        rows = self.rows([(path, start, end)], window_seconds=window, hop_seconds=hop)
+        rows = list(itertools.islice(rows, int(LONGEST_PICTURED_SECONDS / hop) + 1))
+        if rows[-1]["end"] and rows[-1]["end"] - rows[0]["start"] > LONGEST_PICTURED_SECONDS:
+            log.warning("%s: no picture, it is longer than %g s; give a table with parts of it",
+                        path, LONGEST_PICTURED_SECONDS)  # fmt: skip
+            return None
+        rows = [row for row in rows if not row["error"]]
+        if not rows:
+            return None
+        times = {"start_seconds": start, "end_seconds": end}
+        return views.prediction_figure(
+            [(row["start"] + row["end"]) / 2 - (start or 0.0) for row in rows],
+            [[row[name] for name in self.classes] for row in rows],
+            self.classes,
+            audio.load(path, sample_rate_hz=self.sample_rate_hz, **times),
+            self.sample_rate_hz,
+            f"{path.name}, windows of {window:g} s",
+        )
 
     def _windows(self, one, window_seconds, hop_seconds):
         """(the row's beginning, waveform) of each window; waveform None where it cannot be used."""
@@ -146,14 +155,14 @@ class Predictor:
             padded = np.zeros((len(waveforms), lengths.max()), "float32")
             for row, waveform in zip(padded, waveforms, strict=True):
                 row[: len(waveform)] = waveform
-            return list(answered(self.answer(tf.constant(padded), tf.constant(lengths))))
+            return list(serving.said(self.answer(tf.constant(padded), tf.constant(lengths))))
         found = self.extractor.extract(waveforms)
         good = [x for x in found if not isinstance(x, DataError)]
         shape = self.smile.shape
         said = iter(())
         if good:
             features = np.stack([serving.as_input(x, shape) for x in good])
-            said = iter(answered(self.answer(tf.constant(features))))
+            said = iter(serving.said(self.answer(tf.constant(features))))
         return [x if isinstance(x, DataError) else next(said) for x in found]
 
 
@@ -170,6 +179,10 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
             about = runs.read_json(folder / "tfser.json")
             if about["format"] != serving.FORMAT:
                 raise DataError(f"{folder} is of another version of tfser; export the run again")
+            if (form := about.get("form", "savedmodel")) != "savedmodel":
+                raise UsageError(
+                    f"{folder} is of --format {form}; give one of savedmodel, or --run"
+                )
             of_smile = about["smile"] and serving.Smile(**about["smile"])
             told = about["classes"], about["sample_rate_hz"], of_smile, about["heard_seconds"]
             loaded = tf.saved_model.load(str(folder))
@@ -190,11 +203,6 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
     answer = tf.function(served.function, reduce_retracing=True)
     told = run.classes, served.sample_rate_hz, served.smile, served.heard_seconds
     return Predictor(answer, *told)
-
-
-def answered(outputs) -> np.ndarray:
-    """What is said of each utterance: probabilities, or ratings [batch, 2]."""
-    return outputs["probabilities" if "probabilities" in outputs else "ratings"].numpy()
 
 
 def check_window(window_seconds, hop_seconds) -> None:

@@ -58,14 +58,14 @@ class Served(NamedTuple):
     function: (waveform [batch, samples], lengths [batch] in samples) -> {name: tensor}, with
         "probabilities" [batch, K]; what lies after a length is of no account. Where a system hears
         openSMILE's features: (features [batch, *shape]) -> {name: tensor}.
-    parts: the layers and networks that it uses.
+    parts: the layers and networks that it uses, by name.
     outputs: {name: what it is, with its shape}.
     smile: of openSMILE's features, what makes them of a waveform.
     heard_seconds: what is heard of an utterance, from its beginning; None: all of it.
     """
 
     function: object
-    parts: list
+    parts: dict
     outputs: dict
     sample_rate_hz: int
     smile: Smile | None = None
@@ -147,6 +147,17 @@ def existing(path: Path) -> None:
         raise DataError(f"{path} is missing; {LOST}")
 
 
+def said(outputs):
+    """What is said of each utterance: probabilities, or ratings [batch, 2]."""
+    return outputs["probabilities" if "probabilities" in outputs else "ratings"].numpy()
+
+
+def answer(served: Served, x) -> np.ndarray:
+    """What a run says of one waveform [samples], or of openSMILE's features of an utterance."""
+    inputs = [tf.constant(x[None])] + ([] if served.smile else [tf.constant([len(x)])])
+    return said(served.function(*inputs))[0]
+
+
 def refuse_speakers(run: Finished) -> None:
     """Raises UsageError for features that are normalized by speaker."""
     if run.hp["features"]["normalize"] == "speaker":
@@ -169,6 +180,11 @@ def silenced(waveform, lengths):
     """The waveforms [batch, samples] with zeros after their lengths [batch]."""
     inside = tf.range(tf.shape(waveform)[1])[None] < lengths[:, None]
     return tf.where(inside, waveform, 0.0)
+
+
+def ceil(n, size):
+    """Of n / size, the next whole number; no negative dividend, which ONNX rounds otherwise."""
+    return (n + size - 1) // size
 
 
 def laid_out(found, inside):

@@ -26,7 +26,7 @@ def serve(run) -> serving.Served:
     shape = (run.hp["frames"]["n_frames"], *mean.shape) if in_frames else tuple(mean.shape)
     return serving.Served(
         function,
-        [network],
+        {"network": network},
         outputs,
         settings["sample_rate_hz"],
         serving.Smile(settings["feature_set"], "lld" if in_frames else "functionals", shape),

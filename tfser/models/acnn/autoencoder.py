@@ -55,7 +55,8 @@ def _recurrence(driven, first, gates, candidate):
     n_steps, units = tf.shape(driven)[0], first.shape[-1]
 
     def arrays(*sizes):
-        return [tf.TensorArray(driven.dtype, n_steps, element_shape=[None, n]) for n in sizes]
+        batch = first.shape[0]  # None where it may be any
+        return [tf.TensorArray(driven.dtype, n_steps, element_shape=[batch, n]) for n in sizes]
 
     def forward(t, h, *written):
         z_r = tf.sigmoid(driven[t, :, : 2 * units] + h @ gates)

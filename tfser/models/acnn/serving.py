@@ -42,7 +42,8 @@ def serve(run) -> serving.Served:
         outputs[name] = "[batch, 3]: low, neutral, high"
     return serving.Served(
         function,
-        [layer, network, *([view, encoder] if encoder else [])],
+        {"log_mel": layer, "network": network}
+        | ({"spectrogram": view, "encoder": encoder} if encoder else {}),
         outputs,
         layer.sample_rate_hz,
         heard_seconds=run.hp["input"]["seconds"],

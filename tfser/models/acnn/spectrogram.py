@@ -9,6 +9,7 @@ import scipy.sparse
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
+from tfser import features
 from tfser.errors import UsageError
 
 FLAT = 1e-4  # a spectrogram whose values differ by less than that is not scaled
@@ -83,9 +84,9 @@ class Spectrogram(keras.layers.Layer):
         waveform = waveform[:, 1:] - self.arguments["pre_emphasis"] * waveform[:, :-1]
         frames = tf.signal.frame(waveform, self.window, self.hop)  # [batch, frames, window]
         frames = (frames - tf.reduce_mean(frames, axis=-1, keepdims=True)) * self.hann
-        spectrum = tf.signal.rfft(frames)  # [batch, frames, bins]
-        power = (tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2) @ self.bands
-        return tf.ensure_shape(self.scaled(power), [None, self.n_frames, self.n_features])
+        scaled = self.scaled(features.power(frames, self.window) @ self.bands)
+        scaled.set_shape([None, self.n_frames, self.n_features])
+        return scaled
 
     def scaled(self, power):
         """Mel power [batch, frames, n_bands] -> dB to the clip's maximum, and that to [-1, 1]."""

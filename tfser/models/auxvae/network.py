@@ -56,7 +56,7 @@ class MeanOfChunks(layers.Layer):
         if self.size is None:
             return ops.mean(x, axis=1, keepdims=True)
         given = ops.shape(x)[1]
-        n_chunks = -(-given // self.size)
+        n_chunks = (given + self.size - 1) // self.size
         padded = ops.pad(x, [[0, 0], [0, n_chunks * self.size - given], [0, 0]])
         sums = ops.sum(ops.reshape(padded, (-1, n_chunks, self.size, x.shape[-1])), axis=2)
         counts = ops.minimum(self.size, given - self.size * ops.arange(n_chunks))

@@ -21,16 +21,10 @@ def serve(run) -> serving.Served:
     probes = serving.network_of(run.network / "probes.keras")
     best, _, loss = list(run.scores["systems"])[-1].rpartition(": ")[2].partition(", ")
 
-    def piece(waveform, length):
-        return layer(waveform[None, :length])[0]
-
     def function(waveform, lengths):
         batch = tf.shape(waveform)[0]
-        pieces, owner = pieces_of(layer, serving.silenced(waveform, lengths), lengths)
-        heard = tf.map_fn(
-            lambda one: piece(*one), pieces,
-            fn_output_signature=tf.TensorSpec([layer.n_frames, layer.n_features]),
-        )  # fmt: skip
+        (pieces, of_pieces), owner = pieces_of(layer, serving.silenced(waveform, lengths), lengths)
+        heard = layer(pieces, of_pieces)
         _, means = network.encode(heard, sampled=False)
         latents = {name: tf.reduce_mean(x, axis=1) for name, x in {"mel": heard, **means}.items()}
         said = probes(latents, training=False)
@@ -52,7 +46,9 @@ def serve(run) -> serving.Served:
         del scales["m"]
     for name, scale in scales.items():
         outputs[name] = f"[batch, {n}], the latent variable of {scale}: mean over the utterance"
-    return serving.Served(function, [layer, network, probes], outputs, layer.sample_rate_hz)
+    return serving.Served(
+        function, {"pieces": layer, "vae": network, "probes": probes}, outputs, layer.sample_rate_hz
+    )
 
 
 def pieces_of(layer, waveform, lengths):
@@ -69,7 +65,7 @@ def pieces_of(layer, waveform, lengths):
     counts = (rest >= least) & (long_enough | (n_whole == 0))
     if layer.arguments["drop_short"]:
         counts &= n_whole == 0
-    most = -(-tf.maximum(tf.shape(waveform)[1], least) // whole)
+    most = serving.ceil(tf.maximum(tf.shape(waveform)[1], least), whole)
     padded = tf.pad(waveform, [[0, 0], [0, most * whole - tf.shape(waveform)[1]]])
     padded = tf.reshape(padded, [-1, most, whole])
     inside = tf.sequence_mask(n_whole + tf.cast(counts, "int32"), most)

@@ -9,8 +9,8 @@ import scipy.sparse
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
+from tfser import features
 from tfser.errors import DataError, UsageError
-from tfser.features import slaney_bands
 
 LEAST_POWER = 1e-10  # librosa's power_to_db
 
@@ -81,27 +81,37 @@ class MelPieces(keras.layers.Layer):
     def bands(self):
         """Mel filters [bins, n_bands]."""
         rate = self.sample_rate_hz
-        return slaney_bands(rate, self.n_fft, self.n_features, 0.0, rate / 2)
+        return features.slaney_bands(rate, self.n_fft, self.n_features, 0.0, rate / 2)
 
     @functools.cached_property
     def sparse_bands(self):
         """The same, transposed: a bin is in two bands at most."""
         return scipy.sparse.csr_array(self.bands.T)
 
-    def call(self, waveform):
-        """One piece each, of more than n_fft // 2 samples: [batch, n_frames, n_bands]."""
-        edge = self.n_fft // 2
-        padded = tf.pad(waveform[:, : self.n_samples], [[0, 0], [edge, edge]], mode="REFLECT")
-        frames = tf.signal.frame(padded, self.n_fft, self.hop) * self.hann
-        spectrum = tf.signal.rfft(frames)  # [batch, frames, bins]
-        power = (tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2) @ self.bands
-        peak = tf.reduce_max(power, axis=(1, 2), keepdims=True)
+    def call(self, waveform, lengths=None):
+        """One piece each, of more than n_fft // 2 samples: [batch, n_frames, n_bands].
+
+        lengths: of the pieces [batch], in samples; what lies after them is of no account.
+        """
+        waveform = waveform[:, : self.n_samples]
+        edge, n = self.n_fft // 2, tf.shape(waveform)[1]
+        if lengths is None:
+            lengths = tf.fill(tf.shape(waveform)[:1], n)
+        # Reflected at both ends, of which each piece has its own.
+        at, last = tf.abs(tf.range(-edge, n + edge)), lengths[:, None] - 1
+        at = tf.maximum(tf.where(at > last, 2 * last - at, at), 0)  # [batch, edge + n + edge]
+        frames = tf.signal.frame(tf.gather(waveform, at, batch_dims=1), self.n_fft, self.hop)
+        power = features.power(frames * self.hann, self.n_fft) @ self.bands
+        heard = tf.sequence_mask(1 + lengths // self.hop, tf.shape(power)[1])
+        heard = tf.expand_dims(heard, -1)  # [batch, frames, 1]
+        peak = tf.reduce_max(tf.where(heard, power, 0.0), axis=(1, 2), keepdims=True)
         ratio = tf.maximum(power, LEAST_POWER) / tf.maximum(peak, LEAST_POWER)
         fall = tf.minimum(-10 / np.log(10) * tf.math.log(ratio) / self.range_db, 1.0)
-        fall = tf.where(peak > LEAST_POWER, fall, 1.0)  # silence, which dB call loudest
+        # And silence, which dB call loudest.
+        fall = tf.where(heard & (peak > LEAST_POWER), fall, 1.0)
         missing = self.n_frames - tf.shape(fall)[1]
         fall = tf.pad(fall, [[0, 0], [0, missing], [0, 0]], constant_values=1.0)
-        return tf.ensure_shape(fall, [None, self.n_frames, self.n_features])
+        return tf.reshape(fall, [-1, self.n_frames, self.n_features])
 
     def extract(self, waveforms):
         """List of recordings [samples] -> list of [pieces x n_frames, n_bands].

@@ -62,7 +62,7 @@ class Picture(layers.Layer):
     def call(self, magnitudes):
         """[batch, n_frames, bins] -> [batch, height, width, 1]."""
         height, width, _ = self.compute_output_shape(magnitudes.shape)[1:]
-        x = ops.transpose(magnitudes, (0, 2, 1))[..., None]
+        x = ops.expand_dims(ops.transpose(magnitudes, (0, 2, 1)), -1)
         if self.input_mode == "crop512":
             x = x[:, :height, :width]
         else:

@@ -14,7 +14,7 @@ def serve(run) -> serving.Served:
 
     def function(waveform, lengths):
         n_samples = layer.n_samples
-        n_slices = -(-tf.shape(waveform)[1] // n_samples)
+        n_slices = serving.ceil(tf.shape(waveform)[1], n_samples)
         missing = n_slices * n_samples - tf.shape(waveform)[1]
         slices = tf.pad(serving.silenced(waveform, lengths), [[0, 0], [0, missing]])
         slices = tf.reshape(slices, [-1, n_slices, n_samples])
@@ -41,7 +41,9 @@ def serve(run) -> serving.Served:
         "after the last one",
         "n_slices": "[batch], how many there are",
     }
-    return serving.Served(function, [layer, network], outputs, layer.sample_rate_hz)
+    return serving.Served(
+        function, {"slices": layer, "network": network}, outputs, layer.sample_rate_hz
+    )
 
 
 def median(x, inside):

@@ -8,6 +8,7 @@ import scipy.fft
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
+from tfser import features
 from tfser.errors import UsageError
 
 
@@ -59,10 +60,10 @@ class Slices(keras.layers.Layer):
         missing = self.n_samples - tf.shape(waveform)[1]
         edge = self.n_fft // 2
         padded = tf.pad(waveform, [[0, 0], [edge, edge + missing]])
-        magnitude = tf.abs(
-            tf.signal.rfft(tf.signal.frame(padded, self.n_fft, self.hop) * self.hann)
-        )
-        return tf.ensure_shape(magnitude, [None, self.n_frames, self.n_features])
+        frames = tf.signal.frame(padded, self.n_fft, self.hop) * self.hann
+        magnitude = tf.sqrt(features.power(frames, self.n_fft))
+        magnitude.set_shape([None, self.n_frames, self.n_features])
+        return magnitude
 
     def lengths(self, n_samples: int) -> list[int]:
         """How long the slices of a recording are, in samples."""

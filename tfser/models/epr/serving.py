@@ -70,7 +70,12 @@ def serve(run) -> serving.Served:
         f"{1000 * hp['segments']['hop_seconds']:g} ms; zeros after the last one",
         "segments": "[batch], how many there are",
     }
-    return serving.Served(function, [layer, network, forest], outputs, layer.sample_rate_hz)
+    return serving.Served(
+        function,
+        {"log_mel": layer, "network": network, "forest": forest},
+        outputs,
+        layer.sample_rate_hz,
+    )
 
 
 def statistics(profile, inside, threshold):

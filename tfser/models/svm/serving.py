@@ -43,7 +43,7 @@ def serve(run) -> serving.Served:
     votes = Votes(arrays, len(run.classes))
     return serving.Served(
         lambda features: {"probabilities": votes(features)},
-        [votes],
+        {"votes": votes},
         {
             "probabilities": "[batch, classes], the share of the pairs of classes that each has "
             "won: an SVM has no probabilities"

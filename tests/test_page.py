@@ -1,0 +1,198 @@
+"""tfser-serve: what the page says, what it refuses, and that it keeps nothing."""
+
+import base64
+import contextlib
+import csv
+import io
+import json
+import re
+import shutil
+import socket
+import urllib.error
+import urllib.parse
+import urllib.request
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from running import called
+
+from tfser import page, predictor
+
+pytest.importorskip("gradio")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+CLASSES = ["anger", "sadness"]
+
+
+def loud(waveform, lengths):
+    """Anger is the mean absolute sample."""
+    anger = tf.reduce_sum(tf.abs(waveform), axis=1) / tf.cast(lengths, "float32")
+    return {"probabilities": tf.stack([anger, 1 - anger], axis=1)}
+
+
+def quiet(waveform, lengths):
+    return {"probabilities": loud(waveform, lengths)["probabilities"][:, ::-1]}
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """The page of two models: (its address, where it keeps what it is sent)."""
+    monkeypatch.setattr(
+        predictor, "load",
+        lambda folder: predictor.Predictor(globals()[folder.name], CLASSES, 16000),
+    )  # fmt: skip
+    monkeypatch.setattr(page.tempfile, "tempdir", str(tmp_path / "kept"))
+    (tmp_path / "kept").mkdir()
+    arguments = ["--export", str(tmp_path / "loud"), str(tmp_path / "quiet"), "--port"]
+    with page.opened(page.parser().parse_args([*arguments, str(free_port())])) as url:
+        yield SimpleNamespace(url=url, kept=tmp_path / "kept")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """2.5 s, loud in the middle."""
+    path = tmp_path / "it.wav"
+    soundfile.write(path, np.repeat([0.1, 0.9, 0.1], [16000, 8000, 16000]), 16000)
+    return path
+
+
+def kept(served):
+    return [p for p in served.kept.rglob("*") if p.suffix in (".wav", ".txt", ".csv", ".png")]
+
+
+def ask(served, path):
+    """The answer of the page's first model, as its browser would get it."""
+    from gradio_client import Client, handle_file
+
+    client = Client(served.url, verbose=False)
+    client.predict(handle_file(path), api_name="/answer")
+    return client.predict("loud", api_name="/shown")
+
+
+def sent(served, recording):
+    """What the page answers to a request that no client of Gradio makes."""
+    asked = urllib.request.Request(
+        f"{served.url}gradio_api/call/answer",
+        json.dumps({"data": [recording]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(asked) as answer:
+        event = json.load(answer)["event_id"]
+    with urllib.request.urlopen(f"{served.url}gradio_api/call/answer/{event}") as answer:
+        return answer.read().decode()
+
+
+def test_what_the_page_says(served, recording):
+    label, figure, link = ask(served, recording)
+    said = {row["label"]: row["confidence"] for row in label["confidences"]}
+    assert said == pytest.approx({"anger": 0.26, "sadness": 0.74}, abs=1e-4)
+    assert figure["plot"].startswith("data:image")
+    table = base64.b64decode(link.partition("base64,")[2].partition('"')[0]).decode()
+    [row] = csv.DictReader(io.StringIO(table))
+    assert row["file"] == "it.wav" and row["predicted"] == "sadness"
+    assert (float(row["start"]), float(row["end"])) == (0.0, 2.5)
+
+
+def test_nothing_is_kept_after_the_answer(served, recording):
+    ask(served, recording)
+    assert not kept(served)
+
+
+def test_nothing_is_kept_of_what_cannot_be_used(served, tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF and no more")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16000)
+    soundfile.write(tmp_path / "long.wav", np.full(301 * 1000, 0.1), 1000)
+    for name, said in (("broken", "broken.wav"), ("silent", "silent"), ("long", "longer than 300")):
+        with pytest.raises(Exception, match=said) as error:
+            ask(served, tmp_path / f"{name}.wav")
+        assert str(served.kept) not in str(error.value)
+        assert not kept(served)
+
+
+def test_files_elsewhere_are_not_read(served, tmp_path, recording):
+    other = tmp_path / "elsewhere.wav"
+    shutil.copy(recording, other)
+    for path in (other, f"{served.kept}/../elsewhere.wav"):
+        said = sent(served, {"path": str(path), "meta": {"_type": "gradio.FileData"}})
+        assert "event: error" in said and "complete" not in said
+    assert other.exists()
+    for path in (str(other), "/etc/passwd", f"{served.kept}/../elsewhere.wav"):
+        with pytest.raises(urllib.error.HTTPError, match="40[34]"):
+            urllib.request.urlopen(f"{served.url}gradio_api/file={urllib.parse.quote(path)}")
+
+
+def test_a_large_upload_is_refused(served, tmp_path, monkeypatch):
+    from gradio_client import Client, handle_file
+
+    soundfile.write(tmp_path / "large.wav", np.zeros(14_000_000), 16000)  # 28 MB
+    with pytest.raises(Exception, match="(?i)413|size|large"):
+        Client(served.url, verbose=False).predict(
+            handle_file(tmp_path / "large.wav"), api_name="/answer"
+        )
+    assert not kept(served)
+
+
+def test_only_this_machine_is_answered(served):
+    assert served.url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium")
+def test_in_a_browser(served, recording, tmp_path):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with (
+        sync_api.sync_playwright() as playwright,
+        contextlib.closing(
+            playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        ) as browser,
+    ):
+        tab, asked = browser.new_page(viewport={"width": 1280, "height": 900}), []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(served.url)
+        tab.set_input_files("input[type=file]", recording)
+        tab.get_by_text(re.compile("^0:0[23]$")).wait_for(timeout=60_000)  # the waveform is there
+        tab.get_by_role("button", name="What does it sound like?").click()
+        tab.wait_for_selector("#table a", timeout=60_000)
+        assert tab.inner_text("#label").split() == [
+            "The", "whole", "recording", "sadness", "sadness", "74%", "anger", "26%"
+        ]  # fmt: skip
+        assert tab.locator("img").count() == 1
+        with tab.expect_download() as download:
+            tab.click("#table a")
+        assert download.value.suggested_filename == "it.csv"
+        # Another model, of a recording that is no more.
+        assert not kept(served)
+        tab.get_by_label("Model").click()
+        tab.get_by_role("option", name="quiet").click()
+        tab.get_by_text("74%").wait_for(timeout=60_000)
+        tab.wait_for_function(
+            "document.querySelector('#label').innerText.includes('anger\\nanger')"
+        )
+        tab.screenshot(path=tmp_path / "page.png")
+        hosts = {urllib.parse.urlsplit(url).hostname for url in asked if url.startswith("http")}
+        assert hosts == {"127.0.0.1"}
+
+
+def test_what_cannot_be_served(tmp_path, monkeypatch):
+    monkeypatch.setattr(predictor, "load", lambda folder: predictor.Predictor(loud, CLASSES, 16000))
+    export = ["--export", tmp_path / "loud"]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        answer = called(page.main, *export, "--port", taken.getsockname()[1])
+        assert answer.code == 2 and "is taken; give another" in answer.err
+    answer = called(page.main, *export, tmp_path / "other" / "loud")
+    assert answer.code == 2 and "same name" in answer.err
+    monkeypatch.undo()
+    answer = called(page.main, *export)
+    assert answer.code == 2 and "there is no folder" in answer.err
+    monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
+    answer = called(page.main, *export)
+    assert answer.code == 2 and "pip install 'tfser[demo]'" in answer.err

@@ -1,0 +1,200 @@
+"""tfser-serve: a page on this machine that says what it hears in a recording."""
+
+import argparse
+import base64
+import contextlib
+import csv
+import html
+import importlib.util
+import io
+import logging
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from tfser import cli
+from tfser.errors import DataError, UsageError
+
+log = logging.getLogger("tfser")
+
+EPILOG = """\
+The page is for this machine alone unless --host says otherwise. It takes recordings of 5 minutes
+and 25 MB at most. What it is sent is deleted with the answer; it reads no other file.
+
+exit codes: 0 done, 1 failed, 2 usage, 3 an export cannot be read, 130 ended by Ctrl-C.
+
+example: tfser-serve --export epr-emodb acnn-ravdess
+"""
+LONGEST_SECONDS = 300.0
+LARGEST = "25mb"  # of an upload
+KEPT_SECONDS = 600  # answers, and what is sent and not asked about
+CHECK_SECONDS = 60
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of tfser-serve."""
+    p = cli.Parser("tfser-serve", __doc__.partition(": ")[2], EPILOG)
+    p.add_argument("--export", type=Path, nargs="+", required=True, metavar="DIR",
+                   help="folders of tfser-export, or runs; the page offers them all")  # fmt: skip
+    p.add_argument("--host", default=LOOPBACK[0], help="address to listen at (default: loopback)")
+    p.add_argument("--port", type=int, default=7860, metavar="N", help="(default: 7860)")
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return p
+
+
+def main(argv=None) -> int:
+    """Runs the command and returns its exit code."""
+    return cli.run(serve, parser().parse_args(argv), interrupted="the page is closed")
+
+
+def serve(args) -> None:
+    """Opens the page, and waits until it is interrupted."""
+    with opened(args) as url:
+        print(f"{url} (Ctrl-C ends it)", flush=True)
+        threading.Event().wait()
+
+
+@contextlib.contextmanager
+def opened(args):
+    """The page while the context lasts; its address.
+
+    Raises UsageError without Gradio, for a port that is taken and for two models of one name.
+    """
+    if not importlib.util.find_spec("gradio"):
+        raise UsageError("tfser-serve needs Gradio: pip install 'tfser[demo]'")
+    names = [folder.resolve().name for folder in args.export]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--export: two folders have the same name, of {', '.join(names)}")
+    if args.host not in LOOPBACK:
+        log.warning("--host %s: whoever reaches this machine can use the page", args.host)
+    with tempfile.TemporaryDirectory(prefix="tfser-serve-") as folder, gradio_in(folder):
+        with cli.quiet():
+            cli.import_keras()
+            from tfser import predictor
+        models = {
+            name: predictor.load(export) for name, export in zip(names, args.export, strict=True)
+        }
+        page = page_of(models, Path(folder))
+        try:
+            _, url, _ = page.launch(
+                server_name=args.host, server_port=args.port, prevent_thread_lock=True,
+                max_file_size=LARGEST, quiet=True, share=False, ssr_mode=False,
+                footer_links=[],
+            )  # fmt: skip
+        except OSError:
+            raise UsageError(f"--port {args.port} of {args.host} is taken; give another") from None
+        try:
+            yield url
+        finally:
+            page.close(verbose=False)
+
+
+@contextlib.contextmanager
+def gradio_in(folder):
+    """Gradio keeps what it is sent in this folder, and calls nobody."""
+    own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def page_of(models, folder: Path):
+    """The page of Gradio: a recording and a model in, what is said of it out.
+
+    folder: where Gradio keeps what it is sent.
+    """
+    import gradio
+
+    names = list(models)
+
+    def answer(recording):
+        if recording is None:
+            raise gradio.Error("give a recording first")
+        path = Path(recording)
+        try:  # of all, so that another can be looked at when the recording is deleted
+            return {name: answered(model, path) for name, model in models.items()}
+        except DataError as error:
+            raise gradio.Error(str(error).replace(f"{path.parent}/", ""), duration=None) from None
+        finally:
+            forget(path, folder)
+
+    def shown(found, name):
+        return found.get(name, (None, None, ""))
+
+    with gradio.Blocks(
+        title="tfser", analytics_enabled=False, delete_cache=(CHECK_SECONDS, KEPT_SECONDS)
+    ) as page:
+        gradio.Markdown("# tfser\nWhich emotion a recording sounds like.")
+        with gradio.Row():
+            with gradio.Column(scale=1):
+                recording = gradio.Audio(
+                    label=f"Recording, up to {LONGEST_SECONDS / 60:g} minutes",
+                    sources=["upload", "microphone"], type="filepath", buttons=[],
+                )  # fmt: skip
+                name = gradio.Dropdown(names, value=names[0], label="Model")
+                button = gradio.Button("What does it sound like?", variant="primary")
+            with gradio.Column(scale=2):
+                views = [
+                    gradio.Label(label="The whole recording", elem_id="label"),
+                    gradio.Plot(label="Over time"),
+                    gradio.HTML(elem_id="table"),
+                ]
+        found = gradio.State({}, time_to_live=KEPT_SECONDS)
+        button.click(answer, recording, found, api_name="answer").success(
+            shown, [found, name], views, api_name="shown"
+        )
+        name.change(shown, [found, name], views, api_name=False)
+    return page
+
+
+def answered(model, path: Path):
+    """(what is said of the whole: {class: probability}, the figure over time, a link to the CSV).
+
+    Raises DataError for a recording that cannot be used, or is too long.
+    """
+    from tfser import audio
+
+    if audio.duration_seconds(path) > LONGEST_SECONDS:
+        raise DataError(f"{path.name}: longer than {LONGEST_SECONDS:g} s; tfser-predict takes it")
+    rows = model.predict(path)
+    if bad := [row["error"] for row in rows if row["error"]]:
+        raise DataError(f"{path.name}: {bad[0]}")
+    rows = [row | {"file": path.name} for row in rows]
+    seconds = [row["end"] - row["start"] for row in rows]
+    means = {
+        name: sum(row[name] * n for row, n in zip(rows, seconds, strict=True)) / sum(seconds)
+        for name in model.classes
+    }
+    return means, model.figure(path), as_link(rows, model.columns)
+
+
+def as_link(rows, columns) -> str:
+    """The rows as a table of HTML, and a link that holds them as CSV: no file is kept for it."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    coded = base64.b64encode(text.getvalue().encode("utf-8", "surrogateescape")).decode()
+    name = html.escape(Path(rows[0]["file"]).stem, quote=True)
+    return f'<a href="data:text/csv;base64,{coded}" download="{name}.csv">Download as CSV</a>'
+
+
+def forget(path: Path, folder: Path) -> None:
+    """Deletes an upload, with the folder that Gradio made for it."""
+    path.unlink(missing_ok=True)
+    if path.parent != folder:
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
