@@ -145,9 +145,13 @@ def page_of(models, folder: Path):
             with gradio.Column(scale=2):
                 views = [
                     gradio.Label(label="The whole recording", elem_id="label"),
-                    gradio.Plot(label="Over time"),
+                    gradio.Plot(label="Over time, a second at a time"),
                     gradio.HTML(elem_id="table"),
                 ]
+                gradio.Markdown(
+                    "What a system says of a second may be far from what it says of the whole: "
+                    "those that were trained on utterances have heard no seconds."
+                )
         found = gradio.State({}, time_to_live=KEPT_SECONDS)
         button.click(answer, recording, found, api_name="answer").success(
             shown, [found, name], views, api_name="shown"
