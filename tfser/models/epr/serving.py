@@ -28,18 +28,20 @@ class Forest(tf.Module):
         threshold = np.where(threshold > forest["threshold"], lower, threshold)
         with tf.device("CPU:0"):
             self.root = tf.constant(forest["root"], "int32")
-            self.children = tf.constant(np.stack(children, axis=1), "int32")
+            self.children = tf.constant(np.stack(children, axis=1).ravel(), "int32")
             self.feature = tf.constant(np.where(leaf, 0, forest["feature"]), "int32")
             self.threshold = tf.constant(threshold)
             self.probabilities = tf.constant(forest["probabilities"], "float32")
 
     def __call__(self, x):
         """[batch, features] -> [batch, K]."""
-        node = tf.tile(self.root[None], [tf.shape(x)[0], 1])  # [batch, trees]
+        batch, n_features = tf.unstack(tf.shape(x))
+        node = tf.tile(self.root[None], [batch, 1])  # [batch, trees]
+        x, first = tf.reshape(x, [-1]), tf.range(batch)[:, None] * n_features
         for _ in range(self.depth):
-            value = tf.gather(x, tf.gather(self.feature, node), batch_dims=1)
+            value = tf.gather(x, first + tf.gather(self.feature, node))
             right = tf.cast(value > tf.gather(self.threshold, node), "int32")
-            node = tf.gather_nd(self.children, tf.stack([node, right], axis=-1))
+            node = tf.gather(self.children, 2 * node + right)
         return tf.reduce_mean(tf.gather(self.probabilities, node), axis=1)
 
 

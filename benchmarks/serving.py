@@ -1,0 +1,85 @@
+"""Seconds of 20 answers: EPR's forest against scikit-learn's, exports against ONNX Runtime's.
+
+    python benchmarks/serving.py [--savedmodel DIR --onnx DIR] ... [--rounds 9] [--out serving.json]
+
+A forest of 100 trees on the 28 statistics of 7 classes, for 64 utterances and for one; exports of
+`tfser-export`, both forms of a run for each pair, on one utterance of 3 s (noise). All of a kind
+take turns, 20 answers each; figures are medians after one turn to warm up. ONNX Runtime has as many
+threads as TensorFlow: one for each core.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+import turns
+from sklearn.ensemble import RandomForestClassifier
+
+from tfser import runs
+from tfser.models.epr import forest
+from tfser.models.epr.serving import Forest
+
+ANSWERS = 20
+N_CLASSES = 7
+
+
+def repeated(function):
+    """Returns a function that asks it ANSWERS times, seconds."""
+    return turns.timed(lambda: [function() for _ in range(ANSWERS)])
+
+
+def forests(n_utterances):
+    """Ours in the graph, and scikit-learn's."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 4 * N_CLASSES)).astype("float32")
+    y = rng.integers(0, N_CLASSES, len(x))
+    ours = tf.function(Forest(forest.fit_forest(x, y, N_CLASSES, n_estimators=100, seed=0)))
+    theirs = RandomForestClassifier(n_estimators=100, random_state=0).fit(x, y)
+    asked = x[:n_utterances]
+    given = tf.constant(asked)
+    return {
+        "ours": repeated(lambda: ours(given).numpy()),
+        "scikit-learn": repeated(lambda: theirs.predict_proba(asked)),
+    }
+
+
+def exports(saved: Path, onnx: Path):
+    """The SavedModel and the ONNX form of a run."""
+    import onnxruntime
+
+    rate = runs.read_json(saved / "tfser.json")["sample_rate_hz"]
+    x = np.random.default_rng(0).normal(0, 0.1, (1, 3 * rate)).astype("float32")
+    serve = tf.saved_model.load(str(saved)).signatures["serving_default"]
+    given = tf.constant(x)
+    session = onnxruntime.InferenceSession(onnx / "model.onnx")
+    return {
+        "savedmodel": repeated(lambda: serve(waveform=given)["probabilities"].numpy()),
+        "onnx runtime": repeated(lambda: session.run(["probabilities"], {"waveform": x})),
+    }
+
+
+def main():
+    """Prints the medians and their ratios to ours."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--savedmodel", type=Path, action="append", default=[])
+    parser.add_argument("--onnx", type=Path, action="append", default=[])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    kinds = {f"forest, {n} utterances": forests(n) for n in (64, 1)}
+    for saved, onnx in zip(args.savedmodel, args.onnx, strict=True):
+        kinds[f"{saved.name}, 3 s"] = exports(saved, onnx)
+    result = {}
+    for name, steps in kinds.items():
+        print(f"{name}, {ANSWERS} answers")
+        result[name] = turns.compare(steps, args.rounds)
+    if args.out:
+        turns.write(args.out, answers=ANSWERS, kinds=result)
+
+
+if __name__ == "__main__":
+    main()
