@@ -356,7 +356,7 @@ def test_the_f_score_of_the_authors():
 
 def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
-    hp = hyperparameters("began.max_epochs=4", "began.lambda_k=0.1")
+    hp = hyperparameters("began.max_epochs=4", "began.lambda_k=0.1", "features.scaling=max")
     make = pretraining.new_network
 
     def halfway(*arguments):
