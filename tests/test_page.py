@@ -5,9 +5,12 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import socket
+import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -43,11 +46,19 @@ def served(tmp_path, monkeypatch):
         predictor, "load",
         lambda folder: predictor.Predictor(globals()[folder.name], CLASSES, 16000),
     )  # fmt: skip
+    pages, make = [], page.page_of
+    monkeypatch.setattr(
+        page, "page_of", lambda *arguments: pages.append(make(*arguments)) or pages[0]
+    )
     monkeypatch.setattr(page.tempfile, "tempdir", str(tmp_path / "kept"))
     (tmp_path / "kept").mkdir()
     arguments = ["--export", str(tmp_path / "loud"), str(tmp_path / "quiet"), "--port"]
     with page.opened(page.parser().parse_args([*arguments, str(free_port())])) as url:
-        yield SimpleNamespace(url=url, kept=tmp_path / "kept")
+        yield SimpleNamespace(
+            url=url,
+            kept=tmp_path / "kept",
+            sessions=lambda: list(pages[0].state_holder.session_data),
+        )
 
 
 def free_port():
@@ -65,7 +76,7 @@ def recording(tmp_path):
 
 
 def kept(served):
-    return [p for p in served.kept.rglob("*") if p.suffix in (".wav", ".txt", ".csv", ".png")]
+    return [p for p in served.kept.rglob("*") if p.is_file()]
 
 
 def ask(served, path):
@@ -77,8 +88,29 @@ def ask(served, path):
     return client.predict("loud", api_name="/shown")
 
 
-def sent(served, recording):
+def get(served, path):
+    """The status of a page."""
+    with urllib.request.urlopen(f"{served.url}{path}") as answer:
+        return answer.status
+
+
+def upload(served, content):
+    """Where the page keeps a file that it was sent."""
+    edge = b"--edge"
+    head = b'Content-Disposition: form-data; name="files"; filename="it.wav"'
+    body = b"\r\n".join([edge, head, b"", content, edge + b"--", b""])
+    asked = urllib.request.Request(
+        f"{served.url}gradio_api/upload", body,
+        {"Content-Type": "multipart/form-data; boundary=edge"},
+    )  # fmt: skip
+    with urllib.request.urlopen(asked) as answer:
+        [path] = json.load(answer)
+    return path
+
+
+def sent(served, path):
     """What the page answers to a request that no client of Gradio makes."""
+    recording = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
     asked = urllib.request.Request(
         f"{served.url}gradio_api/call/answer",
         json.dumps({"data": [recording]}).encode(),
@@ -108,36 +140,83 @@ def test_nothing_is_kept_after_the_answer(served, recording):
 
 def test_nothing_is_kept_of_what_cannot_be_used(served, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF and no more")
-    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16000)
     soundfile.write(tmp_path / "long.wav", np.full(301 * 1000, 0.1), 1000)
-    for name, said in (("broken", "broken.wav"), ("silent", "silent"), ("long", "longer than 300")):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16000)
+    for name, said in (("broken", "broken.wav"), ("long", "longer than 300"), ("silent", "silent")):
         with pytest.raises(Exception, match=said) as error:
             ask(served, tmp_path / f"{name}.wav")
         assert str(served.kept) not in str(error.value)
         assert not kept(served)
 
 
-def test_files_elsewhere_are_not_read(served, tmp_path, recording):
+def test_a_part_that_cannot_be_used_is_left_out(served, tmp_path):
+    sound = np.concatenate([np.full(10 * 16000, 0.5), np.zeros(10 * 16000), np.full(42 * 16000, 1)])
+    soundfile.write(tmp_path / "gap.wav", sound, 16000)
+    label, _, link = ask(served, tmp_path / "gap.wav")
+    said = {row["label"]: row["confidence"] for row in label["confidences"]}
+    assert said["anger"] == pytest.approx((10 * 0.5 + 42) / 52, abs=1e-3)
+    table = base64.b64decode(link.partition("base64,")[2].partition('"')[0]).decode()
+    assert "silent" in list(csv.DictReader(io.StringIO(table)))[1]["error"]
+
+
+def test_a_recording_that_was_deleted_is_asked_for_again(served, recording):
+    path = upload(served, recording.read_bytes())
+    assert "complete" in sent(served, path)
+    assert "event: error" in sent(served, path)
+    assert not kept(served)
+
+
+def test_files_and_addresses_elsewhere_are_not_read(served, tmp_path, recording, monkeypatch):
     other = tmp_path / "elsewhere.wav"
     shutil.copy(recording, other)
-    for path in (other, f"{served.kept}/../elsewhere.wav"):
-        said = sent(served, {"path": str(path), "meta": {"_type": "gradio.FileData"}})
-        assert "event: error" in said and "complete" not in said
-    assert other.exists()
+    elsewhere = (
+        other, f"{served.kept}/../elsewhere.wav", served.kept, f"{served.url}config",
+        "http://127.0.0.1:9/a.wav", "\0",
+    )  # fmt: skip
+    for path in elsewhere:
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            sent(served, path)
+    assert other.exists() and not kept(served)
     for path in (str(other), "/etc/passwd", f"{served.kept}/../elsewhere.wav"):
         with pytest.raises(urllib.error.HTTPError, match="40[34]"):
-            urllib.request.urlopen(f"{served.url}gradio_api/file={urllib.parse.quote(path)}")
+            get(served, f"gradio_api/file={urllib.parse.quote(path)}")
 
 
-def test_a_large_upload_is_refused(served, tmp_path, monkeypatch):
-    from gradio_client import Client, handle_file
+def test_only_the_page_is_there(served):
+    assert get(served, "") == 200 and get(served, "config") == 200
+    for path in ("runs", "deep_link?session_hash=a", "vibe-code", "openapi.json"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(served, f"gradio_api/{path}")
+    asked = urllib.request.Request(f"{served.url}config", headers={"Origin": "http://evil.example"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(asked)
+    with pytest.raises(urllib.error.HTTPError, match="413"):
+        sent(served, "x" * 2**21)
 
-    soundfile.write(tmp_path / "large.wav", np.zeros(14_000_000), 16000)  # 28 MB
-    with pytest.raises(Exception, match="(?i)413|size|large"):
-        Client(served.url, verbose=False).predict(
-            handle_file(tmp_path / "large.wav"), api_name="/answer"
-        )
-    assert not kept(served)
+
+def test_a_large_upload_is_refused(served):
+    with pytest.raises(urllib.error.HTTPError, match="413"):
+        upload(served, bytes(26 * 2**20))
+    assert upload(served, bytes(100))
+
+
+def test_what_nobody_asks_about_is_deleted(tmp_path, monkeypatch):
+    (tmp_path / "old").mkdir()
+    for name in ("old/it.wav", "half", "new"):
+        (tmp_path / name).write_bytes(b"it")
+    for name in ("old/it.wav", "half"):
+        os.utime(tmp_path / name, (0, 0))
+    monkeypatch.setattr(page, "SWEEP_SECONDS", 0.01)
+    ended = threading.Event()
+    thread = threading.Thread(target=page.sweep, args=(tmp_path, ended))
+    thread.start()
+    for _ in range(500):
+        if not (tmp_path / "old").exists() and not (tmp_path / "half").exists():
+            break
+        time.sleep(0.01)
+    ended.set()
+    thread.join()
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_only_this_machine_is_answered(served):
@@ -176,6 +255,13 @@ def test_in_a_browser(served, recording, tmp_path):
             "document.querySelector('#label').innerText.includes('anger\\nanger')"
         )
         tab.screenshot(path=tmp_path / "page.png")
+        assert served.sessions()
+        tab.close()
+        for _ in range(300):
+            if not served.sessions():
+                break
+            time.sleep(0.1)
+        assert not served.sessions()  # nor are answers kept
         hosts = {urllib.parse.urlsplit(url).hostname for url in asked if url.startswith("http")}
         assert hosts == {"127.0.0.1"}
 
@@ -187,7 +273,15 @@ def test_what_cannot_be_served(tmp_path, monkeypatch):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         answer = called(page.main, *export, "--port", taken.getsockname()[1])
-        assert answer.code == 2 and "is taken; give another" in answer.err
+        assert answer.code == 2 and "in use; give another --port" in answer.err
+    answer = called(page.main, *export, "--host", "192.0.2.1")
+    assert answer.code == 2 and "give another --host" in answer.err
+    for port in (0, 99999):
+        answer = called(page.main, *export, "--port", port)
+        assert answer.code == 2 and "give one of 1 to 65535" in answer.err
+    monkeypatch.setattr(predictor, "load", lambda folder: predictor.Predictor(loud, [], 16000))
+    answer = called(page.main, *export, "--port", free_port())
+    assert answer.code == 2 and "predicts ratings" in answer.err
     answer = called(page.main, *export, tmp_path / "other" / "loud")
     assert answer.code == 2 and "same name" in answer.err
     monkeypatch.undo()

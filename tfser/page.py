@@ -4,34 +4,42 @@ import argparse
 import base64
 import contextlib
 import csv
+import errno
 import html
 import importlib.util
 import io
 import logging
 import os
+import socket
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
-from tfser import cli
+from tfser import cli, gate
 from tfser.errors import DataError, UsageError
 
 log = logging.getLogger("tfser")
 
 EPILOG = """\
 The page is for this machine alone unless --host says otherwise. It takes recordings of 5 minutes
-and 25 MB at most. What it is sent is deleted with the answer; it reads no other file.
+and 25 MB at most. What it is sent is deleted with the answer, or after ten minutes if nobody asks;
+answers stay in memory while their tab is open. It reads no other file and no address.
 
-exit codes: 0 done, 1 failed, 2 usage, 3 an export cannot be read, 130 ended by Ctrl-C.
+exit codes: 0 done, 1 failed, 2 usage, 3 an export cannot be read, 4 a run is not finished, 130
+ended by Ctrl-C.
 
 example: tfser-serve --export epr-emodb acnn-ravdess
 """
 LONGEST_SECONDS = 300.0
 LARGEST = "25mb"  # of an upload
-KEPT_SECONDS = 600  # answers, and what is sent and not asked about
-CHECK_SECONDS = 60
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+KEPT_SECONDS = 600  # what is sent and not asked about
+SWEEP_SECONDS = 60
+LOOPBACK = ("127.0.0.1", "localhost")
+PLAIN = {  # of Gradio's environment variables, what the page must not differ in
+    "GRADIO_ALLOWED_PATHS": "", "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_MCP_SERVER": "False",
+}  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,13 +69,15 @@ def serve(args) -> None:
 def opened(args):
     """The page while the context lasts; its address.
 
-    Raises UsageError without Gradio, for a port that is taken and for two models of one name.
+    Raises UsageError without Gradio, for an address that cannot be had, for two models of one name
+    and for one that predicts ratings.
     """
     if not importlib.util.find_spec("gradio"):
         raise UsageError("tfser-serve needs Gradio: pip install 'tfser[demo]'")
     names = [folder.resolve().name for folder in args.export]
     if len(set(names)) < len(names):
         raise UsageError(f"--export: two folders have the same name, of {', '.join(names)}")
+    check_address(args.host, args.port)
     if args.host not in LOOPBACK:
         log.warning("--host %s: whoever reaches this machine can use the page", args.host)
     with tempfile.TemporaryDirectory(prefix="tfser-serve-") as folder, gradio_in(folder):
@@ -77,25 +87,46 @@ def opened(args):
         models = {
             name: predictor.load(export) for name, export in zip(names, args.export, strict=True)
         }
+        for name, model in models.items():
+            if model.of_ratings:
+                raise UsageError(f"{name} predicts ratings, not emotions; tfser-predict takes it")
+        ended = threading.Event()
+        threading.Thread(target=sweep, args=(Path(folder), ended), daemon=True).start()
+        from starlette.middleware import Middleware
+
         page = page_of(models, Path(folder))
         try:
             _, url, _ = page.launch(
                 server_name=args.host, server_port=args.port, prevent_thread_lock=True,
-                max_file_size=LARGEST, quiet=True, share=False, ssr_mode=False,
-                footer_links=[],
+                max_file_size=LARGEST, quiet=True, share=False, ssr_mode=False, footer_links=[],
+                run_history=False,
+                app_kwargs={"middleware": [Middleware(gate.Gate, folder=Path(folder))]},
             )  # fmt: skip
-        except OSError:
-            raise UsageError(f"--port {args.port} of {args.host} is taken; give another") from None
-        try:
             yield url
         finally:
+            ended.set()
             page.close(verbose=False)
+
+
+def check_address(host, port) -> None:
+    """Raises UsageError where nobody can listen there."""
+    if not 1 <= port <= 65535:
+        raise UsageError(f"--port {port}: give one of 1 to 65535")
+    try:
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind((host, port))
+    except OSError as error:
+        what = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+        raise UsageError(
+            f"--host {host} --port {port}: {error.strerror or error}; give another {what}"
+        ) from None
 
 
 @contextlib.contextmanager
 def gradio_in(folder):
     """Gradio keeps what it is sent in this folder, and calls nobody."""
-    own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
+    own = PLAIN | {"GRADIO_TEMP_DIR": str(folder)}
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     try:
@@ -118,21 +149,30 @@ def page_of(models, folder: Path):
 
     def answer(recording):
         if recording is None:
-            raise gradio.Error("give a recording first")
+            raise failed("give a recording first")
         path = Path(recording)
+        if not path.is_file():
+            raise failed("the recording was deleted with its answer; give it again")
         try:  # of all, so that another can be looked at when the recording is deleted
+            check_length(path)
             return {name: answered(model, path) for name, model in models.items()}
         except DataError as error:
-            raise gradio.Error(str(error).replace(f"{path.parent}/", ""), duration=None) from None
+            raise failed(str(error).replace(f"{path.parent}/", "")) from None
         finally:
             forget(path, folder)
 
     def shown(found, name):
-        return found.get(name, (None, None, ""))
+        if isinstance(said := found.get(name, (None, None, "")), str):
+            raise failed(said)
+        return said
 
-    with gradio.Blocks(
-        title="tfser", analytics_enabled=False, delete_cache=(CHECK_SECONDS, KEPT_SECONDS)
-    ) as page:
+    def failed(message):
+        return gradio.Error(message, duration=None, print_exception=False)
+
+    def left(request: gradio.Request):
+        page.state_holder.session_data.pop(request.session_hash, None)
+
+    with gradio.Blocks(title="tfser", analytics_enabled=False) as page:
         gradio.Markdown("# tfser\nWhich emotion a recording sounds like.")
         with gradio.Row():
             with gradio.Column(scale=1):
@@ -152,30 +192,35 @@ def page_of(models, folder: Path):
                     "What a system says of a second may be far from what it says of the whole: "
                     "those that were trained on utterances have heard no seconds."
                 )
-        found = gradio.State({}, time_to_live=KEPT_SECONDS)
-        button.click(answer, recording, found, api_name="answer").success(
+        found = gradio.State({})
+        button.click(answer, recording, found, api_name="answer", concurrency_limit=1).success(
             shown, [found, name], views, api_name="shown"
         )
-        name.change(shown, [found, name], views, api_name=False)
+        name.change(shown, [found, name], views, api_visibility="private")
+        page.unload(left)
     return page
 
 
-def answered(model, path: Path):
-    """(what is said of the whole: {class: probability}, the figure over time, a link to the CSV).
-
-    Raises DataError for a recording that cannot be used, or is too long.
-    """
+def check_length(path: Path) -> None:
+    """Raises DataError for a recording that is no sound, or too long for the page."""
     from tfser import audio
 
     if audio.duration_seconds(path) > LONGEST_SECONDS:
         raise DataError(f"{path.name}: longer than {LONGEST_SECONDS:g} s; tfser-predict takes it")
-    rows = model.predict(path)
-    if bad := [row["error"] for row in rows if row["error"]]:
-        raise DataError(f"{path.name}: {bad[0]}")
-    rows = [row | {"file": path.name} for row in rows]
-    seconds = [row["end"] - row["start"] for row in rows]
+
+
+def answered(model, path: Path):
+    """({class: mean probability over the windows}, the figure over time, a link to the CSV).
+
+    Or the reason where a model can say nothing of the recording.
+    """
+    rows = [row | {"file": path.name} for row in model.predict(path)]
+    good = [row for row in rows if not row["error"]]
+    if not good:
+        return f"{path.name}: {rows[0]['error']}"
+    seconds = [row["end"] - row["start"] for row in good]
     means = {
-        name: sum(row[name] * n for row, n in zip(rows, seconds, strict=True)) / sum(seconds)
+        name: sum(row[name] * n for row, n in zip(good, seconds, strict=True)) / sum(seconds)
         for name in model.classes
     }
     return means, model.figure(path), as_link(rows, model.columns)
@@ -193,11 +238,20 @@ def as_link(rows, columns) -> str:
 
 
 def forget(path: Path, folder: Path) -> None:
-    """Deletes an upload, with the folder that Gradio made for it."""
+    """Deletes what was sent, with the folder that Gradio made for it."""
     path.unlink(missing_ok=True)
     if path.parent != folder:
         with contextlib.suppress(OSError):
             path.parent.rmdir()
+
+
+def sweep(folder: Path, ended: threading.Event) -> None:
+    """Deletes what was sent and never asked about, or never sent whole, until the page ends."""
+    while not ended.wait(SWEEP_SECONDS):
+        for path in list(folder.rglob("*")):
+            with contextlib.suppress(OSError):
+                if path.is_file() and time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                    forget(path, folder)
 
 
 if __name__ == "__main__":
