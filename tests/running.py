@@ -10,7 +10,8 @@ from types import SimpleNamespace
 def called(main, *arguments):
     """Runs a command in this process, with the exit code, stdout and stderr as its answer."""
     log = logging.getLogger("tfser")
-    before = list(log.handlers), log.propagate, log.level, signal.getsignal(signal.SIGTERM)
+    before = list(log.handlers), log.propagate, log.level
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -20,7 +21,8 @@ def called(main, *arguments):
         finally:
             log.handlers[:], log.propagate = before[:2]
             log.setLevel(before[2])
-            signal.signal(signal.SIGTERM, before[3])
+            for number, handler in signals.items():
+                signal.signal(number, handler)
     return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
 
 

@@ -53,6 +53,8 @@ def run(function, args, *, interrupted=CONTINUES) -> int:
     log.setLevel(logging.INFO)
     log.propagate = False
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed
     try:
         children.end_with_parent()
         function(args)
@@ -80,12 +82,12 @@ def run(function, args, *, interrupted=CONTINUES) -> int:
         log.removeHandler(handler)
 
 
-def check_new(path, flag="--out") -> None:
-    """Raises ConflictError where a path to write exists, UsageError where its folder does not."""
+def check_new(path) -> None:
+    """Raises ConflictError where an --out exists, UsageError where its folder does not."""
     if path.exists():
-        raise ConflictError(f"{path} exists; give another {flag}, or delete it")
+        raise ConflictError(f"{path} exists; give another --out, or delete it")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"{flag}: there is no folder {path.parent}")
+        raise UsageError(f"--out: there is no folder {path.parent}")
 
 
 def _interrupt(*_):

@@ -15,7 +15,8 @@ from tfser.errors import DataError, TfserError, UsageError
 
 EPILOG = """\
 The network is that of one fold; its predictions for the fold's test part, which the run has
-written, are what the export must give as well, in a process without tfser.
+written, are what the export must give as well, in a process without tfser. Of --format keras the
+weights must be the run's, which gives those predictions.
 
 exit codes: 0 done, 1 the check failed, 2 usage, 3 data, 4 --out exists or the run is not finished.
 
@@ -79,12 +80,15 @@ def export(args) -> None:
         if not worst <= CLOSE[args.format]:
             raise TfserError(
                 f"the export of {args.run} gives other probabilities than the run, by {worst:.1e}; "
-                f"{args.out} is not written"
+                f"{args.out} is not written; see that the corpus is the one that was tested"
             )
         unfinished.rename(args.out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    print(f"{args.out}: equal to the run for {len(expected)} utterances, to {worst:.1e}")
+    what = "equal to the run"
+    if args.format == "keras":
+        what = "the run's weights, which say what it said"
+    print(f"{args.out}: {what} for {len(expected)} utterances, to {worst:.1e}")
 
 
 def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
@@ -167,7 +171,7 @@ def page(form, run, served) -> str:
         for mean in [system[key]["mean"]]
     )
     heard = ""
-    if served.heard_seconds:
+    if served.heard_seconds and form != "keras":
         heard = f"The first {served.heard_seconds:g} s of an utterance are heard.\n\n"
     rows = "\n".join(f"| `{key}` | {what} |" for key, what in served.outputs.items())
     if form == "keras":
@@ -224,12 +228,17 @@ def of_signatures(form, served) -> str:
 def calls(form, run, served) -> str:
     """How an export is asked."""
     key = "features" if served.smile else "waveform"
+    said = "probabilities" if "probabilities" in served.outputs else "ratings"
     if form == "tflite":
-        return f"""model = ai_edge_litert.interpreter.Interpreter("model.tflite")
-model.get_signature_runner()({key}={key})["probabilities"]"""
+        return f"""import tensorflow as tf
+
+model = tf.lite.Interpreter("model.tflite").get_signature_runner()
+print(model({key}={key})["{said}"])"""
     if form == "onnx":
-        return f"""model = onnxruntime.InferenceSession("model.onnx")
-model.run(["probabilities"], {{"{key}": {key}}})"""
+        return f"""import onnxruntime
+
+model = onnxruntime.InferenceSession("model.onnx")
+print(model.run(["{said}"], {{"{key}": {key}}}))"""
     instance = "[0.0, ...]"
     for _ in served.smile.shape if served.smile else ():
         instance = f"[{instance}, ...]"
@@ -238,13 +247,26 @@ model.run(["probabilities"], {{"{key}": {key}}})"""
     http://localhost:8501/v1/models/{run.model}:predict"""
 
 
+def shapes(tensors) -> str:
+    """The shape of a network's input or output, by name where there are several."""
+    if isinstance(tensors, dict):
+        return ", ".join(f"{name} {shapes(one)}" for name, one in tensors.items())
+    return f"[{', '.join(str(n or 'batch') for n in tensors.shape)}]"
+
+
 def of_networks(run, served) -> tuple[str, str, str]:
     """What an export for Keras has, a row for each network, and how it is loaded."""
     from tfser import formats
 
     networks = formats.networks(served)
-    rows = "| file | weights |\n| --- | --- |\n" + "\n".join(
-        f"| `{name}.keras` | {network.count_params():,} |" for name, network in networks.items()
+    rows = "| file | takes | gives | weights |\n| --- | --- | --- | --- |\n" + "\n".join(
+        f"| `{name}.keras` | {takes} | {gives} | {network.count_params():,} |"
+        for name, network in networks.items()
+        for takes, gives in [
+            (shapes(network.input), shapes(network.output))
+            if hasattr(network, "input_shape")  # not of a class of its own
+            else (f"see `{type(network).__name__}`",) * 2
+        ]
     )
     given = (
         "The networks alone, to train further or to take apart: features come before them, and "

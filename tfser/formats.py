@@ -91,7 +91,7 @@ def of_waveforms(module, served, named) -> dict:
     return {"serving_default": module.waveforms, "lengths": module.lengths, "wav": module.wav}
 
 
-def save_keras(run, served, folder: Path) -> None:
+def save_keras(_, served, folder: Path) -> None:
     """A file for each network."""
     import keras
 
@@ -100,7 +100,7 @@ def save_keras(run, served, folder: Path) -> None:
         again = keras.saving.load_model(folder / f"{name}.keras", compile=False)
         for one, other in zip(network.get_weights(), again.get_weights(), strict=True):
             if not np.array_equal(one, other):
-                raise TfserError(f"{name}.keras has other weights than the run")
+                raise TfserError(f"{name}.keras has other weights than the run: a defect of tfser")
 
 
 def networks(served) -> dict:
@@ -110,7 +110,7 @@ def networks(served) -> dict:
     return {name: part for name, part in served.parts.items() if isinstance(part, keras.Model)}
 
 
-def save_tflite(run, served, folder: Path) -> None:
+def save_tflite(_, served, folder: Path) -> None:
     """model.tflite, with the signature of `constant`; no operators but TensorFlow Lite's own."""
     function, given, told = constant(served)
     module = tf.Module()
@@ -124,7 +124,7 @@ def save_tflite(run, served, folder: Path) -> None:
     (folder / "model.tflite").write_bytes(converted)
 
 
-def save_onnx(run, served, folder: Path) -> None:
+def save_onnx(_, served, folder: Path) -> None:
     """model.onnx, with the signature of `constant`."""
     import tf2onnx
 
@@ -175,8 +175,8 @@ def answers(folder: Path, inputs) -> list[np.ndarray]:
         [sys.executable, "-P", script, folder, asked, told], capture_output=True, text=True
     )
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise TfserError(f"the export cannot be used: {reason}")
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise TfserError(f"the export cannot be used: {reason}; take another --format")
     found = runs.read_arrays(told)
     asked.unlink()
     told.unlink()
