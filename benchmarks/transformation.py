@@ -82,7 +82,7 @@ def main():
             | {f"moved_{name}": semitones[name] / semitones["style"] for name in latents}
             | of_spectrum
         )
-        print(content_of.name, {name: round(hz) for name, hz in f0.items()}, of_spectrum)
+        print(content_of.name, {name: f"{hz:.0f}" for name, hz in f0.items()}, of_spectrum)
     result = {
         "command": " ".join(["python", *sys.argv]),
         "pairs": rows,
@@ -102,7 +102,8 @@ def main():
     for name in ("median_moved", "median_spectrum", "median_f0_hz", "voiced"):
         print(name, result[name])
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        text = json.dumps(result, indent=1).replace("NaN", "null")  # nothing voiced
+        args.out.write_text(text + "\n")
 
 
 if __name__ == "__main__":
