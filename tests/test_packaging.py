@@ -49,7 +49,7 @@ def test_wheel_holds_every_module_and_every_data_file(installed):
     assert relative(hparams, "*") == relative(REPOSITORY / "hparams", "*.toml")
     cards = {
         card
-        for pattern in ("README.md", "*.json", "*.conf")
+        for pattern in ("README.md", "*.json", "*.conf", "*.toml")
         for card in relative(REPOSITORY / "zoo", pattern)
         if "saved_model" not in card
     }
