@@ -319,8 +319,7 @@ def test_a_search_is_interrupted_and_killed_and_continued(tmp_path, overlay, ser
     assert [row["status"] for row in begun] == ["begun"] * 3
 
     process = searching(folder, overlay, "--spark", "local[2]")
-    wait_for((folder / "trial-001/seed-0/fold-00/state.npz").exists, process)
-    assert set(at_work(folder)) == {"trial-000", "trial-001"}
+    wait_for(lambda: set(at_work(folder)) == {"trial-000", "trial-001"}, process)
     process.kill()
     assert ended(process).code == -signal.SIGKILL
     wait_for(lambda: not at_work(folder), seconds=60)

@@ -181,7 +181,7 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
                 raise DataError(f"{folder} is of another version of tfser; export the run again")
             if (form := about.get("form", "savedmodel")) != "savedmodel":
                 raise UsageError(
-                    f"{folder} is of --format {form}; give one of savedmodel, or --run"
+                    f"{folder} is of --format {form}; give one of --format savedmodel, or the run"
                 )
             of_smile = about["smile"] and serving.Smile(**about["smile"])
             told = about["classes"], about["sample_rate_hz"], of_smile, about["heard_seconds"]
