@@ -90,11 +90,10 @@ def opened(args):
         for name, model in models.items():
             if model.of_ratings:
                 raise UsageError(f"{name} predicts ratings, not emotions; tfser-predict takes it")
-        ended = threading.Event()
-        threading.Thread(target=sweep, args=(Path(folder), ended), daemon=True).start()
         from starlette.middleware import Middleware
 
-        page = page_of(models, Path(folder))
+        page, ended = page_of(models, Path(folder)), threading.Event()
+        threading.Thread(target=sweep, args=(Path(folder), ended), daemon=True).start()
         try:
             _, url, _ = page.launch(
                 server_name=args.host, server_port=args.port, prevent_thread_lock=True,
@@ -227,7 +226,7 @@ def answered(model, path: Path):
 
 
 def as_link(rows, columns) -> str:
-    """The rows as a table of HTML, and a link that holds them as CSV: no file is kept for it."""
+    """A link that holds the rows as CSV: no file is kept for it."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
