@@ -79,6 +79,7 @@ def main():
         semitones = {name: 12 * np.log2(f0[name] / f0["rebuilt"]) for name in ("style", *latents)}
         rows.append(
             {"content": content_of.name, "style": style_of.name, "f0_hz": f0}
+            | {"gender_of_content": content_of.gender}
             | {f"moved_{name}": semitones[name] / semitones["style"] for name in latents}
             | of_spectrum
         )
@@ -92,18 +93,27 @@ def main():
         "median_spectrum": {
             name: float(np.median([row[f"spectrum_{name}"] for row in rows])) for name in latents
         },
-        "median_f0_hz": {
-            name: float(np.nanmedian([row["f0_hz"][name] for row in rows])) for name in f0
+        "median_f0_hz": medians(rows),
+        "median_f0_hz_of": {
+            gender: medians([row for row in rows if row["gender_of_content"] == gender])
+            for gender in spoken
         },
         "voiced": {
             name: int(np.sum([np.isfinite(row["f0_hz"][name]) for row in rows])) for name in f0
         },
     }
-    for name in ("median_moved", "median_spectrum", "median_f0_hz", "voiced"):
+    for name in ("median_moved", "median_spectrum", "median_f0_hz", "median_f0_hz_of", "voiced"):
         print(name, result[name])
     if args.out:
         text = json.dumps(result, indent=1).replace("NaN", "null")  # nothing voiced
         args.out.write_text(text + "\n")
+
+
+def medians(rows) -> dict:
+    """The median f0 in Hz of what each row has, of those that are voiced."""
+    return {
+        name: float(np.nanmedian([row["f0_hz"][name] for row in rows])) for name in rows[0]["f0_hz"]
+    }
 
 
 if __name__ == "__main__":

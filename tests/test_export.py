@@ -234,17 +234,104 @@ def test_the_rest_form_of_tensorflow_serving(exported):
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-7)
 
 
-def test_an_export_that_differs_is_not_written(folder, exported, capsys):
+@pytest.mark.parametrize("form", export.CLOSE)
+def test_an_export_that_differs_is_not_written(form, folder, exported, capsys):
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
     run, _ = exported("acnn")
-    other = folder / "other"
+    other = folder / f"other-{form}"
     shutil.copytree(run, other)
     network = keras.saving.load_model(other / "seed-0/fold-00/model.keras", compile=False)
     network.set_weights([w + 0.01 for w in network.get_weights()])
     network.save(other / "seed-0/fold-00/model.keras")
-    assert export.main(["--run", str(other), "--out", str(folder / "wrong")]) == 1
+    words = ["--run", str(other), "--out", str(folder / "wrong"), "--format", form]
+    assert export.main(words) == 1
     assert "other probabilities than the run" in capsys.readouterr().err
     assert not (folder / "wrong").exists()
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+OTHERS = {
+    "of segments that know all speakers": [
+        "--model", "epr", "--protocol", "paper", "--folds", "2", *TINY["epr"]
+    ],
+    "of frames": [
+        "--model", "aae", "--protocol", "loso", "--folds", "3", "model.level=frame",
+        "frames.n_frames=256", "train.max_epochs=1",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_other_runs_are_exported(what, folder, exported):
+    """Each is checked by its export."""
+    words = [w for x in OTHERS[what] for w in (("--set", x) if "=" in x else (x,))]
+    run = folder / what.replace(" ", "-")
+    assert train.main(["--corpus", "toy", *words, "--workdir", str(run)]) == 0
+    for fold in ("0", "1"):
+        out = folder / f"{run.name}-{fold}"
+        assert export.main(["--run", str(run), "--out", str(out), "--fold", fold]) == 0
+        assert f"fold {fold}, of " in (out / "README.md").read_text()
+
+
+def table(folder, n):
+    """A table of recordings that no other corpus has."""
+    rng = np.random.default_rng(0)
+    rows = ["file,speaker,emotion"]
+    for i in range(n):
+        soundfile.write(folder / f"{i}.wav", rng.normal(0, 0.1, 16000), 16000)
+        rows.append(f"{i}.wav,{'xyz'[i % 3]},{('anger', 'sadness')[i % 2]}")
+    (folder / "mine.csv").write_text("\n".join(rows) + "\n")
+    return str(folder / "mine.csv")
+
+
+@pytest.mark.parametrize("model", ["acnn", "svm"])
+def test_a_run_that_was_tested_on_another_corpus(model, folder, exported, tmp_path, capsys):
+    sets = [w for x in TINY[model] if not x.startswith("autoencoder") for w in ("--set", x)]
+    run, out, mine = tmp_path / "run", tmp_path / "out", table(tmp_path, 6)
+    across = ["--model", model, "--corpus", "toy", "--test-corpus", mine]
+    assert train.main([*across, *sets, "--workdir", str(run)]) == 0
+    assert export.main(["--run", str(run), "--out", str(out)]) == 2
+    assert "give it by --data-root path/to/files.csv" in capsys.readouterr().err
+    assert export.main(["--run", str(run), "--out", str(out), "--data-root", mine]) == 0
+    assert "equal to the run for 6 utterances" in capsys.readouterr().out
+    assert (out / "README.md").read_text().startswith(f"# {model} of tfser, trained on toy\n")
+
+
+@pytest.mark.parametrize(
+    ("model", "sets"),
+    [
+        ("auxvae", ["vae.corpus=tested", *TINY["auxvae"]]),
+        ("began", ["began.corpus=tested", "model.n_filters=4", *TINY["began"]]),
+    ],
+)
+def test_ratings(model, sets, folder, exported, tmp_path):
+    """Of OMG-Emotion, whose lists are made of toy's recordings."""
+    exported("svm")  # toy is there
+    waveforms = recordings(folder, n=9)[1]
+    header = "link,start,end,video,utterance,arousal,valence,EmotionMaxVote"
+    for part, of_part in (("Train", (0, 1, 2, 3, 4)), ("Validation", (5, 6)), ("Test", (7, 8))):
+        lines = [header]
+        for i in of_part:
+            lines.append(f"link,0,1,{'abcdefghi'[i] * 9}_1,utterance_1.mp4,0.{i},-0.{i},4")
+            audio_of = tmp_path / f"{'abcdefghi'[i] * 9}_1" / "audio" / "utterance_1.mp4"
+            audio_of.mkdir(parents=True)
+            soundfile.write(audio_of / "audio.wav", waveforms[i], 16000)
+        suffix = "_WithLabels" if part == "Test" else ""
+        (tmp_path / f"omg_{part}Videos{suffix}.csv").write_text("\n".join(lines) + "\n")
+    run, root = tmp_path / "run", ["--data-root", str(tmp_path)]
+    sets = [w for x in sets for w in ("--set", x)]
+    words = ["--model", model, "--corpus", "omg", *root, *sets, "--workdir", str(run)]
+    assert train.main(words) == 0
+    for form in ("savedmodel", "tflite", "onnx", "keras"):
+        if form == "onnx" and formats.importlib.util.find_spec("onnxruntime") is None:
+            continue
+        out = tmp_path / form
+        assert export.main(["--run", str(run), *root, "--out", str(out), "--format", form]) == 0
+    page = (tmp_path / "savedmodel" / "README.md").read_text()
+    assert "| `ratings` | [batch, 2], arousal and valence" in page and "CCC of" in page
+    [row] = tfser.load(tmp_path / "savedmodel").predict([waveforms[0]])
+    assert {"arousal", "valence"} <= set(row) and "predicted" not in row
 
 
 @pytest.mark.parametrize(

@@ -95,10 +95,7 @@ def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     """What the fold's test part sounds like, and the run's probabilities of it [n, K]."""
     from tfser import audio, corpora, serving, train
 
-    with open(run.network.parent / "predictions.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    rows = [r for r in rows if int(r["fold"]) == run.fold and r["system"] == rows[-1]["system"]]
-    rows = rows[:CHECKED]
+    rows = left_out(run)[:CHECKED]
     is_table = root is not None and train.is_table(str(root))
     corpus, root = (str(root), None) if is_table else (run.tested, root)
     if not is_table and corpus not in corpora.names():
@@ -120,6 +117,38 @@ def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
         if isinstance(features, Exception):
             raise features
     return [serving.as_input(features, served.smile.shape) for features in found], expected
+
+
+def left_out(run) -> list[dict]:
+    """The rows of predictions.csv that are of the fold's network, of the last system.
+
+    With `--protocol paper` EPR's forest has folds of its own (section 4.1): what both left out.
+    """
+    part = run.scores["flags"].get("evaluate", "test")
+    of_fold = {
+        row["utterance"]
+        for row in rows_of(run.folder / "splits.csv")
+        if (row["seed"], row["fold"], row["part"]) == (str(run.seed), str(run.fold), part)
+    }
+    rows = rows_of(run.network.parent / "predictions.csv")
+    rows = [
+        row
+        for row in rows
+        if (row["system"], row["fold"]) == (rows[-1]["system"], str(run.fold))
+        and row["utterance"] in of_fold
+    ]
+    if not rows:
+        raise DataError(f"{run.folder}: no utterance to check fold {run.fold}; take another --fold")
+    return rows
+
+
+def rows_of(path) -> list[dict]:
+    """The rows of a .csv of a run; DataError where it is missing."""
+    from tfser import serving
+
+    serving.existing(path)
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def said_of(run, rows) -> np.ndarray:

@@ -550,7 +550,9 @@ def test_a_head_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         speech = corpus_of.heard(utterances, hp, run)
         bar = SimpleNamespace(epoch=lambda row: None, place="")
-        lab = began.Experiment(speech, hp, run, None, bar)
+        shaped = pretraining.maps_network(pretraining.new_network(hp, layer_of(hp)))
+        network = heads.new_network(shaped, speech, hp)
+        lab = began.Experiment(speech, hp, run, None, network, bar)
         split = corpus_of.plan(utterances, hp, run, 0)[0]
         folder = run.folder / "seed-0" / "fold-00"
         if name == "killed":

@@ -27,7 +27,7 @@ import tensorflow as tf
 
 from tfser import data, folds, labels, metrics, plots, ratings, report, runs, training, unlabelled
 from tfser.models.began import pretraining
-from tfser.models.began.heads import OPTIMIZERS, head
+from tfser.models.began.heads import new_network
 from tfser.models.began.spectrogram import layer_of
 from tfser.models.began.speech import Speech, chosen, heard, of_utterances, plan
 
@@ -46,7 +46,8 @@ class Experiment(NamedTuple):
     speech: Speech
     hp: dict
     run: runs.Run
-    base: Path | None  # the network that every fold begins with
+    encoder: keras.Model | None  # that every fold begins with
+    network: keras.Model  # compiled once, see `training.restart`
     bar: report.Progress
 
 
@@ -65,9 +66,14 @@ def train(utterances, hp, run) -> dict | None:
     digest = {"network": unlabelled.digest_of(base)} if base else {}
     runs.check_data(run.folder, speech.utterances, speech.key, **digest)
 
+    encoder = base and pretraining.maps_network(pretraining.network_of(base, hp, layer_of(hp)))
+    with training.strategy(run.strategy).scope():
+        shaped = encoder or pretraining.maps_network(pretraining.new_network(hp, layer_of(hp)))
+        network = new_network(shaped, speech, hp)
+
     results = []
     with report.progress(sum(map(len, plans.values())), hp["train"]["max_epochs"]) as bar:
-        lab = Experiment(speech, hp, run, base, bar)
+        lab = Experiment(speech, hp, run, encoder, network, bar)
         for seed in run.seeds:
             results.append(scores_of(lab, seed, plans[seed]))
     if run.parts is not None:
@@ -102,25 +108,25 @@ def base_network(speech, hp, run) -> tuple[Path | None, bool]:
 
 
 def encoder_for(lab, split) -> keras.Model:
-    """Magnitudes of slices -> feature maps, of the network that a fold may have."""
-    speech, hp, run, base, _ = lab
+    """The encoder that a fold begins with."""
+    speech, hp, run, base, *_ = lab
+    if base:
+        return base
     layer = layer_of(hp)
     if hp["head"]["encoder"] == "pretrained":
-        path = base or pretraining.trained(speech.utterances, hp, run, known=split.train)
-        began = pretraining.network_of(path, hp, layer)
-    else:
-        keras.utils.set_random_seed(hp["began"]["seed"])
-        began = pretraining.new_network(hp, layer)
-        if hp["features"]["scaling"] == "max":  # of the training part
-            known = speech.slices[np.isin(speech.utterance, split.train)]
-            began.picture.scale.assign(pretraining.scale_of([tf.constant(known)]))
-    slices = keras.Input((layer.n_frames, layer.n_features))
-    return keras.Model(slices, began.encoder(began.picture(slices)), name="maps")
+        path = pretraining.trained(speech.utterances, hp, run, known=split.train)
+        return pretraining.maps_network(pretraining.network_of(path, hp, layer))
+    keras.utils.set_random_seed(hp["began"]["seed"])
+    began = pretraining.new_network(hp, layer)
+    if hp["features"]["scaling"] == "max":  # of the training part
+        known = speech.slices[np.isin(speech.utterance, split.train)]
+        began.picture.scale.assign(pretraining.scale_of([tf.constant(known)]))
+    return pretraining.maps_network(began)
 
 
 def scores_of(lab, seed, splits):
     """Trains a head in each fold of a seed: (of `seed_scores`, what `ratings.finish` draws)."""
-    speech, hp, run, _, bar = lab
+    speech, hp, run, *_, bar = lab
     outputs = np.zeros((len(speech.utterances), speech.y.shape[1]))
     fold_of = np.full(len(speech.utterances), -1)
     slices = []
@@ -177,7 +183,7 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
 
     What is finished is kept; a head that was killed goes on from its last epoch.
     """
-    speech, hp, run, _, bar = lab
+    speech, hp, run, _, network, bar = lab
     done = folder / "test.npz"
     if finished := runs.read_arrays_if_whole(done):
         training.forget(folder)
@@ -186,24 +192,11 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
     encoder = encoder_for(lab, split)
     weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.set_random_seed(weight_seed)
-    together = hp["head"]["encoder"] == "end-to-end"
-    inputs = speech.slices if together else maps_of(encoder, lab)
-    shape = inputs.shape[1:]
-    settings = {k: v for k, v in hp["head"].items() if k != "encoder"}
-    activation = "softmax" if speech.classes else "tanh"
-    with training.strategy(run.strategy).scope():
-        of_head = head(
-            encoder.output_shape[1:], speech.y.shape[1], **settings, activation=activation
-        )
-        flat = keras.Input((int(np.prod(shape)),))
-        x = keras.layers.Reshape(shape)(flat)
-        network = keras.Model(flat, of_head(encoder(x) if together else x))
-        training.compiled(
-            network,
-            OPTIMIZERS[hp["train"]["optimizer"]](hp["train"]["learning_rate"]),
-            "categorical_crossentropy" if speech.classes else "mean_absolute_error",
-            metrics=(),
-        )
+    training.restart(network, new_network(encoder, speech, hp))
+    if hp["head"]["encoder"] == "end-to-end":
+        inputs, encoder = speech.slices, network.get_layer("maps")  # which learns
+    else:
+        inputs = maps_of(encoder, lab)
     rows = data.as_tensor(inputs.reshape(len(inputs), -1))
     y = speech.y[speech.utterance]
     known, dev, test = (np.flatnonzero(np.isin(speech.utterance, part)) for part in split)
@@ -249,7 +242,7 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
             advice="try a lower --set train.learning_rate",
         )
     found = {"outputs": network.predict(batches(test, None, 256), verbose=0)}
-    write_head(folder, bar.place, history, encoder, of_head)
+    write_head(folder, bar.place, history, encoder, network.get_layer("head"))
     runs.write_arrays(done, **found)  # last: it says that this head is finished
     training.forget(folder)
     return found

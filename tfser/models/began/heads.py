@@ -1,7 +1,10 @@
 """Section 2.2: the supervised head on the encoder's feature maps."""
 
 import keras
+import numpy as np
 from keras import layers
+
+from tfser import training
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -24,3 +27,20 @@ def head(shape, n_outputs, *, n_layers, n_filters, n_units, dropout, activation)
     x = layers.Dense(n_units, activation="relu")(layers.Flatten()(x))
     outputs = layers.Dense(n_outputs, activation=activation)(layers.Dropout(dropout)(x))
     return keras.Model(maps, outputs, name="head")
+
+
+def new_network(encoder, speech, hp) -> keras.Model:
+    """Feature maps [batch, all of them], end to end magnitudes, -> outputs [batch, K]; compiled."""
+    together = hp["head"]["encoder"] == "end-to-end"
+    settings = {k: v for k, v in hp["head"].items() if k != "encoder"}
+    activation = "softmax" if speech.classes else "tanh"
+    of_head = head(encoder.output_shape[1:], speech.y.shape[1], **settings, activation=activation)
+    shape = (encoder.input_shape if together else encoder.output_shape)[1:]
+    flat = keras.Input((int(np.prod(shape)),))
+    x = layers.Reshape(shape)(flat)
+    return training.compiled(
+        keras.Model(flat, of_head(encoder(x) if together else x)),
+        OPTIMIZERS[hp["train"]["optimizer"]](hp["train"]["learning_rate"]),
+        "categorical_crossentropy" if speech.classes else "mean_absolute_error",
+        metrics=(),
+    )

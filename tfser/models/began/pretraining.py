@@ -61,6 +61,12 @@ def network_of(path: Path, hp, layer) -> Began:
     return network
 
 
+def maps_network(network: Began) -> keras.Model:
+    """Magnitudes of slices -> feature maps of its encoder."""
+    slices = keras.Input((network.settings["n_frames"], network.settings["n_bins"]))
+    return keras.Model(slices, network.encoder(network.picture(slices)), name="maps")
+
+
 def trained(utterances, hp, run, *, known=None) -> Path:
     """The file of the network that these settings and this speech make; trained if not there.
 

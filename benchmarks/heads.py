@@ -1,0 +1,44 @@
+"""20 evaluations of BEGAN's head on feature maps that are there: tfser-search, from its first
+trial's begin to its last one's end.
+
+    python benchmarks/heads.py [--out heads.json] [--spark local[2]] -- FLAGS OF TFSER-SEARCH
+
+The times of its log, without the test of the best setting, as in `benchmarks/spark.py`. The maps
+are made by a search of one trial before it.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import spark
+
+EVALS = 20
+TARGET_SECONDS = 300
+
+
+def main():
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--spark", metavar="MASTER", help="two trials at a time: local[2]")
+    parser.add_argument("--out", type=Path, help="writes the figures as JSON")
+    parser.add_argument("flags", nargs="+", help="of tfser-search")
+    args = parser.parse_args()
+    command = ["--model", "began", *args.flags]
+    of_spark = ["--spark", args.spark] if args.spark else []
+    with tempfile.TemporaryDirectory() as temporary:
+        spark.search([*command, "--evals", "1"], Path(temporary, "warm"))
+        evals = ["--evals", str(EVALS), *of_spark]
+        before, seconds, scores = spark.search([*command, *evals], Path(temporary, "timed"))
+    missed = "" if seconds <= TARGET_SECONDS else f"  missed: {TARGET_SECONDS} s"
+    print(f"{EVALS} evaluations: {seconds:.0f} s, {before:.0f} s before the first{missed}")
+    if args.out:
+        figures = {"cores": len(os.sched_getaffinity(0)), "spark": args.spark, "flags": args.flags}
+        figures |= {"seconds": seconds, "seconds_before": before, "scores": scores}
+        args.out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""tfser-predict on a folder: seconds to its first row, and hours of audio in an hour.
+
+    python benchmarks/predicting.py --folder WAVS --export DIR ... [--rounds 3] [--out FILE]
+
+The whole command, TensorFlow's start included, in a process of its own; exports take turns.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import soundfile
+
+from tfser import corpora
+from tfser.predict import SUFFIXES
+
+
+def main():
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--export", type=Path, action="append", required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    infos = [soundfile.info(path) for path in corpora.audio_files(args.folder, SUFFIXES)]
+    hours = sum(info.duration for info in infos) / 3600
+    print(f"{len(infos)} files, {hours:.2f} h")
+    found = {export.name: [] for export in args.export}
+    for _ in range(args.rounds):
+        for export in args.export:
+            found[export.name].append(timed(export, args.folder, len(infos)))
+    result = {"cores": len(os.sched_getaffinity(0)), "files": len(infos), "hours": hours}
+    for name, times in found.items():
+        first, whole = (statistics.median(column) for column in zip(*times, strict=True))
+        print(
+            f"{name:20} first row {first:.1f} s, all {whole:.1f} s: {3600 * hours / whole:.0f} h/h"
+        )
+        result[name] = {"seconds_to_first_row": first, "seconds": whole, "rounds": times}
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def timed(export, folder, n_files) -> tuple[float, float]:
+    """Seconds to the first row, and to the end."""
+    command = [sys.executable, "-m", "tfser.predict", "--export", export, "--folder", folder]
+    started = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1)
+    process.stdout.readline()  # the columns
+    process.stdout.readline()
+    first = time.monotonic() - started
+    n_rows = 1 + sum(1 for _ in process.stdout)
+    if process.wait() or n_rows < n_files:
+        raise SystemExit(f"exit code {process.returncode}, {n_rows} rows of {n_files} files")
+    return first, time.monotonic() - started
+
+
+if __name__ == "__main__":
+    main()
