@@ -268,10 +268,9 @@ def test_other_runs_are_exported(what, folder, exported):
     words = [w for x in OTHERS[what] for w in (("--set", x) if "=" in x else (x,))]
     run = folder / what.replace(" ", "-")
     assert train.main(["--corpus", "toy", *words, "--workdir", str(run)]) == 0
-    for fold in ("0", "1"):
-        out = folder / f"{run.name}-{fold}"
-        assert export.main(["--run", str(run), "--out", str(out), "--fold", fold]) == 0
-        assert f"fold {fold}, of " in (out / "README.md").read_text()
+    out = folder / f"{run.name}-1"
+    assert export.main(["--run", str(run), "--out", str(out), "--fold", "1"]) == 0
+    assert "fold 1, of " in (out / "README.md").read_text()
 
 
 def table(folder, n):
@@ -299,13 +298,13 @@ def test_a_run_that_was_tested_on_another_corpus(model, folder, exported, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("model", "sets"),
+    ("model", "sets", "other"),
     [
-        ("auxvae", ["vae.corpus=tested", *TINY["auxvae"]]),
-        ("began", ["began.corpus=tested", "model.n_filters=4", *TINY["began"]]),
+        ("auxvae", ["vae.corpus=tested", *TINY["auxvae"]], "tflite"),
+        ("began", ["began.corpus=tested", "model.n_filters=4", *TINY["began"]], "keras"),
     ],
 )
-def test_ratings(model, sets, folder, exported, tmp_path):
+def test_ratings(model, sets, other, folder, exported, tmp_path):
     """Of OMG-Emotion, whose lists are made of toy's recordings."""
     exported("svm")  # toy is there
     waveforms = recordings(folder, n=9)[1]
@@ -323,9 +322,7 @@ def test_ratings(model, sets, folder, exported, tmp_path):
     sets = [w for x in sets for w in ("--set", x)]
     words = ["--model", model, "--corpus", "omg", *root, *sets, "--workdir", str(run)]
     assert train.main(words) == 0
-    for form in ("savedmodel", "tflite", "onnx", "keras"):
-        if form == "onnx" and formats.importlib.util.find_spec("onnxruntime") is None:
-            continue
+    for form in ("savedmodel", other):
         out = tmp_path / form
         assert export.main(["--run", str(run), *root, "--out", str(out), "--format", form]) == 0
     page = (tmp_path / "savedmodel" / "README.md").read_text()

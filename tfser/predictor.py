@@ -82,21 +82,25 @@ class Predictor:
         """
         window = window_seconds or PICTURED_SECONDS
         hop = hop_seconds or window / 4
-        rows = self.rows([(path, start, end)], window_seconds=window, hop_seconds=hop)
-        rows = list(itertools.islice(rows, int(LONGEST_PICTURED_SECONDS / hop) + 1))
-        if rows[-1]["end"] and rows[-1]["end"] - rows[0]["start"] > LONGEST_PICTURED_SECONDS:
-            log.warning("%s: no picture, it is longer than %g s; give a table with parts of it",
-                        path, LONGEST_PICTURED_SECONDS)  # fmt: skip
+        try:
+            last = audio.duration_seconds(path) if end is None else end
+            if last - (start or 0.0) > LONGEST_PICTURED_SECONDS:
+                log.warning("%s: no picture, it is longer than %g s; give a table with parts of it",
+                            path, LONGEST_PICTURED_SECONDS)  # fmt: skip
+                return None
+            times = {"start_seconds": start, "end_seconds": end}
+            waveform = audio.load(path, sample_rate_hz=self.sample_rate_hz, **times)
+        except DataError:
             return None
+        rows = self.rows([waveform], window_seconds=window, hop_seconds=hop)
         rows = [row for row in rows if not row["error"]]
         if not rows:
             return None
-        times = {"start_seconds": start, "end_seconds": end}
         return views.prediction_figure(
-            [(row["start"] + row["end"]) / 2 - (start or 0.0) for row in rows],
+            [(row["start"] + row["end"]) / 2 for row in rows],
             [[row[name] for name in self.classes] for row in rows],
             self.classes,
-            audio.load(path, sample_rate_hz=self.sample_rate_hz, **times),
+            waveform,
             self.sample_rate_hz,
             f"{path.name}, windows of {window:g} s",
         )
