@@ -12,6 +12,7 @@ from tfser import corpora, hparams, runs, store
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import svm
+from tfser.models.began.speech import plan as plan_of_began
 
 EMOTIONS = ("anger", "fear")
 
@@ -110,6 +111,26 @@ def test_random_folds_are_speaker_dependent_and_differ_by_seed(corpus, tmp_path)
             assert not set(split.train) & set(split.test) and not len(split.dev)
             assert len(split.train) + len(split.test) == 32
     assert any(list(a.test) != list(b.test) for a, b in zip(*plans, strict=True))
+
+
+def test_an_svm_for_each_speaker_is_tested_as_began_is(corpus, tmp_path):
+    utterances, _ = corpus
+    hp = hparams.load("svm", "emodb", overrides=["protocol.kind=per-speaker"])
+    run = run_in(tmp_path, "paper", seeds=(0, 1))
+    scores = svm.train(utterances, hp, run)
+    assert scores["speaker_independent"] is False
+    assert (scores["folds"], scores["n"]) == (4, 16)  # of 4 takes 2.4 train
+    assert scores["facts"][-1] == "an SVM for each speaker"
+    of_began = hparams.load("began", "ravdess")
+    assert of_began["protocol"] == {"kind": "per-speaker", "train_fraction": 0.6}
+    for seed in (0, 1):
+        theirs = plan_of_began(utterances, of_began, run, seed)
+        for own, other in zip(svm.plan(utterances, hp, run, seed), theirs, strict=True):
+            np.testing.assert_array_equal(own.test, other.test)
+            np.testing.assert_array_equal(own.train, np.sort([*other.train, *other.dev]))
+            assert len({utterances[i].speaker for part in own for i in part}) == 1
+    with pytest.raises(UsageError, match="--folds 3: per-speaker has a fold for each"):
+        svm.plan(utterances, hp, run_in(tmp_path, "paper", n_folds=3), 0)
 
 
 def test_without_the_other_systems_dev_part(corpus, tmp_path):

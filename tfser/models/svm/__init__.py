@@ -60,6 +60,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     y = np.array([classes.index(u.emotion) for u in utterances])
     name = "SVM" + ", speaker-normalized" * transductive
     fewer = not hp["svm"]["trains_on_dev"]
+    of_speakers = folds_are_random and hp["protocol"]["kind"] == "per-speaker"
     name += ", without dev" * fewer
     target = describe(**hp["labels"])
     results = []
@@ -86,6 +87,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
         independent=run.protocol == "loso" or (tested is not None and run.evaluate == "test"),
         facts=[hp["features"]["feature_set"], *(f"{k} {v}" for k, v in target.items())]
         + ["z-score per speaker (transductive)"] * transductive
+        + ["an SVM for each speaker"] * of_speakers
         + ["the other systems' dev part left out"] * fewer,
         flags=target | ({"normalize": "speaker(transductive)"} if transductive else {}),
     )
@@ -101,7 +103,10 @@ def functionals(settings) -> OpenSmile:
 
 
 def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
-    """Random stratified folds, one speaker out, or one corpus after the other (`n_trained`).
+    """One corpus after the other (`n_trained`), one speaker out, or [protocol]'s random parts.
+
+    protocol.kind "k-fold": stratified folds; "per-speaker": an SVM for each speaker, tested on what
+    BEGAN's heads are tested on under the same seed.
 
     Nothing is chosen, so that their dev part trains too, unless svm.trains_on_dev says otherwise
     or it is what is scored.
@@ -113,6 +118,15 @@ def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
         splits = folds.across(emotions, n_trained, dev_fraction=fraction, seed=seed)
     elif run.protocol == "loso":
         splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+    elif hp["protocol"]["kind"] == "per-speaker":
+        if run.n_folds:
+            raise UsageError(
+                f"--folds {run.n_folds}: per-speaker has a fold for each; leave it out"
+            )
+        share, speakers = hp["protocol"]["train_fraction"], [u.speaker for u in utterances]
+        splits = folds.within_speakers(
+            speakers, emotions, train_fraction=share, dev_fraction=fraction, seed=seed
+        )
     else:
         n_folds = run.n_folds or hp["protocol"]["n_folds"]
         splits = folds.stratified(emotions, n_folds=n_folds, dev_fraction=fraction, seed=seed)
