@@ -44,8 +44,12 @@ class OpenSmile:
                 "openSMILE is not installed: pip install 'tfser[opensmile]' "
                 "(its licence allows research and private use only)"
             ) from None
+        self.arguments = {
+            "sample_rate_hz": sample_rate_hz,
+            "feature_set": feature_set,
+            "level": level,
+        }
         self.sample_rate_hz = sample_rate_hz
-        self.feature_set, self.level = feature_set, level
         self.of_thread = threading.local()
         self.names = self._worker().names
         self.n_features = len(self.names)
@@ -79,7 +83,7 @@ class OpenSmile:
 
     def _worker(self):
         if not hasattr(self.of_thread, "worker"):
-            self.of_thread.worker = _Worker(self.feature_set, self.level, self.sample_rate_hz)
+            self.of_thread.worker = _Worker(**self.arguments)
         return self.of_thread.worker
 
     def settings(self):
@@ -87,9 +91,7 @@ class OpenSmile:
         return {
             "feature": type(self).__name__,
             "version": self.version,
-            "sample_rate_hz": self.sample_rate_hz,
-            "feature_set": self.feature_set,
-            "level": self.level,
+            **self.arguments,
             "opensmile": self.opensmile,
         }
 
@@ -111,7 +113,7 @@ def normalized_by_speaker(features, speakers) -> np.ndarray:
 class _Worker:
     """A process that computes features; it ends with the thread that asks, or with the program."""
 
-    def __init__(self, feature_set, level, sample_rate_hz):
+    def __init__(self, *, sample_rate_hz, feature_set, level):
         self.connection, theirs = Pipe()
         # The other end is the process's alone, so that either side learns of the other's death.
         with theirs:

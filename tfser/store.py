@@ -7,36 +7,26 @@ name and renamed, the index last: a killed extraction continues, and what is dam
 by the checksums and made again.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
 import os
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from tfser import audio, data
+from tfser import data, making
 from tfser.errors import DataError, TfserError
-from tfser.shards import (
-    disk_errors,
-    names_of,
-    replacing,
-    shard_contents,
-    shard_path,
-    write_shard,
-)
+from tfser.shards import names_of, replacing, shard_contents, shard_path
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
 SHARD_UTTERANCES = 64  # at most, and fewer where that makes fewer than MIN_SHARDS:
 MIN_SHARDS = 32  # all cores should have work to the end
+LONG = {"delay": 5.0, "leave": False}  # seconds: a bar of what is seldom slow
 NAMED_FILES = 20  # in an error; the log names them all
-STALE_SECONDS = 3600  # temporary files older than that were left by a killed extraction
 
 logger = logging.getLogger("tfser")
 
@@ -65,9 +55,10 @@ class Stored:
 def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
     """Reads the features of a corpus from the cache, after computing what is not in it.
 
-    `feature` has settings(), n_features, sample_rate_hz and extract(waveforms), which runs in a
-    thread for each core, on `batch_samples` of audio at once, and gives an array
-    [frames, n_features] for each waveform, or a DataError.
+    `feature` has settings(), n_features, sample_rate_hz, `arguments` of its constructor (for
+    `stored` on a cluster) and extract(waveforms), which runs in a thread for each core, on
+    `batch_samples` of audio at once, and gives an array [frames, n_features] for each waveform, or
+    a DataError.
     Utterances without features, or that cannot be decoded, are left out, with a warning each; more
     than `max_bad` raise DataError.
     Raises TfserError where the cache cannot be written.
@@ -86,36 +77,41 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
             rest[:size] = 0 if content is None else np.frombuffer(content, "<f4")
             rest = rest[size:]
 
-    key, _, shards = _made(utterances, feature, cache, max_bad, read)
+    key, _, shards = _made(utterances, feature, cache, max_bad, read, making.by_threads)
     kept, n_frames = _kept(utterances, shards)
     return Features(kept, frames, np.cumsum([0, *n_frames], dtype="int64"), key)
 
 
-def stored(utterances, feature, *, cache: Path, max_bad=0) -> Stored:
-    """As `load`, but the features stay where they are: memory does not grow with the corpus."""
+def stored(utterances, feature, *, cache: Path, max_bad=0, make=making.by_threads) -> Stored:
+    """As `load`, but the features stay where they are: memory does not grow with the corpus.
+
+    make: who makes the shards that are missing, see `making.by_threads`.
+    """
 
     def read(shards, folder):
         checked = _checked(shards, feature, folder)
         return (number for number, content in checked if content is None)
 
-    key, folder, shards = _made(utterances, feature, cache, max_bad, read)
+    key, folder, shards = _made(utterances, feature, cache, max_bad, read, make)
     kept, _ = _kept(utterances, shards)
     paths = [str(shard_path(folder, number)) for number in range(len(shards))]
     n_frames = [[n for n in shard["n_frames"] if n is not None] for shard in shards]
     return Stored(kept, paths, n_frames, feature.n_features, key)
 
 
-def _made(utterances, feature, cache, max_bad, read):
+def _made(utterances, feature, cache, max_bad, read, make):
     """Makes what is missing until `read`(shards, folder) yields no number of a damaged shard.
 
     Returns (key, folder, the shards' JSON).
     """
     if not utterances:
         raise DataError("no utterances to extract features from")
-    key = key_of(utterances, feature)
+    contents = _contents(utterances)
+    key = _key(utterances, feature, contents)
     folder = Path(cache, f"{type(feature).__name__}-{key[:16]}")
     size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
+    work = making.Work(groups, contents, feature, folder)
     shards = _read_index(folder, key, groups)
     indexed = shards is not None
     if not indexed:
@@ -123,7 +119,8 @@ def _made(utterances, feature, cache, max_bad, read):
     for _ in range(3):
         missing = [number for number, shard in enumerate(shards) if shard is None]
         if missing:
-            _extract(missing, shards, groups, feature, folder)
+            making.prepare(folder)
+            make(missing, shards, work)
         _refuse_bad(shards, groups, max_bad)
         if missing or not indexed:
             _write_index(folder, key, shards, groups, feature)
@@ -138,9 +135,10 @@ def _made(utterances, feature, cache, max_bad, read):
 
 def key_of(utterances, feature) -> str:
     """sha256 of all that decides the features; contents of files count, their folders do not."""
-    paths = list({utterance.path: None for utterance in utterances})
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        contents = dict(zip(paths, pool.map(_content, paths), strict=True))
+    return _key(utterances, feature, _contents(utterances))
+
+
+def _key(utterances, feature, contents):
     listed = [
         [u.name, Path(u.path).name, u.start_seconds, u.end_seconds, *contents[u.path]]
         for u in utterances
@@ -149,7 +147,15 @@ def key_of(utterances, feature) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _content(path):
+def _contents(utterances):
+    """{path: of `content_of`}."""
+    paths = list({utterance.path: None for utterance in utterances})
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = tqdm(pool.map(content_of, paths), "key", len(paths), unit="file", **LONG)
+        return dict(zip(paths, found, strict=True))
+
+
+def content_of(path) -> list:
     """Returns [size, hash], or for a file that cannot be opened [0, why]."""
     digest = hashlib.sha256()  # processors have instructions for it
     try:
@@ -159,68 +165,6 @@ def _content(path):
             return [file.tell(), digest.hexdigest()]
     except OSError as error:
         return [0, str(error.strerror)]
-
-
-def _extract(missing, shards, groups, feature, folder):
-    """Makes the missing shards, one thread each: decoding and TensorFlow release the GIL."""
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another process does the same
-            for path in folder.glob("*.tmp"):
-                if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink()
-    stop, pool = threading.Event(), ThreadPoolExecutor(os.cpu_count())
-    with tqdm(desc=type(feature).__name__, unit="file", mininterval=0.5) as bar:
-        bar.reset(total=sum(len(groups[number]) for number in missing))
-
-        def make(number):
-            try:
-                shard, records = _compute(groups[number], feature, bar, stop)
-                if not stop.is_set():
-                    write_shard(shard_path(folder, number), shard, records)
-            except BaseException:
-                stop.set()
-                raise
-            return shard
-
-        futures = {pool.submit(make, number): number for number in missing}
-        try:
-            for future in as_completed(futures):
-                shards[futures[future]] = future.result()
-        finally:  # after an error or Ctrl-C, threads end with the file they are at
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-
-
-def _compute(utterances, feature, bar, stop):
-    """Returns what a shard holds: its JSON (n_frames is null for a bad file), and the frames."""
-    n_frames, bad, records = [None] * len(utterances), [], []
-    waveforms, n_samples = {}, 0
-    for position, utterance in enumerate(utterances):
-        if stop.is_set():
-            break
-        try:
-            waveforms[position] = audio.load(
-                utterance.path,
-                sample_rate_hz=feature.sample_rate_hz,
-                start_seconds=utterance.start_seconds,
-                end_seconds=utterance.end_seconds,
-            )
-            n_samples += len(waveforms[position])
-        except DataError as error:
-            bad.append([position, str(error)])
-        if waveforms and (n_samples > feature.batch_samples or position == len(utterances) - 1):
-            frames = feature.extract(list(waveforms.values()))
-            for done, part in zip(waveforms, frames, strict=True):
-                if isinstance(part, DataError):
-                    bad.append([done, f"{utterances[done].path}: {part}"])
-                else:
-                    n_frames[done] = len(part)
-                    records.append(np.asarray(part, "<f4").tobytes())
-            waveforms, n_samples = {}, 0
-        with bar.get_lock():
-            bar.update()
-    return {"utterances": names_of(utterances), "n_frames": n_frames, "bad": sorted(bad)}, records
 
 
 def _finished_shards(folder, groups, feature):
@@ -244,7 +188,8 @@ def _kept(utterances, shards):
 
 def _checked(shards, feature, folder):
     """Yields (number, bytes of the frames) of each shard, None for those of a damaged one."""
-    for number, shard, content in shard_contents(folder, range(len(shards))):
+    contents = shard_contents(folder, range(len(shards)))
+    for number, shard, content in tqdm(contents, "check", len(shards), unit="shard", **LONG):
         whole = shard == shards[number] and len(content) == _size(shards[number], feature)
         yield number, content if whole else None
 

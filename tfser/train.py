@@ -55,19 +55,7 @@ def _parts(text: str) -> frozenset:
 
 def add_flags(p: argparse.ArgumentParser) -> None:
     """Adds what tfser-search has as well: all but the folder and the part that is scored."""
-    names = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
-    p.add_argument(
-        "--model", required=True, metavar="NAME", help=f"system to train: {', '.join(names)}"
-    )
-    p.add_argument(
-        "--corpus",
-        required=True,
-        metavar="NAME",
-        help=f"{', '.join(corpora.names())}, or a table: path/to/files.csv",
-    )
-    p.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="the corpus's folder (or TFSER_<CORPUS>_ROOT)"
-    )
+    add_data_flags(p)
     p.add_argument(
         "--test-corpus",
         metavar="NAME",
@@ -79,6 +67,46 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         choices=("paper", "loso"),
         default="paper",
         help="paper: as published; loso: leave one speaker out (default: paper)",
+    )
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
+    p.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many seeds, from --seed on (default: 1)",
+    )
+    p.add_argument(
+        "--folds", type=int, metavar="N", help="number of folds (default: the protocol's)"
+    )
+    p.add_argument(
+        "--strategy",
+        choices=("auto", "none", "mirrored"),
+        default="auto",
+        help="several GPUs: auto uses them all (default: auto)",
+    )
+    p.add_argument(
+        "--spark",
+        metavar="MASTER",
+        help="train folds and seeds, of a search trials, as tasks of Spark: local[2] for two "
+        "processes here, or a cluster's URL (needs tfser[spark] and Java)",
+    )
+
+
+def add_data_flags(p: argparse.ArgumentParser) -> None:
+    """Adds what tfser-extract has as well: all that decides which features are heard."""
+    names = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
+    p.add_argument(
+        "--model", required=True, metavar="NAME", help=f"system of the zoo: {', '.join(names)}"
+    )
+    p.add_argument(
+        "--corpus",
+        required=True,
+        metavar="NAME",
+        help=f"{', '.join(corpora.names())}, or a table: path/to/files.csv",
+    )
+    p.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="the corpus's folder (or TFSER_<CORPUS>_ROOT)"
     )
     p.add_argument(
         "--target",
@@ -100,17 +128,6 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="one hyperparameter, such as train.max_epochs=5; may be repeated",
     )
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
-    p.add_argument(
-        "--seeds",
-        type=int,
-        default=1,
-        metavar="N",
-        help="how many seeds, from --seed on (default: 1)",
-    )
-    p.add_argument(
-        "--folds", type=int, metavar="N", help="number of folds (default: the protocol's)"
-    )
     p.add_argument(
         "--cache",
         type=Path,
@@ -118,23 +135,11 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         help="feature cache (default: TFSER_CACHE or ~/.cache/tfser)",
     )
     p.add_argument(
-        "--strategy",
-        choices=("auto", "none", "mirrored"),
-        default="auto",
-        help="several GPUs: auto uses them all (default: auto)",
-    )
-    p.add_argument(
         "--max-bad",
         type=int,
         default=0,
         metavar="N",
         help="unreadable files to leave out (default: 0)",
-    )
-    p.add_argument(
-        "--spark",
-        metavar="MASTER",
-        help="train folds and seeds, of a search trials, as tasks of Spark: local[2] for two "
-        "processes here, or a cluster's URL (needs tfser[spark] and Java)",
     )
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -206,28 +211,20 @@ def train(args) -> None:
 
 def checked(args) -> Task:
     """The task of the flags of `add_flags`; UsageError or DataError where there is none."""
-    names = [module.name for module in pkgutil.iter_modules(models.__path__)]
-    if args.model not in names:
-        raise UsageError(
-            f"unknown model {args.model!r}{did_you_mean(args.model, names)}; "
-            f"one of: {' '.join(names)}"
-        )
-    for flag, lowest in (("seeds", 1), ("seed", 0), ("folds", 2), ("max_bad", 0)):
-        value = getattr(args, flag)
-        if value is not None and value < lowest:
-            raise UsageError(f"--{flag.replace('_', '-')} {value}: must be {lowest} or more")
+    check_model(args.model)
+    check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
     if args.test_root and not args.test_corpus:
         raise UsageError("--test-root is the folder of --test-corpus, which is not given")
     if args.test_corpus and args.protocol == "loso":
         raise UsageError("--protocol loso: with --test-corpus there are no folds; leave one out")
     if args.test_corpus and args.folds:
         raise UsageError(f"--folds {args.folds}: with --test-corpus there are no folds")
-    cache = args.cache or Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
-    corpus, utterances, hp = _corpus(args, args.corpus, args.data_root, cache)
+    cache = cache_of(args)
+    corpus, utterances, hp = corpus_of(args, args.corpus, args.data_root, cache)
     settings = {"model": args.model, "corpus": corpus, "protocol": args.protocol}
     tested = None
     if args.test_corpus:
-        tested_name, tested, tested_hp = _corpus(args, args.test_corpus, args.test_root, cache)
+        tested_name, tested, tested_hp = corpus_of(args, args.test_corpus, args.test_root, cache)
         spans = [
             {(u.path.resolve(), u.start_seconds, u.end_seconds) for u in side}
             for side in (utterances, tested)
@@ -247,6 +244,28 @@ def checked(args) -> Task:
         corpus = f"{corpus}-to-{tested_name}"
     settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances), "hparams": hp}
     return Task(corpus, utterances, hp, tested, cache, settings)
+
+
+def check_model(name: str) -> None:
+    """Raises UsageError for what is no system of the zoo."""
+    names = [module.name for module in pkgutil.iter_modules(models.__path__)]
+    if name not in names:
+        raise UsageError(
+            f"unknown model {name!r}{did_you_mean(name, names)}; one of: {' '.join(names)}"
+        )
+
+
+def check_least(args, **lowest: int) -> None:
+    """Raises UsageError for a flag whose number is below the lowest it takes."""
+    for flag, least in lowest.items():
+        value = getattr(args, flag)
+        if value is not None and value < least:
+            raise UsageError(f"--{flag.replace('_', '-')} {value}: must be {least} or more")
+
+
+def cache_of(args) -> Path:
+    """The folder of --cache, or else of TFSER_CACHE, or else the usual one."""
+    return args.cache or Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
 
 
 def hyperparameters(args, corpus: str, more=()) -> dict:
@@ -269,7 +288,7 @@ def is_table(corpus: str) -> bool:
     return corpus.lower().endswith((".csv", ".tsv"))
 
 
-def _corpus(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
+def corpus_of(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
     """Its name in results, its utterances and the hyperparameters on it."""
     hp = hyperparameters(args, corpus)
     utterances = corpora.load(corpus, root, cache)

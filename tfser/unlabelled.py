@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -45,16 +46,27 @@ def check(section: str, settings) -> None:
 
 def speech_of(settings, tested, run) -> list:
     """The utterances to train on; `tested` are those of the corpus "tested"."""
-    corpus, n_talks = settings["corpus"], settings["n_talks"]
+    corpus = settings["corpus"]
     if corpus in ("", "tested"):
         return tested
     utterances = corpora.load(corpus, None, run.cache)
     log.info("trained without labels on %s", corpora.describe(corpus, utterances))
-    if corpus == "tedlium":
-        if n_talks:
-            return tedlium.first_talks(utterances, n_talks)
-        return [u for u in utterances if u.split == "train"]
-    return utterances
+    return part_of(settings, utterances)
+
+
+def part_of(settings, utterances) -> list:
+    """The utterances of the corpus that `settings` name which are trained on."""
+    if settings["corpus"] != "tedlium":
+        return utterances
+    if n_talks := settings["n_talks"]:
+        return tedlium.first_talks(utterances, n_talks)
+    return [u for u in utterances if u.split == "train"]
+
+
+def with_frames(stored) -> list:
+    """The utterances of a `store.Stored` that have frames: some are too short for a piece."""
+    counts = itertools.chain(*stored.n_frames)
+    return [u for u, n in zip(stored.utterances, counts, strict=True) if n]
 
 
 def overlap(trained_on, tested) -> bool:

@@ -27,13 +27,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import metrics, plots, report, runs, training
-from tfser.labels import check_classes, describe, select, warn_of_unheard
+from tfser.labels import check_classes, describe, warn_of_unheard
 from tfser.models.aae import generation
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
 from tfser.models.aae.speech import (
     Speech,
     batches,
     check_frames,
+    chosen,
     heard,
     plan,
     semi_supervised,
@@ -68,9 +69,8 @@ def train(utterances, hp, run) -> dict | None:
     """Cross-validates one row of table 1; returns the scores, as in scores.json."""
     training.strategy(run.strategy)  # refused before any work where there is one device
     check_frames(hp)
-    is_baseline = hp["model"]["system"] == "baseline"  # which could make nothing of them:
-    unlabelled = hp["train"]["unlabelled"] and not is_baseline
-    utterances = select(utterances, **hp["labels"], unlabelled=unlabelled)
+    is_baseline = hp["model"]["system"] == "baseline"
+    utterances = chosen(utterances, hp)
     splits = plan(utterances, run)
     warn_of_unheard(utterances, splits)
     speech = heard(utterances, hp, run)

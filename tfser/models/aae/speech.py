@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfser import data, folds, smile, store
 from tfser.errors import DataError, UsageError
+from tfser.labels import select
 from tfser.models.aae.network import FRAMES_A_STEP
 
 log = logging.getLogger("tfser")
@@ -79,14 +80,26 @@ def with_unlabelled(split, labelled, speakers) -> folds.Split:
     return folds.Split(np.sort(np.concatenate([train, np.flatnonzero(~held_out)])), dev, test)
 
 
+def descriptors(hp) -> smile.OpenSmile:
+    """What openSMILE makes of an utterance: one row, or one every 10 ms."""
+    return smile.OpenSmile(
+        sample_rate_hz=hp["features"]["sample_rate_hz"],
+        feature_set=hp["features"]["feature_set"],
+        level="lld" if hp["model"]["level"] == "frame" else "functionals",
+    )
+
+
+def chosen(utterances, hp) -> list:
+    """The utterances of [labels], those without a label too where they train."""
+    # The baseline could make nothing of them.
+    unlabelled = hp["train"]["unlabelled"] and hp["model"]["system"] != "baseline"
+    return select(utterances, **hp["labels"], unlabelled=unlabelled)
+
+
 def heard(utterances, hp, run) -> Speech:
     """The corpus's functionals (section 5.1), or its low-level descriptors (section 5.3)."""
     settings, in_frames = hp["features"], hp["model"]["level"] == "frame"
-    feature = smile.OpenSmile(
-        sample_rate_hz=settings["sample_rate_hz"],
-        feature_set=settings["feature_set"],
-        level="lld" if in_frames else "functionals",
-    )
+    feature = descriptors(hp)
     features = store.load(utterances, feature, cache=run.cache, max_bad=run.max_bad)
     frames = features.frames
     if settings["normalize"] == "speaker":

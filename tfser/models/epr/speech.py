@@ -72,6 +72,11 @@ def tested_part(speech, profiles, network_plan) -> tuple[Speech, np.ndarray, np.
     return of_numbers, profiles[:, segments], numbers
 
 
+def layer_of(hp) -> LogMel:
+    """The layer of [features]; utterances under one segment (335 ms) get silence up to one."""
+    return LogMel(**hp["features"], min_frames=hp["segments"]["n_frames"])
+
+
 def segmented(utterances, hp, run) -> Speech:
     """Log-mel frames of the corpus (section 2.1.1) cut into segments (section 4.1)."""
     hop_frames = hp["segments"]["hop_seconds"] / hp["features"]["hop_seconds"]
@@ -81,9 +86,7 @@ def segmented(utterances, hp, run) -> Speech:
             f"features.hop_seconds={hp['features']['hop_seconds']}"
         )
     n_frames = hp["segments"]["n_frames"]
-    # Utterances under one segment (335 ms) are padded with silence to one.
-    layer = LogMel(**hp["features"], min_frames=n_frames)
-    features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    features = store.load(utterances, layer_of(hp), cache=run.cache, max_bad=run.max_bad)
     starts, owner = data.segment_index(
         features.offsets, n_frames=n_frames, hop_frames=round(hop_frames)
     )

@@ -1,0 +1,221 @@
+"""What extraction takes of LibriSpeech (1,000 h) and Libri-Light (60,000 h), from an hour of it.
+
+    python benchmarks/scale.py --root LIBRISPEECH [--rounds 3] [--out benchmarks/results/scale.json]
+
+Measured, on the speech under --root, for the features of each system: the seconds that one core
+takes to hash, decode, extract, write and read back an hour of speech, file after file, from memory;
+the seconds of the whole job as tfser-extract does it, on all cores into an empty cache (median of
+the rounds), for log-mel frames by Spark on this machine besides, with its start; the bytes of the
+files and of the shards; and what the disk of the temporary folder writes and reads, past the
+system's memory.
+
+Extrapolated, by multiplication alone: all that is said of 1,000 and 60,000 hours. It assumes
+utterances as long as those measured, a disk as fast as this one for any size, and cores that do not
+get in each other's way beyond those of this machine.
+"""
+
+import argparse
+import collections
+import functools
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from tfser import audio, corpora, extract, hparams, making, shard_tasks, store
+from tfser.models.aae.speech import descriptors
+from tfser.models.acnn.pretraining import spectrogram
+from tfser.models.acnn.speech import input_of
+from tfser.models.auxvae.spectrogram import layer_of as mel_pieces
+from tfser.models.began.spectrogram import layer_of as slices
+from tfser.models.epr.speech import layer_of as log_mel
+from tfser.shards import shard_contents, shard_path, write_shard
+
+PLANNED_HOURS = {"LibriSpeech": 1_000, "Libri-Light": 60_000}
+CORES = len(os.sched_getaffinity(0))
+DISK_BYTES = 2**30
+BLOCK_BYTES = 2**24
+READS = 10
+
+
+def features():
+    """{"system, what it hears": the feature}, with the hyperparameters of LibriSpeech."""
+
+    def of(model, make, *overrides):
+        return make(hparams.load(model, "librispeech", overrides=list(overrides)))
+
+    return {
+        "epr, log-mel": of("epr", log_mel),
+        "acnn, log-mel": of("acnn", lambda hp: input_of(hp)[0]),
+        "acnn, autoencoder": of("acnn", spectrogram),
+        "auxvae": of("auxvae", mel_pieces),
+        "began": of("began", slices),
+        "aae and svm, functionals": of("aae", descriptors),
+        "aae, descriptors": of("aae", descriptors, 'model.level="frame"'),
+    }
+
+
+def pieces(utterances, feature, folder) -> dict[str, float]:
+    """Seconds that one core takes for each part of the work."""
+    seconds = dict.fromkeys(("hash", "decode", "extract", "write", "read back"), 0.0)
+
+    def timed(part, function, *arguments):
+        start = time.perf_counter()
+        found = function(*arguments)
+        seconds[part] += time.perf_counter() - start
+        return found
+
+    size = store.SHARD_UTTERANCES
+    groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
+    feature.extract([audio.load(groups[0][0].path, sample_rate_hz=feature.sample_rate_hz)])
+    for number, group in enumerate(groups):
+        waveforms = []
+        for u in group:
+            timed("hash", store.content_of, u.path)
+            load = functools.partial(audio.load, sample_rate_hz=feature.sample_rate_hz)
+            waveforms.append(timed("decode", load, u.path))
+        frames = timed("extract", feature.extract, waveforms)
+        records = [part.astype("<f4").tobytes() for part in frames]
+        timed("write", write_shard, shard_path(folder, number), {}, records)
+    # Again and again: it takes a tenth of a second to start, however much there is.
+    numbers = [*range(len(groups))] * READS
+    timed("read back", collections.deque, shard_contents(folder, numbers), 0)
+    seconds["read back"] /= READS
+    return seconds
+
+
+def whole(utterances, feature, make) -> tuple[float, int]:
+    """Seconds of the whole job into an empty cache, and the bytes of the shards."""
+    with tempfile.TemporaryDirectory() as cache:
+        start = time.perf_counter()
+        found = store.stored(utterances, feature, cache=Path(cache), make=make)
+        seconds = time.perf_counter() - start
+        return seconds, sum(os.path.getsize(path) for path in found.paths)
+
+
+def disk() -> dict[str, float]:
+    """Bytes a second that the disk of the temporary folder writes and reads."""
+    block = os.urandom(BLOCK_BYTES)
+    with tempfile.NamedTemporaryFile(buffering=0) as file:
+        start = time.perf_counter()
+        for _ in range(DISK_BYTES // BLOCK_BYTES):
+            file.write(block)
+        os.fsync(file)
+        written = time.perf_counter() - start
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.seek(0)
+        start = time.perf_counter()
+        while file.read(BLOCK_BYTES):
+            pass
+        return {"write": DISK_BYTES / written, "read": DISK_BYTES / (time.perf_counter() - start)}
+
+
+def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
+    """What `hours` of speech take, of the figures of an hour; all times in hours."""
+    utterances = round(hours * sample["utterances"] / sample["hours"])
+    shard_bytes = hours * measured["bytes_per_hour"]
+    audio_bytes = hours * sample["bytes"] / sample["hours"]
+    cpu = {part: hours * s / 3600 for part, s in measured["core_seconds_per_hour"].items()}
+    # Files are read for the key and again to decode them, shards to check them.
+    seconds = (2 * audio_bytes + shard_bytes) / of_disk["read"] + shard_bytes / of_disk["write"]
+    by_part = {
+        "decode": cpu["decode"] / CORES,
+        "features": cpu["extract"] / CORES,
+        "disk": seconds / 3600,
+    }
+    return {
+        "utterances": utterances,
+        "shards": -(-utterances // store.SHARD_UTTERANCES),
+        "shard_bytes": round(shard_bytes),
+        "audio_bytes": round(audio_bytes),
+        "core_hours": hours * measured["whole_core_seconds_per_hour"] / 3600,
+        "hours_on_this_machine": hours * measured["whole_core_seconds_per_hour"] / 3600 / CORES,
+        "hours_of_one_disk": seconds / 3600,
+        "bottleneck_here": max(by_part, key=by_part.get),
+        "cores_that_keep_one_disk_busy": sum(cpu.values()) / (seconds / 3600),
+        # Spark's workers share the rest: the key and the check are the command's own.
+        "hours_not_shared_by_workers": cpu["hash"] / CORES + cpu["read back"],
+    }
+
+
+def main():
+    """Measures, prints the plan, writes both."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--root", type=Path, required=True, help="a folder of LibriSpeech")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--first", type=int, help="of the utterances alone: to try it out")
+    parser.add_argument("--out", type=Path, help="writes the figures as JSON")
+    args = parser.parse_args()
+
+    utterances = corpora.load("librispeech", args.root)[: args.first]
+    sample = {
+        "utterances": len(utterances),
+        "hours": extract.hours_of(utterances),
+        "bytes": sum(u.path.stat().st_size for u in utterances),
+    }
+    of_disk, measured, of_features = disk(), {}, features()
+    by_spark = functools.partial(shard_tasks.by_spark, f"local[{CORES}]")
+    spark_seconds, _ = whole(utterances, of_features["epr, log-mel"], by_spark)
+    for name, feature in of_features.items():
+        with tempfile.TemporaryDirectory() as folder:
+            parts = pieces(utterances, feature, Path(folder))
+        jobs = [whole(utterances, feature, making.by_threads) for _ in range(args.rounds)]
+        seconds = statistics.median(seconds for seconds, _ in jobs)
+        measured[name] = {
+            "core_seconds_per_hour": {k: s / sample["hours"] for k, s in parts.items()},
+            "whole_seconds": [seconds for seconds, _ in jobs],
+            "whole_core_seconds_per_hour": seconds * CORES / sample["hours"],
+            "audio_seconds_per_core_second": 3600 * sample["hours"] / (seconds * CORES),
+            "bytes_per_hour": jobs[0][1] / sample["hours"],
+        }
+    plans = {
+        corpus: {name: plan(hours, of, of_disk, sample) for name, of in measured.items()}
+        for corpus, hours in PLANNED_HOURS.items()
+    }
+    report(sample, of_disk, measured, plans)
+    print(f"measured: epr, log-mel by Spark in {spark_seconds:.1f} s, its start included")
+    if args.out:
+        figures = {
+            "cores": CORES,
+            "measured": {
+                "sample": sample,
+                "disk_bytes_per_second": of_disk,
+                "features": measured,
+                "epr_log_mel_by_spark_seconds": spark_seconds,
+            },
+            "extrapolated": plans,
+        }
+        args.out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def report(sample, of_disk, measured, plans) -> None:
+    """Prints the tables."""
+    print(
+        f"measured: {sample['utterances']} utterances, {sample['hours']:.3f} h, "
+        f"{sample['bytes'] / 1e6:.0f} MB; {CORES} cores; disk writes "
+        f"{of_disk['write'] / 1e6:.0f} MB/s, reads {of_disk['read'] / 1e6:.0f} MB/s"
+    )
+    for name, of in measured.items():
+        parts = ", ".join(f"{part} {s:.2f}" for part, s in of["core_seconds_per_hour"].items())
+        print(
+            f"{name:25} {of['audio_seconds_per_core_second']:6.0f} s of speech a core-second, "
+            f"{of['bytes_per_hour'] / 1e6:6.1f} MB an hour; core-seconds an hour: {parts}"
+        )
+    for corpus, of_features in plans.items():
+        print(f"extrapolated: {corpus}, {PLANNED_HOURS[corpus]:,} h")
+        for name, of in of_features.items():
+            print(
+                f"{name:25} {of['shards']:8,} shards {of['shard_bytes'] / 1e9:9,.1f} GB "
+                f"{of['core_hours']:8,.1f} core-hours, here {of['hours_on_this_machine']:8,.1f} h, "
+                f"one disk {of['hours_of_one_disk']:7,.1f} h, busy from "
+                f"{of['cores_that_keep_one_disk_busy']:.0f} cores on; not shared by workers "
+                f"{of['hours_not_shared_by_workers']:.1f} h; slowest here: {of['bottleneck_here']}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,447 @@
+"""tfser-extract: the shards that training makes, byte for byte, whatever is killed or broken."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from running import called
+
+from tfser import extract, making, shard_tasks, spark, store, train
+from tfser.corpora import Utterance
+from tfser.errors import UsageError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RATE = 8000
+needs_java = pytest.mark.skipif(
+    not (os.environ.get("JAVA_HOME") or shutil.which("java")), reason="Spark needs Java"
+)
+LINE = re.compile(
+    r"EXTRACTED model=(\w+) corpus=(\w+) feature=(\w+) utterances=(\d+) left_out=(\d+) "
+    r"hours=(\S+) frames=(\d+) shards=(\d+) bytes=(\d+) seconds=\d+\.\d folder=(.+)"
+)
+SMALL = {
+    "svm": ["svm.c=1.0"],
+    "aae": ["model.level=frame", "model.system=baseline", "model.units=8", "frames.n_frames=256",
+            "train.max_epochs=1"],
+    "epr": ["model.width_multiplier=0.015625", "train.max_epochs=1", "refinery.rounds=1",
+            "forest.n_estimators=3"],
+    "acnn": ["labels.keep=[]", "input.seconds=1.0", "model.n_filters=4", "model.pool_steps=8",
+             "train.max_epochs=1", "autoencoder.corpus=tested", "autoencoder.units=4",
+             "autoencoder.max_epochs=1"],
+    "auxvae": ["features.sample_rate_hz=8000", "features.n_fft=256", "features.hop_samples=128",
+               "features.n_bands=12", "input.seconds=0.5", "input.n_frames=32",
+               "input.drop_short=true", "model.n_latent=8", "model.chunk_frames=8",
+               "vae.corpus=tested", "vae.max_epochs=1", "probe.epochs=1"],
+    "began": ["features.sample_rate_hz=8000", "features.slice_seconds=0.5", "features.n_fft=128",
+              "features.hop_samples=64", "features.drop_short=true", "features.input_mode=crop512",
+              "model.n_filters=2", "model.hidden=4", "began.corpus=tested", "began.max_epochs=1",
+              "protocol.kind=loso", "train.max_epochs=1"],
+}  # fmt: skip
+HEARD = {"svm": 1, "aae": 1, "epr": 1, "acnn": 3, "auxvae": 2, "began": 2}  # folders
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_settings_of_the_user():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith("TFSER_"):
+                patch.delenv(name)
+        yield
+
+
+def write_tones(folder, names, suffix=".wav") -> None:
+    """Harmonics and noise of 0.4 to 0.8 s."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(names):
+        t = np.arange(round(RATE * (0.4 + 0.1 * (number % 5)))) / RATE
+        sound = sum(np.sin(2 * np.pi * k * (120 + 7 * number) * t) / k for k in (1, 2, 3))
+        path = folder / f"{name}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.2 * sound + rng.normal(0, 0.01, len(t)), RATE)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """24 utterances of four speakers, the fourth of which is no sound."""
+    folder = tmp_path_factory.mktemp("tones")
+    names = [f"{s}-{e}-{n}" for n in range(3) for s in "abcd" for e in ("anger", "sadness")]
+    write_tones(folder, names)
+    (folder / f"{names[3]}.wav").write_text("version https://git-lfs.github.com/spec/v1\n")
+    rows = [f"{name}.wav,{name[0]},{name.split('-')[1]}" for name in names]
+    (folder / "tones.csv").write_text("\n".join(["file,speaker,emotion", *rows]) + "\n")
+    return folder / "tones.csv"
+
+
+def on(model, table, cache, *more):
+    flags = ["--model", model, "--corpus", table, "--cache", cache, "--max-bad", 1]
+    return [*flags, *(word for s in SMALL[model] for word in ("--set", s)), *more]
+
+
+def trained(flags, folder):
+    """A training of one fold: it hears the whole corpus."""
+    place = folder / "tasks" / "one"
+    more = ["--protocol", "loso", "--folds", 3, "--part", "0/0", "--workdir", place]
+    return called(train.main, *flags, *more)
+
+
+def shards_of(cache) -> dict[str, bytes]:
+    """{folder/file: content} of all features in a cache."""
+    return {
+        str(path.relative_to(cache)): path.read_bytes()
+        for path in sorted(cache.glob("*-*/*"))
+        if path.name.startswith("shard-") or path.name == "index.json"
+    }
+
+
+def started(*arguments):
+    """Starts tfser-extract in a process of its own."""
+    # A background job of a shell inherits SIGINT as ignored.
+    heeds_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tfser.extract", *map(str, arguments)], cwd=REPOSITORY, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_sigint,
+    )  # fmt: skip
+
+
+def ended(process):
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
+def wait_for_shards(cache, n, process) -> dict:
+    """{shard: (inode, time)} once there are n."""
+    deadline = time.monotonic() + 200
+    while len(found := sorted(cache.glob("*/shard-*.tfrecord"))) < n:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+
+# The same shards as training.
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_the_shards_are_those_that_training_makes(model, table, tmp_path):
+    flags = on(model, table, tmp_path / "extracted")
+    answer = called(extract.main, *flags)
+    assert answer.code == 0, answer.err
+    assert "left out: b-sadness-0: " in answer.err and "git-LFS pointer" in answer.err
+    lines = [LINE.fullmatch(line) for line in answer.out.splitlines()]
+    assert len({line[10] for line in lines}) == HEARD[model]
+    extracted = shards_of(tmp_path / "extracted")
+    assert {Path(name).parts[0] for name in extracted} == {Path(line[10]).name for line in lines}
+
+    run = trained(on(model, table, tmp_path / "trained"), tmp_path / "run")
+    assert run.code == 0, run.err
+    assert shards_of(tmp_path / "trained") == extracted
+
+
+def test_the_line(table, tmp_path):
+    answer = called(extract.main, *on("svm", table, tmp_path / "cache"))
+    line = LINE.fullmatch(answer.out.strip())
+    assert line.groups()[:5] == ("svm", "tones", "OpenSmile", "23", "1")
+    files = sorted(set(table.parent.glob("*.wav")) - {table.parent / "b-sadness-0.wav"})
+    seconds = sum(soundfile.info(file).duration for file in files)
+    assert float(line[6]) == pytest.approx(seconds / 3600, abs=5e-4)
+    shards = list(Path(line[10]).glob("shard-*"))
+    n_bytes = sum(path.stat().st_size for path in shards)
+    assert line.groups()[6:9] == ("23", str(len(shards)), str(n_bytes))
+    assert Path(line[10]).parent == tmp_path / "cache"
+
+
+def test_after_it_nothing_is_extracted(table, tmp_path, monkeypatch):
+    flags = on("svm", table, tmp_path / "cache")
+    first = called(extract.main, *flags)
+    monkeypatch.delattr(making, "computed")
+    again = called(extract.main, *flags)
+    assert first.code == again.code == 0
+    assert re.sub("seconds=.* ", "", again.out) == re.sub("seconds=.* ", "", first.out)
+    run = trained(flags, tmp_path / "run")
+    assert run.code == 0, run.err
+
+
+def test_the_corpus_of_a_pre_training(table, tmp_path, monkeypatch):
+    root = tmp_path / "LibriSpeech"
+    write_tones(root / "train-clean-100/19/198", [f"19-198-000{n}" for n in range(6)], ".flac")
+    flags = on("began", "librispeech", tmp_path / "extracted", "--data-root", root)
+    answer = called(extract.main, *flags, "--set", "began.corpus=librispeech")
+    assert answer.code == 0, answer.err
+    [line] = answer.out.splitlines()
+    assert LINE.fullmatch(line).groups()[1:4] == ("librispeech", "Slices", "6")
+
+    monkeypatch.setenv("TFSER_LIBRISPEECH_ROOT", str(root))
+    of_librispeech = "--set", "began.corpus=librispeech"
+    flags = on("began", table, tmp_path / "trained", *of_librispeech)
+    run = trained(flags, tmp_path / "run")
+    assert run.code == 0, run.err
+    assert shards_of(tmp_path / "extracted").items() < shards_of(tmp_path / "trained").items()
+
+
+def test_settings_decide_where_it_goes(table, tmp_path):
+    flags = on("svm", table, tmp_path)
+    folders = {
+        LINE.fullmatch(called(extract.main, *flags, *more).out.strip())[10]
+        for more in ([], ["--set", "features.feature_set=ComParE_2016"], ["--set", "svm.c=2.0"])
+    }
+    assert len(folders) == 2
+
+
+# What is killed, and what is broken.
+
+TOY = ["--model", "svm", "--corpus", "toy"]  # 160 files, 32 shards, some seconds
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """The cache of an extraction that was not disturbed."""
+    cache = tmp_path_factory.mktemp("toy")
+    answer = called(extract.main, *TOY, "--cache", cache)
+    assert answer.code == 0, answer.err
+    return cache
+
+
+def test_killed_and_interrupted_and_continued(toy, tmp_path):
+    flags = [*TOY, "--data-root", toy / "toy", "--cache", tmp_path]
+    process = started(*flags)
+    wait_for_shards(tmp_path, 2, process)
+    process.kill()
+    ended(process)
+    process = started(*flags)
+    kept = wait_for_shards(tmp_path, 8, process)
+    process.send_signal(signal.SIGINT)
+    answer = ended(process)
+    assert answer.code == 130 and not answer.out and "Traceback" not in answer.err
+    last = "error: interrupted; what is finished is kept, the same command continues"
+    assert answer.err.splitlines()[-1] == last
+    assert 8 <= len(list(tmp_path.glob("*/shard-*.tfrecord"))) < 32
+    assert called(extract.main, *flags).code == 0
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept} == kept
+    assert shards_of(tmp_path) == shards_of(toy)
+
+
+def test_a_broken_file_stops_nothing(table, tmp_path):
+    flags = [*on("epr", table, tmp_path), "--max-bad", 0]
+    answer = called(extract.main, *flags)
+    assert answer.code == 3 and not answer.out
+    message = answer.err.splitlines()[-1]
+    assert message.startswith("error: 1 of 24 utterances cannot be used: ")
+    assert "b-sadness-0.wav: a git-LFS pointer" in message and "--max-bad 1" in message
+    shards = {path: path.stat().st_ino for path in tmp_path.glob("*/shard-*")}
+    assert len(shards) == 24
+    assert called(extract.main, *on("epr", table, tmp_path)).code == 0
+    again = [path.name for path in shards if path.stat().st_ino != shards[path]]
+    assert again == ["shard-00003.tfrecord"]  # that file's, which is tried again
+
+
+class Odd:
+    """A feature that fails on the longest waveforms."""
+
+    sample_rate_hz, n_features, batch_samples = RATE, 1, 2**23
+
+    def __init__(self, kills=False):
+        self.arguments = {"kills": kills}
+
+    def settings(self):
+        return {"feature": "Odd"}
+
+    def extract(self, waveforms):
+        if any(len(waveform) >= 0.8 * RATE for waveform in waveforms):
+            if self.arguments["kills"]:
+                os._exit(1)
+            raise IndexError("what nobody\nhas foreseen")
+        return [waveform[::80, None] for waveform in waveforms]
+
+
+def tones(folder):
+    write_tones(folder, [f"tone-{n}" for n in range(10)])
+    return [Utterance(folder / f"tone-{n}.wav", f"tone-{n}", "s") for n in range(10)]
+
+
+def test_an_error_nobody_has_foreseen_is_of_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "MIN_SHARDS", 1)
+    utterances = tones(tmp_path)
+    found = store.stored(utterances, Odd(), cache=tmp_path / "cache", max_bad=2)
+    assert [u.name[-1] for u in found.utterances] == list("01235678") and len(found.paths) == 1
+    [index] = (tmp_path / "cache").glob("*/index.json")
+    assert '"IndexError: what nobody"' in index.read_text().replace(f"{tmp_path}/tone-4.wav: ", "")
+
+
+# Spark.
+
+
+def by_spark(master, *flags):
+    return ended(started(*flags, "--spark", master))
+
+
+@needs_java
+def test_spark_makes_the_same_shards(table, tmp_path):
+    """Of three folders, two features and a file that is no sound."""
+    answer = by_spark("local[2]", *on("acnn", table, tmp_path / "spark"))
+    assert answer.code == 0, answer.err
+    assert "left out: b-sadness-0: " in answer.err
+    local = called(extract.main, *on("acnn", table, tmp_path / "local"))
+    spread, plain = shards_of(tmp_path / "spark"), shards_of(tmp_path / "local")
+    assert spread == plain and len(plain) == 2 * (24 + 1) + 23 + 1
+    hidden = r"seconds=.* folder=\S+/"
+    assert re.sub(hidden, "", answer.out) == re.sub(hidden, "", local.out)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@needs_java
+def test_spark_interrupted_and_continued(toy, tmp_path):
+    """openSMILE, whose processes are the workers' children."""
+    flags = [*TOY, "--data-root", toy / "toy", "--cache", tmp_path]
+    process = started(*flags, "--spark", "local[2]")
+    kept = wait_for_shards(tmp_path, 2, process)
+    process.send_signal(signal.SIGINT)
+    answer = ended(process)
+    assert answer.code == 130 and "Traceback" not in answer.err
+    answer = by_spark("local[2]", *flags)
+    assert answer.code == 0, answer.err
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in kept} == kept
+    assert shards_of(tmp_path) == shards_of(toy)
+
+
+LOSES = """
+import sys
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_extract import Odd, tones
+from tfser import shard_tasks, store
+make = partial(shard_tasks.by_spark, "local[2]")
+folder = Path(sys.argv[1])
+store.stored(tones(folder), Odd(kills=True), cache=folder / "cache", make=make)
+"""
+
+
+def loses(folder, *path) -> str:
+    """What is said at the end, where workers look for modules in `path`."""
+    tests = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", LOSES, folder, tests], cwd=REPOSITORY, capture_output=True,
+        text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}, timeout=300,
+    )  # fmt: skip
+    return done.stderr.splitlines()[-1]
+
+
+@needs_java
+def test_a_worker_that_dies_takes_one_shard_with_it(tmp_path):
+    message = loses(tmp_path, REPOSITORY, REPOSITORY / "tests")
+    assert "TfserError: 2 of 10 shards are not made, the others are kept: " in message
+    assert "shard-00004.tfrecord (tone-4 to tone-4), shard-00009" in message
+    assert "were lost 4 times" in message
+    assert len(list(tmp_path.glob("cache/*/shard-*"))) == 8
+
+
+@needs_java
+def test_workers_without_a_module(tmp_path):
+    message = loses(tmp_path, REPOSITORY)
+    assert "workers cannot run tfser: ModuleNotFoundError: No module named 'test_" in message
+    assert not list(tmp_path.glob("cache/*/shard*"))
+
+
+@pytest.fixture
+def of_worker(tmp_path):
+    """What a worker answers that sees other folders, files or versions than the command."""
+    [utterance] = tones(tmp_path)[:1]
+    seen = tmp_path / "seen"
+    seen.touch()
+
+    def ask(seen=seen, content=None, versions=None, place=None):
+        feature = Odd()
+        described = Odd, feature.arguments, versions or shard_tasks._versions(feature)
+        contents = {utterance.path: content or store.content_of(utterance.path)}
+        path = tmp_path / "shard"
+        place = (place, {}) if place else spark.here()
+        return shard_tasks._task(place, seen, described, [utterance], contents, path)
+
+    return ask
+
+
+def test_what_a_worker_must_share(of_worker, tmp_path):
+    shard, error = of_worker()
+    assert error is None and shard["n_frames"] == [40]
+    for asked, message in (
+        ({"seen": tmp_path / "none" / "seen"}, f"folder {tmp_path}/none of this machine"),
+        ({"place": "/none/here"}, "folder /none/here of this machine"),
+        ({"content": [9, "other"]}, "tone-0.wav of this machine (it has other content)"),
+        ({"versions": (0, {})}, "has another version of tfser or openSMILE"),
+    ):
+        shard, error = of_worker(**asked)
+        assert shard is None and isinstance(error, UsageError) and message in str(error)
+        assert f"Spark's worker on {os.uname().nodename} " in str(error)
+    (tmp_path / "tone-0.wav").rename(tmp_path / "elsewhere.wav")
+    _, error = of_worker(content=[1, "x"])
+    assert "(No such file or directory)" in str(error)
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--model", "svn"], 2, "unknown model 'svn' (did you mean 'svm'?)"),
+        (["--corpus", "emodbb"], 2, "no corpus 'emodbb' (did you mean 'emodb'?)"),
+        (["--corpus", "librispeech"], 2, "librispeech needs its folder: give --data-root"),
+        (["--data-root", "/none"], 3, "the data folder /none does not exist"),
+        (["--set", "features.sample_rate=8000"], 2, "did you mean 'features.sample_rate_hz'"),
+        (["--hparams", "none.toml"], 2, "none.toml"),
+        (["--max-bad", "-1"], 2, "--max-bad -1: must be 0 or more"),
+        (["--cache", "/dev/null"], 2, "--cache /dev/null cannot be written: "),
+        (["--cache", "/proc/none"], 2, "--cache /proc/none cannot be written: "),
+        (["--spark", "loacl[2]"], 2, "--spark loacl[2] is no master (did you mean 'local[2]'?)"),
+        (["--workdir", "x"], 2, "unknown argument --workdir"),
+        (["--set", 'labels.keep=["joy"]'], 2, "labels.keep: no 'joy' in this corpus"),
+    ],
+)
+def test_bad_input(more, code, message, table, tmp_path):
+    answer = called(extract.main, *on("svm", table, tmp_path), *more)
+    assert answer.code == code and not answer.out
+    [line] = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert message in line and line == answer.err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_corpus_that_the_system_cannot_use(tmp_path):
+    root = tmp_path / "LibriSpeech"
+    write_tones(root / "dev-clean/19/198", ["19-198-0000"], ".flac")
+    flags = ["--model", "epr", "--corpus", "librispeech", "--data-root", root, "--cache", tmp_path]
+    answer = called(extract.main, *flags)
+    assert answer.code == 3 and "fewer than two classes" in answer.err.splitlines()[-1]
+
+
+def test_without_pyspark_or_java(table, tmp_path, monkeypatch):
+    flags = [*on("svm", table, tmp_path / "x"), "--spark", "local[2]"]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyspark", None)
+        answer = called(extract.main, *flags)
+    assert answer.code == 2
+    assert answer.err == "error: --spark needs PySpark: pip install 'tfser[spark]'\n"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    answer = called(extract.main, *flags)
+    assert answer.code == 2 and "apt install openjdk-17-jre-headless" in answer.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_help_needs_no_tensorflow():
+    code = "import sys; from tfser import extract; extract.parser(); assert 'keras' not in {0}"
+    code = code.format("sys.modules and 'tensorflow' not in sys.modules")
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True)
+    assert done.returncode == 0, done.stderr

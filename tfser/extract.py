@@ -1,0 +1,125 @@
+"""tfser-extract: fills the feature cache with what one system hears of one corpus.
+
+The features are those that tfser-train computes where they are not in the cache; here as a job of
+its own, for corpora that take hours, by all cores of this machine or by the workers of Spark.
+`fill` of tfser/models/<name>/extraction.py says which they are.
+"""
+
+import functools
+import importlib
+import logging
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tfser import audio, cli, corpora, spark, train
+from tfser.errors import UsageError
+
+log = logging.getLogger("tfser")
+
+EPILOG = """\
+exit codes: 0 done, 1 the disk or Spark failed, 2 usage or configuration, 3 data, 130 interrupted.
+What cannot be read does not stop the others: it is named at the end, and more than --max-bad of it
+is exit code 3. The same command continues where it stopped.
+
+Give the flags of the training, which then extracts nothing. The corpus that a system is pre-trained
+on is given as --corpus; where its hyperparameters do not name it, --set names it as in training.
+
+example: tfser-extract --model began --corpus librispeech --data-root ~/corpora/LibriSpeech
+"""
+
+
+def parser():
+    """The flags of tfser-extract; made without importing TensorFlow."""
+    p = cli.Parser("tfser-extract", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
+    train.add_data_flags(p)
+    p.add_argument(
+        "--spark",
+        metavar="MASTER",
+        help="extract by the workers of Spark, which share --cache and the corpus's folder: "
+        "local[2] for two processes here, or a cluster's URL (needs tfser[spark] and Java)",
+    )
+    return p
+
+
+def main(argv=None) -> int:
+    """Runs the command and returns its exit code."""
+    return cli.run(extract, parser().parse_args(argv))
+
+
+def extract(args) -> None:
+    """Checks everything that can be checked without audio, extracts, prints a line a folder."""
+    if args.spark is not None:
+        spark.check(args.spark)
+    train.check_model(args.model)
+    train.check_least(args, max_bad=0)
+    cache = train.cache_of(args)
+    check_writable(cache)
+    corpus, utterances, hp = train.corpus_of(args, args.corpus, args.data_root, cache)
+    log.info("%s", corpora.describe(args.corpus, utterances))
+    with cli.quiet():
+        cli.import_keras()
+        module = importlib.import_module(f"tfser.models.{args.model}.extraction")
+    from tfser import making, shard_tasks, store  # they import TensorFlow, which is there by now
+
+    how = functools.partial(shard_tasks.by_spark, args.spark) if args.spark else making.by_threads
+    done, lines = [], []
+
+    def make(asked, feature):
+        """Fills the folder of these features; returns the `store.Stored` of it."""
+        what = [u.name for u in asked], feature.settings()
+        for before, found in done:
+            if before == what:  # a system may ask twice
+                return found
+        started = time.monotonic()
+        found = store.stored(asked, feature, cache=cache, max_bad=args.max_bad, make=how)
+        seconds = time.monotonic() - started
+        done.append((what, found))
+        lines.append(line(args.model, corpus, feature, found, len(asked), seconds))
+        return found
+
+    module.fill(args.corpus, utterances, hp, make)
+    print("\n".join(lines))
+
+
+def check_writable(cache: Path) -> None:
+    """Raises UsageError where nothing can be written into the cache."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError as error:
+        raise UsageError(
+            f"--cache {cache} cannot be written: {error.strerror}; give another"
+        ) from None
+
+
+def line(model, corpus, feature, found, n_asked: int, seconds: float) -> str:
+    """What is in a folder of the cache, for grep; `found` is a `store.Stored`."""
+    folder = Path(found.paths[0]).parent
+    n_frames = sum(map(sum, found.n_frames))
+    return (
+        f"EXTRACTED model={model} corpus={corpus} feature={type(feature).__name__} "
+        f"utterances={len(found.utterances)} left_out={n_asked - len(found.utterances)} "
+        f"hours={hours_of(found.utterances):.3f} frames={n_frames} shards={len(found.paths)} "
+        f"bytes={sum(Path(path).stat().st_size for path in found.paths)} "
+        f"seconds={seconds:.1f} folder={folder}"
+    )
+
+
+def hours_of(utterances) -> float:
+    """How much speech it is, by the headers of the files."""
+
+    def seconds(utterance):
+        end = utterance.end_seconds
+        if end is None:
+            end = audio.duration_seconds(utterance.path)
+        return end - (utterance.start_seconds or 0.0)
+
+    with ThreadPoolExecutor() as pool:
+        return sum(pool.map(seconds, utterances)) / 3600
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The shards of the feature cache are made here, by the threads of this process.
+
+By processes of a cluster: tfser/shard_tasks.py.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from tfser import audio
+from tfser.errors import DataError, TfserError
+from tfser.shards import disk_errors, names_of, shard_path, write_shard
+
+STALE_SECONDS = 3600  # temporary files older than that were left by a killed extraction
+
+
+class Work(NamedTuple):
+    """What the shards of a folder are made of."""
+
+    groups: list[list]  # the utterances of each shard
+    contents: dict  # path -> of `store.content_of`
+    feature: object  # see `store.load`
+    folder: Path
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder of the shards, and sweeps up what a killed extraction has left there."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            for path in folder.glob("*.tmp"):
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
+
+
+def progress(missing, work) -> tqdm:
+    """A bar over the utterances of the shards `missing`."""
+    bar = tqdm(desc=type(work.feature).__name__, unit="file", mininterval=0.5)
+    bar.reset(total=sum(len(work.groups[number]) for number in missing))
+    return bar
+
+
+def by_threads(missing, shards, work) -> None:
+    """Makes the missing shards, one thread each: decoding and TensorFlow release the GIL.
+
+    missing: their numbers; the JSON of each is put into `shards`.
+    """
+    stop, pool = threading.Event(), ThreadPoolExecutor(os.cpu_count())
+    with progress(missing, work) as bar:
+
+        def one_done():
+            with bar.get_lock():
+                bar.update()
+
+        def make(number):
+            try:
+                shard, records = computed(work.groups[number], work.feature, one_done, stop.is_set)
+                if not stop.is_set():
+                    write_shard(shard_path(work.folder, number), shard, records)
+            except BaseException:
+                stop.set()
+                raise
+            return shard
+
+        futures = {pool.submit(make, number): number for number in missing}
+        try:
+            for future in as_completed(futures):
+                shards[futures[future]] = future.result()
+        finally:  # after an error or Ctrl-C, threads end with the file they are at
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def computed(utterances, feature, one_done=lambda: None, stops=lambda: False) -> tuple[dict, list]:
+    """What a shard holds: its JSON (n_frames is null for a bad file), and the frames' bytes.
+
+    one_done: called after each utterance; stops: whether to leave the rest.
+    """
+    n_frames, bad, records = [None] * len(utterances), [], []
+    waveforms, n_samples = {}, 0
+    for position, utterance in enumerate(utterances):
+        if stops():
+            break
+        try:
+            waveforms[position] = audio.load(
+                utterance.path,
+                sample_rate_hz=feature.sample_rate_hz,
+                start_seconds=utterance.start_seconds,
+                end_seconds=utterance.end_seconds,
+            )
+            n_samples += len(waveforms[position])
+        except DataError as error:
+            bad.append([position, str(error)])
+        if waveforms and (n_samples > feature.batch_samples or position == len(utterances) - 1):
+            frames = _extracted(list(waveforms.values()), feature)
+            for done, part in zip(waveforms, frames, strict=True):
+                if isinstance(part, DataError):
+                    bad.append([done, f"{utterances[done].path}: {part}"])
+                else:
+                    n_frames[done] = len(part)
+                    records.append(np.asarray(part, "<f4").tobytes())
+            waveforms, n_samples = {}, 0
+        one_done()
+    return {"utterances": names_of(utterances), "n_frames": n_frames, "bad": sorted(bad)}, records
+
+
+def _extracted(waveforms, feature) -> list:
+    """feature.extract(waveforms), where the waveform it fails on becomes a DataError.
+
+    One file that nobody has foreseen must not end the extraction of all others.
+    """
+    try:
+        return feature.extract(waveforms)
+    except TfserError:  # of the machine, as where openSMILE does not start
+        raise
+    except Exception as error:
+        if len(waveforms) > 1:
+            return [_extracted([waveform], feature)[0] for waveform in waveforms]
+        first_line = str(error).partition("\n")[0]
+        return [DataError(f"{type(error).__name__}: {first_line}")]

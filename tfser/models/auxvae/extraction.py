@@ -1,0 +1,22 @@
+"""Which features the Aux-VAE hears of a corpus, for tfser-extract."""
+
+from tfser import unlabelled
+from tfser.models.auxvae import pretraining
+from tfser.models.auxvae.spectrogram import layer_of
+from tfser.models.auxvae.speech import chosen
+
+
+def fill(corpus, utterances, hp, make) -> None:
+    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`.
+
+    The corpus that `vae.corpus` names is what the autoencoder trains on.
+    """
+    layer, settings = layer_of(hp), hp["vae"]
+    pretraining.check(hp, layer)
+    if settings["corpus"] == corpus:
+        make(unlabelled.part_of(settings, utterances), layer)
+        if not any(u.emotion for u in utterances):
+            return
+    heard = make(chosen(utterances, hp), layer)
+    if settings["corpus"] == "tested" or settings["continued_epochs"]:
+        make(unlabelled.with_frames(heard), layer)

@@ -1,0 +1,136 @@
+"""Shards of the feature cache as tasks of Spark (`tfser-extract --spark`).
+
+The cache and the corpus lie in folders that all workers share: Spark carries the names of files to
+them, and the numbers of frames back. A task writes one shard, the bytes of which are those that
+`making.by_threads` writes.
+"""
+
+import contextlib
+import functools
+import re
+import socket
+import uuid
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from tfser import making, spark, store
+from tfser.errors import TfserError, UsageError
+from tfser.shards import disk_errors, shard_path, write_shard
+
+RAISED = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)")
+QUEUED = 2  # tasks for each that can run: a worker does not wait while an answer is taken
+
+
+def by_spark(master: str, missing, shards, work) -> None:
+    """Makes the missing shards as `making.by_threads` does, on the workers of `master`.
+
+    A shard whose worker dies again and again is left out, and named in the TfserError that is
+    raised once all others are made. UsageError where a worker does not see what it must share.
+    """
+    errors = work.folder.absolute().parent / "spark.txt"
+    seen = work.folder.absolute() / f"shared-{uuid.uuid4().hex}.tmp"
+    lost = []
+    with contextlib.ExitStack() as stack:
+        with disk_errors(work.folder):
+            seen.touch()
+        stack.callback(seen.unlink, missing_ok=True)
+        session, n_at_once = stack.enter_context(
+            spark.session(master, len(missing), "shards", errors)
+        )
+        bar = stack.enter_context(making.progress(missing, work))
+        place = spark.here()
+        # The arguments of a Keras layer are a dict of Keras's own, which cannot be unpickled.
+        arguments = dict(work.feature.arguments)
+        described = type(work.feature), arguments, _versions(work.feature)
+
+        def make(number):
+            group = work.groups[number]
+            contents = {utterance.path: work.contents[utterance.path] for utterance in group}
+            path = shard_path(seen.parent, number)
+            task = functools.partial(_task, place, seen, described, group, contents, path)
+            try:
+                [(shard, error)] = (
+                    session.sparkContext.parallelize([0], 1).map(lambda _: task()).collect()
+                )
+            except Exception as lost_for:
+                if not spark.alive(session):
+                    raise TfserError(
+                        f"Spark has ended, see {errors}; the same command continues"
+                    ) from None
+                if said := RAISED.search(str(lost_for)):  # before `_task` could answer
+                    raise TfserError(
+                        f"Spark's workers cannot run tfser: {said[1]}; install it there as it is "
+                        f"here, see {errors}"
+                    ) from None
+                lost.append(f"{path.name} ({group[0].name} to {group[-1].name})")
+                return None
+            if error:
+                raise error
+            return shard
+
+        pool = ThreadPoolExecutor(QUEUED * n_at_once)
+        try:
+            futures = {pool.submit(make, number): number for number in missing}
+            for future in as_completed(futures):
+                number = futures[future]
+                shards[number] = future.result()
+                bar.update(len(work.groups[number]))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            spark.stop(session)
+            raise
+    if lost:
+        raise TfserError(
+            f"{len(lost)} of {len(missing)} shards are not made, the others are kept: the workers "
+            f"of {', '.join(sorted(lost)[: store.NAMED_FILES])} were lost {spark.ATTEMPTS} times, "
+            f"as where memory is used up; see {errors}; the same command tries them again"
+        )
+
+
+def _versions(feature) -> tuple:
+    """What must be the same on all machines."""
+    return store.VERSION, feature.settings()
+
+
+def _task(place, seen, described, group, contents, path) -> tuple:
+    """What a worker does: (the JSON of the shard it has written, the error it raises)."""
+    of_command = Path(place[0])  # relative paths of the corpus start there
+    for folder, there, fix in (
+        (of_command, of_command, "run the command elsewhere"),
+        (seen.parent, seen, "give another --cache"),
+    ):
+        if not there.exists():
+            return None, UsageError(
+                f"Spark's worker on {socket.gethostname()} does not see the folder {folder} of "
+                f"this machine, which all workers must share; {fix}, or mount it there"
+            )
+    return spark.answer(place, _shard, described, group, contents, path)
+
+
+def _shard(described, group, contents, path) -> dict:
+    """Writes a shard, after it is sure that this machine would write what the others do."""
+    kind, arguments, versions = described
+    feature = _feature(kind, tuple(arguments.items()))
+    host = socket.gethostname()
+    if _versions(feature) != versions:
+        raise UsageError(
+            f"Spark's worker on {host} has another version of tfser or openSMILE: it would make "
+            f"{_versions(feature)}, not {versions}"
+        )
+    for file, content in contents.items():
+        # [0, why] of a file that could not be read here either.
+        if content[0] and (found := store.content_of(file)) != content:
+            reason = "it has other content" if found[0] else found[1]
+            raise UsageError(
+                f"Spark's worker on {host} does not see the {file} of this machine ({reason}); "
+                "the corpus must lie in a folder that all workers share"
+            )
+    shard, records = making.computed(group, feature)
+    write_shard(path, shard, records)
+    return shard
+
+
+@functools.cache
+def _feature(kind, arguments):
+    """Once in a worker: openSMILE takes a second to start."""
+    return kind(**dict(arguments))
