@@ -27,6 +27,12 @@ class ConflictError(TfserError):
     exit_code = 4
 
 
+def of_code(exit_code: int, message: str) -> TfserError:
+    """The error that another process has ended with."""
+    kinds = {kind.exit_code: kind for kind in (UsageError, DataError, ConflictError)}
+    return kinds.get(exit_code, TfserError)(message)
+
+
 def did_you_mean(word: str, choices) -> str:
     """Returns " (did you mean 'epr'?)" for the nearest choice, or "" where none is near."""
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)

@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
+import uuid
 import zipfile
 from dataclasses import dataclass
 from importlib import metadata
@@ -38,7 +39,7 @@ class Run:
     protocol: str  # "paper" or "loso"
     n_folds: int | None  # None: the protocol's own
     seeds: tuple[int, ...]
-    strategy: str  # "auto", "none" or "mirrored"
+    strategy: str  # "auto", "none", "mirrored" or "multiworker"
     max_bad: int
     evaluate: str = "test"  # or "dev": each fold is scored on its dev part, see folds.evaluated_on
     # The folds (seed, number) that this process trains, others the rest; None: all, and the scores.
@@ -153,18 +154,22 @@ def _check_settings(folder: Path, settings: dict) -> None:
     path = folder / "hparams.json"
     settings = json.loads(json.dumps(settings))  # as read back: lists, not tuples
     if path.exists() and has_results(folder):
-        before, now = _flat(read_json(path)), _flat(settings)
-        differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-        if differ:
-            changes = ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in differ[:5])
-            more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
+        if changes := differences(read_json(path), settings):
             raise ConflictError(
-                f"{folder} holds a run of other settings ({changes}{more}); "
+                f"{folder} holds a run of other settings ({changes}); "
                 "use another --workdir, or delete it"
             )
     elif not path.exists() or read_json(path) != settings:
         (folder / "environment.json").unlink(missing_ok=True)  # of commands that trained nothing
         write_json(path, settings)
+
+
+def differences(before: dict, now: dict) -> str:
+    """The first five values of two trees that differ, as "a.b: 1 -> 2"; "" where none does."""
+    before, now = _flat(before), _flat(now)
+    differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
+    return ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in differ[:5]) + more
 
 
 def _flat(tree: dict, prefix: str = "") -> dict:
@@ -296,7 +301,8 @@ def write_bytes(path: Path, content) -> None:
 def replacing(path: Path):
     """Yields a temporary path that becomes `path` once the block has ended well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # keeps the ending: Keras looks at it
+    # Keeps the ending, which Keras looks at. In containers many processes have the number 1.
+    temporary = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}.{path.name}")
     try:
         yield temporary
         temporary.replace(path)

@@ -73,6 +73,8 @@ def search(args) -> None:
     """Checks everything that can be checked without audio, searches, tests the best setting."""
     if args.evals < 1:
         raise UsageError(f"--evals {args.evals}: must be 1 or more")
+    if args.strategy == "multiworker":
+        raise UsageError("--strategy multiworker is for one training; leave it out, or use --spark")
     if args.spark is not None:
         spark.check(args.spark)
     task = train.checked(args)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import data, making
+from tfser import data, making, workers
 from tfser.errors import DataError, TfserError
 from tfser.shards import names_of, replacing, shard_contents, shard_path
 
@@ -126,11 +126,21 @@ def _made(utterances, feature, cache, max_bad, read, make):
             _write_index(folder, key, shards, groups, feature)
         damaged = list(read(shards, folder))
         if not damaged:
+            _check_agreed([key, [shard["n_frames"] for shard in shards]])
             return key, folder, shards
         for number in damaged:
             logger.warning("%s is damaged: made again", shard_path(folder, number))
             shards[number] = None
     raise TfserError(f"{folder}: shards cannot be read back; --cache on another disk")
+
+
+def _check_agreed(found) -> None:
+    """Raises DataError where workers that train together hear different audio."""
+    if workers.agreed(found) != found:
+        raise DataError(
+            "the corpus's files are not those that the chief has, or others of them cannot be "
+            "read; give all workers the same"
+        )
 
 
 def key_of(utterances, feature) -> str:

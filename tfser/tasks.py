@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tfser import outcomes, runs, spark
 from tfser.children import child, flags
-from tfser.errors import ConflictError, DataError, TfserError, UsageError
+from tfser.errors import TfserError, of_code
 from tfser.proposals import chosen, expressions
 
 log = logging.getLogger("tfser")
@@ -178,5 +178,4 @@ def _check(found: tuple[int, str, str]) -> None:
     """Raises the error that `child` has found, if any."""
     code, _, reason = found
     if code:
-        kinds = {kind.exit_code: kind for kind in (UsageError, DataError, ConflictError)}
-        raise kinds.get(code, TfserError)(reason)
+        raise of_code(code, reason)

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import inspect
+import itertools
 import logging
 import os
 import pkgutil
@@ -12,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser import cli, corpora, hparams, labels, models, runs, spark, tasks
+from tfser import cli, corpora, hparams, labels, models, runs, spark, tasks, workers
 from tfser.corpora import omg
 from tfser.errors import UsageError, did_you_mean
 
@@ -81,9 +82,10 @@ def add_flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--strategy",
-        choices=("auto", "none", "mirrored"),
+        choices=("auto", "none", "mirrored", "multiworker"),
         default="auto",
-        help="several GPUs: auto uses them all (default: auto)",
+        help="several GPUs: auto uses them all; multiworker: the processes that TF_CONFIG names, "
+        "on several hosts, train together (default: auto)",
     )
     p.add_argument(
         "--spark",
@@ -166,6 +168,21 @@ def train(args) -> None:
         spark.check(args.spark)
     task = checked(args)
     folder = args.workdir or Path("runs", f"{args.model}-{task.corpus}-{args.protocol}")
+    if args.strategy != "multiworker":
+        return train_in(folder, args, task)
+    if args.spark is not None:
+        raise UsageError("--spark and --strategy multiworker are two ways; leave one of them out")
+    first = {"seed": args.seed, "seeds": args.seeds, "max_bad": args.max_bad}
+    with workers.joined({**task.settings, **first, "evaluate": args.evaluate}, folder) as own:
+        train_in(own, args, task)
+
+
+def train_in(folder: Path, args, task: Task) -> None:
+    """Trains in a run directory, of several workers with the others, and prints the scores."""
+    parts = args.part
+    if not workers.is_chief():  # it trains every fold, and leaves the scores to the chief
+        seeds = range(args.seed, args.seed + args.seeds)
+        parts = frozenset(itertools.product(seeds, range(len(task.utterances))))
     run = runs.Run(
         folder=folder if args.part is None else folder.parents[1],
         cache=task.cache,
@@ -176,7 +193,7 @@ def train(args) -> None:
         strategy=args.strategy,
         max_bad=args.max_bad,
         evaluate=args.evaluate,
-        parts=args.part,
+        parts=parts,
     )
     # Not in the settings of other runs, which may have been started before there was a choice.
     settings = task.settings | ({"evaluate": "dev"} if args.evaluate == "dev" else {})
@@ -213,6 +230,8 @@ def checked(args) -> Task:
     """The task of the flags of `add_flags`; UsageError or DataError where there is none."""
     check_model(args.model)
     check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
+    if args.model == "svm" and args.strategy == "multiworker":
+        raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
     if args.test_root and not args.test_corpus:
         raise UsageError("--test-root is the folder of --test-corpus, which is not given")
     if args.test_corpus and args.protocol == "loso":

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import runs
+from tfser import passes, runs, workers
 from tfser.errors import TfserError, UsageError
 
 SAVING_SHARE = 0.05
@@ -21,7 +21,9 @@ log = logging.getLogger("tfser")
 
 
 def strategy(name: str) -> tf.distribute.Strategy:
-    """The strategy of `--strategy`: auto (mirrored where several GPUs are), none, mirrored."""
+    """That of `--strategy`: auto (mirrored where several GPUs are), none, mirrored, multiworker."""
+    if name == "multiworker":
+        return passes.across_workers()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
@@ -159,14 +161,13 @@ def fit(
     def one_epoch(history):
         epoch = len(history)
         model.optimizer.learning_rate = learning_rate(epoch)
-        result = model.fit(
-            batches(epoch), validation_data=dev, epochs=1, shuffle=False, verbose=0
-        ).history
+        means = passes.train(model, batches(epoch))
+        of_dev = passes.evaluate(model, dev)
         row = {
-            "loss": result["loss"][0],
-            "accuracy": result["accuracy"][0],
-            "dev_loss": result["val_loss"][0],
-            "dev_accuracy": result["val_accuracy"][0],
+            "loss": means["loss"],
+            "accuracy": means["accuracy"],
+            "dev_loss": of_dev["loss"],
+            "dev_accuracy": of_dev["accuracy"],
             "learning_rate": learning_rate(epoch),
         }
         row["learnt"] = row["loss"] < learnt_loss or (bool(history) and history[-1]["learnt"])
@@ -202,11 +203,12 @@ def epochs(
     Returns the history: rows with "epoch" (from 1). Raises TfserError: a loss is not a number.
     """
     state, best = folder / "state.npz", folder / "best.npz"
-    saved, kept = runs.read_arrays_if_whole(state), runs.read_arrays_if_whole(best)
+    saved, kept = workers.read_arrays(state), workers.read_arrays(best)
     history = _restore(model, saved) if saved and kept else []
     started, saving_seconds, new_best = time.monotonic(), 0.0, False
     while not finished(history):
-        row = {"epoch": len(history) + 1, **one_epoch(history)}
+        # Workers must not part over a last digit.
+        row = workers.agreed({"epoch": len(history) + 1, **one_epoch(history)})
         bad = [name for name, value in row.items() if not math.isfinite(value)]
         if bad:
             values = ", ".join(f"{name} {row[name]}" for name in bad)
@@ -215,7 +217,8 @@ def epochs(
         if best_epoch(history) == len(history) - 1:
             kept, new_best = _arrays(model.variables), True
         now = time.monotonic()
-        if saving_seconds <= SAVING_SHARE * (now - started) or finished(history):
+        due = saving_seconds <= SAVING_SHARE * (now - started) or finished(history)
+        if due and workers.is_chief():
             if new_best:
                 runs.write_arrays(best, **kept)
             runs.write_arrays(

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from tfser import corpora, plots, runs, store, training
+from tfser import corpora, plots, runs, store, training, workers
 from tfser.corpora import tedlium
 from tfser.errors import UsageError, did_you_mean
 
@@ -129,12 +129,14 @@ def kept(name: str, key: dict, run, seed: int, make) -> Path:
     <cache>/<name>-<digest of key>/: of one process at a time, the others wait for it.
     """
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    folder = run.cache / f"{name}-{digest}"
+    # Of several workers the chief keeps it; those of the others go with them.
+    folder = (run.cache if workers.is_chief() else run.folder) / f"{name}-{digest}"
     path = folder / f"{name}.keras"
-    if not path.exists():
+    if not workers.agreed(path.exists()):
         with runs.opened(folder, key, [seed], waits=True):
-            if not path.exists():  # another process has just trained it
+            if not workers.agreed(path.exists()):  # another process has just trained it
                 make(folder)
+    workers.copy(folder, "*.keras")
     return path
 
 

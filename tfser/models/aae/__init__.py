@@ -26,7 +26,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import metrics, plots, report, runs, training
+from tfser import metrics, passes, plots, report, runs, training, workers
 from tfser.labels import check_classes, describe, warn_of_unheard
 from tfser.models.aae import generation
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
@@ -175,7 +175,7 @@ def train_network(lab, split, folder, seed) -> dict:
     """
     speech, hp, run, model, bar = lab
     done = folder / "test.npz"
-    if finished := runs.read_arrays_if_whole(done):
+    if finished := workers.read_arrays(done):
         training.forget(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
@@ -193,7 +193,7 @@ def train_network(lab, split, folder, seed) -> dict:
     one_hot = np.eye(len(speech.classes), dtype="float32")[speech.y[known]]
     one_hot[~np.isin(known, labelled)] = 0
     dev_y = speech.y[split.dev]
-    batch_size = min(hp["train"]["batch_size"], len(known))
+    batch_size = training.shared(min(hp["train"]["batch_size"], len(known)), run.strategy)
     dev_batches = batches(speech, split.dev, None, 256)
 
     with tf.device("CPU:0"):  # where tf.data works
@@ -206,9 +206,9 @@ def train_network(lab, split, folder, seed) -> dict:
 
     def one_epoch(history):
         epoch.assign(len(history))
-        means = model.fit(dataset, epochs=1, shuffle=False, verbose=0).history
-        dev = model.predict(dev_batches, verbose=0)
-        return {name: values[0] for name, values in means.items()} | {
+        means = passes.train(model, dataset)
+        dev = passes.predict(model, dev_batches)
+        return means | {
             "dev_loss": float(-np.mean(np.log(np.maximum(dev[range(len(dev_y)), dev_y], 1e-7)))),
             "dev_uar": metrics.uar(dev_y, dev.argmax(axis=1)),
         }
@@ -228,7 +228,7 @@ def train_network(lab, split, folder, seed) -> dict:
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    found = {"probabilities": model.predict(batches(speech, split.test, None, 256), verbose=0)}
+    found = {"probabilities": passes.predict(model, batches(speech, split.test, None, 256))}
     if not is_baseline:
         found["generated"] = generation.shifts(model)
     write_network(folder, bar.place, history, model, is_baseline)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfser import plots, runs, views
+from tfser import passes, plots, runs, views
 
 N_SHOWN = 5  # features a class, in the picture
 N_LISTED = 20  # in the table
@@ -12,7 +12,7 @@ def generate(model, y, z) -> np.ndarray:
     """Decodes latent variables: y [batch, K], z [batch, n_z] -> standardized features
     [batch, *shape], in standard deviations of the training part.
     """
-    return model.decoder.predict([y, z], verbose=0)
+    return passes.predict(model.decoder, [y, z])
 
 
 def shifts(model) -> np.ndarray:

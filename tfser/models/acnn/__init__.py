@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import labels, metrics, plots, report, runs, training
+from tfser import labels, metrics, passes, plots, report, runs, training, workers
 from tfser.errors import UsageError
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
@@ -159,7 +159,7 @@ def train_network(lab, split, folder, seed) -> dict:
     """
     speech, hp, run, model, bar = lab
     done = folder / "test.npz"
-    if finished := runs.read_arrays_if_whole(done):
+    if finished := workers.read_arrays(done):
         training.forget(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ def train_network(lab, split, folder, seed) -> dict:
     keras.utils.set_random_seed(weight_seed)
     training.restart(model, new_network(speech, hp))
     model.get_layer("standardize").set_statistics(*statistics(speech, split.train))
-    batch_size = min(hp["train"]["batch_size"], len(split.train))
+    batch_size = training.shared(min(hp["train"]["batch_size"], len(split.train)), run.strategy)
     with tf.device("CPU:0"):  # where tf.data works
         epoch = tf.Variable(0, dtype="int64")
     dataset = batches(
@@ -178,10 +178,10 @@ def train_network(lab, split, folder, seed) -> dict:
 
     def one_epoch(history):
         epoch.assign(len(history))
-        result = model.fit(dataset, epochs=1, shuffle=False, verbose=0).history
-        dev = model.predict(dev_batches, verbose=0)["emotion"]
+        means = passes.train(model, dataset)
+        dev = passes.predict(model, dev_batches)["emotion"]
         return {
-            "loss": result["loss"][0],
+            "loss": means["loss"],
             "dev_loss": float(-np.mean(np.log(np.maximum(dev[range(len(dev_y)), dev_y], 1e-7)))),
             "dev_uar": metrics.uar(dev_y, dev.argmax(axis=1)),
         }
@@ -201,7 +201,7 @@ def train_network(lab, split, folder, seed) -> dict:
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    found = model.predict(batches(speech, split.test, 256), verbose=0)
+    found = passes.predict(model, batches(speech, split.test, 256))
     write_network(folder, bar.place, history, model)
     runs.write_arrays(done, probabilities=found["emotion"])  # last: this network is finished
     training.forget(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfser import data, runs, store, training, unlabelled
+from tfser import data, passes, runs, store, training, unlabelled
 from tfser.errors import UsageError
 from tfser.models.acnn.autoencoder import autoencoder, rmse
 from tfser.models.acnn.spectrogram import Spectrogram
@@ -103,8 +103,7 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
         )
         # The target is the input, reversed in time.
         with_target = batches.map(lambda x: (x, x[:, ::-1]))
-        result = model.fit(with_target, epochs=1, shuffle=False, verbose=0).history
-        return {"loss": result["loss"][0]}
+        return {"loss": passes.train(model, with_target)["loss"]}
 
     unlabelled.train(
         model,

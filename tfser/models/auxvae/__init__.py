@@ -25,7 +25,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import folds, labels, metrics, ratings, report, runs, training, unlabelled
+from tfser import folds, labels, metrics, ratings, report, runs, training, unlabelled, workers
 from tfser.models.auxvae import pictures, pretraining, probes
 from tfser.models.auxvae.spectrogram import layer_of
 from tfser.models.auxvae.speech import Speech, chosen, heard, plan
@@ -144,7 +144,7 @@ def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
     speech, hp, run, _, bar = lab
     bar.at("probes")
     done = folder / "test.npz"
-    if not (found := runs.read_arrays_if_whole(done)):
+    if not (found := workers.read_arrays(done)):
         path = network_for(lab, split)
         latents = pretraining.latents(path, speech, hp, run)
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, plots, runs, store, training, unlabelled, views
+from tfser import data, passes, plots, runs, store, training, unlabelled, views
 from tfser.errors import UsageError
 from tfser.models.auxvae.network import AuxVAE
 from tfser.models.auxvae.spectrogram import layer_of
@@ -110,8 +110,7 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
         )
 
     def one_epoch(history):
-        found = model.fit(batches(len(history)), epochs=1, shuffle=False, verbose=0).history
-        return {name: values[0] for name, values in found.items()}
+        return passes.train(model, batches(len(history)))
 
     names = [name for name in model.means if name.startswith("kl_")]
     history = unlabelled.train(
@@ -137,7 +136,7 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
             )
     [piece] = next(iter(batches(0)))[:1].numpy()
     picture = {"heard": -layer.range_db * piece}
-    picture["reconstructed"] = -layer.range_db * model.predict(piece[None], verbose=0)[0]
+    picture["reconstructed"] = -layer.range_db * passes.predict(model, piece[None])[0]
     figure = views.spectrograms_figure(
         picture,
         f"Aux-VAE after {max_epochs} epochs: a piece of its training speech",

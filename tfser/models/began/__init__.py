@@ -25,7 +25,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, labels, metrics, plots, ratings, report, runs, training, unlabelled
+from tfser import (
+    data,
+    folds,
+    labels,
+    metrics,
+    passes,
+    plots,
+    ratings,
+    report,
+    runs,
+    training,
+    unlabelled,
+    workers,
+)
 from tfser.models.began import pretraining
 from tfser.models.began.heads import new_network
 from tfser.models.began.spectrogram import layer_of
@@ -185,7 +198,7 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
     """
     speech, hp, run, _, network, bar = lab
     done = folder / "test.npz"
-    if finished := runs.read_arrays_if_whole(done):
+    if finished := workers.read_arrays(done):
         training.forget(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
@@ -214,17 +227,17 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
 
     with tf.device("CPU:0"):  # where tf.data works
         epoch = tf.Variable(0, dtype="int64")
-    size = min(hp["train"]["batch_size"], len(known))
+    size = training.shared(min(hp["train"]["batch_size"], len(known)), run.strategy)
     options = {"seed": order_seed, "epoch": epoch, "drop_remainder": True}
     dataset, dev_batches = batches(known, y[known], size, **options), batches(dev, None, 256)
     dev_y = speech.y[split.dev]
 
     def one_epoch(history):
         epoch.assign(len(history))
-        result = network.fit(dataset, epochs=1, shuffle=False, verbose=0).history
-        said = network.predict(dev_batches, verbose=0)
+        means = passes.train(network, dataset)
+        said = passes.predict(network, dev_batches)
         said = of_utterances(speech, speech.utterance[dev], said, split.dev)
-        return {"loss": result["loss"][0]} | dev_scores(speech, dev_y, said)
+        return {"loss": means["loss"]} | dev_scores(speech, dev_y, said)
 
     with training.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
 
@@ -241,7 +254,7 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    found = {"outputs": network.predict(batches(test, None, 256), verbose=0)}
+    found = {"outputs": passes.predict(network, batches(test, None, 256))}
     write_head(folder, bar.place, history, encoder, network.get_layer("head"))
     runs.write_arrays(done, **found)  # last: it says that this head is finished
     training.forget(folder)

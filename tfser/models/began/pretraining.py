@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, plots, runs, store, training, unlabelled, views
+from tfser import data, passes, plots, runs, store, training, unlabelled, views
 from tfser.errors import UsageError
 from tfser.models.began.network import Began
 from tfser.models.began.spectrogram import layer_of
@@ -126,8 +126,7 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
             (2, batch_size, hp["model"]["hidden"]),
             seed=[settings["seed"], len(history)],
         )
-        found = model.fit(dataset, epochs=1, shuffle=False, verbose=0).history
-        return {name: values[0] for name, values in found.items()}
+        return passes.train(model, dataset)
 
     history = unlabelled.train(
         model,

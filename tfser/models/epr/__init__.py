@@ -21,7 +21,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, folds, report, runs, training
+from tfser import data, folds, passes, report, runs, training, workers
 from tfser.errors import UsageError
 from tfser.labels import describe, select
 from tfser.models.epr import results
@@ -205,7 +205,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     """Trains one VGG by soft cross-entropy, Eq. (4), and returns its profiles [segments, K]."""
     speech, hp, run, model, bar = lab
     done = folder / "profiles.npz"
-    if finished := runs.read_arrays_if_whole(done):
+    if finished := workers.read_arrays(done):
         training.forget(folder)
         return finished["profiles"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -217,7 +217,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     train_segments = np.flatnonzero(np.isin(speech.owner, train))
     dev_segments = np.flatnonzero(np.isin(speech.owner, dev))
     chance_loss, learnt_loss = training.chance(labels[train_segments])
-    batch_size = min(hp["train"]["batch_size"], len(train_segments))
+    batch_size = training.shared(min(hp["train"]["batch_size"], len(train_segments)), run.strategy)
     # The segments of an epoch are drawn anew each time, without replacement.
     n_steps = max(1, int(hp["train"]["epoch_share"] * (len(train_segments) // batch_size)))
     schedule = hp["schedule"]
@@ -260,7 +260,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     everything = data.segments(
         speech.frames, speech.starts, None, n_frames=hp["segments"]["n_frames"], batch_size=512
     )
-    profiles = model.predict(everything, verbose=0)
+    profiles = passes.predict(model, everything)
     results.write_network(folder, bar.place, history, model, chance_loss)
     runs.write_arrays(done, profiles=profiles)  # last: it says that this network is finished
     training.forget(folder)

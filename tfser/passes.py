@@ -1,0 +1,116 @@
+"""One pass over batches, to train, evaluate or predict: by Keras, or on several workers.
+
+Keras' own `fit` does not run under MultiWorkerMirroredStrategy (keras-team/keras#20585): it
+averages the results of a step over their first axis, and numbers have none. A model's `train_step`
+and `test_step` do run, Keras' own ones as well as those that papers bring, and so do its metrics.
+
+Every worker makes every batch, which is one gather, and each replica takes its part of it. That is
+how the numbers come out as those of one process, and no worker can have more batches than another;
+of files, or of examples, dealt out beforehand each batch would be another mixture.
+"""
+
+import functools
+import logging
+import signal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfser import workers
+from tfser.errors import UsageError
+
+
+@functools.cache
+def across_workers() -> tf.distribute.Strategy:
+    """The strategy of the workers that have met in `workers.joined`; one for the whole process.
+
+    Raises UsageError where they have not the same devices, which TensorFlow takes for granted.
+    """
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has taken it
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts graphs of other networks
+    devices = [tf.DeviceSpec.from_string(d).device_type for d in strategy.extended.worker_devices]
+    of_chief = workers.agreed(devices)
+    if of_chief != devices:
+        raise UsageError(
+            f"this worker has {' '.join(devices)}, the chief {' '.join(of_chief)}; show all the "
+            "same number of GPUs, by CUDA_VISIBLE_DEVICES"
+        )
+    return strategy
+
+
+def train(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
+    """One epoch; returns the means of the model's metrics.
+
+    Raises UsageError for batches that the replicas of several workers cannot share equally.
+    """
+    if not on_workers(model):
+        history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
+        return {name: values[0] for name, values in history.items()}
+    n_replicas = model.distribute_strategy.num_replicas_in_sync
+
+    def part_of(x):
+        size = (x.shape[0] or tf.shape(x)[0]) // n_replicas
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group * size
+        return x[first : first + size]
+
+    sizes = {x.shape[0] for x in tf.nest.flatten(batches.element_spec)} - {None}
+    if batches.cardinality() == 0 or any(size % n_replicas for size in sizes):
+        raise UsageError(f"{n_replicas} replicas cannot share the batches; take another batch size")
+    if model.train_function is None:
+        model.train_function = _on_replicas(
+            model, batches, lambda batch: model.train_step(tf.nest.map_structure(part_of, batch))
+        )
+    return _means(model, model.train_function, batches)
+
+
+def evaluate(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
+    """Means of the metrics of a compiled model. Of workers each evaluates all batches."""
+    if not on_workers(model):
+        return model.evaluate(batches, return_dict=True, verbose=0)
+    if model.test_function is None:
+        model.test_function = _on_replicas(model, batches, model.test_step)
+    return _means(model, model.test_function, batches)
+
+
+def predict(model: keras.Model, batches):
+    """Outputs of a dataset of batches, or of arrays. Of workers each predicts all of them."""
+    if not on_workers(model):
+        return model.predict(batches, verbose=0)
+    if model.predict_function is None:
+        model.predict_function = _function(model.predict_step)
+    if not isinstance(batches, tf.data.Dataset):
+        batches = [(tf.nest.map_structure(tf.convert_to_tensor, batches),)]
+    outputs = [model.predict_function(x) for x in batches]
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *outputs)
+
+
+def on_workers(model: keras.Model) -> bool:
+    """Whether a model was made under `--strategy multiworker`."""
+    return isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def _on_replicas(model, batches, step):
+    """A function that makes a step on each replica of this worker."""
+    strategy = model.distribute_strategy
+    with strategy.scope():
+        # Losses and metrics make their variables where they are first called, which no replica
+        # may; Keras' `fit` does this, too, from a batch.
+        model._symbolic_build(data_batch=batches.element_spec)
+
+    def on_replicas(batch):
+        strategy.run(step, args=(batch,))
+
+    return _function(on_replicas)
+
+
+def _function(step):
+    return tf.function(step, autograph=False, reduce_retracing=True)
+
+
+def _means(model, function, batches) -> dict[str, float]:
+    model.reset_metrics()
+    for batch in batches:
+        function(batch)
+    return {name: float(value) for name, value in sorted(model.get_metrics_result().items())}
