@@ -187,6 +187,20 @@ def test_pictures(model, tmp_path):
     assert predict.main(words) == 4  # the folder holds pictures
 
 
+def test_a_picture_decodes_its_recording_once(model, tmp_path, monkeypatch):
+    loads = []
+    monkeypatch.setattr(
+        predictor.audio,
+        "load",
+        lambda *a, load=predictor.audio.load, **k: loads.append(k) or load(*a, **k),
+    )
+    assert model.figure(wav(tmp_path / "a.wav", 3.0), 0.5, 2.5)
+    assert [(k["start_seconds"], k["end_seconds"]) for k in loads] == [(0.5, 2.5)]
+    assert sum(map(len, model.heard)) == 5  # windows of a second, four to a second
+    assert model.figure(wav(tmp_path / "long.wav", 601.0, rate=2000)) is None
+    assert len(loads) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -402,3 +402,17 @@ def test_the_parts_of_a_run_are_trained_alone(model, tmp_path):
         assert [path.name for path in folder.glob("seed-0/*")] == trained
     files = {path.name for path in folder.iterdir()} - {"seed-0", "tasks", "events"}
     assert files == {"splits.csv", "data.json"}
+
+
+def test_workers_of_a_cluster_are_waited_for(monkeypatch):
+    cores, now = iter([2, 2, 8, 8, 16, *[16] * 99]), [0.0]
+    monkeypatch.setattr(spark.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(spark.time, "sleep", lambda s: now.__setitem__(0, now[0] + 4))
+
+    class Context:
+        @property
+        def defaultParallelism(self):
+            return next(cores)
+
+    assert spark._n_at_once(Context(), wait=True) == 16
+    assert spark._n_at_once(SimpleNamespace(defaultParallelism=2), wait=False) == 2

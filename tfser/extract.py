@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tfser import audio, cli, corpora, spark, train
-from tfser.errors import UsageError
+from tfser.errors import DataError, UsageError
 
 log = logging.getLogger("tfser")
 
@@ -24,8 +24,9 @@ exit codes: 0 done, 1 the disk or Spark failed, 2 usage or configuration, 3 data
 What cannot be read does not stop the others: it is named at the end, and more than --max-bad of it
 is exit code 3. The same command continues where it stopped.
 
-Give the flags of the training, which then extracts nothing. The corpus that a system is pre-trained
-on is given as --corpus; where its hyperparameters do not name it, --set names it as in training.
+Give the flags of the training, which then extracts nothing; but with --test-corpus it does, as the
+features of two corpora have a place of their own. The corpus that a system is pre-trained on is
+given as --corpus; where its hyperparameters do not name it, --set names it as in training.
 
 example: tfser-extract --model began --corpus librispeech --data-root ~/corpora/LibriSpeech
 """
@@ -56,8 +57,8 @@ def extract(args) -> None:
     train.check_model(args.model)
     train.check_least(args, max_bad=0)
     cache = train.cache_of(args)
-    check_writable(cache)
     corpus, utterances, hp = train.corpus_of(args, args.corpus, args.data_root, cache)
+    check_writable(cache)
     log.info("%s", corpora.describe(args.corpus, utterances))
     with cli.quiet():
         cli.import_keras()
@@ -65,7 +66,7 @@ def extract(args) -> None:
     from tfser import making, shard_tasks, store  # they import TensorFlow, which is there by now
 
     how = functools.partial(shard_tasks.by_spark, args.spark) if args.spark else making.by_threads
-    done, lines = [], []
+    done = []
 
     def make(asked, feature):
         """Fills the folder of these features; returns the `store.Stored` of it."""
@@ -77,11 +78,10 @@ def extract(args) -> None:
         found = store.stored(asked, feature, cache=cache, max_bad=args.max_bad, make=how)
         seconds = time.monotonic() - started
         done.append((what, found))
-        lines.append(line(args.model, corpus, feature, found, len(asked), seconds))
+        print(line(args.model, corpus, feature, found, len(asked), seconds), flush=True)
         return found
 
     module.fill(args.corpus, utterances, hp, make)
-    print("\n".join(lines))
 
 
 def check_writable(cache: Path) -> None:
@@ -109,12 +109,15 @@ def line(model, corpus, feature, found, n_asked: int, seconds: float) -> str:
 
 
 def hours_of(utterances) -> float:
-    """How much speech it is, by the headers of the files."""
+    """How much speech it is; a file that is gone by now counts nothing."""
 
     def seconds(utterance):
         end = utterance.end_seconds
         if end is None:
-            end = audio.duration_seconds(utterance.path)
+            try:
+                end = audio.duration_seconds(utterance.path)
+            except DataError:
+                return 0.0
         return end - (utterance.start_seconds or 0.0)
 
     with ThreadPoolExecutor() as pool:

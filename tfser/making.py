@@ -4,6 +4,7 @@ By processes of a cluster: tfser/shard_tasks.py.
 """
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -12,13 +13,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from tfser import audio
 from tfser.errors import DataError, TfserError
 from tfser.shards import disk_errors, names_of, shard_path, write_shard
 
+OF_THE_MACHINE = (TfserError, MemoryError, OSError, tf.errors.ResourceExhaustedError)
 STALE_SECONDS = 3600  # temporary files older than that were left by a killed extraction
+
+logger = logging.getLogger("tfser")
 
 
 class Work(NamedTuple):
@@ -35,7 +40,7 @@ def prepare(folder: Path) -> None:
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process does the same
-            for path in folder.glob("*.tmp"):
+            for path in folder.glob("*.*.tmp"):  # not what Spark's workers look for
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
 
@@ -114,14 +119,16 @@ def computed(utterances, feature, one_done=lambda: None, stops=lambda: False) ->
 def _extracted(waveforms, feature) -> list:
     """feature.extract(waveforms), where the waveform it fails on becomes a DataError.
 
-    One file that nobody has foreseen must not end the extraction of all others.
+    One file that nobody has foreseen must not end the extraction of all others. What the machine
+    lacks is no fault of a file, which would be left out of the cache for good.
     """
     try:
         return feature.extract(waveforms)
-    except TfserError:  # of the machine, as where openSMILE does not start
+    except OF_THE_MACHINE:
         raise
     except Exception as error:
         if len(waveforms) > 1:
             return [_extracted([waveform], feature)[0] for waveform in waveforms]
+        logger.debug("an error that nobody has foreseen", exc_info=True)
         first_line = str(error).partition("\n")[0]
         return [DataError(f"{type(error).__name__}: {first_line}")]

@@ -55,7 +55,8 @@ def by_spark(master: str, missing, shards, work) -> None:
             except Exception as lost_for:
                 if not spark.alive(session):
                     raise TfserError(
-                        f"Spark has ended, see {errors}; the same command continues"
+                        f"Spark has ended, or no master answers at {master}, see {errors}; the "
+                        "same command continues"
                     ) from None
                 if said := RAISED.search(str(lost_for)):  # before `_task` could answer
                     raise TfserError(

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 from tfser.errors import TfserError, UsageError, did_you_mean
@@ -15,6 +16,7 @@ from tfser.errors import TfserError, UsageError, did_you_mean
 log = logging.getLogger("tfser")
 
 ATTEMPTS = 4  # Spark's default for clusters; on one machine it would try a task once
+SETTLED_SECONDS = 10.0
 MASTER = re.compile(r"local(\[(\*|[1-9]\d*)(, *\d+)?\])?|(spark|k8s|mesos)://\S+|yarn")
 
 
@@ -60,7 +62,7 @@ def session(master: str, n_tasks: int, what: str, errors: Path):
             raise TfserError(f"--spark {master}: Spark did not start, see {errors}") from None
         for number in handlers:
             signal.signal(number, interrupt)
-        n_at_once = spark.sparkContext.defaultParallelism
+        n_at_once = _n_at_once(spark.sparkContext, wait=not local)
         if n_tasks < n_at_once:
             log.warning(
                 "--spark %s: %d at a time instead of %d (%s: %d)",
@@ -72,6 +74,19 @@ def session(master: str, n_tasks: int, what: str, errors: Path):
             signal.signal(number, handler)
         if spark:
             stop(spark)
+
+
+def _n_at_once(context, *, wait: bool) -> int:
+    """How many tasks run at once; `wait` until no more workers of a cluster have come for a while.
+
+    They come one after the other, seconds after the session is there.
+    """
+    found, since = context.defaultParallelism, time.monotonic()
+    while wait and time.monotonic() - since < SETTLED_SECONDS:
+        time.sleep(0.5)
+        if (now := context.defaultParallelism) != found:
+            found, since = now, time.monotonic()
+    return found
 
 
 @contextlib.contextmanager

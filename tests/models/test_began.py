@@ -566,6 +566,24 @@ def test_a_head_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.parametrize("encoder", ["untrained", "end-to-end"])
+def test_a_fold_is_the_same_after_another(encoder, tmp_path):
+    hp = hyperparameters(f"head.encoder={encoder}", "train.max_epochs=2")
+    utterances, found = sounds(tmp_path / "wavs"), []
+    for folds_before in ([], [0]):
+        run = run_in(tmp_path / str(len(folds_before)), "loso")
+        speech = corpus_of.heard(utterances, hp, run)
+        bar = SimpleNamespace(epoch=lambda row: None, place="")
+        shaped = pretraining.maps_network(pretraining.new_network(hp, layer_of(hp)))
+        lab = began.Experiment(speech, hp, run, None, heads.new_network(shaped, speech, hp), bar)
+        splits = corpus_of.plan(utterances, hp, run, 0)
+        for fold in [*folds_before, 1]:
+            folder = run.folder / f"fold-{fold:02}"
+            outputs = began.train_head(lab, splits[fold], folder, [0, fold])["outputs"]
+        found.append(outputs)
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [

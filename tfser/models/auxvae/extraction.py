@@ -1,6 +1,7 @@
 """Which features the Aux-VAE hears of a corpus, for tfser-extract."""
 
 from tfser import unlabelled
+from tfser.errors import DataError
 from tfser.models.auxvae import pretraining
 from tfser.models.auxvae.spectrogram import layer_of
 from tfser.models.auxvae.speech import chosen
@@ -15,8 +16,12 @@ def fill(corpus, utterances, hp, make) -> None:
     pretraining.check(hp, layer)
     if settings["corpus"] == corpus:
         make(unlabelled.part_of(settings, utterances), layer)
-        if not any(u.emotion for u in utterances):
+    try:
+        probed = chosen(utterances, hp)
+    except DataError:
+        if settings["corpus"] == corpus:  # it has no such labels: for pre-training alone
             return
-    heard = make(chosen(utterances, hp), layer)
+        raise
+    heard = make(probed, layer)
     if settings["corpus"] == "tested" or settings["continued_epochs"]:
         make(unlabelled.with_frames(heard), layer)
