@@ -120,7 +120,7 @@ def test_an_svm_for_each_speaker_is_tested_as_began_is(corpus, tmp_path):
     scores = svm.train(utterances, hp, run)
     assert scores["speaker_independent"] is False
     assert (scores["folds"], scores["n"]) == (4, 16)  # of 4 takes 2.4 train
-    assert scores["facts"][-1] == "an SVM for each speaker"
+    assert list(scores["systems"]) == ["SVM, each speaker's own"]
     of_began = hparams.load("began", "ravdess")
     assert of_began["protocol"] == {"kind": "per-speaker", "train_fraction": 0.6}
     for seed in (0, 1):

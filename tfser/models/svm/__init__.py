@@ -61,7 +61,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     name = "SVM" + ", speaker-normalized" * transductive
     fewer = not hp["svm"]["trains_on_dev"]
     of_speakers = folds_are_random and hp["protocol"]["kind"] == "per-speaker"
-    name += ", without dev" * fewer
+    name += ", each speaker's own" * of_speakers + ", without dev" * fewer
     target = describe(**hp["labels"])
     results = []
     for seed in run.seeds:
@@ -87,7 +87,6 @@ def train(utterances, hp, run, tested=None) -> dict | None:
         independent=run.protocol == "loso" or (tested is not None and run.evaluate == "test"),
         facts=[hp["features"]["feature_set"], *(f"{k} {v}" for k, v in target.items())]
         + ["z-score per speaker (transductive)"] * transductive
-        + ["an SVM for each speaker"] * of_speakers
         + ["the other systems' dev part left out"] * fewer,
         flags=target | ({"normalize": "speaker(transductive)"} if transductive else {}),
     )
