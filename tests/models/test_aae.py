@@ -665,6 +665,8 @@ def test_what_a_class_shifts(tmp_path):
         settings = {"n_classes": 3, "n_z": 2}
 
         class decoder:
+            distribute_strategy = None
+
             @staticmethod
             def predict(latent, verbose):
                 y, z = latent
