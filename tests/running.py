@@ -3,8 +3,21 @@
 import contextlib
 import io
 import logging
+import os
+import shutil
 import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+needs_java = pytest.mark.skipif(
+    not (os.environ.get("JAVA_HOME") or shutil.which("java")), reason="Spark needs Java"
+)
 
 
 def called(main, *arguments):
@@ -24,6 +37,25 @@ def called(main, *arguments):
             for number, handler in signals.items():
                 signal.signal(number, handler)
     return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def started(module, *arguments):
+    """Starts a command in a process of its own, for `ended`."""
+    # A background job of a shell inherits SIGINT as ignored.
+    heeds_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        [sys.executable, "-m", f"tfser.{module}", *map(str, arguments)], cwd=REPOSITORY, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_sigint,
+    )  # fmt: skip
+
+
+def ended(process):
+    """Waits for it: the exit code, stdout and stderr."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return SimpleNamespace(code=process.returncode, out=out, err=err)
 
 
 @contextlib.contextmanager

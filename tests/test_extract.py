@@ -2,29 +2,22 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
-from running import called
+from running import REPOSITORY, called, ended, needs_java, started
 
 from tfser import extract, making, shard_tasks, spark, store, train
 from tfser.corpora import Utterance
 from tfser.errors import UsageError
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 RATE = 8000
-needs_java = pytest.mark.skipif(
-    not (os.environ.get("JAVA_HOME") or shutil.which("java")), reason="Spark needs Java"
-)
 LINE = re.compile(
     r"EXTRACTED model=(\w+) corpus=(\w+) feature=(\w+) utterances=(\d+) left_out=(\d+) "
     r"hours=(\S+) frames=(\d+) shards=(\d+) bytes=(\d+) seconds=\d+\.\d folder=(.+)"
@@ -101,24 +94,6 @@ def shards_of(cache) -> dict[str, bytes]:
         for path in sorted(cache.glob("*-*/*"))
         if path.name.startswith("shard-") or path.name == "index.json"
     }
-
-
-def started(*arguments):
-    """Starts tfser-extract in a process of its own."""
-    # A background job of a shell inherits SIGINT as ignored.
-    heeds_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(
-        [sys.executable, "-m", "tfser.extract", *map(str, arguments)], cwd=REPOSITORY, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_sigint,
-    )  # fmt: skip
-
-
-def ended(process):
-    try:
-        out, err = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    return SimpleNamespace(code=process.returncode, out=out, err=err)
 
 
 def wait_for_shards(cache, n, process) -> dict:
@@ -216,11 +191,11 @@ def toy(tmp_path_factory):
 
 def test_killed_and_interrupted_and_continued(toy, tmp_path):
     flags = [*TOY, "--data-root", toy / "toy", "--cache", tmp_path]
-    process = started(*flags)
+    process = started("extract", *flags)
     wait_for_shards(tmp_path, 2, process)
     process.kill()
     ended(process)
-    process = started(*flags)
+    process = started("extract", *flags)
     kept = wait_for_shards(tmp_path, 8, process)
     process.send_signal(signal.SIGINT)
     answer = ended(process)
@@ -284,7 +259,7 @@ def test_an_error_nobody_has_foreseen_is_of_its_file(tmp_path, monkeypatch):
 
 
 def by_spark(master, *flags):
-    return ended(started(*flags, "--spark", master))
+    return ended(started("extract", *flags, "--spark", master))
 
 
 @needs_java
@@ -305,7 +280,7 @@ def test_spark_makes_the_same_shards(table, tmp_path):
 def test_spark_interrupted_and_continued(toy, tmp_path):
     """openSMILE, whose processes are the workers' children."""
     flags = [*TOY, "--data-root", toy / "toy", "--cache", tmp_path]
-    process = started(*flags, "--spark", "local[2]")
+    process = started("extract", *flags, "--spark", "local[2]")
     kept = wait_for_shards(tmp_path, 2, process)
     process.send_signal(signal.SIGINT)
     answer = ended(process)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import called
+from running import REPOSITORY, called, started
 
 from tfser import card, folds, hparams, outcomes, plots, report, runs, search, train
 from tfser.corpora import Utterance
@@ -25,7 +25,6 @@ from tfser.models.acnn import speech as acnn
 from tfser.models.epr import speech as epr
 from tfser.proposals import Proposals, chosen
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 CONDITIONAL = {
     "train.learning_rate": ["loguniform", 1e-5, 1e-2],
     "model.units": ["quniform", 64, 500, 64],
@@ -835,11 +834,7 @@ def test_a_search_end_to_end(tmp_path):
     folder = tmp_path / "search"
     command = ["--model", "svm", "--corpus", "toy", "--protocol", "loso", "--folds", "3"]
     command += ["--evals", "2", "--hparams", overlay, "--seed", 1, "--workdir", folder]
-    command = [str(word) for word in command]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfser.search", *command], cwd=REPOSITORY, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process = started("search", *command)
     try:
         deadline = time.monotonic() + 200
         while not (folder / "trial-000" / ".lock").exists():

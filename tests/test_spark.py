@@ -3,47 +3,21 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from running import called
+from running import called, ended, needs_java, started
 
 from tfser import children, errors, outcomes, runs, search, spark, tasks, train
 from tfser.proposals import Proposals
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = ["--model", "aae", "--corpus", "toy", "--protocol", "loso", "--folds", "3",
          "--set", "model.system=baseline", "--set", "model.units=16",
          "--set", "train.max_epochs=30"]  # fmt: skip
-needs_java = pytest.mark.skipif(
-    not (os.environ.get("JAVA_HOME") or shutil.which("java")), reason="Spark needs Java"
-)
-
-
-def started(module, *arguments):
-    """Starts a command in a process of its own."""
-    # A background job of a shell inherits SIGINT as ignored.
-    heeds_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(
-        [sys.executable, "-m", f"tfser.{module}", *map(str, arguments)], cwd=REPOSITORY, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_sigint,
-    )  # fmt: skip
-
-
-def ended(process):
-    """Waits for it: the exit code, stdout and stderr."""
-    try:
-        out, err = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    return SimpleNamespace(code=process.returncode, out=out, err=err)
 
 
 def wait_for(condition, process=None, seconds=300):

@@ -10,19 +10,17 @@ import statistics
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from running import called
+from running import REPOSITORY, called, started
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from tfser import runs, train
 from tfser.corpora import toy
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 TINY = [
     "model.width_multiplier=0.015625", "train.max_epochs=2", "refinery.rounds=2",
     "segments.hop_seconds=0.3", "forest.n_estimators=10",
@@ -329,16 +327,9 @@ def wait_for(folder, pattern, process, n=1, seconds=400):
 def test_interrupted_and_killed_and_continued(paper_run, tmp_path):
     """In one directory: refused to a second process, SIGINT, kill -9; then as if never stopped."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "tfser.train", "--model", "epr", "--corpus", "toy",
-               "--workdir", folder, "--folds", "2", *sets(TINY)]  # fmt: skip
-
-    def start():
-        # A background job of a shell inherits SIGINT as ignored.
-        heeds_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True,
-                                stdout=subprocess.PIPE, preexec_fn=heeds_sigint)  # fmt: skip
-
-    process = start()
+    command = ["train", "--model", "epr", "--corpus", "toy", "--workdir", folder, "--folds", 2]
+    command += sets(TINY)
+    process = started(*command)
     try:
         wait_for(folder, "state.npz", process)
         process.send_signal(signal.SIGSTOP)  # else it may be through before it is interrupted
@@ -357,7 +348,7 @@ def test_interrupted_and_killed_and_continued(paper_run, tmp_path):
     n_done = len(list(folder.rglob("profiles.npz")))
     assert n_done < 3 and not (folder / "scores.json").exists()
 
-    process = start()
+    process = started(*command)
     try:
         wait_for(folder, "profiles.npz", process, n=n_done + 1)
         wait_for(folder, "state.npz", process)
