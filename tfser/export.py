@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import os
 import shutil
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import cli, metrics, runs
+from tfser import cli, export_page, runs
 from tfser.errors import DataError, TfserError, UsageError
 
 EPILOG = """\
@@ -180,7 +179,7 @@ def save(form, run, served, folder: Path) -> None:
 
     folder.mkdir()
     getattr(formats, f"save_{form}")(run, served, folder)
-    (folder / "README.md").write_text(page(form, run, served), encoding="utf-8")
+    (folder / "README.md").write_text(export_page.page(form, run, served), encoding="utf-8")
     about = {
         "format": serving.FORMAT,
         "form": form,
@@ -200,127 +199,6 @@ def difference(found, expected) -> float:
     if set(np.unique(expected)) <= {0.0, 1.0}:  # classes alone
         found = np.eye(found.shape[1])[found.argmax(axis=1)]
     return float(np.max(np.abs(found - expected)))
-
-
-def page(form, run, served) -> str:
-    """README.md of the folder."""
-    scores = run.scores
-    name, system = list(scores["systems"].items())[-1]
-    independent = "unknown" if scores["speaker_independent"] else "known"
-    named = ", ".join(run.classes) or "none, of ratings"
-    figures = ", ".join(
-        f"{'CCC of ' + key[4:] if key.startswith('ccc_') else key.upper()} "
-        + (f"{100 * mean:.1f} %" if run.classes else f"{mean:.3f}")
-        for key in metrics.headline(scores)
-        for mean in [system[key]["mean"]]
-    )
-    heard = ""
-    if served.heard_seconds and form != "keras":
-        heard = f"The first {served.heard_seconds:g} s of an utterance are heard.\n\n"
-    rows = "\n".join(f"| `{key}` | {what} |" for key, what in served.outputs.items())
-    if form == "keras":
-        given, rows, example = of_networks(run, served)
-    else:
-        given, example = of_signatures(form, served), calls(form, run, served)
-        rows = f"| output | |\n| --- | --- |\n{rows}"
-        if form == "savedmodel":
-            rows += f"\n| `classes` | [classes]: {named} |"
-    if form != "savedmodel":
-        rows += f"\n\nClasses: {named}."
-    return f"""# {run.model} of tfser, trained on {run.corpus}
-
-{given}
-
-{rows}
-
-{heard}Network of seed {run.seed}, fold {run.fold}, of {scores["folds"]}. {scores["seeds"]} seed(s).
-The run's scores for speakers {independent} in training, protocol {scores["protocol"]}, "{name}":
-{figures} ({scores["n"]} utterances).
-The corpus's licence holds for what is done with a network trained on it.
-
-```
-{example}
-```
-"""
-
-
-def of_signatures(form, served) -> str:
-    """What an export is given."""
-    rate = served.sample_rate_hz
-    if served.smile:
-        shape = ", ".join(map(str, served.smile.shape))
-        return (
-            f"`serving_default(features: float32 [batch, {shape}])`: openSMILE's "
-            f"{served.smile.feature_set} {served.smile.level}, which no graph can compute; "
-            f"`tfser-predict` computes them, of {rate} Hz. NaN stands after an utterance's last "
-            "frame."
-        )
-    if form != "savedmodel":
-        return (
-            f"`waveform: float32 [1, samples]`, one recording, mono at {rate} Hz, -1 to 1, of one "
-            "sample or more, none of them NaN: this form does not look."
-        )
-    return (
-        f"`serving_default(waveform: float32 [batch, samples] or [samples])`, mono at {rate} Hz, "
-        "-1 to 1. Resampling is not in the graph.\n\n"
-        "`lengths(waveform: float32 [batch, samples], lengths: int32 [batch])`: recordings of "
-        "several lengths, in samples; what lies after a length is of no account.\n\n"
-        f"`wav(content: string)`: a WAV file of 16 bits at {rate} Hz."
-    )
-
-
-def calls(form, run, served) -> str:
-    """How an export is asked."""
-    key = "features" if served.smile else "waveform"
-    said = "probabilities" if "probabilities" in served.outputs else "ratings"
-    if form == "tflite":
-        return f"""import tensorflow as tf
-
-model = tf.lite.Interpreter("model.tflite").get_signature_runner()
-print(model({key}={key})["{said}"])"""
-    if form == "onnx":
-        return f"""import onnxruntime
-
-model = onnxruntime.InferenceSession("model.onnx")
-print(model.run(["{said}"], {{"{key}": {key}}}))"""
-    instance = "[0.0, ...]"
-    for _ in served.smile.shape if served.smile else ():
-        instance = f"[{instance}, ...]"
-    asked = json.dumps({"inputs": {key: "X"}}).replace('"X"', instance)
-    return f"""curl -d '{asked}' \\
-    http://localhost:8501/v1/models/{run.model}:predict"""
-
-
-def shapes(tensors) -> str:
-    """The shape of a network's input or output, by name where there are several."""
-    if isinstance(tensors, dict):
-        return ", ".join(f"{name} {shapes(one)}" for name, one in tensors.items())
-    return f"[{', '.join(str(n or 'batch') for n in tensors.shape)}]"
-
-
-def of_networks(run, served) -> tuple[str, str, str]:
-    """What an export for Keras has, a row for each network, and how it is loaded."""
-    from tfser import formats
-
-    networks = formats.networks(served)
-    rows = "| file | takes | gives | weights |\n| --- | --- | --- | --- |\n" + "\n".join(
-        f"| `{name}.keras` | {takes} | {gives} | {network.count_params():,} |"
-        for name, network in networks.items()
-        for takes, gives in [
-            (shapes(network.input), shapes(network.output))
-            if hasattr(network, "input_shape")  # not of a class of its own
-            else (f"see `{type(network).__name__}`",) * 2
-        ]
-    )
-    given = (
-        "The networks alone, to train further or to take apart: features come before them, and "
-        f"what `tfser/models/{run.model}/serving.py` does with what they say after them."
-    )
-    example = f"""import keras
-import tfser.models.{run.model}.serving  # layers of its own
-
-network = keras.saving.load_model("{next(iter(networks))}.keras", compile=False)"""
-    return given, rows, example
 
 
 if __name__ == "__main__":
