@@ -107,10 +107,10 @@ def differs(args, by) -> TfserError:
 
 def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     """What the fold's test part sounds like, and the run's probabilities of it [n, K]."""
-    from tfser import audio, corpora, serving, train
+    from tfser import asked, audio, corpora, serving
 
     rows = left_out(run)[:CHECKED]
-    is_table = root is not None and train.is_table(str(root))
+    is_table = root is not None and asked.is_table(str(root))
     corpus, root = (str(root), None) if is_table else (run.tested, root)
     if not is_table and corpus not in corpora.names():
         raise UsageError(f"{run.folder} is of a table: give it by --data-root path/to/files.csv")

@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tfser import audio, cli, corpora, spark, train
+from tfser import asked, audio, cli, corpora, spark
 from tfser.errors import DataError, UsageError
 
 log = logging.getLogger("tfser")
@@ -35,7 +35,7 @@ example: tfser-extract --model began --corpus librispeech --data-root ~/corpora/
 def parser():
     """The flags of tfser-extract; made without importing TensorFlow."""
     p = cli.Parser("tfser-extract", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
-    train.add_data_flags(p)
+    asked.add_data_flags(p)
     p.add_argument(
         "--spark",
         metavar="MASTER",
@@ -54,10 +54,10 @@ def extract(args) -> None:
     """Checks everything that can be checked without audio, extracts, prints a line a folder."""
     if args.spark is not None:
         spark.check(args.spark)
-    train.check_model(args.model)
-    train.check_least(args, max_bad=0)
-    cache = train.cache_of(args)
-    corpus, utterances, hp = train.corpus_of(args, args.corpus, args.data_root, cache)
+    asked.check_model(args.model)
+    asked.check_least(args, max_bad=0)
+    cache = asked.cache_of(args)
+    corpus, utterances, hp = asked.corpus_of(args, args.corpus, args.data_root, cache)
     check_writable(cache)
     log.info("%s", corpora.describe(args.corpus, utterances))
     with cli.quiet():
@@ -68,17 +68,17 @@ def extract(args) -> None:
     how = functools.partial(shard_tasks.by_spark, args.spark) if args.spark else making.by_threads
     done = []
 
-    def make(asked, feature):
+    def make(wanted, feature):
         """Fills the folder of these features; returns the `store.Stored` of it."""
-        what = [u.name for u in asked], feature.settings()
+        what = [u.name for u in wanted], feature.settings()
         for before, found in done:
             if before == what:  # a system may ask twice
                 return found
         started = time.monotonic()
-        found = store.stored(asked, feature, cache=cache, max_bad=args.max_bad, make=how)
+        found = store.stored(wanted, feature, cache=cache, max_bad=args.max_bad, make=how)
         seconds = time.monotonic() - started
         done.append((what, found))
-        print(line(args.model, corpus, feature, found, len(asked), seconds), flush=True)
+        print(line(args.model, corpus, feature, found, len(wanted), seconds), flush=True)
         return found
 
     module.fill(args.corpus, utterances, hp, make)

@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from tfser import cli, hparams, metrics, outcomes, runs, spark, tasks, train
+from tfser import asked, cli, hparams, metrics, outcomes, runs, spark, tasks, train
 from tfser.children import child, flags, overrides_of
 from tfser.errors import ConflictError, TfserError, UsageError
 from tfser.proposals import Proposals
@@ -78,7 +78,7 @@ def search(args) -> None:
     if args.spark is not None:
         spark.check(args.spark)
     task = train.checked(args)
-    overrides = train.overrides(args)
+    overrides = asked.overrides(args)
     space = hparams.search_space(args.model, overlay=args.hparams, overrides=overrides)
     folder = args.workdir or Path("searches", f"{args.model}-{task.corpus}-{args.protocol}")
     settings = task.settings | {
@@ -256,8 +256,8 @@ def write_best(args, trials: list[dict], space: dict, folder: Path) -> None:
     if best := outcomes.best_of(trials):
         plain = argparse.Namespace(model=args.model, hparams=None, overrides=[], target=None)
         text = hparams.difference(
-            train.hyperparameters(plain, args.corpus),
-            train.hyperparameters(args, args.corpus, overrides_of(best["parameters"])),
+            asked.hyperparameters(plain, args.corpus),
+            asked.hyperparameters(args, args.corpus, overrides_of(best["parameters"])),
         )
         head = f"# tfser-search: {of}\n# {outcomes.summary(trials)}\n"
         runs.write_bytes(folder / "best.toml", (head + text).encode())

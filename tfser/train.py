@@ -5,17 +5,14 @@ import importlib
 import inspect
 import itertools
 import logging
-import os
-import pkgutil
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser import cli, corpora, hparams, labels, models, runs, spark, tasks, workers
+from tfser import asked, cli, corpora, labels, runs, spark, tasks, workers
 from tfser.corpora import omg
-from tfser.errors import UsageError, did_you_mean
+from tfser.errors import UsageError
 
 log = logging.getLogger("tfser")
 
@@ -56,7 +53,7 @@ def _parts(text: str) -> frozenset:
 
 def add_flags(p: argparse.ArgumentParser) -> None:
     """Adds what tfser-search has as well: all but the folder and the part that is scored."""
-    add_data_flags(p)
+    asked.add_data_flags(p)
     p.add_argument(
         "--test-corpus",
         metavar="NAME",
@@ -93,57 +90,6 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         help="train folds and seeds, of a search trials, as tasks of Spark: local[2] for two "
         "processes here, or a cluster's URL (needs tfser[spark] and Java)",
     )
-
-
-def add_data_flags(p: argparse.ArgumentParser) -> None:
-    """Adds what tfser-extract has as well: all that decides which features are heard."""
-    names = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
-    p.add_argument(
-        "--model", required=True, metavar="NAME", help=f"system of the zoo: {', '.join(names)}"
-    )
-    p.add_argument(
-        "--corpus",
-        required=True,
-        metavar="NAME",
-        help=f"{', '.join(corpora.names())}, or a table: path/to/files.csv",
-    )
-    p.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="the corpus's folder (or TFSER_<CORPUS>_ROOT)"
-    )
-    p.add_argument(
-        "--target",
-        metavar="WHAT",
-        help="what is to be recognized: emotion; activation, valence or dominance as low, neutral, "
-        "high; auxvae: emotion, speaker, gender or ratings (default: labels.target of the "
-        "hyperparameters)",
-    )
-    p.add_argument(
-        "--hparams",
-        metavar="OVERLAY",
-        help="hyperparameters laid over the model's: a name or a .toml",
-    )
-    p.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="one hyperparameter, such as train.max_epochs=5; may be repeated",
-    )
-    p.add_argument(
-        "--cache",
-        type=Path,
-        metavar="DIR",
-        help="feature cache (default: TFSER_CACHE or ~/.cache/tfser)",
-    )
-    p.add_argument(
-        "--max-bad",
-        type=int,
-        default=0,
-        metavar="N",
-        help="unreadable files to leave out (default: 0)",
-    )
-    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def main(argv=None) -> int:
@@ -228,8 +174,8 @@ def train_in(folder: Path, args, task: Task) -> None:
 
 def checked(args) -> Task:
     """The task of the flags of `add_flags`; UsageError or DataError where there is none."""
-    check_model(args.model)
-    check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
+    asked.check_model(args.model)
+    asked.check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
     if args.model == "svm" and args.strategy == "multiworker":
         raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
     if args.test_root and not args.test_corpus:
@@ -238,12 +184,14 @@ def checked(args) -> Task:
         raise UsageError("--protocol loso: with --test-corpus there are no folds; leave one out")
     if args.test_corpus and args.folds:
         raise UsageError(f"--folds {args.folds}: with --test-corpus there are no folds")
-    cache = cache_of(args)
-    corpus, utterances, hp = corpus_of(args, args.corpus, args.data_root, cache)
+    cache = asked.cache_of(args)
+    corpus, utterances, hp = asked.corpus_of(args, args.corpus, args.data_root, cache)
     settings = {"model": args.model, "corpus": corpus, "protocol": args.protocol}
     tested = None
     if args.test_corpus:
-        tested_name, tested, tested_hp = corpus_of(args, args.test_corpus, args.test_root, cache)
+        tested_name, tested, tested_hp = asked.corpus_of(
+            args, args.test_corpus, args.test_root, cache
+        )
         spans = [
             {(u.path.resolve(), u.start_seconds, u.end_seconds) for u in side}
             for side in (utterances, tested)
@@ -263,58 +211,6 @@ def checked(args) -> Task:
         corpus = f"{corpus}-to-{tested_name}"
     settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances), "hparams": hp}
     return Task(corpus, utterances, hp, tested, cache, settings)
-
-
-def check_model(name: str) -> None:
-    """Raises UsageError for what is no system of the zoo."""
-    names = [module.name for module in pkgutil.iter_modules(models.__path__)]
-    if name not in names:
-        raise UsageError(
-            f"unknown model {name!r}{did_you_mean(name, names)}; one of: {' '.join(names)}"
-        )
-
-
-def check_least(args, **lowest: int) -> None:
-    """Raises UsageError for a flag whose number is below the lowest it takes."""
-    for flag, least in lowest.items():
-        value = getattr(args, flag)
-        if value is not None and value < least:
-            raise UsageError(f"--{flag.replace('_', '-')} {value}: must be {least} or more")
-
-
-def cache_of(args) -> Path:
-    """The folder of --cache, or else of TFSER_CACHE, or else the usual one."""
-    return args.cache or Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
-
-
-def hyperparameters(args, corpus: str, more=()) -> dict:
-    """Those of --hparams, --set and --target on `corpus`, and of `more` overrides."""
-    return hparams.load(
-        args.model,
-        "table" if is_table(corpus) else corpus,
-        overlay=args.hparams,
-        overrides=[*overrides(args), *more],
-    )
-
-
-def overrides(args) -> list[str]:
-    """What --set and --target override."""
-    return args.overrides + ([f"labels.target={args.target}"] if args.target else [])
-
-
-def is_table(corpus: str) -> bool:
-    """Whether --corpus is anybody's table, and not the name of a corpus."""
-    return corpus.lower().endswith((".csv", ".tsv"))
-
-
-def corpus_of(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
-    """Its name in results, its utterances and the hyperparameters on it."""
-    hp = hyperparameters(args, corpus)
-    utterances = corpora.load(corpus, root, cache)
-    name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table(corpus) else corpus
-    if is_table(corpus) and name in corpora.names():  # emodb.csv is not Emo-DB
-        name = f"table-{name}"
-    return name, utterances, hp
 
 
 if __name__ == "__main__":
