@@ -66,7 +66,7 @@ def extract(args) -> None:
     from tfser import making, shard_tasks, store  # they import TensorFlow, which is there by now
 
     how = functools.partial(shard_tasks.by_spark, args.spark) if args.spark else making.by_threads
-    done = []
+    done, contents = [], {}
 
     def make(wanted, feature):
         """Fills the folder of these features; returns the `store.Stored` of it."""
@@ -75,7 +75,9 @@ def extract(args) -> None:
             if before == what:  # a system may ask twice
                 return found
         started = time.monotonic()
-        found = store.stored(wanted, feature, cache=cache, max_bad=args.max_bad, make=how)
+        found = store.stored(
+            wanted, feature, cache=cache, max_bad=args.max_bad, make=how, contents=contents
+        )
         seconds = time.monotonic() - started
         done.append((what, found))
         print(line(args.model, corpus, feature, found, len(wanted), seconds), flush=True)
@@ -115,13 +117,19 @@ def hours_of(utterances) -> float:
         end = utterance.end_seconds
         if end is None:
             try:
-                end = audio.duration_seconds(utterance.path)
+                end = duration_seconds(utterance.path)
             except DataError:
                 return 0.0
         return end - (utterance.start_seconds or 0.0)
 
     with ThreadPoolExecutor() as pool:
         return sum(pool.map(seconds, utterances)) / 3600
+
+
+@functools.cache
+def duration_seconds(path) -> float:
+    """Once for all folders that a command fills: an mp3 is decoded for it."""
+    return audio.duration_seconds(path)
 
 
 if __name__ == "__main__":

@@ -82,31 +82,35 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
     return Features(kept, frames, np.cumsum([0, *n_frames], dtype="int64"), key)
 
 
-def stored(utterances, feature, *, cache: Path, max_bad=0, make=making.by_threads) -> Stored:
+def stored(
+    utterances, feature, *, cache: Path, max_bad=0, make=making.by_threads, contents=None
+) -> Stored:
     """As `load`, but the features stay where they are: memory does not grow with the corpus.
 
     make: who makes the shards that are missing, see `making.by_threads`.
+    contents: {path: of `content_of`} of files that were hashed for another feature and are not
+        hashed again; those that are hashed now are put into it.
     """
 
     def read(shards, folder):
         checked = _checked(shards, feature, folder)
         return (number for number, content in checked if content is None)
 
-    key, folder, shards = _made(utterances, feature, cache, max_bad, read, make)
+    key, folder, shards = _made(utterances, feature, cache, max_bad, read, make, contents)
     kept, _ = _kept(utterances, shards)
     paths = [str(shard_path(folder, number)) for number in range(len(shards))]
     n_frames = [[n for n in shard["n_frames"] if n is not None] for shard in shards]
     return Stored(kept, paths, n_frames, feature.n_features, key)
 
 
-def _made(utterances, feature, cache, max_bad, read, make):
+def _made(utterances, feature, cache, max_bad, read, make, contents=None):
     """Makes what is missing until `read`(shards, folder) yields no number of a damaged shard.
 
     Returns (key, folder, the shards' JSON).
     """
     if not utterances:
         raise DataError("no utterances to extract features from")
-    contents = _contents(utterances)
+    contents = _contents(utterances, {} if contents is None else contents)
     key = _key(utterances, feature, contents)
     folder = Path(cache, f"{type(feature).__name__}-{key[:16]}")
     size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))
@@ -145,7 +149,7 @@ def _check_agreed(found) -> None:
 
 def key_of(utterances, feature) -> str:
     """sha256 of all that decides the features; contents of files count, their folders do not."""
-    return _key(utterances, feature, _contents(utterances))
+    return _key(utterances, feature, _contents(utterances, {}))
 
 
 def _key(utterances, feature, contents):
@@ -157,12 +161,13 @@ def _key(utterances, feature, contents):
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _contents(utterances):
-    """{path: of `content_of`}."""
-    paths = list({utterance.path: None for utterance in utterances})
+def _contents(utterances, known):
+    """{path: of `content_of`}: `known`, with the files added that are not in it."""
+    paths = list({u.path: None for u in utterances if u.path not in known})
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = tqdm(pool.map(content_of, paths), "key", len(paths), unit="file", **LONG)
-        return dict(zip(paths, found, strict=True))
+        known.update(zip(paths, found, strict=True))
+    return known
 
 
 def content_of(path) -> list:
