@@ -366,11 +366,16 @@ def of_worker(tmp_path):
 def test_what_a_worker_must_share(of_worker, tmp_path):
     shard, error = of_worker()
     assert error is None and shard["n_frames"] == [40]
+    versions = shard_tasks._versions(Odd())
+    assert {"TensorFlow", "libsndfile", "soxr", "Odd's feature"} < versions.keys()
+    tf = versions["TensorFlow"]
     for asked, message in (
         ({"seen": tmp_path / "none" / "seen"}, f"folder {tmp_path}/none of this machine"),
         ({"place": "/none/here"}, "folder /none/here of this machine"),
         ({"content": [9, "other"]}, "tone-0.wav of this machine (it has other content)"),
-        ({"versions": (0, {})}, "has another version of tfser or openSMILE"),
+        ({"versions": versions | {"TensorFlow": "1"}}, f"TensorFlow {tf} instead of 1; install"),
+        ({"versions": versions | {"Odd's version": 2}}, "has Odd's version None instead of 2; "),
+        ({"versions": {"tfser's cache": 0}}, f"cache {store.VERSION} instead of 0, TensorFlow "),
     ):
         shard, error = of_worker(**asked)
         assert shard is None and isinstance(error, UsageError) and message in str(error)

@@ -65,6 +65,15 @@ def duration_seconds(path) -> float:
             return n_frames / file.samplerate
 
 
+def versions() -> dict[str, str]:
+    """Of what decodes and resamples, which decides the samples: {name: version}."""
+    return {
+        "soundfile": soundfile.__version__,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "soxr": soxr.__version__,
+    }
+
+
 @contextlib.contextmanager
 def _errors_of(path):
     """What libraries say of a file, as a DataError of one line."""

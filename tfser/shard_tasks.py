@@ -11,9 +11,12 @@ import re
 import socket
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from importlib import metadata
 from pathlib import Path
 
-from tfser import making, spark, store
+import tensorflow as tf
+
+from tfser import audio, making, spark, store
 from tfser.errors import TfserError, UsageError
 from tfser.shards import disk_errors, shard_path, write_shard
 
@@ -88,9 +91,12 @@ def by_spark(master: str, missing, shards, work) -> None:
         )
 
 
-def _versions(feature) -> tuple:
-    """What must be the same on all machines."""
-    return store.VERSION, feature.settings()
+def _versions(feature) -> dict:
+    """What must be the same on all machines: {what: its version or setting}."""
+    name = type(feature).__name__
+    versions = {"tfser's cache": store.VERSION, "TensorFlow": tf.__version__, **audio.versions()}
+    versions["librosa"] = metadata.version("librosa")  # its mel bands
+    return versions | {f"{name}'s {key}": value for key, value in feature.settings().items()}
 
 
 def _task(place, seen, described, group, contents, path) -> tuple:
@@ -113,10 +119,10 @@ def _shard(described, group, contents, path) -> dict:
     kind, arguments, versions = described
     feature = _feature(kind, tuple(arguments.items()))
     host = socket.gethostname()
-    if _versions(feature) != versions:
+    if differing := _differing(_versions(feature), versions):
         raise UsageError(
-            f"Spark's worker on {host} has another version of tfser or openSMILE: it would make "
-            f"{_versions(feature)}, not {versions}"
+            f"Spark's worker on {host} would make other features: it has {differing}; install "
+            "there what is here"
         )
     for file, content in contents.items():
         # [0, why] of a file that could not be read here either.
@@ -129,6 +135,15 @@ def _shard(described, group, contents, path) -> dict:
     shard, records = making.computed(group, feature)
     write_shard(path, shard, records)
     return shard
+
+
+def _differing(there: dict, here: dict) -> str:
+    """What two machines' `_versions` have not in common."""
+    return ", ".join(
+        f"{what} {there.get(what)} instead of {here.get(what)}"
+        for what in here | there
+        if there.get(what) != here.get(what)
+    )
 
 
 @functools.cache
