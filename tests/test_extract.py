@@ -413,6 +413,21 @@ def test_bad_input(more, code, message, table, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_whether_the_cache_can_be_written(tmp_path):
+    for cache in (tmp_path / "new", tmp_path / "new", tmp_path / "far" / "below"):
+        extract.check_writable(cache)
+        assert cache.is_dir() and not list(cache.iterdir())
+    (tmp_path / "file").touch()
+    for cache, reason in (
+        (tmp_path / "file", "File exists"),
+        (tmp_path / "file" / "below", "Not a directory"),
+        (tmp_path / ("n" * 300), "File name too long"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            extract.check_writable(cache)
+        assert str(caught.value) == f"--cache {cache} cannot be written: {reason}; give another"
+
+
 def test_a_corpus_that_the_system_cannot_use(tmp_path):
     root = tmp_path / "LibriSpeech"
     write_tones(root / "dev-clean/19/198", ["19-198-0000"], ".flac")
