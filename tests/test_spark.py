@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -77,6 +78,7 @@ def cache(tmp_path_factory):
         ("local[two]", "--spark local[two] is no master"),
         ("", "--spark  is no master"),
         ("host:7077", "--spark host:7077 is no master"),
+        ("spark://host", "--spark spark://host is no master"),
     ],
 )
 def test_what_is_no_master(main, master, message, tmp_path):
@@ -99,8 +101,76 @@ def test_what_is_no_master(main, master, message, tmp_path):
         "k8s://https://x",
     ],
 )
-def test_what_is_a_master(master):
+def test_what_is_a_master(master, monkeypatch):
+    asked = []
+    answering = SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(
+        spark.socket, "create_connection", lambda place, _: asked.append(place) or answering
+    )
     spark.check(master)
+    assert asked == ([("host", "7077")] if master.startswith("spark:") else [])
+
+
+@needs_java
+def test_a_master_that_does_not_answer(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as answering:
+        place = f"127.0.0.1:{answering.getsockname()[1]}"
+        spark.check(f"spark://nohost.invalid:7077,{place}")  # the second is there
+    for master in (f"spark://{place}", f"spark://nohost.invalid:7077,{place}"):
+        begun = time.monotonic()
+        answer = called(train.main, *SMALL, "--workdir", tmp_path / "x", "--spark", master)
+        assert answer.code == 1 and not (tmp_path / "x").exists()
+        assert answer.err.splitlines() == [
+            f"error: --spark {master}: no master answers there (Connection refused); start it, or "
+            "correct the address"
+        ]
+        assert time.monotonic() - begun < 30
+
+
+ABORTED = (
+    "An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.\n"
+    ": org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 "
+    "failed 4 times, most recent failure: Lost task 0.3 in stage 0.0 (TID 3) (host executor 1): "
+)
+IN_JAVA = "\n\tat org.apache.spark.scheduler.Task.run(Task.scala:141)\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "org.apache.spark.SparkException: Python worker exited unexpectedly (crashed)",
+        "ExecutorLostFailure (executor 1 exited caused by one of the running tasks) Reason: "
+        "Command exited with code 137",
+        "java.net.SocketException: Connection reset",
+        "java.lang.OutOfMemoryError: Java heap space",
+    ],
+)
+def test_a_worker_that_is_lost(said):
+    error = Exception(ABORTED + said + IN_JAVA)
+    assert spark.lost(error)
+    assert spark.reason(error) == "the worker was lost 4 times, as where memory is used up"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            f'{ABORTED}java.io.IOException: Cannot run program "python3": error=2{IN_JAVA}',
+            'java.io.IOException: Cannot run program "python3": error=2',
+        ),
+        (
+            f"{ABORTED}org.apache.spark.api.python.PythonException: Traceback (most recent call "
+            'last):\n  File "worker.py", line 1, in main\n    process()\n'
+            f"OSError: Connection reset\n{IN_JAVA}",
+            "OSError: Connection reset",
+        ),
+        ("Answer from Java side is empty", "Answer from Java side is empty"),
+        ("", ""),
+    ],
+)
+def test_a_job_that_fails_otherwise(said, reason):
+    assert not spark.lost(Exception(said))
+    assert spark.reason(Exception(said)) == reason
 
 
 @pytest.mark.parametrize("main", [train.main, search.main])

@@ -7,7 +7,6 @@ them, and the numbers of frames back. A task writes one shard, the bytes of whic
 
 import contextlib
 import functools
-import re
 import socket
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -20,7 +19,6 @@ from tfser import audio, making, spark, store
 from tfser.errors import TfserError, UsageError
 from tfser.shards import disk_errors, shard_path, write_shard
 
-RAISED = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)")
 QUEUED = 2  # tasks for each that can run: a worker does not wait while an answer is taken
 
 
@@ -55,16 +53,22 @@ def by_spark(master: str, missing, shards, work) -> None:
                 [(shard, error)] = (
                     session.sparkContext.parallelize([0], 1).map(lambda _: task()).collect()
                 )
-            except Exception as lost_for:
+            except Exception as failed:
                 if not spark.alive(session):
                     raise TfserError(
                         f"Spark has ended, or no master answers at {master}, see {errors}; the "
                         "same command continues"
                     ) from None
-                if said := RAISED.search(str(lost_for)):  # before `_task` could answer
+                why = spark.reason(failed)
+                if spark.RAISED.search(str(failed)):  # before `_task` could answer
                     raise TfserError(
-                        f"Spark's workers cannot run tfser: {said[1]}; install it there as it is "
+                        f"Spark's workers cannot run tfser: {why}; install it there as it is "
                         f"here, see {errors}"
+                    ) from None
+                if not spark.lost(failed):
+                    raise TfserError(
+                        f"Spark cannot make {path.name}: {why}; see {errors}; the same command "
+                        "continues"
                     ) from None
                 lost.append(f"{path.name} ({group[0].name} to {group[-1].name})")
                 return None

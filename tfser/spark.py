@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -17,11 +18,21 @@ log = logging.getLogger("tfser")
 
 ATTEMPTS = 4  # Spark's default for clusters; on one machine it would try a task once
 SETTLED_SECONDS = 10.0
-MASTER = re.compile(r"local(\[(\*|[1-9]\d*)(, *\d+)?\])?|(spark|k8s|mesos)://\S+|yarn")
+ANSWER_SECONDS = 5.0
+MASTER = re.compile(r"local(\[(\*|[1-9]\d*)(, *\d+)?\])?|spark://\S+:\d+|(k8s|mesos)://\S+|yarn")
+# In what Spark says of a job, with Java's stack: workers that died; what Python raised; else why.
+LOST = re.compile(
+    "ExecutorLostFailure|worker exited unexpectedly|Connection reset|Broken pipe|OutOfMemoryError"
+)
+RAISED = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)")
+REASON = re.compile(r"most recent failure: .*?\(TID \d+\) \(.*?\): (.*)")
 
 
 def check(master: str) -> None:
-    """Raises UsageError where tasks cannot be run on `master`, before any work."""
+    """Raises UsageError where tasks cannot be run on `master`, before any work.
+
+    TfserError where no master answers: Spark would try for a minute.
+    """
     if not MASTER.fullmatch(master):
         near = did_you_mean(master, ["local[2]", "local[*]", "yarn", "spark://host:7077"])
         raise UsageError(
@@ -35,6 +46,22 @@ def check(master: str) -> None:
         raise UsageError(
             f"--spark needs Java{at}: apt install openjdk-17-jre-headless, or your system's package"
         )
+    if master.startswith("spark://"):
+        _check_answers(master)
+
+
+def _check_answers(master: str) -> None:
+    """Raises TfserError where none of the masters of spark://host:port,host:port is there."""
+    for place in master.removeprefix("spark://").split(","):
+        host, _, port = place.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), port), ANSWER_SECONDS).close()
+            return
+        except OSError as error:
+            reason = error.strerror or "no answer"
+    raise TfserError(
+        f"--spark {master}: no master answers there ({reason}); start it, or correct the address"
+    )
 
 
 @contextlib.contextmanager
@@ -116,6 +143,19 @@ def alive(spark) -> bool:
         return True
     except Exception:
         return False
+
+
+def lost(error: Exception) -> bool:
+    """Whether a job has failed since the workers of its task have died, ATTEMPTS times."""
+    return not RAISED.search(str(error)) and bool(LOST.search(str(error)))
+
+
+def reason(error: Exception) -> str:
+    """Why a job has failed, in a line, of all that Spark says."""
+    if lost(error):
+        return f"the worker was lost {ATTEMPTS} times, as where memory is used up"
+    found = RAISED.search(str(error)) or REASON.search(str(error))
+    return found[1] if found else str(error).strip().partition("\n")[0]
 
 
 def here() -> tuple[str, dict]:

@@ -147,10 +147,10 @@ def train_folds(args, folder: Path) -> None:
                     [(found, error)] = (
                         session.sparkContext.parallelize([0], 1).map(lambda _: task()).collect()
                     )
-                except Exception:
+                except Exception as failed:
+                    why = spark.reason(failed) if spark.alive(session) else "Spark has ended"
                     raise TfserError(
-                        f"seed {seed}, fold {fold}: the worker was lost {spark.ATTEMPTS} times, as "
-                        f"where memory is used up; see {errors}; the same command continues"
+                        f"seed {seed}, fold {fold}: {why}; see {errors}; the same command continues"
                     ) from None
                 if error:
                     raise error
