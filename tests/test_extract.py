@@ -288,7 +288,7 @@ def test_spark_makes_the_same_shards(table, tmp_path):
     assert spread == plain and len(plain) == 2 * (24 + 1) + 23 + 1
     hidden = r"seconds=.* folder=\S+/"
     assert re.sub(hidden, "", answer.out) == re.sub(hidden, "", local.out)
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.tmp")) and len(list(tmp_path.glob("spark/*.txt"))) == 1
 
 
 @needs_java
@@ -335,6 +335,8 @@ def test_a_worker_that_dies_takes_one_shard_with_it(tmp_path):
     assert "TfserError: 2 of 10 shards are not made, the others are kept: " in message
     assert "shard-00004.tfrecord (tone-4 to tone-4), shard-00009" in message
     assert "were lost 4 times" in message
+    [log] = tmp_path.glob("cache/spark-*.txt")  # no other command's
+    assert f"see {log}; " in message
     assert len(list(tmp_path.glob("cache/*/shard-*"))) == 8
 
 

@@ -7,7 +7,9 @@ them, and the numbers of frames back. A task writes one shard, the bytes of whic
 
 import contextlib
 import functools
+import os
 import socket
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import metadata
@@ -28,7 +30,7 @@ def by_spark(master: str, missing, shards, work) -> None:
     A shard whose worker dies again and again is left out, and named in the TfserError that is
     raised once all others are made. UsageError where a worker does not see what it must share.
     """
-    errors = work.folder.absolute().parent / "spark.txt"
+    errors = work.folder.absolute().parent / _log_name()
     seen = work.folder.absolute() / f"shared-{uuid.uuid4().hex}.tmp"
     lost = []
     with contextlib.ExitStack() as stack:
@@ -93,6 +95,12 @@ def by_spark(master: str, missing, shards, work) -> None:
             f"of {', '.join(sorted(lost)[: store.NAMED_FILES])} were lost {spark.ATTEMPTS} times, "
             f"as where memory is used up; see {errors}; the same command tries them again"
         )
+
+
+@functools.cache
+def _log_name() -> str:
+    """A command's own, since others may fill the same cache; of all its folders: Java goes on."""
+    return f"spark-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
 
 
 def _versions(feature) -> dict:

@@ -118,10 +118,10 @@ def _n_at_once(context, *, wait: bool) -> int:
 
 @contextlib.contextmanager
 def _stderr_in(file: Path):
-    """What is started inside has `file` as its stderr, for good."""
+    """What is started inside has `file` as its stderr, for good; it is added to what is there."""
     sys.stderr.flush()
     stderr = os.dup(2)
-    with open(file, "w") as errors:
+    with open(file, "a") as errors:
         os.dup2(errors.fileno(), 2)
     try:
         yield
