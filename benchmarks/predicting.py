@@ -28,10 +28,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    names = [export.name for export in args.export]
+    if len(set(names)) < len(names):
+        parser.error(f"--export: each needs a name of its own, not {' '.join(names)}; rename one")
     infos = [soundfile.info(path) for path in corpora.audio_files(args.folder, SUFFIXES)]
     hours = sum(info.duration for info in infos) / 3600
     print(f"{len(infos)} files, {hours:.2f} h")
-    found = {export.name: [] for export in args.export}
+    found = {name: [] for name in names}
     for _ in range(args.rounds):
         for export in args.export:
             found[export.name].append(timed(export, args.folder, len(infos)))

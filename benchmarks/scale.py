@@ -3,11 +3,11 @@
     python benchmarks/scale.py --root LIBRISPEECH [--rounds 3] [--out benchmarks/results/scale.json]
 
 Measured, on the speech under --root, for the features of each system: the seconds that one core
-takes to hash, decode, extract, write and read back an hour of speech, file after file, from memory;
-the seconds of the whole job as tfser-extract does it, on all cores into an empty cache (median of
-the rounds), for log-mel frames by Spark on this machine besides, with its start; the bytes of the
-files and of the shards; and what the disk of the temporary folder writes and reads, past the
-system's memory.
+takes to hash, decode, extract, write and read back an hour of speech and to say how long it is,
+file after file, from memory; the seconds of the whole job as tfser-extract does it, on all cores
+into an empty cache (median of the rounds), for log-mel frames by Spark on this machine besides,
+with its start; the bytes of the files and of the shards; and what the disk of the temporary folder
+writes and reads, past the system's memory.
 
 Extrapolated, by multiplication alone: all that is said of 1,000 and 60,000 hours. It assumes
 utterances as long as those measured, a disk as fast as this one for any size, and cores that do not
@@ -61,7 +61,8 @@ def features():
 
 def pieces(utterances, feature, folder) -> dict[str, float]:
     """Seconds that one core takes for each part of the work."""
-    seconds = dict.fromkeys(("hash", "decode", "extract", "write", "read back"), 0.0)
+    parts = "hash", "decode", "extract", "write", "read back", "durations"
+    seconds = dict.fromkeys(parts, 0.0)
 
     def timed(part, function, *arguments):
         start = time.perf_counter()
@@ -78,6 +79,7 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
             timed("hash", store.content_of, u.path)
             load = functools.partial(audio.load, sample_rate_hz=feature.sample_rate_hz)
             waveforms.append(timed("decode", load, u.path))
+            timed("durations", audio.duration_seconds, u.path)
         frames = timed("extract", feature.extract, waveforms)
         records = [part.astype("<f4").tobytes() for part in frames]
         timed("write", write_shard, shard_path(folder, number), {}, records)
@@ -93,6 +95,8 @@ def whole(utterances, feature, make) -> tuple[float, int]:
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
         found = store.stored(utterances, feature, cache=Path(cache), make=make)
+        extract.duration_seconds.cache_clear()
+        extract.hours_of(found.utterances)  # its line says it
         seconds = time.perf_counter() - start
         return seconds, sum(os.path.getsize(path) for path in found.paths)
 
@@ -122,11 +126,9 @@ def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
     cpu = {part: hours * s / 3600 for part, s in measured["core_seconds_per_hour"].items()}
     # Files are read for the key and again to decode them, shards to check them.
     seconds = (2 * audio_bytes + shard_bytes) / of_disk["read"] + shard_bytes / of_disk["write"]
-    by_part = {
-        "decode": cpu["decode"] / CORES,
-        "features": cpu["extract"] / CORES,
-        "disk": seconds / 3600,
-    }
+    # On all cores, but for the check of the shards, which one thread copies.
+    by_part = {part: of_core / CORES for part, of_core in cpu.items()}
+    by_part |= {"read back": cpu["read back"], "disk": seconds / 3600}
     return {
         "utterances": utterances,
         "shards": -(-utterances // store.SHARD_UTTERANCES),
@@ -135,10 +137,14 @@ def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
         "core_hours": hours * measured["whole_core_seconds_per_hour"] / 3600,
         "hours_on_this_machine": hours * measured["whole_core_seconds_per_hour"] / 3600 / CORES,
         "hours_of_one_disk": seconds / 3600,
+        "hours_by_part": by_part,
+        "hours_of_all_parts": sum(by_part.values()),  # one after the other
         "bottleneck_here": max(by_part, key=by_part.get),
         "cores_that_keep_one_disk_busy": sum(cpu.values()) / (seconds / 3600),
-        # Spark's workers share the rest: the key and the check are the command's own.
-        "hours_not_shared_by_workers": cpu["hash"] / CORES + cpu["read back"],
+        # Spark's workers share the rest.
+        "hours_not_shared_by_workers": sum(
+            by_part[part] for part in ("hash", "read back", "durations")
+        ),
     }
 
 
@@ -210,7 +216,8 @@ def report(sample, of_disk, measured, plans) -> None:
         for name, of in of_features.items():
             print(
                 f"{name:25} {of['shards']:8,} shards {of['shard_bytes'] / 1e9:9,.1f} GB "
-                f"{of['core_hours']:8,.1f} core-hours, here {of['hours_on_this_machine']:8,.1f} h, "
+                f"{of['core_hours']:8,.1f} core-hours, here {of['hours_on_this_machine']:8,.1f} h "
+                f"(its parts and one disk in turn {of['hours_of_all_parts']:,.1f} h), "
                 f"one disk {of['hours_of_one_disk']:7,.1f} h, busy from "
                 f"{of['cores_that_keep_one_disk_busy']:.0f} cores on; not shared by workers "
                 f"{of['hours_not_shared_by_workers']:.1f} h; slowest here: {of['bottleneck_here']}"
