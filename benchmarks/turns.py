@@ -39,10 +39,10 @@ def torch_step(python, name, *arguments):
     return step
 
 
-def compare(steps: dict, rounds: int) -> dict:
+def compare(steps: dict, rounds: int, of="ours") -> dict:
     """Seconds of each round, after one step to warm up, and their medians; prints the table.
 
-    The first of `steps` is ours.
+    of: what the first of `steps` is called, against which the others are held.
     """
     for step in steps.values():
         step()
@@ -51,9 +51,9 @@ def compare(steps: dict, rounds: int) -> dict:
         for name in list(steps)[:: 1 if number % 2 else -1]:
             seconds[name].append(steps[name]())
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    ours = next(iter(median.values()))
+    first = next(iter(median.values()))
     for name, value in median.items():
-        print(f"{name:<26} {value:6.3f} s/step   {value / ours:5.2f} of ours")
+        print(f"{name:<26} {value:6.3f} s/step   {value / first:5.2f} of {of}")
     return {"seconds": seconds, "median": median}
 
 

@@ -211,7 +211,8 @@ class Standardize(keras.layers.Layer):
     """
 
     def __init__(self, clip, **options):
-        super().__init__(**options)
+        # In float32 whatever the policy: functionals reach 1e10, levels of -20 need their digits.
+        super().__init__(**{"dtype": "float32"} | options)
         self.clip = clip
 
     def build(self, shape):

@@ -27,6 +27,8 @@ from tfser.errors import ConflictError
 
 log = logging.getLogger("tfser")
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# Settings that came after the first runs, with what these have done.
+ADDED = {"hparams.train.precision": "float32"}
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def _check_settings(folder: Path, settings: dict) -> None:
 def differences(before: dict, now: dict) -> str:
     """The first five values of two trees that differ, as "a.b: 1 -> 2"; "" where none does."""
     before, now = _flat(before), _flat(now)
+    before |= {name: value for name, value in ADDED.items() if name in now and name not in before}
     differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
     return ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in differ[:5]) + more

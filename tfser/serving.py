@@ -121,12 +121,12 @@ def served(run: Finished) -> Served:
 
 
 def network_of(path: Path):
-    """A network of a run; DataError where the file is missing or damaged."""
-    import keras
+    """A network of a run, in float32; DataError where the file is missing or damaged."""
+    from tfser import precision
 
     existing(path)
     try:
-        return keras.saving.load_model(path, compile=False)
+        return precision.load(path)
     except (ValueError, OSError, KeyError, TypeError) as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
         raise DataError(f"{path} is damaged: {reason}; {LOST}") from None

@@ -85,6 +85,15 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         "on several hosts, train together (default: auto)",
     )
     p.add_argument(
+        "--precision",
+        action="append",
+        dest="overrides",
+        type="train.precision={}".format,
+        metavar="NAME",
+        help="what networks compute in, as --set train.precision: float32, mixed_bfloat16 or "
+        "mixed_float16 (default: float32)",
+    )
+    p.add_argument(
         "--spark",
         metavar="MASTER",
         help="train folds and seeds, of a search trials, as tasks of Spark: local[2] for two "
@@ -152,16 +161,18 @@ def train_in(folder: Path, args, task: Task) -> None:
         with cli.quiet():
             cli.import_keras()
             paper = importlib.import_module(f"tfser.models.{args.model}")
-        if task.tested is None:
-            scores = paper.train(task.utterances, task.hp, run)
-        elif "tested" in inspect.signature(paper.train).parameters:
+        more = []
+        if task.tested is not None:
+            if "tested" not in inspect.signature(paper.train).parameters:
+                raise UsageError(
+                    f"--test-corpus: {args.model} has no test across corpora; leave it out"
+                )
             log.info("tested on %s", corpora.describe(args.test_corpus, task.tested))
-            tested = labels.select(task.tested, **settings["tested"]["labels"])
-            scores = paper.train(task.utterances, task.hp, run, tested)
-        else:
-            raise UsageError(
-                f"--test-corpus: {args.model} has no test across corpora; leave it out"
-            )
+            more = [labels.select(task.tested, **settings["tested"]["labels"])]
+        from tfser import precision  # it imports Keras
+
+        with precision.policy(task.hp.get("train", {}).get("precision", "float32")):
+            scores = paper.train(task.utterances, task.hp, run, *more)
         if scores is None:  # the scores are another process's
             return
         own_parts = "ccc_arousal" in scores and scores["folds"] == 1 and args.evaluate == "test"
@@ -178,6 +189,8 @@ def checked(args) -> Task:
     asked.check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
     if args.model == "svm" and args.strategy == "multiworker":
         raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
+    if args.model == "svm" and any(o.startswith("train.precision=") for o in args.overrides):
+        raise UsageError("--precision: an SVM is no network; leave it out")
     if args.test_root and not args.test_corpus:
         raise UsageError("--test-root is the folder of --test-corpus, which is not given")
     if args.test_corpus and args.protocol == "loso":

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import passes, runs, workers
+from tfser import passes, precision, runs, workers
 from tfser.errors import TfserError, UsageError
 
 SAVING_SHARE = 0.05
@@ -21,7 +21,20 @@ log = logging.getLogger("tfser")
 
 
 def strategy(name: str) -> tf.distribute.Strategy:
-    """That of `--strategy`: auto (mirrored where several GPUs are), none, mirrored, multiworker."""
+    """That of `--strategy`: auto (mirrored where several GPUs are), none, mirrored, multiworker.
+
+    Raises UsageError where it is not to be had, or not with the precision.
+    """
+    found = _strategy(name)
+    if found.num_replicas_in_sync > 1 and precision.current() == "mixed_float16":
+        raise UsageError(
+            "train.precision=mixed_float16: on several devices Keras looks at the gradients of one "
+            "alone for its loss scale; use mixed_bfloat16, or --strategy none"
+        )
+    return found
+
+
+def _strategy(name):
     if name == "multiworker":
         return passes.across_workers()
     gpus = tf.config.list_logical_devices("GPU")
@@ -101,9 +114,10 @@ def minimize(loss, variables, optimizer, clip_norm=None):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch([variable.value for variable in variables])
         value = loss()
-        share = value / n_replicas
+        share = optimizer.scale_loss(value / n_replicas)  # by 1 but for mixed_float16
     gradients = tape.gradient(share, [v.value for v in variables])
     if clip_norm:
+        clip_norm *= optimizer.scale_loss(1.0)  # `apply` takes the scale away
         if n_replicas > 1:
             replicas = tf.distribute.get_replica_context()
             gradients = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
@@ -266,7 +280,8 @@ def _state(model) -> list:
 def _build_optimizers(model) -> None:
     with model.distribute_strategy.scope():  # unbuilt, they have no moments
         for optimizer, variables in optimizers(model):
-            optimizer.build(variables)
+            if not optimizer.built:  # one with a loss scale would make it anew
+                optimizer.build(variables)
 
 
 def _arrays(variables) -> dict:

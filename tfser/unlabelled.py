@@ -9,11 +9,10 @@ import os
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 from tqdm import tqdm
 
-from tfser import corpora, plots, runs, store, training, workers
+from tfser import corpora, plots, precision, runs, store, training, workers
 from tfser.corpora import tedlium
 from tfser.errors import UsageError, did_you_mean
 
@@ -109,12 +108,14 @@ def digest_of(file: Path) -> str:
 
 
 def loaded(path: Path, file: str, *attributes: str):
-    """The network in a file; UsageError where it is no `file` such as "vae.keras" of a run.
+    """The network in a file, in float32.
+
+    Raises UsageError where it is no `file` such as "vae.keras" of a run.
 
     attributes: what only such networks have.
     """
     try:
-        network = keras.saving.load_model(path, compile=False)
+        network = precision.load(path)
         for name in attributes:
             getattr(network, name)
     except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
@@ -128,6 +129,8 @@ def kept(name: str, key: dict, run, seed: int, make) -> Path:
 
     <cache>/<name>-<digest of key>/: of one process at a time, the others wait for it.
     """
+    if (name_of := precision.current()) != "float32":  # keys are older than the choice
+        key = key | {"precision": name_of}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     # Of several workers the chief keeps it; those of the others go with them.
     folder = (run.cache if workers.is_chief() else run.folder) / f"{name}-{digest}"

@@ -427,10 +427,23 @@ def outcome(folder):
     return (folder / "history.csv").read_text(), {k: v.tolist() for k, v in found.items()}
 
 
-@pytest.mark.parametrize("system", ["optimized", "baseline"])
-@pytest.mark.parametrize("n_frames", [None, 256])
-def test_a_killed_training_ends_as_one_never_killed(tmp_path, monkeypatch, system, n_frames):
+@pytest.mark.parametrize(
+    ("system", "n_frames", "policy"),
+    [
+        ("optimized", None, "float32"),
+        ("optimized", 256, "float32"),
+        ("baseline", None, "float32"),
+        ("baseline", 256, "float32"),
+        ("optimized", None, "mixed_bfloat16"),
+        ("optimized", None, "mixed_float16"),
+    ],
+)
+def test_a_killed_training_ends_as_one_never_killed(
+    tmp_path, monkeypatch, system, n_frames, policy, request
+):
     """Optimizers, dropout, batch normalization and the priors' samples go on where they were."""
+    keras.config.set_dtype_policy(policy)
+    request.addfinalizer(lambda: keras.config.set_dtype_policy("float32"))
     monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
     speech = speech_of(voices("abc", 2), n_frames=n_frames)
     hp = hyperparameters(f"model.system={system}", "model.units=8", "train.learning_rate=1e-2")

@@ -14,7 +14,7 @@ import soundfile
 import tensorflow as tf
 from running import killing_events
 
-from tfser import audio, folds, hparams, metrics, runs, training
+from tfser import audio, folds, hparams, metrics, precision, runs, training
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import began
@@ -354,7 +354,8 @@ def test_the_f_score_of_the_authors():
 # Pre-training.
 
 
-def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch, policy):
     monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
     hp = hyperparameters("began.max_epochs=4", "began.lambda_k=0.1", "features.scaling=max")
     make = pretraining.new_network
@@ -371,11 +372,12 @@ def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
         run = run_in(tmp_path / name)
         if name == "killed":
             events = training.events
-            with monkeypatch.context() as patch:
+            with monkeypatch.context() as patch, precision.policy(policy):
                 patch.setattr(training, "events", functools.partial(killing_events, events=events))
                 with pytest.raises(KeyboardInterrupt):
                     pretraining.trained(utterances, hp, run)
-        paths.append(pretraining.trained(utterances, hp, run))
+        with precision.policy(policy):
+            paths.append(pretraining.trained(utterances, hp, run))
     one, other = (keras.saving.load_model(path) for path in paths)
     for a, b in zip(one.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)

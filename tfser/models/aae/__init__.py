@@ -26,7 +26,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import metrics, passes, plots, report, runs, training, workers
+from tfser import metrics, passes, plots, precision, report, runs, training, workers
 from tfser.labels import check_classes, describe, warn_of_unheard
 from tfser.models.aae import generation
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
@@ -228,9 +228,10 @@ def train_network(lab, split, folder, seed) -> dict:
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    found = {"probabilities": passes.predict(model, batches(speech, split.test, None, 256))}
+    precise = precision.in_float32(model)
+    found = {"probabilities": passes.predict(precise, batches(speech, split.test, None, 256))}
     if not is_baseline:
-        found["generated"] = generation.shifts(model)
+        found["generated"] = generation.shifts(precise)
     write_network(folder, bar.place, history, model, is_baseline)
     runs.write_arrays(done, **found)  # last: it says that this network is finished
     training.forget(folder)

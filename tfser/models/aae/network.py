@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser import training
+from tfser import precision, training
 from tfser.features import Standardize
 
 # Table 2; the decoder runs through them backwards. After each but the last, time is pooled by 4.
@@ -21,7 +21,8 @@ def baseline(shape, n_classes, *, units, dropout, clip) -> keras.Model:
     features = keras.Input(shape)
     x = Standardize(clip, name="standardize")(features)
     x = _body(x, units, dropout, norm=False)
-    return keras.Model(features, layers.Dense(n_classes, activation="softmax")(x), name="baseline")
+    probabilities = layers.Dense(n_classes, activation="softmax", dtype="float32")(x)
+    return keras.Model(features, probabilities, name="baseline")
 
 
 def encoder(shape, n_classes, *, n_z, units, dropout, norm) -> keras.Model:
@@ -30,8 +31,8 @@ def encoder(shape, n_classes, *, n_z, units, dropout, norm) -> keras.Model:
     x = _body(features, units, dropout, norm)
     # Normalized together, feature by feature as ever: in branches, replicas would wait for each
     # other's statistics in different orders.
-    heads = [layers.Dense(n, use_bias=not norm)(x) for n in (n_classes, n_z)]
-    latent = _normalized(layers.Concatenate()(heads), norm)
+    heads = [layers.Dense(n, use_bias=not norm, dtype="float32")(x) for n in (n_classes, n_z)]
+    latent = _normalized(layers.Concatenate(dtype="float32")(heads), norm, dtype="float32")
     outputs = latent[:, :n_classes], latent[:, n_classes:]
     return keras.Model(features, outputs, name="encoder")
 
@@ -43,7 +44,8 @@ def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
     for _ in range(2):
         x = layers.ReLU()(_dense(x, units, norm))
     if len(shape) == 1:
-        return keras.Model(latent, _dense(x, shape[0], norm), name="decoder")
+        x = _dense(x, shape[0], norm)
+        return keras.Model(latent, ops.cast(x, "float32"), name="decoder")
     n_frames, n_features = shape
     first, *unpooled = reversed(_FILTERS)
     n_steps = n_frames // FRAMES_A_STEP
@@ -53,7 +55,7 @@ def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
     for filters in unpooled:
         x = layers.UpSampling1D(_POOL)(_convolution(x, layers.Conv1DTranspose, filters, norm))
     x = layers.Conv1DTranspose(n_features, _KERNEL, padding="same", use_bias=not norm)(x)
-    return keras.Model(latent, _normalized(x, norm), name="decoder")
+    return keras.Model(latent, ops.cast(_normalized(x, norm), "float32"), name="decoder")
 
 
 def discriminator(n, *, units, dropout, name) -> keras.Model:
@@ -61,7 +63,7 @@ def discriminator(n, *, units, dropout, name) -> keras.Model:
     x = latent = keras.Input((n,))
     for _ in range(2):
         x = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(x))
-    return keras.Model(latent, layers.Dense(1)(x), name=name)
+    return keras.Model(latent, layers.Dense(1, dtype="float32")(x), name=name)
 
 
 def _body(x, units, dropout, norm):
@@ -84,14 +86,14 @@ def _dense(x, units, norm):
     return _normalized(layers.Dense(units, use_bias=not norm)(x), norm)
 
 
-def _normalized(x, norm):
+def _normalized(x, norm, **options):
     """Batch normalization, whose shift takes the place of the layer's bias."""
     if not norm:
         return x
     synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
     # Keras' momentum of 0.99 lags behind for several epochs of a few batches. The encoder runs four
     # times a batch: 0.9 from one to the next.
-    return layers.BatchNormalization(momentum=0.975, synchronized=synchronized)(x)
+    return layers.BatchNormalization(momentum=0.975, synchronized=synchronized, **options)(x)
 
 
 @keras.saving.register_keras_serializable("tfser")
@@ -103,7 +105,7 @@ class AdversarialAutoencoder(keras.Model):
     """
 
     def __init__(self, *, shape, n_classes, n_z, units, dropout, clip, optimized, **options):
-        super().__init__(**options)
+        super().__init__(dtype="float32", **options)  # its networks have their own
         self.settings = {
             "shape": tuple(shape), "n_classes": n_classes, "n_z": n_z, "units": units,
             "dropout": dropout, "clip": clip, "optimized": optimized,
@@ -151,7 +153,7 @@ class AdversarialAutoencoder(keras.Model):
         self.compile(optimizer=None, jit_compile=False)  # XLA is slower on the CPU
         d_rate = discriminator_learning_rate
         rates = learning_rate, d_rate, learning_rate, learning_rate
-        self.nadams = [keras.optimizers.Nadam(rate) for rate in rates]
+        self.nadams = [precision.scaled(keras.optimizers.Nadam(rate)) for rate in rates]
         for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
             optimizer.build(variables)
 

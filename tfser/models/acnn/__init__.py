@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import labels, metrics, passes, plots, report, runs, training, workers
+from tfser import labels, metrics, passes, plots, precision, report, runs, training, workers
 from tfser.errors import UsageError
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
@@ -201,7 +201,7 @@ def train_network(lab, split, folder, seed) -> dict:
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    found = passes.predict(model, batches(speech, split.test, 256))
+    found = passes.predict(precision.in_float32(model), batches(speech, split.test, 256))
     write_network(folder, bar.place, history, model)
     runs.write_arrays(done, probabilities=found["emotion"])  # last: this network is finished
     training.forget(folder)

@@ -67,16 +67,20 @@ def acnn(
     if not attends_padding:  # a step is inside if its first frame is
         first_frames = inputs["log_mel"][:, :: stride_frames * pool_steps, 0]
         inside = ops.logical_not(ops.isnan(first_frames[:, : x.shape[1]]))
-    hidden, _ = AttentionPooling(name="attention")(x, inside)
+    # From here on a vector an utterance, in float32 whatever the policy.
+    single = {"dtype": "float32"}
+    hidden, _ = AttentionPooling(name="attention", **single)(x, inside)
     if n_representation:
         inputs["representation"] = keras.Input((n_representation,), name="representation")
-        hidden = layers.Concatenate(name="hidden")([hidden, inputs["representation"]])
+        of_both = [hidden, inputs["representation"]]
+        hidden = layers.Concatenate(name="hidden", **single)(of_both)
     else:
-        hidden = layers.Identity(name="hidden")(hidden)
-    hidden = layers.Dropout(dropout)(hidden)
+        hidden = layers.Identity(name="hidden", **single)(hidden)
+    hidden = layers.Dropout(dropout, **single)(hidden)
     sizes = {name: n_classes if name == "emotion" else 3 for name in views}
     heads = {
-        name: layers.Dense(n, activation="softmax", name=name)(hidden) for name, n in sizes.items()
+        name: layers.Dense(n, activation="softmax", name=name, **single)(hidden)
+        for name, n in sizes.items()
     }
     return keras.Model(inputs, heads, name="acnn")
 

@@ -2,10 +2,9 @@
 
 import re
 
-import keras
 import numpy as np
 
-from tfser import maps, plots, views
+from tfser import maps, plots, precision, views
 from tfser.models.acnn.network import shown
 from tfser.models.acnn.speech import LEVELS, batches
 
@@ -18,7 +17,7 @@ def write(lab, split, condition: str) -> None:
     """
     speech, run = lab.speech, lab.run
     fold = run.folder / f"seed-{run.seeds[0]}" / "fold-00"
-    network = keras.saving.load_model(fold / "model.keras", compile=False)
+    network = precision.load(fold / "model.keras")
     found = shown(network).predict(batches(speech, split.test, 256), verbose=0)
     on = f"on {run.corpus}: t-SNE of"
     write_map(

@@ -25,7 +25,18 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import folds, labels, metrics, ratings, report, runs, training, unlabelled, workers
+from tfser import (
+    folds,
+    labels,
+    metrics,
+    precision,
+    ratings,
+    report,
+    runs,
+    training,
+    unlabelled,
+    workers,
+)
 from tfser.models.auxvae import pictures, pretraining, probes
 from tfser.models.auxvae.spectrogram import layer_of
 from tfser.models.auxvae.speech import Speech, chosen, heard, plan
@@ -152,8 +163,9 @@ def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
         weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
         keras.utils.set_random_seed(weight_seed)
         make = probes.regress if hp["labels"]["target"] == "ratings" else probes.classify
-        network = make(latents, speech, hp)
-        found = probes.trained(network, latents, speech, split, hp, order_seed)
+        with precision.policy("float32"):  # they are small, and what measures
+            network = make(latents, speech, hp)
+            found = probes.trained(network, latents, speech, split, hp, order_seed)
         with runs.replacing(folder / "probes.keras") as file:
             training.save(network, file)
         runs.write_arrays(done, **found)  # last: this fold is finished

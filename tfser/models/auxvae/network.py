@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser import training
+from tfser import precision, training
 
 LOG_VARIANCE = 10.0  # at most, and -10 at least: exp() of more is no number
 
@@ -81,8 +81,8 @@ def timescale(n_inputs, n_latent, chunk_frames, name) -> keras.Model:
     for filters in (n_latent // 4, n_latent // 2, n_latent):
         x = layers.Conv1D(filters, 3, kernel_initializer=_initializer())(x)
         x = _normalized(layers.Activation("tanh")(x))
-    x = MeanOfChunks(chunk_frames)(x)  # of frames - 6, as nothing is padded
-    return keras.Model(inputs, _dense(2 * n_latent)(x), name=name)
+    x = MeanOfChunks(chunk_frames, dtype="float32")(x)  # of frames - 6, as nothing is padded
+    return keras.Model(inputs, _dense(2 * n_latent, dtype="float32")(x), name=name)
 
 
 def frame_by_frame(n_inputs, sizes, n_outputs, name, activation=None) -> keras.Model:
@@ -90,7 +90,8 @@ def frame_by_frame(n_inputs, sizes, n_outputs, name, activation=None) -> keras.M
     x = inputs = keras.Input((None, n_inputs))
     for size in sizes:
         x = _normalized(layers.Activation("tanh")(_dense(size)(x)))
-    return keras.Model(inputs, _dense(n_outputs, activation=activation)(x), name=name)
+    x = _dense(n_outputs, activation=activation, dtype="float32")(x)
+    return keras.Model(inputs, x, name=name)
 
 
 def _dense(n, **options):
@@ -138,7 +139,7 @@ class AuxVAE(keras.Model):
         gamma,
         **options,
     ):
-        super().__init__(**options)
+        super().__init__(dtype="float32", **options)  # its networks have their own
         self.settings = {
             "hears": hears, "n_bands": n_bands, "n_latent": n_latent, "chunk_frames": chunk_frames,
             "dropout": dropout, "legacy_dropout": legacy_dropout, "medium": medium,
@@ -176,7 +177,7 @@ class AuxVAE(keras.Model):
 
     def prepare(self, *, learning_rate, clip_norm):
         """Compiles with Adam; gradients are clipped to a global norm."""
-        self.compile(keras.optimizers.Adam(learning_rate), jit_compile=False)
+        self.compile(precision.scaled(keras.optimizers.Adam(learning_rate)), jit_compile=False)
         self.clip_norm = clip_norm
         self.optimizer.build(self.trainable_variables)  # unbuilt, it fails on several replicas
 

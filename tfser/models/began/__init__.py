@@ -32,6 +32,7 @@ from tfser import (
     metrics,
     passes,
     plots,
+    precision,
     ratings,
     report,
     runs,
@@ -130,7 +131,8 @@ def encoder_for(lab, split) -> keras.Model:
         path = pretraining.trained(speech.utterances, hp, run, known=split.train)
         return pretraining.maps_network(pretraining.network_of(path, hp, layer))
     keras.utils.set_random_seed(hp["began"]["seed"])
-    began = pretraining.new_network(hp, layer)
+    with precision.policy("float32"):  # as one that is loaded
+        began = pretraining.new_network(hp, layer)
     if hp["features"]["scaling"] == "max":  # of the training part
         known = speech.slices[np.isin(speech.utterance, split.train)]
         began.picture.scale.assign(pretraining.scale_of([tf.constant(known)]))
@@ -254,7 +256,8 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    found = {"outputs": passes.predict(network, batches(test, None, 256))}
+    precise = precision.in_float32(network)
+    found = {"outputs": passes.predict(precise, batches(test, None, 256))}
     write_head(folder, bar.place, history, encoder, network.get_layer("head"))
     runs.write_arrays(done, **found)  # last: it says that this head is finished
     training.forget(folder)

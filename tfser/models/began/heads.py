@@ -25,7 +25,8 @@ def head(shape, n_outputs, *, n_layers, n_filters, n_units, dropout, activation)
         x = layers.Conv2D(n_filters, 3, padding="same", activation="relu")(x)
         x = layers.MaxPooling2D(2, padding="same")(x)
     x = layers.Dense(n_units, activation="relu")(layers.Flatten()(x))
-    outputs = layers.Dense(n_outputs, activation=activation)(layers.Dropout(dropout)(x))
+    x = layers.Dropout(dropout)(x)
+    outputs = layers.Dense(n_outputs, activation=activation, dtype="float32")(x)
     return keras.Model(maps, outputs, name="head")
 
 

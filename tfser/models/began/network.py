@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser import training
+from tfser import precision, training
 
 _BLOCKS = 4  # of two convolutions each; all but the last halve the picture
 
@@ -15,14 +15,15 @@ def encoder(shape, *, n_filters) -> keras.Model:
     for block in range(1, _BLOCKS + 1):
         x = _convolution(x, block * n_filters)
         x = _convolution(x, block * n_filters, strides=2 if block < _BLOCKS else 1)
-    return keras.Model(picture, x, name="encoder")
+    return keras.Model(picture, ops.cast(x, "float32"), name="encoder")
 
 
 def code(shape, *, n_filters, hidden) -> keras.Model:
     """The encoder's feature maps -> [batch, hidden], linear."""
     height, width, _ = shape
     maps = keras.Input((height // 8, width // 8, _BLOCKS * n_filters))
-    return keras.Model(maps, layers.Dense(hidden)(layers.Flatten()(maps)), name="code")
+    latent = layers.Dense(hidden)(layers.Flatten()(maps))
+    return keras.Model(maps, ops.cast(latent, "float32"), name="code")
 
 
 def decoder(shape, *, n_filters, hidden, name) -> keras.Model:
@@ -35,7 +36,8 @@ def decoder(shape, *, n_filters, hidden, name) -> keras.Model:
         x = _convolution(_convolution(x, n_filters), n_filters)
         if block < _BLOCKS:
             x = layers.UpSampling2D(2)(x)
-    return keras.Model(latent, layers.Conv2D(1, 3, padding="same")(x), name=name)
+    x = layers.Conv2D(1, 3, padding="same")(x)
+    return keras.Model(latent, ops.cast(x, "float32"), name=name)
 
 
 def _convolution(x, filters, strides=1):
@@ -52,7 +54,7 @@ class Picture(layers.Layer):
     """
 
     def __init__(self, input_mode, **options):
-        super().__init__(**options)
+        super().__init__(**{"dtype": "float32"} | options)
         self.input_mode = input_mode
 
     def build(self, shape):
@@ -94,7 +96,7 @@ class Began(keras.Model):
     def __init__(
         self, *, n_frames, n_bins, input_mode, n_filters, hidden, gamma, lambda_k, **options
     ):
-        super().__init__(**options)
+        super().__init__(dtype="float32", **options)  # its networks have their own
         self.settings = {
             "n_frames": n_frames, "n_bins": n_bins, "input_mode": input_mode,
             "n_filters": n_filters, "hidden": hidden, "gamma": gamma, "lambda_k": lambda_k,
@@ -140,7 +142,7 @@ class Began(keras.Model):
     def prepare(self, *, learning_rate):
         """Compiles, with an optimizer for each of the two."""
         self.compile(optimizer=None, jit_compile=False)
-        self.adams = [keras.optimizers.Adam(learning_rate) for _ in range(2)]
+        self.adams = [precision.scaled(keras.optimizers.Adam(learning_rate)) for _ in range(2)]
         for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
             optimizer.build(variables)
 

@@ -158,7 +158,6 @@ def train(utterances, hp, run) -> dict | None:
 
 def compiled_network(speech, hp, run) -> keras.Model:
     """The network of this experiment, compiled; its weights are set by `train_network`."""
-    keras.config.set_dtype_policy(hp["train"]["precision"])
     # Zeros: to draw 41 million weights that are never used takes a while.
     unused = hp | {"model": hp["model"] | {"initializer": "zeros"}}
     with training.strategy(run.strategy).scope():

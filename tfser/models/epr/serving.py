@@ -1,6 +1,5 @@
 """EPR as a function of waveforms: log-mel, segments, the last round's network, and its forest."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -53,8 +52,6 @@ def serve(run) -> serving.Served:
     layer = LogMel(**hp["features"], min_frames=n_frames)
     hop = round(hp["segments"]["hop_seconds"] / hp["features"]["hop_seconds"])  # frames
     network = serving.network_of(run.network / f"round-{t}" / "model.keras")
-    if hp["train"]["precision"] != "float32":
-        network = in_float32(network)
     of_folds = run.scores["protocol"] == "loso"
     folder = run.network if of_folds else run.network.parent / "forests" / run.network.name
     forest = Forest(serving.arrays_of(folder / f"forest-{t}.npz"))
@@ -81,21 +78,6 @@ def serve(run) -> serving.Served:
         outputs,
         layer.sample_rate_hz,
     )
-
-
-def in_float32(network):
-    """The same network with all its layers in float32, which their weights have always been.
-
-    What 16 bits say of a segment depends on how many others are asked with it, and neither ONNX's
-    runtime nor TensorFlow Lite has all operators for them.
-    """
-
-    def layer_in_float32(layer):
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
-
-    precise = keras.models.clone_model(network, clone_function=layer_in_float32)
-    precise.set_weights(network.get_weights())
-    return precise
 
 
 def statistics(profile, inside, threshold):
