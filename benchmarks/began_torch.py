@@ -1,4 +1,4 @@
-"""BEGAN in PyTorch, for benchmarks/began.py: a step a line of its input.
+"""BEGAN in PyTorch, for benchmarks/run.py: a step a line of its input.
 
 It needs PyTorch alone (measured with 2.13.0). The networks, the losses and the update of
 tfser/models/began/network.py, in the form a PyTorch user would give them.
@@ -58,6 +58,10 @@ def distance(pictures):
 magnitudes = torch.rand(BATCH, 1, 513, 32)
 z_d, z_g = torch.rand(2, BATCH, HIDDEN) * 2 - 1
 k = 0.0
+print(
+    sum(weight.numel() for weight in [*discriminator.parameters(), *generator.parameters()]),
+    flush=True,
+)
 for _ in sys.stdin:
     start = time.perf_counter()
     if MODE == "crop512":

@@ -1,6 +1,6 @@
 """openSMILE's functionals of a corpus: the store against opensmile's own worker processes.
 
-    python benchmarks/functionals.py --root FOLDER_OF_WAVS [--rounds 3] [--out functionals.json]
+    python benchmarks/functionals.py --root FOLDER_OF_SOUND [--rounds 3] [--out functionals.json]
 
 Both make the 6373 IS13 functionals of the same files from the files on, with a process a core:
 `store.load`, which also checks, hashes, clips and writes what it made, and
@@ -18,13 +18,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+import soundfile
+
 OURS = """
 import sys, time
 from pathlib import Path
 from tfser import smile, store
 from tfser.corpora import Utterance
-files = sorted(Path(sys.argv[1]).rglob("*.wav"))
-utterances = [Utterance(path, path.stem, "speaker") for path in files]
+files = sorted(p for p in Path(sys.argv[1]).rglob("*") if p.suffix in (".wav", ".flac"))
+utterances = [Utterance(path, str(i), "speaker") for i, path in enumerate(files)]
 start = time.perf_counter()
 feature = smile.OpenSmile(sample_rate_hz=16000, feature_set="IS13", level="functionals")
 features = store.load(utterances, feature, cache=Path(sys.argv[2]))
@@ -33,8 +35,9 @@ print(time.perf_counter() - start, *features.frames.shape)
 THEIRS = """
 import os, sys, time
 from pathlib import Path
+from pathlib import Path
 import opensmile
-files = [str(path) for path in sorted(Path(sys.argv[1]).rglob("*.wav"))]
+files = sorted(str(p) for p in Path(sys.argv[1]).rglob("*") if p.suffix in (".wav", ".flac"))
 start = time.perf_counter()
 smile = opensmile.Smile(
     opensmile.FeatureSet.IS13, opensmile.FeatureLevel.Functionals,
@@ -63,7 +66,7 @@ def run(code, *arguments):
 def main():
     """Runs the rounds, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", type=Path, required=True, help="folder of .wav files")
+    parser.add_argument("--root", type=Path, required=True, help="a folder of .flac or .wav")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
     args = parser.parse_args()
@@ -84,12 +87,19 @@ def main():
         print(f"{name:16}{medians[name]:8.2f} s ({min(times):.2f} to {max(times):.2f})")
     print(f"store / process_files: {ratio:.3f}")
     if args.out:
+        files = [p for p in args.root.rglob("*") if p.suffix in (".wav", ".flac")]
+        hours = sum(soundfile.info(file).duration for file in files) / 3600
         figures = {
             "cores": len(os.sched_getaffinity(0)),
             "functionals": shape,
+            "peer": "opensmile.Smile",
+            "files": len(files),
+            "hours": hours,
             "seconds": seconds,
-            "median_seconds": medians,
-            "ratio": ratio,
+            "median": medians,
+            "files_a_second": len(files) / medians["store"],
+            "hours_a_second": hours / medians["store"],
+            "times_peer": 1 / ratio,
         }
         args.out.write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -68,7 +68,7 @@ def main():
         "keras, reset_after=True": step_of(keras_gru(True), x),
     }
     if args.torch:
-        steps["pytorch, nn.GRU"] = turns.torch_step(args.torch, "recurrent_torch.py", args.batch)
+        steps["pytorch, nn.GRU"], _ = turns.torch_step(args.torch, "recurrent_torch.py", args.batch)
     result = turns.compare(steps, args.rounds)
     if args.out:
         turns.write(args.out, batch=args.batch, **result)

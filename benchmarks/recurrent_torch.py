@@ -40,6 +40,7 @@ class Autoencoder(nn.Module):
 model = Autoencoder()
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 x = torch.rand(BATCH, FRAMES, BANDS) * 2 - 1
+print(sum(weight.numel() for weight in model.parameters()), flush=True)
 for _ in sys.stdin:
     start = time.perf_counter()
     optimizer.zero_grad(set_to_none=True)

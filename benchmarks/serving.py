@@ -3,9 +3,10 @@
     python benchmarks/serving.py [--savedmodel DIR --onnx DIR] ... [--rounds 9] [--out serving.json]
 
 A forest of 100 trees on the 28 statistics of 7 classes, for 64 utterances and for one; exports of
-`tfser-export`, both forms of a run for each pair, on one utterance of 3 s (noise). All of a kind
-take turns, 20 answers each; figures are medians after one turn to warm up. ONNX Runtime has as many
-threads as TensorFlow: one for each core.
+`tfser-export`, both forms of a run for each pair, on one utterance of 3 s (noise), or where they
+take openSMILE's features on those of one utterance (noise; openSMILE's own time is not in it). All
+of a kind take turns, 20 answers each; figures are medians after one turn to warm up. ONNX Runtime
+has as many threads as TensorFlow: one for each core.
 """
 
 import argparse
@@ -51,14 +52,16 @@ def exports(saved: Path, onnx: Path):
     """The SavedModel and the ONNX form of a run."""
     import onnxruntime
 
-    rate = runs.read_json(saved / "tfser.json")["sample_rate_hz"]
-    x = np.random.default_rng(0).normal(0, 0.1, (1, 3 * rate)).astype("float32")
+    about = runs.read_json(saved / "tfser.json")
+    shape = about["smile"]["shape"] if about["smile"] else [3 * about["sample_rate_hz"]]
+    x = np.random.default_rng(0).normal(0, 0.1, (1, *shape)).astype("float32")
     serve = tf.saved_model.load(str(saved)).signatures["serving_default"]
-    given = tf.constant(x)
     session = onnxruntime.InferenceSession(onnx / "model.onnx")
+    [name] = [of.name for of in session.get_inputs()]
+    given = {name: tf.constant(x)}
     return {
-        "savedmodel": repeated(lambda: serve(waveform=given)["probabilities"].numpy()),
-        "onnx runtime": repeated(lambda: session.run(["probabilities"], {"waveform": x})),
+        "savedmodel": repeated(lambda: serve(**given)["probabilities"].numpy()),
+        "onnx runtime": repeated(lambda: session.run(["probabilities"], {name: x})),
     }
 
 
@@ -72,7 +75,7 @@ def main():
     args = parser.parse_args()
     kinds = {f"forest, {n} utterances": forests(n) for n in (64, 1)}
     for saved, onnx in zip(args.savedmodel, args.onnx, strict=True):
-        kinds[f"{saved.name}, 3 s"] = exports(saved, onnx)
+        kinds[saved.name] = exports(saved, onnx)
     result = {}
     for name, steps in kinds.items():
         print(f"{name}, {ANSWERS} answers")

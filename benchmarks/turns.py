@@ -21,7 +21,8 @@ def timed(function):
 
 
 def torch_step(python, name, *arguments):
-    """Returns a function that has the PyTorch script `name` train one step, seconds.
+    """Returns a function that has the PyTorch script `name` train one step, seconds; and how many
+    weights its network has.
 
     Arguments, the last one is the number of threads: TensorFlow's.
     """
@@ -36,13 +37,13 @@ def torch_step(python, name, *arguments):
         process.stdin.write("\n")
         return float(process.stdout.readline())
 
-    return step
+    return step, int(process.stdout.readline())
 
 
-def compare(steps: dict, rounds: int, of="ours") -> dict:
+def compare(steps: dict, rounds: int) -> dict:
     """Seconds of each round, after one step to warm up, and their medians; prints the table.
 
-    of: what the first of `steps` is called, against which the others are held.
+    The first of `steps` is ours.
     """
     for step in steps.values():
         step()
@@ -51,9 +52,9 @@ def compare(steps: dict, rounds: int, of="ours") -> dict:
         for name in list(steps)[:: 1 if number % 2 else -1]:
             seconds[name].append(steps[name]())
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    first = next(iter(median.values()))
+    ours = next(iter(median.values()))
     for name, value in median.items():
-        print(f"{name:<26} {value:6.3f} s/step   {value / first:5.2f} of {of}")
+        print(f"{name:<26} {value:6.3f} s/step   {value / ours:5.2f} of ours")
     return {"seconds": seconds, "median": median}
 
 

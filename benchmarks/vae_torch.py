@@ -1,4 +1,4 @@
-"""The Aux-VAE in PyTorch, for benchmarks/vae.py: a step a line of its input.
+"""The Aux-VAE in PyTorch, for benchmarks/run.py: a step a line of its input.
 
 It needs PyTorch alone (measured with 2.13.0). The networks, the bound and the update of
 tfser/models/auxvae/network.py, in the form a PyTorch user would give them: nn.Conv1d over
@@ -74,6 +74,7 @@ class AuxVAE(nn.Module):
 model = AuxVAE()
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
 x = torch.rand(BATCH, BANDS, FRAMES)
+print(sum(weight.numel() for weight in model.parameters()), flush=True)
 for _ in sys.stdin:
     start = time.perf_counter()
     optimizer.zero_grad(set_to_none=True)

@@ -218,6 +218,7 @@ def epochs(
     """
     state, best = folder / "state.npz", folder / "best.npz"
     saved, kept = workers.read_arrays(state), workers.read_arrays(best)
+    _build_optimizers(model)  # in the first step, that would be traced twice
     history = _restore(model, saved) if saved and kept else []
     started, saving_seconds, new_best = time.monotonic(), 0.0, False
     while not finished(history):
@@ -294,7 +295,6 @@ def _assign(variables, arrays: dict) -> None:
 
 
 def _restore(model, arrays: dict) -> list[dict]:
-    _build_optimizers(model)
     _assign(_state(model), arrays)
     return json.loads(arrays["history"].tobytes())
 

@@ -1,0 +1,110 @@
+"""Features from files on: the store against a loop of librosa, as one writes it.
+
+    python benchmarks/features.py --root FOLDER_OF_SOUND [--files 351] [--rounds 5] [--out FILE]
+
+The store finds, hashes and decodes the files, computes with a thread for each core, and writes
+shards into an empty cache. The loop loads one file after the other by librosa (decoding, and the
+rate), computes with librosa, for ACNN's autoencoder with NumPy and SciPy as auDeep does, and keeps
+the arrays: it checks and writes nothing. They take turns; figures are medians, after a round to
+warm up. openSMILE's features: benchmarks/functionals.py.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import librosa
+import numpy as np
+import pieces
+import spectrograms
+
+from tfser import audio, hparams, store
+from tfser.corpora import Utterance
+from tfser.models.began.spectrogram import layer_of as slices_of
+from tfser.models.epr.speech import layer_of as log_mel_of
+
+
+def log_mel(waveform):
+    """EPR's 64 bands [frames, 64]."""
+    power = librosa.feature.melspectrogram(
+        y=waveform, sr=16000, n_fft=512, win_length=400, hop_length=160, center=False, n_mels=64
+    )
+    return np.log(np.maximum(power, 1e-10)).T
+
+
+def slices(waveform):
+    """BEGAN's slices of a second [n, 32, 513]."""
+    starts = range(0, max(1, round(len(waveform) / 16000)) * 16000, 16000)
+    parts = [waveform[start : start + 16000] for start in starts]
+    padded = [np.pad(part, (0, 16000 - len(part))) for part in parts]
+    return np.concatenate([np.abs(librosa.stft(x, n_fft=1024, hop_length=512)).T for x in padded])
+
+
+def ways() -> dict:
+    """{what is heard: (the feature, the peer's name, its function of a waveform)}."""
+    return {
+        "EPR, log-mel": (log_mel_of(hparams.load("epr", "librispeech")), "librosa", log_mel),
+        "ACNN's autoencoder": (spectrograms.LAYER, "SciPy", spectrograms.recipe),
+        "Aux-VAE": (pieces.LAYER, "librosa", pieces.with_librosa),
+        "BEGAN": (slices_of(hparams.load("began", "librispeech")), "librosa", slices),
+    }
+
+
+def main():
+    """Prints files a second and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--root", type=Path, required=True, help="a folder of .flac or .wav")
+    parser.add_argument("--files", type=int, default=351, help="at most so many")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="writes the figures as JSON")
+    args = parser.parse_args()
+    files = sorted(p for p in args.root.rglob("*") if p.suffix in (".wav", ".flac"))[: args.files]
+    utterances = [Utterance(file, str(i), "speaker") for i, file in enumerate(files)]
+    hours = sum(map(audio.duration_seconds, files)) / 3600
+    result = {}
+    for name, (feature, peer, function) in ways().items():
+
+        def by_store(feature=feature):
+            with tempfile.TemporaryDirectory() as cache:
+                return sum(map(sum, store.stored(utterances, feature, cache=Path(cache)).n_frames))
+
+        def by_loop(feature=feature, function=function):
+            rate = feature.sample_rate_hz
+            found = [function(librosa.load(file, sr=rate)[0]) for file in files]
+            return sum(map(len, found))
+
+        seconds = {"store": [], peer: []}
+        for number in range(args.rounds + 1):
+            n_frames = {}
+            for way in list(seconds)[:: 1 if number % 2 else -1]:
+                start = time.perf_counter()
+                n_frames[way] = (by_store if way == "store" else by_loop)()
+                seconds[way].append(time.perf_counter() - start)
+            # librosa pads EPR's windows to 512 samples, the last of which may not be there.
+            assert np.ptp([*n_frames.values()]) <= len(files), n_frames
+        median = {way: statistics.median(times[1:]) for way, times in seconds.items()}
+        result[name] = {
+            "peer": peer,
+            "files": len(files),
+            "hours": hours,
+            "seconds": seconds,
+            "median": median,
+            "files_a_second": len(files) / median["store"],
+            "hours_a_second": hours / median["store"],
+            "times_peer": median[peer] / median["store"],
+        }
+        times = result[name]["times_peer"]
+        print(f"{name:20} {times:.2f} times the speed of {peer}", file=sys.stderr)
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""The zoo's networks at the paper's size, with their inputs: what benchmarks/run.py trains.
+
+Each function of NETWORKS makes a `Network` under the hyperparameters of a real corpus. Its input
+is noise of that corpus's shapes, in the pipeline that tfser-train has: from memory, or from shards
+on the disk where the system is pre-trained on more speech than memory holds.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from tfser import data, hparams, runs, store, training
+from tfser.models import aae, acnn, auxvae, began
+from tfser.models.acnn import autoencoder
+from tfser.models.acnn import pretraining as of_acnn
+from tfser.models.acnn import speech as acnn_speech
+from tfser.models.auxvae import pretraining as of_auxvae
+from tfser.models.began import heads
+from tfser.models.began import pretraining as of_began
+from tfser.models.epr.network import vgg
+from tfser.shards import shard_path, write_shard
+
+SHARDS, PIECES = 8, 32  # of the input that lies on the disk
+
+
+class Network(NamedTuple):
+    """A compiled network and what it is trained on."""
+
+    model: keras.Model
+    batches: Callable  # number of an epoch -> dataset, as in training
+    batch_size: int
+    example: str  # what a batch holds
+    twins: dict  # PyTorch's name -> the script and its arguments
+
+
+def run() -> runs.Run:
+    """Of one device."""
+    return runs.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
+
+
+def noise(*shape) -> np.ndarray:
+    """float32."""
+    return np.random.default_rng(0).standard_normal(shape, dtype="float32")
+
+
+def on_disk(folder: Path, n_frames: int, n_features: int) -> store.Stored:
+    """Pieces of noise in [0, 1] in shards of the cache's format."""
+    rng, n_bytes = np.random.default_rng(0), []
+    for number in range(SHARDS):
+        pieces = rng.random((PIECES, n_frames, n_features), "float32")
+        write_shard(shard_path(folder, number), {}, [piece.tobytes() for piece in pieces])
+        n_bytes.append([n_frames] * PIECES)
+    paths = [str(shard_path(folder, number)) for number in range(SHARDS)]
+    return store.Stored([None] * SHARDS * PIECES, paths, n_bytes, n_features, "")
+
+
+def epr_vgg(folder, width=1.0) -> Network:
+    """VGG-E on segments of a corpus of CASIA's size: 7,200 utterances of 198 frames."""
+    hp = hparams.load("epr", "casia", overrides=[f"model.width_multiplier={width}"])
+    n_frames, n_bands, n_classes, size = 32, 64, 6, hp["train"]["batch_size"]
+    network = vgg(n_frames=n_frames, n_bands=n_bands, n_classes=n_classes, **hp["model"])
+    optimizer = keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"])
+    model = training.compiled(network, optimizer, keras.losses.CategoricalCrossentropy())
+    offsets = np.arange(7200 + 1) * 198
+    starts, _ = data.segment_index(offsets, n_frames=n_frames, hop_frames=1)
+    labels = np.full((len(starts), n_classes), 1 / n_classes, "float32")
+    frames = data.as_tensor(noise(offsets[-1], n_bands))
+
+    def batches(epoch):
+        return data.segments(
+            frames, starts, labels,
+            n_frames=n_frames, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
+        )  # fmt: skip
+
+    twins = {
+        f"PyTorch, {layout}": ("vgg_torch.py", size, width, layout)
+        for layout in ("NCHW", "channels_last")
+    }
+    return Network(model, batches, size, "segments of 32 x 64", twins)
+
+
+def acnn_network(folder) -> Network:
+    """The attentive network of three views with a representation, on 2,000 utterances of 7.5 s."""
+    hp, n, n_classes = hparams.load("acnn", "iemocap"), 2000, 4
+    layer, n_frames = acnn_speech.input_of(hp)
+    y = np.arange(n) % n_classes
+    views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
+    views |= dict.fromkeys(("arousal", "valence"), np.eye(3, dtype="float32")[y % 3])
+    speech = acnn.Speech(
+        [], list("abcd"), y, data.as_tensor(noise(n * n_frames, layer.n_features)),
+        np.arange(n + 1) * n_frames, n_frames, views, noise(n, 1024), False,
+    )  # fmt: skip
+    model = acnn.compiled_network(speech, hp, run())
+    model.get_layer("standardize").set_statistics(np.zeros(26), np.ones(26))
+    size = hp["train"]["batch_size"]
+
+    def batches(epoch):
+        options = {"seed": 0, "epoch": epoch, "drop_remainder": True}
+        return acnn_speech.batches(speech, np.arange(n), size, **options)
+
+    twins = {"PyTorch": ("acnn_torch.py", size)}
+    return Network(model, batches, size, f"utterances of {n_frames} x 26", twins)
+
+
+def acnn_autoencoder(folder) -> Network:
+    """The sequence autoencoder on clips of 7.5 s that lie on the disk."""
+    hp = hparams.load("acnn", "librispeech")
+    layer, settings = of_acnn.spectrogram(hp), hp["autoencoder"]
+    shape, size = (layer.n_frames, layer.n_features), settings["batch_size"]
+    model = training.compiled(
+        autoencoder.autoencoder(shape, **{name: settings[name] for name in of_acnn.NETWORK}),
+        keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
+        autoencoder.rmse,
+        metrics=(),
+    )
+    stored = on_disk(folder, *shape)
+
+    def batches(epoch):
+        found = data.stream(stored, n_frames=shape[0], batch_size=size, seed=0, epoch=epoch)
+        return found.map(lambda x: (x, x[:, ::-1]))
+
+    twins = {"PyTorch": ("recurrent_torch.py", size)}
+    return Network(model, batches, size, f"clips of {shape[0]} x {shape[1]}", twins)
+
+
+def aae_network(folder, level="utterance") -> Network:
+    """The optimized AAE on 2,000 utterances: functionals, or 1,024 frames of descriptors."""
+    hp = hparams.load("aae", "iemocap", overrides=[f'model.level="{level}"'])
+    n, n_classes = 2000, 4
+    n_frames, n_features = (None, 6373) if level == "utterance" else (hp["frames"]["n_frames"], 65)
+    offsets = np.arange(n + 1) * (n_frames or 1)
+    y = np.arange(n) % n_classes
+    frames = data.as_tensor(noise(offsets[-1], n_features))
+    speech = aae.Speech("", [], list("abcd"), y, frames, offsets, n_frames, [""] * n_features)
+    model = aae.compiled_network(speech, hp, run())
+    model.get_layer("standardize").set_statistics(np.zeros(n_features), np.ones(n_features))
+    size = hp["train"]["batch_size"]
+
+    def batches(epoch):
+        options = {"seed": 0, "epoch": epoch, "drop_remainder": True}
+        labels = np.eye(n_classes, dtype="float32")[y]
+        found = aae.batches(speech, np.arange(n), labels, size, **options)
+        return aae.with_priors(found, size, n_classes, hp["model"]["n_z"], seed=0, epoch=epoch)
+
+    shape = f"{n_frames} x {n_features}" if n_frames else n_features
+    twins = {"PyTorch": ("aae_torch.py", size, n_frames or 0)}
+    return Network(model, batches, size, f"utterances of {shape}", twins)
+
+
+def auxvae_network(folder) -> Network:
+    """The Aux-VAE on pieces of 4 s that lie on the disk."""
+    hp = hparams.load("auxvae", "librispeech")
+    layer, settings = auxvae.layer_of(hp), hp["vae"]
+    model = of_auxvae.new_network(hp, layer)
+    model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
+    stored, size = on_disk(folder, layer.n_frames, layer.n_features), settings["batch_size"]
+
+    def batches(epoch):
+        return data.stream(stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch)
+
+    shape = f"{layer.n_frames} x {layer.n_features}"
+    return Network(model, batches, size, f"pieces of {shape}", {"PyTorch": ("vae_torch.py", size)})
+
+
+def began_network(folder, size=4) -> Network:
+    """BEGAN on slices that lie on the disk; batches of 4, the paper's 16 take memory and time."""
+    hp = hparams.load("began", "librispeech")
+    layer, n_filters = began.layer_of(hp), hp["model"]["n_filters"]
+    model = of_began.new_network(hp, layer)
+    model.prepare(learning_rate=hp["began"]["learning_rate"])
+    stored = on_disk(folder, layer.n_frames, layer.n_features)
+
+    def batches(epoch):
+        found = data.stream(stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch)
+        return of_began.with_noise(found, (2, size, hp["model"]["hidden"]), seed=[0, epoch])
+
+    twins = {"PyTorch": ("began_torch.py", size, hp["features"]["input_mode"], n_filters)}
+    return Network(model, batches, size, "slices of 520 x 96", twins)
+
+
+def began_head(folder) -> Network:
+    """The head on the feature maps of a frozen encoder, of 512 slices."""
+    hp, n, n_classes = hparams.load("began", "emodb"), 512, 7
+    shape = of_began.maps_network(of_began.new_network(hp, began.layer_of(hp))).output_shape[1:]
+    settings = {name: value for name, value in hp["head"].items() if name != "encoder"}
+    flat = keras.Input((int(np.prod(shape)),))
+    head = heads.head(shape, n_classes, **settings, activation="softmax")
+    model = training.compiled(
+        keras.Model(flat, head(keras.layers.Reshape(shape)(flat))),
+        heads.OPTIMIZERS[hp["train"]["optimizer"]](hp["train"]["learning_rate"]),
+        "categorical_crossentropy",
+        metrics=(),
+    )
+    rows = data.as_tensor(noise(n, flat.shape[1]))
+    labels, size = np.eye(n_classes, dtype="float32")[np.arange(n) % n_classes], 16
+
+    def batches(epoch):
+        return data.utterances(
+            rows, np.arange(n + 1), np.arange(n), labels,
+            n_frames=None, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
+        )  # fmt: skip
+
+    twins = {"PyTorch": ("head_torch.py", size, *shape)}
+    return Network(model, batches, size, f"maps of {' x '.join(map(str, shape))}", twins)
+
+
+NETWORKS = {
+    "EPR, VGG-E": epr_vgg,
+    "EPR, VGG-E of an eighth of the width": lambda folder: epr_vgg(folder, width=0.125),
+    "ACNN": acnn_network,
+    "ACNN's autoencoder": acnn_autoencoder,
+    "AAE of utterances": aae_network,
+    "AAE of frames": lambda folder: aae_network(folder, level="frame"),
+    "Aux-VAE": auxvae_network,
+    "BEGAN": began_network,
+    "BEGAN's head": began_head,
+}

@@ -1,0 +1,55 @@
+"""Seconds that the probes of the Aux-VAE take.
+
+    python benchmarks/probes.py [--rounds 3] [--out probes.json]
+
+Speaker, gender and emotion, of 1,000 utterances of one piece, three latent variables each: nine
+probes, trained on four fifths and asked.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import turns
+
+from tfser import folds, hparams
+from tfser.models.auxvae import probes
+
+HP = hparams.load("auxvae", "librispeech")
+
+
+def nine_probes(n=1000):
+    """Seconds of three tasks, each on three latent variables, trained on four fifths."""
+    rng = np.random.default_rng(0)
+    latents = {name: rng.normal(0, 1, (n, 512)).astype("float32") for name in "hmz"}
+    split = folds.Split(np.arange(n * 4 // 5), np.empty(0, int), np.arange(n * 4 // 5, n))
+    start = time.perf_counter()
+    for n_classes in (24, 2, 8):  # speakers, genders, emotions
+        speech = SimpleNamespace(
+            classes=list(range(n_classes)), y=rng.integers(0, n_classes, n), utterance=np.arange(n)
+        )
+        network = probes.classify(latents, speech, HP)
+        probes.trained(network, latents, speech, split, HP, 0)
+    return time.perf_counter() - start
+
+
+def main():
+    """Prints the median."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    seconds = [nine_probes() for _ in range(args.rounds)]
+    print(f"nine probes {statistics.median(seconds):6.1f} s")
+    if args.out:
+        turns.write(args.out, seconds=seconds, median=statistics.median(seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""The speed of the whole zoo, side by side with what else there is.
+
+    python benchmarks/run.py --root LIBRISPEECH [--torch TORCH_VENV/bin/python]
+        [--also bfloat16] [--also XLA] [--savedmodel EXPORT --onnx EXPORT] ... [--rounds 5]
+        [--only NAME] ... [--out zoo.json]
+
+Training: each network of benchmarks/networks.py in a process of its own, compiled and fed as
+tfser-train has it, float32, all cores. `fit` on the pipeline and `fit` on one batch repeated take
+turns with the same network in PyTorch on one batch (--torch: an interpreter that has 2.13.0), some
+steps a turn, in an order that is reversed every other round. The ratio is PyTorch's seconds over
+ours, both on one batch; of PyTorch's layouts the faster counts. What is waited for the input is the
+share of a step on the pipeline that a step on one batch does not take. Peak memory is the
+process's, its made-up corpus and TensorFlow included. Traces are how often Python ran the training
+step, in all: once, or twice where metrics make their variables in it. --also: how many times the
+speed is, on one batch, in `--precision mixed_bfloat16`, and of a step that XLA compiles.
+
+Features: benchmarks/features.py and benchmarks/functionals.py on the files below --root.
+
+Answers: benchmarks/serving.py, EPR's forest against scikit-learn's, and exports of tfser-export
+against ONNX Runtime.
+
+Let nothing else run beside it. Figures are medians over the rounds, after one to warm up.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+HERE = Path(__file__).parent
+TURN_SECONDS = 3.0  # of steps, at least MIN_STEPS and at most MAX_STEPS
+MIN_STEPS, MAX_STEPS = 3, 20
+SAME = 0.01  # weights of a twin: PyTorch's GRU has two biases
+
+
+class Stopwatch:
+    """Times the steps of `fit`, but for the start of an epoch."""
+
+    def __init__(self, model):
+        import keras
+
+        self.model, self.ends = model, []
+        end = lambda batch, logs: self.ends.append(time.perf_counter())  # noqa: E731
+        self.callback = keras.callbacks.LambdaCallback(on_train_batch_end=end)
+
+    def __call__(self, dataset, n_steps):
+        """Seconds a step."""
+        self.ends.clear()
+        options = {"epochs": 1, "shuffle": False, "verbose": 0, "callbacks": [self.callback]}
+        self.model.fit(dataset.take(n_steps + 1), **options)
+        return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+
+
+def network(name: str, rounds: int, torch: str | None, also: list[str], folder: Path) -> dict:
+    """Trains one network, its twins and its variants in turns; returns the figures."""
+    import keras
+    import networks
+    import turns
+
+    from tfser import precision
+
+    keras.utils.set_random_seed(0)
+    model, batches, batch_size, example, twins = networks.NETWORKS[name](folder)
+    traces, train_step = [], model.train_step
+
+    def traced(*arguments):
+        traces.append(None)
+        return train_step(*arguments)
+
+    model.train_step = traced
+    constant, fit = batches(0).take(1).cache().repeat(), Stopwatch(model)
+    fit(constant, 1)
+    n_steps = int(min(MAX_STEPS, max(MIN_STEPS, TURN_SECONDS / fit(constant, 2))))
+    ways = {
+        "one batch": lambda number: fit(constant, n_steps),
+        "pipeline": lambda number: fit(batches(number), n_steps),
+    }
+    ways["pipeline"](0)
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    n_weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    for twin, (script, *arguments) in twins.items() if torch else ():
+        step, of_twin = turns.torch_step(torch, script, *arguments)
+        if abs(of_twin / n_weights - 1) > SAME:
+            raise SystemExit(f"{script} is another network: {of_twin:,} weights, not {n_weights:,}")
+        ways[twin] = lambda number, step=step: statistics.fmean(step() for _ in range(n_steps))
+    for variant in also:
+        with precision.policy("mixed_bfloat16" if variant == "bfloat16" else "float32"):
+            other = networks.NETWORKS[name](folder).model
+            other.jit_compile = variant == "XLA"
+            fit_other = Stopwatch(other)
+            fit_other(constant, 1)  # traced here, where its layers have their policy
+        ways[variant] = lambda number, fit=fit_other: fit(constant, n_steps)
+    for way in ways.values():
+        way(0)
+    seconds = {way: [] for way in ways}
+    for number in range(rounds):
+        for way in list(ways)[:: 1 if number % 2 else -1]:
+            seconds[way].append(ways[way](number + 1))
+    medians = {way: statistics.median(times) for way, times in seconds.items()}
+    of_twins = [medians[twin] for twin in twins if twin in medians]
+    return {
+        "batch": batch_size,
+        "example": example,
+        "weights": n_weights,
+        "steps_a_turn": n_steps,
+        "seconds_a_step": seconds,
+        "median": medians,
+        "examples_a_second": batch_size / medians["pipeline"],
+        "waits_for_input": max(0.0, 1 - medians["one batch"] / medians["pipeline"]),
+        "peak_mib": peak_mib,
+        "traces": len(traces),
+        "times_torch": min(of_twins) / medians["one batch"] if of_twins else None,
+        **{f"times_{of}": medians["one batch"] / medians[of] for of in also},
+    }
+
+
+def alone(*arguments) -> dict:
+    """What a script of this folder writes with --out, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "figures.json"
+        script, *rest = map(str, arguments)
+        done = subprocess.run([sys.executable, HERE / script, *rest, "--out", out], check=False)
+        if done.returncode:
+            raise SystemExit(f"benchmarks/{script} {' '.join(rest)} has failed; its error is above")
+        return json.loads(out.read_text())
+
+
+def measured(args) -> dict:
+    """All tables; each figure from a process of its own."""
+    import networks
+
+    rounds = ["--rounds", args.rounds]
+    names = [name for name in networks.NETWORKS if not args.only or name in args.only]
+    torch = ["--torch", args.torch] if args.torch else []
+    also = [word for variant in args.also for word in ("--also", variant)]
+    found = {"training": {}, "features": {}}
+    for name in names:
+        print(name, file=sys.stderr, flush=True)
+        of_network = ["--network", name, *torch, *rounds, *also]
+        found["training"][name] = alone("run.py", *of_network)
+    if args.root:
+        found["features"] = alone("features.py", "--root", args.root, *rounds)
+        of_smile = alone("functionals.py", "--root", args.root, *rounds)
+        found["features"]["AAE and SVM, functionals"] = of_smile
+    pairs = [("--savedmodel", saved) for saved in args.savedmodel]
+    pairs += [("--onnx", onnx) for onnx in args.onnx]
+    found["answers"] = alone(
+        "serving.py", *itertools.chain(*pairs), "--rounds", 2 * args.rounds - 1
+    )
+    return found
+
+
+def tables(found: dict) -> str:
+    """The figures as Markdown, for the README."""
+    lines = [
+        "| training step | batch | s | examples/s | times PyTorch's speed | waits for input "
+        "| peak MiB | in bfloat16 | by XLA |",
+        "|" + " --- |" * 9,
+    ]
+
+    def times(of, key):
+        return f"{of[key]:.2f}" if of.get(key) else ""
+
+    for name, of in found["training"].items():
+        lines.append(
+            f"| {name} | {of['batch']} {of['example']} | {of['median']['pipeline']:.3g} "
+            f"| {of['examples_a_second']:,.0f} | {times(of, 'times_torch')} "
+            f"| {of['waits_for_input']:.0%} | {of['peak_mib']:,.0f} "
+            f"| {times(of, 'times_bfloat16')} | {times(of, 'times_XLA')} |"
+        )
+    if found["features"]:
+        lines += ["", "| features | files/s | hours of speech/s | times the speed of |"]
+        lines.append("| --- | --- | --- | --- |")
+        for name, of in found["features"].items():
+            lines.append(
+                f"| {name} | {of['files_a_second']:.0f} | {of['hours_a_second']:.2f} "
+                f"| {of['peer']}: {of['times_peer']:.2f} |"
+            )
+    answers = found["answers"]
+    lines += ["", "| answer | ms | times the speed of |", "| --- | --- | --- |"]
+    for name, of in answers["kinds"].items():
+        (_, ours), (peer, theirs) = of["median"].items()
+        milliseconds = 1000 * ours / answers["answers"]
+        lines.append(f"| {name} | {milliseconds:.1f} | {peer}: {theirs / ours:.2f} |")
+    return "\n".join(lines)
+
+
+def main():
+    """Measures all, or one thing for the process that does."""
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--root", type=Path, help="a folder of speech, .flac or .wav")
+    parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")
+    parser.add_argument("--savedmodel", type=Path, action="append", default=[], metavar="EXPORT")
+    parser.add_argument("--onnx", type=Path, action="append", default=[], metavar="EXPORT")
+    parser.add_argument("--also", action="append", default=[], choices=("bfloat16", "XLA"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", action="append", help="this network alone")
+    parser.add_argument("--network", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help="writes the figures as JSON")
+    args = parser.parse_args()
+    if args.network:
+        with tempfile.TemporaryDirectory() as folder:
+            result = network(args.network, args.rounds, args.torch, args.also, Path(folder))
+    else:
+        result = measured(args)
+        print(tables(result))
+        import turns
+
+        if args.out:
+            turns.write(args.out, cores=len(os.sched_getaffinity(0)), **result)
+        return
+    args.out.write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
