@@ -1,18 +1,31 @@
 # make train: EPR on the built-in toy corpus. make test: the tests. Both make .venv first.
+# make test-io: the tests with tensorflow-io, on the TensorFlow it needs, in .venv-io; a part of them
+# is make test-io TESTS=tests/test_audio.py.
 # Another interpreter: make test PYTHON=python3.12 (after make clean).
 
 PYTHON ?= python3
 BIN = .venv/bin
 INSTALLED = .venv/installed
 WITH_EXTRAS = .venv/with-extras
+WITH_IO = .venv-io/installed
+TESTS =
+# What .ci/run has time for: audio, the cache, tf.data, S3, and a training from end to end on it.
+SOME_TESTS = tests/test_audio.py tests/test_decoding.py tests/test_remote.py tests/test_store.py \
+	tests/test_data.py
 
-.PHONY: train test lint format clean
+.PHONY: train test test-io test-io-part lint format clean
 
 train: $(INSTALLED)
 	$(BIN)/tfser-train --model epr --corpus toy
 
 test: $(WITH_EXTRAS)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-io: $(WITH_IO)
+	.venv-io/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
+
+test-io-part: TESTS = $(SOME_TESTS)
+test-io-part: test-io
 
 lint: $(WITH_EXTRAS)
 	$(BIN)/ruff check .
@@ -35,7 +48,15 @@ $(WITH_EXTRAS): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[demo,onnx,opensmile,spark,test]'
 	touch $@
 
+$(WITH_IO): setup.cfg setup.py pyproject.toml constraints-io.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and "error: tensorflow-io needs Python 3.11 or 3.12, $(PYTHON) is " + sys.version.split()[0] + "; use make test-io PYTHON=...")'
+	rm -rf .venv-io
+	$(PYTHON) -m venv .venv-io
+	.venv-io/bin/python -m pip install --quiet -c constraints-io.txt pip setuptools wheel
+	.venv-io/bin/python -m pip install --quiet -c constraints-io.txt --no-build-isolation -e '.[demo,io,io-test,onnx,opensmile,spark,test]'
+	touch $@
+
 # Runs are results: they stay.
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-io build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,7 +6,7 @@ import pkgutil
 import re
 from pathlib import Path
 
-from tfser import corpora, hparams, models
+from tfser import corpora, hparams, models, remote, runs
 from tfser.errors import UsageError, did_you_mean
 
 
@@ -23,7 +23,10 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
         help=f"{', '.join(corpora.names())}, or a table: path/to/files.csv",
     )
     p.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="the corpus's folder (or TFSER_<CORPUS>_ROOT)"
+        "--data-root",
+        type=remote.path,
+        metavar="DIR",
+        help="the corpus's folder (or TFSER_<CORPUS>_ROOT)",
     )
     p.add_argument(
         "--target",
@@ -47,9 +50,9 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--cache",
-        type=Path,
+        type=remote.path,
         metavar="DIR",
-        help="feature cache (default: TFSER_CACHE or ~/.cache/tfser)",
+        help="feature cache, on S3 too (default: TFSER_CACHE or ~/.cache/tfser)",
     )
     p.add_argument(
         "--max-bad",
@@ -80,7 +83,9 @@ def check_least(args, **lowest: int) -> None:
 
 def cache_of(args) -> Path:
     """The folder of --cache, or else of TFSER_CACHE, or else the usual one."""
-    return args.cache or Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
+    cache = args.cache or remote.path(os.environ.get("TFSER_CACHE") or runs.usual_cache())
+    remote.check_folder(cache, "--cache")
+    return cache
 
 
 def hyperparameters(args, corpus: str, more=()) -> dict:
@@ -106,6 +111,7 @@ def is_table(corpus: str) -> bool:
 def corpus_of(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
     """Its name in results, its utterances and the hyperparameters on it."""
     hp = hyperparameters(args, corpus)
+    remote.check_decoder(hp["audio"]["decoder"])
     utterances = corpora.load(corpus, root, cache)
     name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table(corpus) else corpus
     if is_table(corpus) and name in corpora.names():  # emodb.csv is not Emo-DB

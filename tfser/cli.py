@@ -1,13 +1,14 @@
 """What the console scripts share: errors in one form, exit codes, a quiet start of TensorFlow."""
 
 import argparse
+import atexit
 import contextlib
 import logging
 import os
 import signal
 import sys
 
-from tfser import children, runs
+from tfser import children, remote, runs
 from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
@@ -48,6 +49,12 @@ def run(function, args, *, interrupted=CONTINUES) -> int:
 
     args: with `debug`, and `workdir` where it has one. interrupted: what is left then.
     """
+    code = _code_of(function, args, interrupted)
+    atexit.register(remote.leave, code)
+    return code
+
+
+def _code_of(function, args, interrupted) -> int:
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tfser import asked, audio, cli, corpora, spark
+from tfser import asked, audio, cli, corpora, remote, spark
 from tfser.errors import DataError, UsageError
 
 log = logging.getLogger("tfser")
@@ -58,7 +58,10 @@ def extract(args) -> None:
     asked.check_least(args, max_bad=0)
     cache = asked.cache_of(args)
     corpus, utterances, hp = asked.corpus_of(args, args.corpus, args.data_root, cache)
+    decoder = hp["audio"]["decoder"]
     check_writable(cache)
+    if args.spark and isinstance(cache, remote.Remote):
+        raise UsageError(f"--spark with --cache {cache}: its workers share a folder, not S3")
     log.info("%s", corpora.describe(args.corpus, utterances))
     with cli.quiet():
         cli.import_keras()
@@ -76,7 +79,13 @@ def extract(args) -> None:
                 return found
         started = time.monotonic()
         found = store.stored(
-            wanted, feature, cache=cache, max_bad=args.max_bad, make=how, contents=contents
+            wanted,
+            feature,
+            cache=cache,
+            max_bad=args.max_bad,
+            decoder=decoder,
+            make=how,
+            contents=contents,
         )
         seconds = time.monotonic() - started
         done.append((what, found))
@@ -88,6 +97,8 @@ def extract(args) -> None:
 
 def check_writable(cache: Path) -> None:
     """Raises UsageError where nothing can be written into the cache."""
+    if isinstance(cache, remote.Remote):  # `train.cache_of` has looked
+        return
     try:
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
@@ -99,13 +110,13 @@ def check_writable(cache: Path) -> None:
 
 def line(model, corpus, feature, found, n_asked: int, seconds: float) -> str:
     """What is in a folder of the cache, for grep; `found` is a `store.Stored`."""
-    folder = Path(found.paths[0]).parent
+    folder = remote.path(found.paths[0]).parent
     n_frames = sum(map(sum, found.n_frames))
     return (
         f"EXTRACTED model={model} corpus={corpus} feature={type(feature).__name__} "
         f"utterances={len(found.utterances)} left_out={n_asked - len(found.utterances)} "
         f"hours={hours_of(found.utterances):.3f} frames={n_frames} shards={len(found.paths)} "
-        f"bytes={sum(Path(path).stat().st_size for path in found.paths)} "
+        f"bytes={sum(map(remote.n_bytes, found.paths))} "
         f"seconds={seconds:.1f} folder={folder}"
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfser import audio
+from tfser import audio, remote
 from tfser.errors import DataError, TfserError
 from tfser.shards import disk_errors, names_of, shard_path, write_shard
 
@@ -33,11 +33,14 @@ class Work(NamedTuple):
     contents: dict  # path -> of `store.content_of`
     feature: object  # see `store.load`
     folder: Path
+    decoder: str = "soundfile"  # see `audio.waveforms`
 
 
 def prepare(folder: Path) -> None:
     """Makes the folder of the shards, and sweeps up what a killed extraction has left there."""
     with disk_errors(folder):
+        if isinstance(folder, remote.Remote):  # S3 has no folders, and nothing half written
+            return
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process does the same
             for path in folder.glob("*.*.tmp"):  # not what Spark's workers look for
@@ -66,7 +69,9 @@ def by_threads(missing, shards, work) -> None:
 
         def make(number):
             try:
-                shard, records = computed(work.groups[number], work.feature, one_done, stop.is_set)
+                shard, records = computed(
+                    work.groups[number], work.feature, work.decoder, one_done, stop.is_set
+                )
                 if not stop.is_set():
                     write_shard(shard_path(work.folder, number), shard, records)
             except BaseException:
@@ -83,26 +88,24 @@ def by_threads(missing, shards, work) -> None:
             pool.shutdown(cancel_futures=True)
 
 
-def computed(utterances, feature, one_done=lambda: None, stops=lambda: False) -> tuple[dict, list]:
+def computed(
+    utterances, feature, decoder, one_done=lambda: None, stops=lambda: False
+) -> tuple[dict, list]:
     """What a shard holds: its JSON (n_frames is null for a bad file), and the frames' bytes.
 
     one_done: called after each utterance; stops: whether to leave the rest.
     """
     n_frames, bad, records = [None] * len(utterances), [], []
     waveforms, n_samples = {}, 0
-    for position, utterance in enumerate(utterances):
+    heard = audio.waveforms(utterances, sample_rate_hz=feature.sample_rate_hz, decoder=decoder)
+    for position, waveform in enumerate(heard):
         if stops():
             break
-        try:
-            waveforms[position] = audio.load(
-                utterance.path,
-                sample_rate_hz=feature.sample_rate_hz,
-                start_seconds=utterance.start_seconds,
-                end_seconds=utterance.end_seconds,
-            )
-            n_samples += len(waveforms[position])
-        except DataError as error:
-            bad.append([position, str(error)])
+        if isinstance(waveform, DataError):
+            bad.append([position, str(waveform)])
+        else:
+            waveforms[position] = waveform
+            n_samples += len(waveform)
         if waveforms and (n_samples > feature.batch_samples or position == len(utterances) - 1):
             frames = _extracted(list(waveforms.values()), feature)
             for done, part in zip(waveforms, frames, strict=True):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfser import remote
 from tfser.errors import ConflictError
 
 log = logging.getLogger("tfser")
@@ -46,6 +47,22 @@ class Run:
     evaluate: str = "test"  # or "dev": each fold is scored on its dev part, see folds.evaluated_on
     # The folds (seed, number) that this process trains, others the rest; None: all, and the scores.
     parts: frozenset | None = None
+    decoder: str = "soundfile"  # of audio files, see `audio.waveforms`
+
+    @property
+    def reading(self) -> dict:
+        """How features are read, for `store.load` and `store.stored`."""
+        return {"cache": self.cache, "max_bad": self.max_bad, "decoder": self.decoder}
+
+    @property
+    def local_cache(self) -> Path:
+        """Of what is locked and written bit by bit beside the features, which S3 cannot do."""
+        return usual_cache() if isinstance(self.cache, remote.Remote) else self.cache
+
+
+def usual_cache() -> Path:
+    """The folder of the features where none is given."""
+    return Path.home() / ".cache" / "tfser"
 
 
 @contextlib.contextmanager

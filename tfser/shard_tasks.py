@@ -44,7 +44,7 @@ def by_spark(master: str, missing, shards, work) -> None:
         place = spark.here()
         # The arguments of a Keras layer are a dict of Keras's own, which cannot be unpickled.
         arguments = dict(work.feature.arguments)
-        described = type(work.feature), arguments, _versions(work.feature)
+        described = type(work.feature), arguments, _versions(work.feature), work.decoder
 
         def make(number):
             group = work.groups[number]
@@ -128,7 +128,7 @@ def _task(place, seen, described, group, contents, path) -> tuple:
 
 def _shard(described, group, contents, path) -> dict:
     """Writes a shard, after it is sure that this machine would write what the others do."""
-    kind, arguments, versions = described
+    kind, arguments, versions, decoder = described
     feature = _feature(kind, tuple(arguments.items()))
     host = socket.gethostname()
     if differing := _differing(_versions(feature), versions):
@@ -144,7 +144,7 @@ def _shard(described, group, contents, path) -> dict:
                 f"Spark's worker on {host} does not see the {file} of this machine ({reason}); "
                 "the corpus must lie in a folder that all workers share"
             )
-    shard, records = making.computed(group, feature)
+    shard, records = making.computed(group, feature, decoder)
     write_shard(path, shard, records)
     return shard
 

@@ -7,11 +7,13 @@ and JSON that says how many each has.
 import contextlib
 import json
 import os
+import tempfile
 import uuid
+from pathlib import Path
 
 import tensorflow as tf
 
-from tfser import runs
+from tfser import remote, runs
 from tfser.errors import TfserError
 
 
@@ -53,7 +55,16 @@ def shard_contents(folder, numbers):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Gives a temporary path of this writer's own; what was written there then becomes `path`."""
+    """Gives a temporary path of this writer's own; what was written there then becomes `path`.
+
+    An object of S3 is there once its upload is complete: tensorflow-io's own writing to it does
+    not come back from records.
+    """
+    if isinstance(path, remote.Remote):
+        with tempfile.TemporaryDirectory() as folder, disk_errors(path.parent):
+            yield Path(folder, path.name)
+            remote.upload(Path(folder, path.name), path)
+        return
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with disk_errors(path.parent):

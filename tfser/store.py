@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import data, making, workers
+from tfser import audio, data, making, remote, workers
 from tfser.errors import DataError, TfserError
 from tfser.shards import names_of, replacing, shard_contents, shard_path
 
@@ -52,7 +52,7 @@ class Stored:
     key: str  # as of Features
 
 
-def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
+def load(utterances, feature, *, cache: Path, max_bad=0, decoder="soundfile") -> Features:
     """Reads the features of a corpus from the cache, after computing what is not in it.
 
     `feature` has settings(), n_features, sample_rate_hz, `arguments` of its constructor (for
@@ -60,7 +60,7 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
     `batch_samples` of audio at once, and gives an array [frames, n_features] for each waveform, or
     a DataError.
     Utterances without features, or that cannot be decoded, are left out, with a warning each; more
-    than `max_bad` raise DataError.
+    than `max_bad` raise DataError. decoder: see `audio.waveforms`.
     Raises TfserError where the cache cannot be written.
     """
     frames = None
@@ -77,13 +77,21 @@ def load(utterances, feature, *, cache: Path, max_bad=0) -> Features:
             rest[:size] = 0 if content is None else np.frombuffer(content, "<f4")
             rest = rest[size:]
 
-    key, _, shards = _made(utterances, feature, cache, max_bad, read, making.by_threads)
+    make = making.by_threads
+    key, _, shards = _made(utterances, feature, cache, max_bad, decoder, read, make)
     kept, n_frames = _kept(utterances, shards)
     return Features(kept, frames, np.cumsum([0, *n_frames], dtype="int64"), key)
 
 
 def stored(
-    utterances, feature, *, cache: Path, max_bad=0, make=making.by_threads, contents=None
+    utterances,
+    feature,
+    *,
+    cache: Path,
+    max_bad=0,
+    decoder="soundfile",
+    make=making.by_threads,
+    contents=None,
 ) -> Stored:
     """As `load`, but the features stay where they are: memory does not grow with the corpus.
 
@@ -96,14 +104,14 @@ def stored(
         checked = _checked(shards, feature, folder)
         return (number for number, content in checked if content is None)
 
-    key, folder, shards = _made(utterances, feature, cache, max_bad, read, make, contents)
+    key, folder, shards = _made(utterances, feature, cache, max_bad, decoder, read, make, contents)
     kept, _ = _kept(utterances, shards)
     paths = [str(shard_path(folder, number)) for number in range(len(shards))]
     n_frames = [[n for n in shard["n_frames"] if n is not None] for shard in shards]
     return Stored(kept, paths, n_frames, feature.n_features, key)
 
 
-def _made(utterances, feature, cache, max_bad, read, make, contents=None):
+def _made(utterances, feature, cache, max_bad, decoder, read, make, contents=None):
     """Makes what is missing until `read`(shards, folder) yields no number of a damaged shard.
 
     Returns (key, folder, the shards' JSON).
@@ -111,11 +119,11 @@ def _made(utterances, feature, cache, max_bad, read, make, contents=None):
     if not utterances:
         raise DataError("no utterances to extract features from")
     contents = _contents(utterances, {} if contents is None else contents)
-    key = _key(utterances, feature, contents)
-    folder = Path(cache, f"{type(feature).__name__}-{key[:16]}")
+    key = _key(utterances, feature, contents, decoder)
+    folder = remote.path(cache) / f"{type(feature).__name__}-{key[:16]}"
     size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
-    work = making.Work(groups, contents, feature, folder)
+    work = making.Work(groups, contents, feature, folder, decoder)
     shards = _read_index(folder, key, groups)
     indexed = shards is not None
     if not indexed:
@@ -147,17 +155,20 @@ def _check_agreed(found) -> None:
         )
 
 
-def key_of(utterances, feature) -> str:
+def key_of(utterances, feature, decoder="soundfile") -> str:
     """sha256 of all that decides the features; contents of files count, their folders do not."""
-    return _key(utterances, feature, _contents(utterances, {}))
+    return _key(utterances, feature, _contents(utterances, {}), decoder)
 
 
-def _key(utterances, feature, contents):
+def _key(utterances, feature, contents, decoder):
     listed = [
         [u.name, Path(u.path).name, u.start_seconds, u.end_seconds, *contents[u.path]]
         for u in utterances
     ]
     decisive = {"store": VERSION, "feature": feature.settings(), "utterances": listed}
+    # Of lossless files the samples are the same, and so are the features.
+    if decoder != "soundfile" and any(not audio.lossless(u.path) for u in utterances):
+        decisive["decoder"] = decoder
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -174,6 +185,9 @@ def content_of(path) -> list:
     """Returns [size, hash], or for a file that cannot be opened [0, why]."""
     digest = hashlib.sha256()  # processors have instructions for it
     try:
+        if isinstance(path, remote.Remote):
+            content = path.read_bytes()
+            return [len(content), hashlib.sha256(content).hexdigest()]
         with open(path, "rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser import asked, cli, corpora, labels, runs, spark, tasks, workers
+from tfser import asked, cli, corpora, hparams, labels, remote, runs, spark, tasks, workers
 from tfser.corpora import omg
 from tfser.errors import UsageError
 
@@ -59,7 +59,9 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="test on another corpus, train on all of --corpus (acnn, svm)",
     )
-    p.add_argument("--test-root", type=Path, metavar="DIR", help="the folder of --test-corpus")
+    p.add_argument(
+        "--test-root", type=remote.path, metavar="DIR", help="the folder of --test-corpus"
+    )
     p.add_argument(
         "--protocol",
         choices=("paper", "loso"),
@@ -149,6 +151,7 @@ def train_in(folder: Path, args, task: Task) -> None:
         max_bad=args.max_bad,
         evaluate=args.evaluate,
         parts=parts,
+        decoder=task.hp["audio"]["decoder"],
     )
     # Not in the settings of other runs, which may have been started before there was a choice.
     settings = task.settings | ({"evaluate": "dev"} if args.evaluate == "dev" else {})
@@ -222,7 +225,8 @@ def checked(args) -> Task:
             "utterances": runs.fingerprint(tested),
         }
         corpus = f"{corpus}-to-{tested_name}"
-    settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances), "hparams": hp}
+    settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances)}
+    settings["hparams"] = hparams.recorded(hp)
     return Task(corpus, utterances, hp, tested, cache, settings)
 
 

@@ -79,7 +79,7 @@ def stored(utterances, layer, run, known=None) -> tuple:
 
     known: the numbers of the utterances that take part; without it all do, and "which" is None.
     """
-    found = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    found = store.stored(utterances, layer, **run.reading)
     counts = np.concatenate(found.n_frames) // layer.n_frames
     if known is None:
         return found, None, int(counts.sum())
@@ -133,7 +133,7 @@ def kept(name: str, key: dict, run, seed: int, make) -> Path:
         key = key | {"precision": name_of}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     # Of several workers the chief keeps it; those of the others go with them.
-    folder = (run.cache if workers.is_chief() else run.folder) / f"{name}-{digest}"
+    folder = (run.local_cache if workers.is_chief() else run.folder) / f"{name}-{digest}"
     path = folder / f"{name}.keras"
     if not workers.agreed(path.exists()):
         with runs.opened(folder, key, [seed], waits=True):

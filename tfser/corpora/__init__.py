@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfser import remote
 from tfser.errors import DataError, UsageError, did_you_mean
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph")
@@ -65,7 +66,7 @@ def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> li
     if corpus.lower().endswith((".csv", ".tsv")):
         table = importlib.import_module("tfser.corpora.table")
         utterances = table.read(
-            Path(corpus).expanduser(), None if root is None else existing_folder(root)
+            remote.path(corpus).expanduser(), None if root is None else existing_folder(root)
         )
         return unique(corpus, utterances)
     if corpus not in names():
@@ -76,7 +77,9 @@ def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> li
     module = importlib.import_module(f"tfser.corpora.{corpus}")
     if hasattr(module, "make"):  # a corpus that is computed, not downloaded
         root = root or os.environ.get(_variable(corpus))
-        root = Path(root or Path(cache or Path.home() / ".cache" / "tfser") / corpus).expanduser()
+        if not cache or isinstance(cache, remote.Remote):  # it is made file by file
+            cache = Path.home() / ".cache" / "tfser"
+        root = Path(root or Path(cache) / corpus).expanduser()
         module.make(root)
     root = root_of(corpus, root)
     utterances = unique(corpus, module.read(root))
@@ -145,8 +148,13 @@ def describe(corpus: str, utterances: list[Utterance]) -> str:
 def audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
     """Walks through the audio files under a folder, in sorted order, clutter left out."""
     seen = set()
-    for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=True):
-        depth = len(Path(folder).relative_to(root).parts)
+    walk = (
+        root.walk()
+        if isinstance(root, remote.Remote)
+        else (os.walk(root, onerror=unreadable, followlinks=True))
+    )
+    for folder, folders, files in walk:
+        depth = len(remote.path(folder).relative_to(root).parts)
         # Links to speaker folders are common, and so are links back to a folder above.
         if os.path.realpath(folder) in seen or depth > MAX_DEPTH:
             folders.clear()
@@ -155,7 +163,7 @@ def audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
         folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
         for file in sorted(files):
             if file.lower().endswith(suffixes) and not file.startswith("."):
-                yield Path(folder, file)
+                yield remote.path(folder) / file
 
 
 def unreadable(error: OSError) -> None:
@@ -165,8 +173,13 @@ def unreadable(error: OSError) -> None:
 
 def existing_folder(root: Path) -> Path:
     """Returns the folder with ~ resolved; DataError where there is none."""
-    root = Path(root).expanduser()
-    if not root.is_dir():
+    root = remote.path(root).expanduser()
+    remote.check_folder(root, "the data folder")
+    try:
+        there = root.is_dir()
+    except OSError as error:
+        raise DataError(f"the data folder {root} cannot be read: {error.strerror}") from None
+    if not there:
         what = "is a file, not a folder (unpack it)" if root.is_file() else "does not exist"
         raise DataError(f"the data folder {root} {what}")
     return root

@@ -19,6 +19,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from tfser import remote
 from tfser.corpora import Utterance, log
 from tfser.errors import DataError, did_you_mean
 
@@ -38,7 +39,7 @@ def read(path: Path, root: Path | None = None) -> list[Utterance]:
     rows = read_rows(path)
     add_speakers(path, rows)
     check_columns(path, list(rows[0][1]))
-    utterances, lines, missing = [], {}, []
+    utterances, lines, missing, is_file = [], {}, [], remote.file_test(folder)
     for line, row in rows:
         where = f"{path}, line {line}"
         if row["file"] == "":
@@ -56,7 +57,7 @@ def read(path: Path, root: Path | None = None) -> list[Utterance]:
         first = lines.setdefault((file, start, end), line)
         if first != line:
             raise DataError(f"{where}: the same file and times as in line {first}; remove one")
-        if not file.is_file():
+        if not is_file(file):
             missing.append((line, file))
         utterances.append(
             Utterance(

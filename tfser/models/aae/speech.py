@@ -100,7 +100,7 @@ def heard(utterances, hp, run) -> Speech:
     """The corpus's functionals (section 5.1), or its low-level descriptors (section 5.3)."""
     settings, in_frames = hp["features"], hp["model"]["level"] == "frame"
     feature = descriptors(hp)
-    features = store.load(utterances, feature, cache=run.cache, max_bad=run.max_bad)
+    features = store.load(utterances, feature, **run.reading)
     frames = features.frames
     if settings["normalize"] == "speaker":
         speakers = [u.speaker for u in features.utterances]

@@ -48,7 +48,7 @@ def encoder_of(path: Path, layer) -> keras.Model:
 def representations(utterances, encoder, layer, run) -> np.ndarray:
     """Step (2) of figure 1: the representation [n, 1024] of each utterance."""
     # The features of the corpora that papers label fit into memory, unlike those without labels.
-    heard = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    heard = store.load(utterances, layer, **run.reading)
     clips = heard.frames.reshape(-1, layer.n_frames, layer.n_features)
     return encoder.predict(clips, batch_size=256, verbose=0)
 
@@ -65,12 +65,12 @@ def trained(utterances, layer, hp, run) -> Path:
     }
     key = {
         "version": VERSION,
-        "features": store.key_of(utterances, layer),
+        "features": store.key_of(utterances, layer, run.decoder),
         "autoencoder": training_settings,
     }
 
     def make(folder):
-        stored = store.stored(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+        stored = store.stored(utterances, layer, **run.reading)
         train(stored, layer, settings, folder, run.strategy)
 
     path = unlabelled.kept("autoencoder", key, run, settings["seed"], make)

@@ -94,7 +94,7 @@ def heard(utterances, tested, hp, run) -> Speech:
     settings = hp["autoencoder"]
     # Refused before any work.
     without_labels = unlabelled.speech_of(settings, tested or utterances, run)
-    features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    features = store.load(utterances, layer, **run.reading)
     kept = list(features.utterances)
     represented, digest = None, {}
     if settings["corpus"] or settings["weights"]:
@@ -108,7 +108,7 @@ def heard(utterances, tested, hp, run) -> Speech:
         digest["encoder"] = unlabelled.digest_of(path)
     runs.check_data(run.folder, kept, features.key, **digest)
     if digest:
-        unlabelled.keep(path, run.folder / "encoder.keras", run.cache)
+        unlabelled.keep(path, run.folder / "encoder.keras", run.local_cache)
     classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
     return Speech(
         utterances=kept,

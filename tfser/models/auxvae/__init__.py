@@ -159,7 +159,7 @@ def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
         path = network_for(lab, split)
         latents = pretraining.latents(path, speech, hp, run)
         folder.mkdir(parents=True, exist_ok=True)
-        unlabelled.keep(path, folder / "vae.keras", run.cache)
+        unlabelled.keep(path, folder / "vae.keras", run.local_cache)
         weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
         keras.utils.set_random_seed(weight_seed)
         make = probes.regress if hp["labels"]["target"] == "ratings" else probes.classify

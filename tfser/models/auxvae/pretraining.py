@@ -65,7 +65,7 @@ def trained(utterances, hp, run, *, known=None, start: Path | None = None, max_e
     layer, settings = layer_of(hp), hp["vae"]
     key = {
         "version": VERSION,
-        "features": store.key_of(utterances, layer),
+        "features": store.key_of(utterances, layer, run.decoder),
         "model": hp["model"],
         "vae": {name: settings[name] for name in (*TRAINING, *WEIGHTS)},
         "max_epochs": max_epochs,
@@ -166,7 +166,7 @@ def latents(path: Path, speech, hp, run) -> dict[str, np.ndarray]:
     beside the network for all runs, of samples one draw.
     """
     kind = hp["probe"]["latents"]
-    file = run.cache / f"latents-{unlabelled.digest_of(path)}-{speech.key[:16]}-{kind}.npz"
+    file = run.local_cache / f"latents-{unlabelled.digest_of(path)}-{speech.key[:16]}-{kind}.npz"
     if found := runs.read_arrays_if_whole(file):
         return found
     keras.utils.set_random_seed(0)  # noise and dropout: files do not hold their states

@@ -89,7 +89,7 @@ def _plan(utterances, hp, run, seed) -> list[folds.Split]:
 def heard(utterances, hp, run) -> Speech:
     """The pieces of a corpus; utterances that have none (`input.drop_short`) are left out."""
     layer = layer_of(hp)
-    features = store.load(utterances, layer, cache=run.cache, max_bad=run.max_bad)
+    features = store.load(utterances, layer, **run.reading)
     pieces = features.frames.reshape(-1, layer.n_frames, layer.n_features)
     counts = np.diff(features.offsets) // layer.n_frames
     kept = [u for u, n in zip(features.utterances, counts, strict=True) if n]

@@ -268,7 +268,7 @@ def maps_of(encoder, lab) -> np.ndarray:
     """The frozen encoder's feature maps of all slices, kept beside the features for all runs."""
     speech, run = lab.speech, lab.run
     digest = pretraining.digest_of_weights(encoder)
-    file = run.cache / f"maps-{digest}-{speech.key[:16]}.npy"
+    file = run.local_cache / f"maps-{digest}-{speech.key[:16]}.npy"
     if not file.exists():
         found = encoder.predict(speech.slices, batch_size=32, verbose=0)
         with runs.replacing(file) as path:

@@ -75,7 +75,7 @@ def trained(utterances, hp, run, *, known=None) -> Path:
     layer, settings = layer_of(hp), hp["began"]
     key = {
         "version": VERSION,
-        "features": store.key_of(utterances, layer),
+        "features": store.key_of(utterances, layer, run.decoder),
         "input": [hp["features"]["input_mode"], hp["features"]["scaling"]],
         "model": hp["model"],
         "began": {name: settings[name] for name in (*TRAINING, "max_epochs")},

@@ -86,7 +86,7 @@ def segmented(utterances, hp, run) -> Speech:
             f"features.hop_seconds={hp['features']['hop_seconds']}"
         )
     n_frames = hp["segments"]["n_frames"]
-    features = store.load(utterances, layer_of(hp), cache=run.cache, max_bad=run.max_bad)
+    features = store.load(utterances, layer_of(hp), **run.reading)
     starts, owner = data.segment_index(
         features.offsets, n_frames=n_frames, hop_frames=round(hop_frames)
     )

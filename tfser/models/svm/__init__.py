@@ -42,9 +42,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     plans = {seed: plan(utterances, hp, run, seed, n_trained) for seed in run.seeds}
     if run.protocol == "loso":
         warn_of_unheard(utterances, plans[run.seeds[0]])
-    features = store.load(
-        utterances, functionals(hp["features"]), cache=run.cache, max_bad=run.max_bad
-    )
+    features = store.load(utterances, functionals(hp["features"]), **run.reading)
     if len(features.utterances) < len(utterances):  # --max-bad left some out
         left = check_classes(features.utterances)
         if tested is not None:

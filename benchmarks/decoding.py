@@ -1,0 +1,121 @@
+"""Files decoded in a second by soundfile and by tensorflow-io, from each format to mono waveforms.
+
+    python benchmarks/decoding.py --data LibriSpeech [--files 128] [--rounds 5] [--out PATH]
+
+Takes the first FLAC files of a folder and makes the other formats of them with soundfile, in a
+folder of its own. Both decoders have all cores, as the feature cache gives them: a thread for each,
+and a shard's files at once. Rounds of one and the other take turns; the first of each does not
+count. Says where the samples are not equal, too. Needs tensorflow-io: .venv-io.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import soundfile
+
+from tfser import audio, remote
+from tfser.corpora import Utterance, audio_files
+
+FORMATS = [
+    ("wav", "PCM_16"),
+    ("wav", "PCM_24"),
+    ("flac", "PCM_16"),
+    ("mp3", "MPEG_LAYER_III"),
+    ("ogg", "VORBIS"),
+]
+DECODERS = ("soundfile", "tensorflow-io")
+SHARD = 32  # files
+
+
+def converted(files, suffix, subtype, folder):
+    """The files in a format, as utterances."""
+    utterances = []
+    for number, path in enumerate(files):
+        target = folder / f"{number:03}-{subtype}.{suffix}"
+        if suffix == "flac":  # the corpus's own
+            target.write_bytes(path.read_bytes())
+        else:
+            samples, rate_hz = soundfile.read(path)
+            soundfile.write(target, samples, rate_hz, subtype)
+        utterances.append(Utterance(target, target.stem, "s"))
+    return utterances
+
+
+def decode(utterances, decoder):
+    """(seconds, waveforms): groups of files in a thread for each core."""
+
+    def heard(group):
+        return list(audio.waveforms(group, sample_rate_hz=16000, decoder=decoder))
+
+    groups = [utterances[first : first + SHARD] for first in range(0, len(utterances), SHARD)]
+    start = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waveforms = list(pool.map(heard, groups))
+    return time.perf_counter() - start, [waveform for group in waveforms for waveform in group]
+
+
+def measured(utterances, n_rounds) -> dict:
+    """Medians of files/s over the rounds, and how far the samples are apart."""
+    rates, waveforms = {decoder: [] for decoder in DECODERS}, {}
+    for number in range(n_rounds + 1):
+        for decoder in DECODERS:
+            seconds, waveforms[decoder] = decode(utterances, decoder)
+            rates[decoder] += [len(utterances) / seconds] * (number > 0)
+    medians = {decoder: statistics.median(values) for decoder, values in rates.items()}
+    pairs = zip(*waveforms.values(), strict=True)
+    return {
+        "files_per_second": medians,
+        "rounds": rates,
+        "soundfile_is_faster_by": medians["soundfile"] / medians["tensorflow-io"],
+        "largest_difference": max(float(np.abs(one - other).max()) for one, other in pairs),
+    }
+
+
+def main():
+    """Prints and writes a row for each format."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="a folder of FLAC files")
+    parser.add_argument("--files", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    tf = remote.check_decoder("tensorflow-io")
+    files = sorted(audio_files(args.data, (".flac",)))[: args.files]
+    seconds = [audio.duration_seconds(path) for path in files]
+    result = {
+        "files": len(files),
+        "mean_seconds": statistics.mean(seconds),
+        "cores": os.cpu_count(),
+        "tensorflow": tf.__version__,
+        "soundfile": f"{soundfile.__version__} with {soundfile.__libsndfile_version__}",
+        "formats": {},
+    }
+    print(f"{len(files)} files of {result['mean_seconds']:.1f} s in the mean, files/s:")
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, subtype in FORMATS:
+            found = measured(converted(files, suffix, subtype, Path(folder)), args.rounds)
+            result["formats"][f"{suffix} {subtype}"] = found
+            soundfiles, others = found["files_per_second"].values()
+            print(
+                f"{suffix:5}{subtype:15} soundfile {soundfiles:6.0f}, tensorflow-io {others:6.0f}: "
+                f"soundfile x {found['soundfile_is_faster_by']:.2f}; samples differ by "
+                f"{found['largest_difference']:.1g}"
+            )
+    if args.out:
+        words = [word if word != str(args.data) else args.data.name for word in sys.argv]
+        result = {"command": " ".join(["python", *words]), **result}
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""tensorflow-io's decoders in the graph of tf.data (`audio.decoder = "tensorflow-io"`).
+
+The samples are soundfile's: bit for bit of WAV and FLAC, to 1e-5 of OGG and MP3. Whether a file
+is whole, its rate and its depth are read from its header by tfser/audio.py.
+"""
+
+import functools
+
+import numpy as np
+
+from tfser import audio, remote
+from tfser.errors import DataError
+
+# What tensorflow-io decodes; `_samples` has a branch for each.
+KINDS = [
+    ("WAV", "PCM_U8"),
+    ("WAV", "PCM_16"),
+    ("WAV", "PCM_24"),
+    ("WAV", "PCM_32"),
+    ("WAV", "FLOAT"),
+    ("WAV", "DOUBLE"),
+    ("FLAC", "PCM_S8"),
+    ("FLAC", "PCM_16"),
+    ("FLAC", "PCM_24"),
+    ("OGG", "VORBIS"),
+    ("MP3", "MPEG_LAYER_III"),
+]
+USE_SOUNDFILE = "--set audio.decoder=soundfile reads it"
+
+
+def decoded(paths):
+    """Yields (samples [n, channels] float32, rate in Hz, problem) of each file; "" is none."""
+    tf = remote.check_decoder("tensorflow-io")
+    names = tf.constant([str(path) for path in paths], tf.string)
+    files = iter(tf.data.Dataset.from_tensor_slices(names).map(_graph()).prefetch(1))
+    for path in paths:
+        try:
+            samples, numbers, problem = files.get_next()
+            n_claimed, rate_hz = numbers.numpy()[:2]
+            problem = problem.numpy().decode()
+            samples = samples.numpy()
+            spare = audio.MP3_SPARE_FRAMES if str(path).lower().endswith(".mp3") else 0
+            samples = samples[:n_claimed]
+            if not problem and len(samples) < n_claimed - spare:
+                problem = (
+                    f"{path}: tensorflow-io finds {len(samples)} of {n_claimed} samples; "
+                    f"{USE_SOUNDFILE}"
+                )
+            yield samples, int(rate_hz), problem
+        except tf.errors.OpError as error:
+            yield np.zeros((0, 1), "float32"), 0, _reason(remote.path(path), error)
+
+
+def _reason(path, error) -> str:
+    """Why the graph could neither read nor decode a file."""
+    try:
+        path.read_bytes()
+    except OSError as refused:
+        return f"{path}: {refused.strerror or refused}"
+    said = str(error.message).rpartition("}} ")[2].partition(" [Op")[0].partition("\n")[0]
+    return f"{path}: tensorflow-io cannot decode it ({said.strip()}); {USE_SOUNDFILE}"
+
+
+@functools.cache
+def _graph():
+    """Path -> (samples [n, channels], [frames, rate, channels, first byte, bytes], problem)."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    def heard(path):
+        content = tf.io.read_file(path)
+        kind, numbers, problem = tf.numpy_function(
+            _header, [path, content], [tf.int32, tf.int64, tf.string]
+        )
+        numbers = tf.ensure_shape(numbers, [5])
+        return _samples(content, tf.ensure_shape(kind, []), numbers), numbers, problem
+
+    return heard
+
+
+def _header(path, content):
+    """(number in KINDS, numbers of `_graph`, problem); the last kind decodes nothing."""
+    path = remote.path(path.decode())
+    try:
+        (container, subtype), rate_hz, n_frames, n_channels = audio.facts(path, content)
+        kind = ("WAV" if container == "WAVEX" else container, subtype)
+        if kind not in KINDS:
+            raise DataError(
+                f"{path}: tensorflow-io has no decoder for {container} {subtype}; {USE_SOUNDFILE}"
+            )
+        first = _first_sample(content) if container.startswith("WAV") else 0
+        width = {"PCM_32": 4, "DOUBLE": 8}.get(subtype, 0)  # bytes, of what `_raw` reads
+        numbers = [n_frames, rate_hz, n_channels, first, n_frames * n_channels * width]
+        return np.int32(KINDS.index(kind)), np.array(numbers, "int64"), b""
+    except DataError as error:
+        return np.int32(len(KINDS)), np.zeros(5, "int64"), str(error).encode()
+
+
+def _first_sample(content: bytes) -> int:
+    """Where the samples of a WAV begin: behind the header of its chunk "data"."""
+    position = 12
+    while content[position : position + 4] != b"data" and position < len(content):
+        size = int.from_bytes(content[position + 4 : position + 8], "little")
+        position += 8 + size + size % 2
+    return position + 8
+
+
+def _samples(content, kind, numbers):
+    """Decodes a file of a kind [n, channels], scaled as libsndfile does, full scale being 1."""
+    import tensorflow as tf
+    from tensorflow_io import audio as decoders
+
+    def wav(dtype):
+        return decoders.decode_wav(content, dtype=dtype)
+
+    def flac(dtype):
+        return decoders.decode_flac(content, dtype=dtype)
+
+    def raw(dtype):  # tensorflow-io takes integers of 32 bits for floats, and has no float64
+        chunk = tf.strings.substr(content, numbers[3], numbers[4])
+        return tf.reshape(tf.io.decode_raw(chunk, dtype), [-1, numbers[2]])
+
+    def scaled(samples, full_scale, zero=0.0):
+        return (tf.cast(samples, tf.float32) - zero) / full_scale
+
+    branches = [
+        lambda: scaled(wav(tf.uint8), 2.0**7, zero=2.0**7),
+        lambda: scaled(wav(tf.int16), 2.0**15),
+        lambda: scaled(wav(tf.int32), 2.0**31),
+        lambda: scaled(raw(tf.int32), 2.0**31),
+        lambda: wav(tf.float32),
+        lambda: tf.cast(raw(tf.float64), tf.float32),
+        lambda: scaled(flac(tf.uint8), 2.0**7, zero=2.0**7),
+        lambda: scaled(flac(tf.int16), 2.0**15),
+        lambda: scaled(flac(tf.int32), 2.0**31),
+        lambda: decoders.decode_vorbis(content),
+        lambda: decoders.decode_mp3(content),
+        lambda: tf.zeros([0, 1]),
+    ]
+    return tf.switch_case(kind, branches)

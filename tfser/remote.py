@@ -1,0 +1,198 @@
+"""Folders under s3://, whose files TensorFlow reads and writes with tensorflow-io's file system.
+
+Everything else in tfser handles a `Remote` as it handles a `Path`. An object of S3 is there whole
+or not at all, so that nothing needs to be renamed.
+"""
+
+import functools
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
+
+from tfser.errors import DataError, UsageError
+
+log = logging.getLogger("tfser")
+
+SCHEME = "s3://"
+INSTALL = "pip install 'tfser[io]' -c constraints-io.txt, in an environment of its own"
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+# Where else the AWS library finds a key, by the variable that says so.
+OTHER_KEYS = ("AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_ROLE_ARN")
+
+
+def path(text):
+    """A `Remote` of "s3://bucket/folder", a `Path` of anything else, and paths as they are."""
+    if isinstance(text, Remote | Path):
+        return text
+    return Remote(text) if str(text).startswith(SCHEME) else Path(text)
+
+
+class Remote(PurePosixPath):
+    """A file or folder of S3: what `Path` does, as far as tfser needs it.
+
+    Raises OSError where S3 says no, and UsageError where tensorflow-io or credentials are missing.
+    """
+
+    def __str__(self):
+        bucket_and_key = super().__str__().removeprefix("s3:").lstrip("/")
+        return SCHEME + bucket_and_key
+
+    def __fspath__(self):
+        return str(self)
+
+    def expanduser(self):
+        """~ has no meaning here."""
+        return self
+
+    absolute = resolve = expanduser
+
+    def is_file(self):
+        """Whether there is such an object."""
+        return self.exists() and not asked(self, lambda gfile: gfile.isdir(_folder(self)))
+
+    def stat(self):
+        """With st_size, in bytes."""
+        return SimpleNamespace(st_size=asked(self, lambda gfile: gfile.stat(str(self)).length))
+
+    def is_dir(self):
+        """Whether there are objects under it; a bucket is one where it can be listed."""
+        return asked(self, lambda gfile: gfile.isdir(_folder(self)) or _is_bucket(gfile, self))
+
+    def exists(self):
+        """Whether there is such an object, or objects under it."""
+        return len(self.parts) > 2 and asked(self, lambda gfile: gfile.exists(str(self)))
+
+    def read_bytes(self):
+        """The content of an object."""
+        return asked(self, lambda gfile: gfile.GFile(str(self), "rb").read())
+
+    def read_text(self, encoding="utf-8", errors="strict"):
+        """The content of an object of text."""
+        return self.read_bytes().decode(encoding, errors)
+
+    def glob(self, pattern):
+        """Yields what has a name of the pattern."""
+        return map(Remote, asked(self, lambda gfile: gfile.glob(f"{self}/{pattern}")))
+
+    def walk(self):
+        """Yields (folder, names of folders, names of files) as os.walk does."""
+        for folder, folders, files in asked(self, lambda g: list(g.walk(_folder(self)))):
+            yield str(folder).rstrip("/"), [name.rstrip("/") for name in folders], files
+
+
+def _folder(of: Remote) -> str:
+    """A bucket by itself is a folder with a slash alone."""
+    return str(of) if len(of.parts) > 2 else f"{of}/"
+
+
+def _is_bucket(gfile, of: Remote) -> bool:
+    return len(of.parts) == 2 and gfile.listdir(f"{of}/") is not None
+
+
+def file_test(folder):
+    """function(path) -> whether it is a file under the folder; S3 is asked once for all."""
+    if not isinstance(folder, Remote):
+        return Path.is_file
+    return {Remote(top) / name for top, _, files in folder.walk() for name in files}.__contains__
+
+
+def upload(local: Path, target: Remote) -> None:
+    """Puts a file of this machine in its place; raises OSError."""
+    asked(target, lambda gfile: gfile.copy(str(local), str(target), overwrite=True))
+
+
+def n_bytes(file) -> int:
+    """The size of a file, of S3 or of this machine."""
+    return path(file).stat().st_size
+
+
+def asked(of: Remote, question):
+    """question(tf.io.gfile), with what S3 refuses as an OSError that has no secret in it."""
+    gfile, errors = _file_system()
+    try:
+        return question(gfile)
+    except errors.NotFoundError:
+        raise FileNotFoundError(2, "No such file or bucket", str(of)) from None
+    except errors.OpError as error:
+        raise OSError(5, without_secrets(str(error.message).partition("\n")[0]), str(of)) from None
+
+
+def without_secrets(text: str) -> str:
+    """What a library says, with stars in place of keys."""
+    for value in filter(None, map(os.environ.get, SECRETS)):
+        text = text.replace(value, "***")
+    return text
+
+
+@functools.cache
+def _file_system():
+    """(tf.io.gfile, tf.errors), once tensorflow-io has registered s3://."""
+    check_credentials()
+    tf = tensorflow_io(SCHEME)
+    return tf.io.gfile, tf.errors
+
+
+def check_credentials() -> None:
+    """Raises UsageError that names what is missing; it never says what is there."""
+    missing = [name for name in SECRETS[:2] if not os.environ.get(name)]
+    shared = os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
+    if any(map(os.environ.get, OTHER_KEYS)) or os.path.exists(os.path.expanduser(shared)):
+        missing = []
+    # A server of one's own has an address, S3 itself has it by the region.
+    if not os.environ.get("AWS_REGION") and not os.environ.get("S3_ENDPOINT"):
+        missing.append("AWS_REGION (or S3_ENDPOINT, the address of another server than Amazon's)")
+    if missing:
+        raise UsageError(f"s3:// needs the environment variables {', '.join(missing)}; set them")
+
+
+def check_folder(folder, flag: str) -> None:
+    """Raises DataError where a `Remote` has no bucket; says nothing of other paths."""
+    if not isinstance(folder, Remote):
+        return
+    bucket = Remote(*folder.parts[:2])
+    try:
+        asked(bucket, lambda gfile: gfile.listdir(f"{bucket}/"))
+    except FileNotFoundError as error:
+        raise DataError(f"{flag} {folder}: {error.strerror}; see that {bucket} is there") from None
+    except OSError:  # a key may be for a folder alone
+        log.debug("%s cannot be listed", bucket, exc_info=True)
+
+
+def check_decoder(decoder: str):
+    """tensorflow, where tensorflow-io is to decode; UsageError where that is not there."""
+    if decoder == "tensorflow-io":
+        return tensorflow_io(f"audio.decoder={decoder}")
+
+
+def tensorflow_io(what: str):
+    """The module tensorflow, with tensorflow-io's operations; UsageError without them."""
+    from tfser import cli
+
+    if importlib.util.find_spec("tensorflow_io") is None:
+        raise UsageError(f"{what} needs tensorflow-io, which is not installed: {INSTALL}")
+    with cli.quiet():
+        cli.import_keras()
+        import tensorflow as tf
+
+        try:
+            from tensorflow_io.python.ops import core_ops
+
+            core_ops.io_audio_decode_wav  # noqa: B018  # the library is loaded by the first use
+        except (ImportError, NotImplementedError, AttributeError, tf.errors.OpError):
+            raise UsageError(
+                f"{what}: the tensorflow-io that is installed does not load on TensorFlow "
+                f"{tf.__version__}: {INSTALL}"
+            ) from None
+    return tf
+
+
+def leave(code: int) -> None:
+    """Ends the process, where s3:// was used: its library would abort in an ordinary exit."""
+    if _file_system.cache_info().currsize:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
