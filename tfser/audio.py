@@ -17,7 +17,6 @@ import soxr
 from tfser import remote
 from tfser.errors import DataError
 
-LOSSLESS = (".wav", ".flac")
 HEAD_BYTES = 1024  # enough to tell what a file is
 SHORTEST_SECONDS = 0.025  # one analysis window of the papers
 LOWEST_RATE_HZ = 2000  # below it a header is damaged, not a recording of speech
@@ -96,11 +95,6 @@ def _usable(path, waveform, rate_hz, sample_rate_hz):
             f"one window takes {SHORTEST_SECONDS * 1000:.0f} ms"
         )
     return waveform
-
-
-def lossless(path) -> bool:
-    """Whether all decoders have the same samples of a file, by its name."""
-    return str(path).lower().endswith(LOSSLESS)
 
 
 def duration_seconds(path) -> float:

@@ -25,7 +25,13 @@ KINDS = [
     ("OGG", "VORBIS"),
     ("MP3", "MPEG_LAYER_III"),
 ]
+LOSSLESS = (".wav", ".flac")
 USE_SOUNDFILE = "--set audio.decoder=soundfile reads it"
+
+
+def lossless(path) -> bool:
+    """Whether both decoders have the same samples of a file, by its name."""
+    return str(path).lower().endswith(LOSSLESS)
 
 
 def decoded(paths):
