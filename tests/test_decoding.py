@@ -196,18 +196,44 @@ def test_what_tensorflow_io_has_no_decoder_for(tmp_path, name, subtype):
 
 
 @with_tensorflow_io
-def test_what_only_soundfile_takes_for_a_wav(tmp_path):
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24"])
+def test_a_wav_of_an_odd_number_of_bytes(tmp_path, subtype):
+    soundfile.write(tmp_path / "a.wav", noise(n_samples=8001), RATE, subtype)
+    [waveform], [expected] = (f(cut(tmp_path / "a.wav")) for f in (heard, by_soundfile))
+    np.testing.assert_array_equal(waveform, expected)
+
+
+@with_tensorflow_io
+def test_wavs_of_other_programs(tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(), RATE)
     content = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(content[:12] + b"LIST\4\0\0\0INFO" + content[12:])
-    piped = bytearray(content)
-    piped[4:8] = piped[40:44] = bytes(4)  # written to a pipe: no size
-    (tmp_path / "b.wav").write_bytes(piped)
-    of_list, of_pipe = heard(cut(tmp_path / "a.wav"), cut(tmp_path / "b.wav"))
-    assert "a.wav: tensorflow-io cannot decode it (" in str(of_list) and "unexpected field" in str(
-        of_list
+    for name, size in (("b.wav", 0), ("c.wav", 0xFFFFFFFF)):  # written to a pipe: no size
+        piped = bytearray(content)
+        piped[4:8] = piped[40:44] = size.to_bytes(4, "little")
+        (tmp_path / name).write_bytes(piped)
+    soundfile.write(tmp_path / "d.wav", noise(), RATE, "PCM_24", format="WAVEX")
+    cuts = [cut(tmp_path / f"{name}.wav") for name in "abcd"]
+    for waveform, expected in zip(heard(*cuts), by_soundfile(*cuts), strict=True):
+        np.testing.assert_array_equal(waveform, expected)
+    soundfile.write(tmp_path / "e.wav", noise(), RATE, "PCM_16", endian="BIG")
+    assert "e.wav: tensorflow-io has no decoder for WAV PCM_16; --set" in str(
+        heard(cut(tmp_path / "e.wav"))[0]
     )
-    assert "b.wav: tensorflow-io finds 0 of 16000 samples; --set audio.decoder=" in str(of_pipe)
+
+
+@with_tensorflow_io
+def test_a_flac_whose_header_leaves_the_length_open(tmp_path):
+    soundfile.write(tmp_path / "a.flac", noise(), RATE)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(content)
+    [error] = heard(cut(tmp_path / "a.flac"))
+    assert str(error) == (
+        f"{tmp_path / 'a.flac'}: tensorflow-io finds 0 of 16000 samples; "
+        "--set audio.decoder=soundfile reads it"
+    )
 
 
 def log_mel():

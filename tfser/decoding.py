@@ -1,4 +1,4 @@
-"""tensorflow-io's decoders in the graph of tf.data (`audio.decoder = "tensorflow-io"`).
+"""tensorflow-io's decoders, and one of WAV, in tf.data's graph (`audio.decoder = "tensorflow-io"`).
 
 The samples are soundfile's: bit for bit of WAV and FLAC, to 1e-5 of OGG and MP3. Whether a file
 is whole, its rate and its depth are read from its header by tfser/audio.py.
@@ -25,6 +25,7 @@ KINDS = [
     ("OGG", "VORBIS"),
     ("MP3", "MPEG_LAYER_III"),
 ]
+WAV_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 LOSSLESS = (".wav", ".flac")
 USE_SOUNDFILE = "--set audio.decoder=soundfile reads it"
 
@@ -90,12 +91,12 @@ def _header(path, content):
     try:
         (container, subtype), rate_hz, n_frames, n_channels = audio.facts(path, content)
         kind = ("WAV" if container == "WAVEX" else container, subtype)
-        if kind not in KINDS:
+        if kind not in KINDS or content.startswith(b"RIFX"):  # the latter is big-endian
             raise DataError(
                 f"{path}: tensorflow-io has no decoder for {container} {subtype}; {USE_SOUNDFILE}"
             )
         first = _first_sample(content) if container.startswith("WAV") else 0
-        width = {"PCM_32": 4, "DOUBLE": 8}.get(subtype, 0)  # bytes, of what `_raw` reads
+        width = WAV_BYTES.get(subtype, 0)
         numbers = [n_frames, rate_hz, n_channels, first, n_frames * n_channels * width]
         return np.int32(KINDS.index(kind)), np.array(numbers, "int64"), b""
     except DataError as error:
@@ -116,15 +117,23 @@ def _samples(content, kind, numbers):
     import tensorflow as tf
     from tensorflow_io import audio as decoders
 
+    # tensorflow-io's decoder of WAV takes integers of 32 bits for floats, has no float64, and fails
+    # at an odd number of bytes and at a chunk before the format.
     def wav(dtype):
-        return decoders.decode_wav(content, dtype=dtype)
+        chunk = tf.strings.substr(content, numbers[3], numbers[4])
+        return tf.reshape(tf.io.decode_raw(chunk, dtype), [-1, numbers[2]])
+
+    def wav_of_24_bits():
+        chunk = tf.strings.substr(content, numbers[3], numbers[4])
+        low, middle, high = tf.unstack(
+            tf.reshape(tf.io.decode_raw(chunk, tf.uint8), [-1, 3]), axis=1
+        )
+        high = tf.cast(tf.bitcast(high, tf.int8), tf.float32)  # it has the sign
+        samples = high * 2.0**16 + tf.cast(middle, tf.float32) * 2.0**8 + tf.cast(low, tf.float32)
+        return tf.reshape(samples, [-1, numbers[2]])
 
     def flac(dtype):
         return decoders.decode_flac(content, dtype=dtype)
-
-    def raw(dtype):  # tensorflow-io takes integers of 32 bits for floats, and has no float64
-        chunk = tf.strings.substr(content, numbers[3], numbers[4])
-        return tf.reshape(tf.io.decode_raw(chunk, dtype), [-1, numbers[2]])
 
     def scaled(samples, full_scale, zero=0.0):
         return (tf.cast(samples, tf.float32) - zero) / full_scale
@@ -132,10 +141,10 @@ def _samples(content, kind, numbers):
     branches = [
         lambda: scaled(wav(tf.uint8), 2.0**7, zero=2.0**7),
         lambda: scaled(wav(tf.int16), 2.0**15),
+        lambda: scaled(wav_of_24_bits(), 2.0**23),
         lambda: scaled(wav(tf.int32), 2.0**31),
-        lambda: scaled(raw(tf.int32), 2.0**31),
         lambda: wav(tf.float32),
-        lambda: tf.cast(raw(tf.float64), tf.float32),
+        lambda: tf.cast(wav(tf.float64), tf.float32),
         lambda: scaled(flac(tf.uint8), 2.0**7, zero=2.0**7),
         lambda: scaled(flac(tf.int16), 2.0**15),
         lambda: scaled(flac(tf.int32), 2.0**31),
