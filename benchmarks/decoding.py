@@ -1,10 +1,11 @@
-"""Files decoded in a second by soundfile and by tensorflow-io, from each format to mono waveforms.
+"""Files that a core decodes in a second by soundfile and by tensorflow-io, to mono waveforms.
 
     python benchmarks/decoding.py --data LibriSpeech [--files 128] [--rounds 5] [--out PATH]
 
 Takes the first FLAC files of a folder and makes the other formats of them with soundfile, in a
 folder of its own. Both decoders have all cores, as the feature cache gives them: a thread for each,
-and a shard's files at once. Rounds of one and the other take turns; the first of each does not
+and a shard's files at once. A second is one of processor time, of all threads, which other programs
+on the machine change little. Rounds of one and the other take turns; the first of each does not
 count. Says where the samples are not equal, too. Needs tensorflow-io: .venv-io.
 """
 
@@ -52,20 +53,20 @@ def converted(files, suffix, subtype, folder):
 
 
 def decode(utterances, decoder):
-    """(seconds, waveforms): groups of files in a thread for each core."""
+    """(seconds of processor time, waveforms): groups of files in a thread for each core."""
 
     def heard(group):
         return list(audio.waveforms(group, sample_rate_hz=16000, decoder=decoder))
 
     groups = [utterances[first : first + SHARD] for first in range(0, len(utterances), SHARD)]
-    start = time.perf_counter()
+    start = time.process_time()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         waveforms = list(pool.map(heard, groups))
-    return time.perf_counter() - start, [waveform for group in waveforms for waveform in group]
+    return time.process_time() - start, [waveform for group in waveforms for waveform in group]
 
 
 def measured(utterances, n_rounds) -> dict:
-    """Medians of files/s over the rounds, and how far the samples are apart."""
+    """Medians of files a core and second over the rounds, and how far the samples are apart."""
     rates, waveforms = {decoder: [] for decoder in DECODERS}, {}
     for number in range(n_rounds + 1):
         for decoder in DECODERS:
@@ -74,7 +75,7 @@ def measured(utterances, n_rounds) -> dict:
     medians = {decoder: statistics.median(values) for decoder, values in rates.items()}
     pairs = zip(*waveforms.values(), strict=True)
     return {
-        "files_per_second": medians,
+        "files_per_core_second": medians,
         "rounds": rates,
         "soundfile_is_faster_by": medians["soundfile"] / medians["tensorflow-io"],
         "largest_difference": max(float(np.abs(one - other).max()) for one, other in pairs),
@@ -100,12 +101,14 @@ def main():
         "soundfile": f"{soundfile.__version__} with {soundfile.__libsndfile_version__}",
         "formats": {},
     }
-    print(f"{len(files)} files of {result['mean_seconds']:.1f} s in the mean, files/s:")
+    print(
+        f"{len(files)} files of {result['mean_seconds']:.1f} s in the mean, files a core and second:"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for suffix, subtype in FORMATS:
             found = measured(converted(files, suffix, subtype, Path(folder)), args.rounds)
             result["formats"][f"{suffix} {subtype}"] = found
-            soundfiles, others = found["files_per_second"].values()
+            soundfiles, others = found["files_per_core_second"].values()
             print(
                 f"{suffix:5}{subtype:15} soundfile {soundfiles:6.0f}, tensorflow-io {others:6.0f}: "
                 f"soundfile x {found['soundfile_is_faster_by']:.2f}; samples differ by "
