@@ -101,9 +101,8 @@ def main():
         "soundfile": f"{soundfile.__version__} with {soundfile.__libsndfile_version__}",
         "formats": {},
     }
-    print(
-        f"{len(files)} files of {result['mean_seconds']:.1f} s in the mean, files a core and second:"
-    )
+    mean_seconds = result["mean_seconds"]
+    print(f"{len(files)} files of {mean_seconds:.1f} s in the mean, files a core and second:")
     with tempfile.TemporaryDirectory() as folder:
         for suffix, subtype in FORMATS:
             found = measured(converted(files, suffix, subtype, Path(folder)), args.rounds)
