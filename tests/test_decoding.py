@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from running import called
 
-from tfser import audio, hparams, remote, store, train
+from tfser import audio, hparams, remote, runs, store, train
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import LogMel
@@ -276,9 +276,12 @@ def test_every_system_has_the_choice(model):
     usual = hparams.load(model, "emodb")
     assert usual["audio"] == {"decoder": "soundfile"}
     # Runs that were started before there was a choice have no such section, and go on.
-    assert hparams.recorded(usual) == {k: v for k, v in usual.items() if k != "audio"}
+    before = {"hparams": {name: section for name, section in usual.items() if name != "audio"}}
+    assert runs.differences(before, {"hparams": usual}) == ""
     other = hparams.load(model, "emodb", overrides=['audio.decoder="tensorflow-io"'])
-    assert hparams.recorded(other) == usual | {"audio": {"decoder": "tensorflow-io"}}
+    assert other == usual | {"audio": {"decoder": "tensorflow-io"}}
+    changed = runs.differences(before, {"hparams": other})
+    assert changed == "hparams.audio.decoder: soundfile -> tensorflow-io"
     with pytest.raises(UsageError, match="audio.decoder='tensorflowio' is not known .did you mean"):
         hparams.load(model, "emodb", overrides=["audio.decoder=tensorflowio"])
 

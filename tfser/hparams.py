@@ -47,11 +47,6 @@ def load(model: str, corpus: str, *, overlay: str | None = None, overrides=()) -
     return hp
 
 
-def recorded(hp: dict[str, dict]) -> dict[str, dict]:
-    """As a run records them: without [audio] where it is as before there was a choice."""
-    return {name: section for name, section in hp.items() if section != {"decoder": "soundfile"}}
-
-
 def search_space(model: str, *, overlay: str | None = None, overrides=()) -> dict[str, list]:
     """What a search chooses from, {"section.key": spec}: the overlay's [search], or the model's.
 

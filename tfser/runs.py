@@ -29,7 +29,7 @@ from tfser.errors import ConflictError
 log = logging.getLogger("tfser")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # Settings that came after the first runs, with what these have done.
-ADDED = {"hparams.train.precision": "float32"}
+ADDED = {"hparams.train.precision": "float32", "hparams.audio.decoder": "soundfile"}
 
 
 @dataclass(frozen=True)

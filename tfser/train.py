@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser import asked, cli, corpora, hparams, labels, remote, runs, spark, tasks, workers
+from tfser import asked, cli, corpora, labels, remote, runs, spark, tasks, workers
 from tfser.corpora import omg
 from tfser.errors import UsageError
 
@@ -225,8 +225,7 @@ def checked(args) -> Task:
             "utterances": runs.fingerprint(tested),
         }
         corpus = f"{corpus}-to-{tested_name}"
-    settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances)}
-    settings["hparams"] = hparams.recorded(hp)
+    settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances), "hparams": hp}
     return Task(corpus, utterances, hp, tested, cache, settings)
 
 
