@@ -12,7 +12,8 @@ from torch import nn
 
 BATCH, MODE, N, HIDDEN = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), 64
 HEIGHT, WIDTH = (512, 32) if MODE == "crop512" else (520, 96)
-torch.set_num_threads(int(sys.argv[4]))
+LAYOUT = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}[sys.argv[4]]
+torch.set_num_threads(int(sys.argv[5]))
 
 
 def convolution(n_inputs, n_outputs, stride=1):
@@ -46,6 +47,7 @@ def decoder():
 
 
 discriminator, generator = nn.Sequential(encoder(), decoder()), decoder()
+discriminator, generator = (net.to(memory_format=LAYOUT) for net in (discriminator, generator))
 of_d = torch.optim.Adam(discriminator.parameters(), lr=5e-5, fused=True)
 of_g = torch.optim.Adam(generator.parameters(), lr=5e-5, fused=True)
 
@@ -68,6 +70,7 @@ for _ in sys.stdin:
         x = magnitudes[:, :, :512]
     else:
         x = nn.functional.interpolate(magnitudes, (HEIGHT, WIDTH), mode="bilinear")
+    x = x.contiguous(memory_format=LAYOUT)
     of_d.zero_grad(set_to_none=True)
     with torch.no_grad():
         fake = generator(z_d)

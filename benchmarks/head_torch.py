@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 BATCH, HEIGHT, WIDTH, CHANNELS, CLASSES = *map(int, sys.argv[1:5]), 7
-torch.set_num_threads(int(sys.argv[5]))
+LAYOUT = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}[sys.argv[5]]
+torch.set_num_threads(int(sys.argv[6]))
 
 model = nn.Sequential(
     nn.Conv2d(CHANNELS, 32, 3, padding=1),
@@ -22,9 +23,10 @@ model = nn.Sequential(
     nn.ReLU(),
     nn.Dropout(0.25),
     nn.Linear(128, CLASSES),
-)
+).to(memory_format=LAYOUT)
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-x, y = torch.randn(BATCH, CHANNELS, HEIGHT, WIDTH), torch.randint(CLASSES, (BATCH,))
+x = torch.randn(BATCH, CHANNELS, HEIGHT, WIDTH).contiguous(memory_format=LAYOUT)
+y = torch.randint(CLASSES, (BATCH,))
 loss_of = nn.CrossEntropyLoss()
 print(sum(weight.numel() for weight in model.parameters()), flush=True)
 for _ in sys.stdin:

@@ -57,6 +57,12 @@ def on_disk(folder: Path, n_frames: int, n_features: int) -> store.Stored:
     return store.Stored([None] * SHARDS * PIECES, paths, n_bytes, n_features, "")
 
 
+def in_layouts(*script_and_arguments) -> dict:
+    """The twin of a network of pictures in both of PyTorch's layouts."""
+    layouts = "NCHW", "channels_last"
+    return {f"PyTorch, {layout}": (*script_and_arguments, layout) for layout in layouts}
+
+
 def epr_vgg(folder, width=1.0) -> Network:
     """VGG-E on segments of a corpus of CASIA's size: 7,200 utterances of 198 frames."""
     hp = hparams.load("epr", "casia", overrides=[f"model.width_multiplier={width}"])
@@ -75,10 +81,7 @@ def epr_vgg(folder, width=1.0) -> Network:
             n_frames=n_frames, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
         )  # fmt: skip
 
-    twins = {
-        f"PyTorch, {layout}": ("vgg_torch.py", size, width, layout)
-        for layout in ("NCHW", "channels_last")
-    }
+    twins = in_layouts("vgg_torch.py", size, width)
     return Network(model, batches, size, "segments of 32 x 64", twins)
 
 
@@ -177,7 +180,7 @@ def began_network(folder, size=4) -> Network:
         found = data.stream(stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch)
         return of_began.with_noise(found, (2, size, hp["model"]["hidden"]), seed=[0, epoch])
 
-    twins = {"PyTorch": ("began_torch.py", size, hp["features"]["input_mode"], n_filters)}
+    twins = in_layouts("began_torch.py", size, hp["features"]["input_mode"], n_filters)
     return Network(model, batches, size, "slices of 520 x 96", twins)
 
 
@@ -203,7 +206,7 @@ def began_head(folder) -> Network:
             n_frames=None, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
         )  # fmt: skip
 
-    twins = {"PyTorch": ("head_torch.py", size, *shape)}
+    twins = in_layouts("head_torch.py", size, *shape)
     return Network(model, batches, size, f"maps of {' x '.join(map(str, shape))}", twins)
 
 

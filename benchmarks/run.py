@@ -36,6 +36,7 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the twins are for processors
 
 HERE = Path(__file__).parent
 TURN_SECONDS = 3.0  # of steps, at least MIN_STEPS and at most MAX_STEPS
@@ -89,14 +90,20 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     n_weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     for twin, (script, *arguments) in twins.items() if torch else ():
-        step, of_twin = turns.torch_step(torch, script, *arguments)
-        if abs(of_twin / n_weights - 1) > SAME:
-            raise SystemExit(f"{script} is another network: {of_twin:,} weights, not {n_weights:,}")
-        ways[twin] = lambda number, step=step: statistics.fmean(step() for _ in range(n_steps))
+        step, n_of_twin = turns.torch_step(torch, script, *arguments)
+        if abs(n_of_twin / n_weights - 1) > SAME:
+            raise SystemExit(f"{script} has {n_of_twin:,} weights, our network {n_weights:,}")
+
+        def of_twin(number, step=step):
+            step()  # as ours, whose first step of a turn is not counted
+            return statistics.fmean(step() for _ in range(n_steps))
+
+        ways[twin] = of_twin
     for variant in also:
         with precision.policy("mixed_bfloat16" if variant == "bfloat16" else "float32"):
             other = networks.NETWORKS[name](folder).model
-            other.jit_compile = variant == "XLA"
+            if variant == "XLA":
+                other.jit_compile = True
             fit_other = Stopwatch(other)
             fit_other(constant, 1)  # traced here, where its layers have their policy
         ways[variant] = lambda number, fit=fit_other: fit(constant, n_steps)
@@ -135,29 +142,45 @@ def alone(*arguments) -> dict:
         return json.loads(out.read_text())
 
 
-def measured(args) -> dict:
-    """All tables; each figure from a process of its own."""
+def measured(args):
+    """Yields the tables so far, each figure from a process of its own."""
     import networks
 
     rounds = ["--rounds", args.rounds]
-    names = [name for name in networks.NETWORKS if not args.only or name in args.only]
     torch = ["--torch", args.torch] if args.torch else []
     also = [word for variant in args.also for word in ("--also", variant)]
-    found = {"training": {}, "features": {}}
-    for name in names:
+    found = {"training": {}, "features": {}, "answers": {}}
+    for name in args.only or networks.NETWORKS:
         print(name, file=sys.stderr, flush=True)
         of_network = ["--network", name, *torch, *rounds, *also]
         found["training"][name] = alone("run.py", *of_network)
+        yield found
     if args.root:
         found["features"] = alone("features.py", "--root", args.root, *rounds)
         of_smile = alone("functionals.py", "--root", args.root, *rounds)
         found["features"]["AAE and SVM, functionals"] = of_smile
+        yield found
     pairs = [("--savedmodel", saved) for saved in args.savedmodel]
     pairs += [("--onnx", onnx) for onnx in args.onnx]
-    found["answers"] = alone(
-        "serving.py", *itertools.chain(*pairs), "--rounds", 2 * args.rounds - 1
-    )
-    return found
+    of_answers = alone("serving.py", *itertools.chain(*pairs), "--rounds", 2 * args.rounds - 1)
+    found["answers"] = {name: of_answers[name] for name in ("answers", "kinds")}
+    yield found
+
+
+def check(args) -> None:
+    """Ends the command where a later part would fail."""
+    import networks
+
+    for name in args.only:
+        if name not in networks.NETWORKS:
+            raise SystemExit(f"--only {name}: one of {', '.join(networks.NETWORKS)}")
+    if args.root and not args.root.is_dir():
+        raise SystemExit(f"--root {args.root} is no folder")
+    if len(args.savedmodel) != len(args.onnx):
+        raise SystemExit("give an --onnx for each --savedmodel")
+    for export in [*args.savedmodel, *args.onnx]:
+        if not (export / "tfser.json").is_file():
+            raise SystemExit(f"{export} is no export of tfser-export")
 
 
 def tables(found: dict) -> str:
@@ -187,6 +210,8 @@ def tables(found: dict) -> str:
                 f"| {of['peer']}: {of['times_peer']:.2f} |"
             )
     answers = found["answers"]
+    if not answers:
+        return "\n".join(lines)
     lines += ["", "| answer | ms | times the speed of |", "| --- | --- | --- |"]
     for name, of in answers["kinds"].items():
         (_, ours), (peer, theirs) = of["median"].items()
@@ -204,7 +229,7 @@ def main():
     parser.add_argument("--onnx", type=Path, action="append", default=[], metavar="EXPORT")
     parser.add_argument("--also", action="append", default=[], choices=("bfloat16", "XLA"))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", action="append", help="this network alone")
+    parser.add_argument("--only", action="append", default=[], help="this network alone")
     parser.add_argument("--network", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
     args = parser.parse_args()
@@ -212,12 +237,13 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             result = network(args.network, args.rounds, args.torch, args.also, Path(folder))
     else:
-        result = measured(args)
-        print(tables(result))
         import turns
 
-        if args.out:
-            turns.write(args.out, cores=len(os.sched_getaffinity(0)), **result)
+        check(args)
+        for result in measured(args):
+            if args.out:  # what is there, should a later part fail
+                turns.write(args.out, cores=len(os.sched_getaffinity(0)), **result)
+        print(tables(result))
         return
     args.out.write_text(json.dumps(result))
 

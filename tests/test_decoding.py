@@ -196,6 +196,23 @@ def test_what_tensorflow_io_has_no_decoder_for(tmp_path, name, subtype):
 
 
 @with_tensorflow_io
+def test_what_one_decoder_left_out_the_other_reads(tmp_path):
+    for name, subtype in (("a.wav", "PCM_16"), ("b.wav", "ULAW")):
+        soundfile.write(tmp_path / name, noise(), RATE, subtype)
+    utterances = [Utterance(tmp_path / f"{n}.wav", n, "speaker") for n in "ab"]
+    cache = {"cache": tmp_path / "cache", "max_bad": 1}
+
+    def found(decoder):
+        return [
+            u.name for u in store.load(utterances, log_mel(), decoder=decoder, **cache).utterances
+        ]
+
+    assert found("tensorflow-io") == ["a"]
+    assert found("soundfile") == ["a", "b"]  # under the same key
+    assert found("tensorflow-io") == ["a", "b"]
+
+
+@with_tensorflow_io
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24"])
 def test_a_wav_of_an_odd_number_of_bytes(tmp_path, subtype):
     soundfile.write(tmp_path / "a.wav", noise(n_samples=8001), RATE, subtype)

@@ -328,7 +328,7 @@ def test_the_flag_is_the_hyperparameter():
 
 
 def test_networks_of_another_precision_are_others(tmp_path):
-    run, made = SimpleNamespace(cache=tmp_path), []
+    run, made = SimpleNamespace(local_cache=tmp_path), []
     paths = []
     for policy in ("float32", *HALVES, "float32"):
         with precision.policy(policy):

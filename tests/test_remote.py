@@ -15,13 +15,14 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 from running import called
 
-from tfser import extract, remote, train
+from tfser import cli, extract, remote, search, train
 from tfser.corpora import toy
 from tfser.errors import UsageError
 
@@ -221,6 +222,8 @@ def test_a_training_on_s3_is_the_one_on_the_disk(server, s3, emodb, tmp_path):
         "--cache", tmp_path / "cache", "--workdir", tmp_path / "here", cwd=tmp_path,
     )  # fmt: skip
     assert here[0] == 0, here[2]
+    for clutter in ("emodb/.trash/03a01Wa.wav", "emodb/__MACOSX/wav/03a01Wa.wav"):
+        s3.put_object(Bucket="corpora", Key=clutter, Body=b"nothing")
     there = command(
         server, "train", *SMALL, "--corpus", "emodb", "--data-root", "s3://corpora/emodb",
         "--cache", "s3://cache/features", "--set", "audio.decoder=tensorflow-io",
@@ -350,16 +353,43 @@ def test_readers_find_their_lists_on_s3(server, s3, tmp_path, shared_data):
         assert here == there == [("84-121123-0000", "84", "female")]
 
 
-@on_s3
-def test_spark_shares_a_folder(server, emodb, tmp_path):
+@pytest.mark.parametrize("main", [train.main, extract.main, search.main])
+def test_spark_shares_a_folder(main):
     pytest.importorskip("pyspark")
-    code, out, err = command(
-        server, "extract", "--model", "epr", "--corpus", "emodb", "--data-root", emodb,
-        "--cache", "s3://cache", "--spark", "local[1]", cwd=tmp_path,
-    )  # fmt: skip
-    assert (
-        code == 2 and "--spark with --cache s3://cache: its workers share a folder, not S3" in err
-    )
+    words = ["--model", "epr", "--corpus", "toy", "--cache", "s3://cache", "--spark", "local[1]"]
+    answer = called(main, *words)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--spark with --cache s3://cache: its workers share a folder, not S3" in answer.err
+
+
+@pytest.mark.parametrize("main", [train.main, search.main])
+def test_results_are_written_to_a_disk(main):
+    answer = called(main, "--model", "epr", "--corpus", "toy", "--workdir", "s3://bucket/run")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--workdir s3://bucket/run: results are written to a disk" in answer.err
+
+
+def test_the_toy_corpus_is_not_made_on_s3(tmp_path):
+    words = ["--model", "epr", "--corpus", "toy", "--cache", tmp_path]
+    answer = called(train.main, *words, "--data-root", "s3://bucket/toy")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--data-root s3://bucket/toy: toy is made on a disk" in answer.err
+
+
+@pytest.mark.parametrize(
+    "argv, module, is_one",
+    [
+        (["/venv/bin/tfser-train"], None, True),
+        (["-m"], "tfser.train", True),
+        (["pytest"], None, False),
+        (["my.py"], "pytest.__main__", False),
+    ],
+)
+def test_the_exit_code_of_another_program_is_its_own(monkeypatch, argv, module, is_one):
+    monkeypatch.setattr(sys, "argv", argv)
+    spec = module and importlib.util.spec_from_loader(module, None)
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=spec))
+    assert cli._is_command() == is_one
 
 
 def test_the_toy_corpus_is_made_on_the_disk(monkeypatch, tmp_path):

@@ -84,6 +84,8 @@ def check_least(args, **lowest: int) -> None:
 def cache_of(args) -> Path:
     """The folder of --cache, or else of TFSER_CACHE, or else the usual one."""
     cache = args.cache or remote.path(os.environ.get("TFSER_CACHE") or runs.usual_cache())
+    if args.spark and isinstance(cache, remote.Remote):
+        raise UsageError(f"--spark with --cache {cache}: its workers share a folder, not S3")
     remote.check_folder(cache, "--cache")
     return cache
 

@@ -50,8 +50,15 @@ def run(function, args, *, interrupted=CONTINUES) -> int:
     args: with `debug`, and `workdir` where it has one. interrupted: what is left then.
     """
     code = _code_of(function, args, interrupted)
-    atexit.register(remote.leave, code)
+    if _is_command():  # and not a program that calls one, which has an exit code of its own
+        atexit.register(remote.leave, code)
     return code
+
+
+def _is_command() -> bool:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)  # of python -m tfser.train
+    name = spec.name if spec else os.path.basename(sys.argv[0])
+    return name.startswith(("tfser.", "tfser-"))
 
 
 def _code_of(function, args, interrupted) -> int:

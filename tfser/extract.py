@@ -60,8 +60,6 @@ def extract(args) -> None:
     corpus, utterances, hp = asked.corpus_of(args, args.corpus, args.data_root, cache)
     decoder = hp["audio"]["decoder"]
     check_writable(cache)
-    if args.spark and isinstance(cache, remote.Remote):
-        raise UsageError(f"--spark with --cache {cache}: its workers share a folder, not S3")
     log.info("%s", corpora.describe(args.corpus, utterances))
     with cli.quiet():
         cli.import_keras()
@@ -97,7 +95,7 @@ def extract(args) -> None:
 
 def check_writable(cache: Path) -> None:
     """Raises UsageError where nothing can be written into the cache."""
-    if isinstance(cache, remote.Remote):  # `train.cache_of` has looked
+    if isinstance(cache, remote.Remote):  # `asked.cache_of` has looked whether it is there
         return
     try:
         cache.mkdir(parents=True, exist_ok=True)

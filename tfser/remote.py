@@ -78,9 +78,16 @@ class Remote(PurePosixPath):
         return map(Remote, asked(self, lambda gfile: gfile.glob(f"{self}/{pattern}")))
 
     def walk(self):
-        """Yields (folder, names of folders, names of files) as os.walk does."""
-        for folder, folders, files in asked(self, lambda g: list(g.walk(_folder(self)))):
-            yield str(folder).rstrip("/"), [name.rstrip("/") for name in folders], files
+        """Yields (folder, names of folders, names of files) as os.walk does, from the top.
+
+        Whoever asks may sort the names of folders, or leave out some.
+        """
+        listed = asked(self, lambda gfile: gfile.listdir(_folder(self)))
+        names = dict.fromkeys(name.rstrip("/") for name in listed)
+        folders = [n for n in names if n and asked(self, lambda g, n=n: g.isdir(f"{self}/{n}"))]
+        yield str(self), folders, [name for name in names if name and name not in folders]
+        for name in folders:
+            yield from (self / name).walk()
 
 
 def _folder(of: Remote) -> str:

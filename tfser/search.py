@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from tfser import asked, cli, hparams, metrics, outcomes, runs, spark, tasks, train
+from tfser import asked, cli, hparams, metrics, outcomes, remote, runs, spark, tasks, train
 from tfser.children import child, flags, overrides_of
 from tfser.errors import ConflictError, TfserError, UsageError
 from tfser.proposals import Proposals
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--workdir",
-        type=Path,
+        type=remote.path,
         metavar="DIR",
         help="search directory (default: searches/<model>-<corpus>-<protocol>)",
     )

@@ -8,6 +8,7 @@ by the checksums and made again.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -124,7 +125,7 @@ def _made(utterances, feature, cache, max_bad, decoder, read, make, contents=Non
     size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
     work = making.Work(groups, contents, feature, folder, decoder)
-    shards = _read_index(folder, key, groups)
+    shards = _read_index(folder, key, groups, decoder)
     indexed = shards is not None
     if not indexed:
         shards = _finished_shards(folder, groups, feature)
@@ -135,7 +136,7 @@ def _made(utterances, feature, cache, max_bad, decoder, read, make, contents=Non
             make(missing, shards, work)
         _refuse_bad(shards, groups, max_bad)
         if missing or not indexed:
-            _write_index(folder, key, shards, groups, feature)
+            _write_index(folder, key, shards, work)
         damaged = list(read(shards, folder))
         if not damaged:
             _check_agreed([key, [shard["n_frames"] for shard in shards]])
@@ -186,14 +187,20 @@ def content_of(path) -> list:
     digest = hashlib.sha256()  # processors have instructions for it
     try:
         if isinstance(path, remote.Remote):
-            content = path.read_bytes()
-            return [len(content), hashlib.sha256(content).hexdigest()]
+            return _content_on_s3(path)
         with open(path, "rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
             return [file.tell(), digest.hexdigest()]
     except OSError as error:
         return [0, str(error.strerror)]
+
+
+@functools.cache
+def _content_on_s3(path) -> list:
+    """Read once in a process: objects are replaced, not written to."""
+    content = path.read_bytes()
+    return [len(content), hashlib.sha256(content).hexdigest()]
 
 
 def _finished_shards(folder, groups, feature):
@@ -250,25 +257,30 @@ def _bad(shards, groups):
     ]
 
 
-def _read_index(folder, key, groups):
-    """Returns the shards' JSON records, or None where no extraction came to its end."""
+def _read_index(folder, key, groups, decoder):
+    """Returns the shards' JSON records, or None where no extraction came to its end.
+
+    Nor one that left files out which this decoder may read.
+    """
     try:
         index = json.loads((folder / "index.json").read_text())
         shards = index["shards"]
         whole = [shard["utterances"] for shard in shards] == list(map(names_of, groups))
-        return shards if index["key"] == key and whole else None
+        same = index.get("decoder", "soundfile") == decoder or not any(s["bad"] for s in shards)
+        return shards if index["key"] == key and whole and same else None
     except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
         return None
 
 
-def _write_index(folder, key, shards, groups, feature):
+def _write_index(folder, key, shards, work):
     index = {
         "key": key,
         "store": VERSION,
-        "feature": feature.settings(),
+        "feature": work.feature.settings(),
+        "decoder": work.decoder,
         "bad": [
             {"name": u.name, "path": str(u.path), "reason": reason}
-            for u, reason in _bad(shards, groups)
+            for u, reason in _bad(shards, work.groups)
         ],
         "shards": shards,
     }

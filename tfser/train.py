@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--workdir",
-        type=Path,
+        type=remote.path,
         metavar="DIR",
         help="run directory (default: runs/<model>-<corpus>-<protocol>)",
     )
@@ -190,6 +190,8 @@ def checked(args) -> Task:
     """The task of the flags of `add_flags`; UsageError or DataError where there is none."""
     asked.check_model(args.model)
     asked.check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
+    if isinstance(args.workdir, remote.Remote):
+        raise UsageError(f"--workdir {args.workdir}: results are written to a disk; give a folder")
     if args.model == "svm" and args.strategy == "multiworker":
         raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
     if args.model == "svm" and any(o.startswith("train.precision=") for o in args.overrides):

@@ -79,6 +79,8 @@ def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> li
         root = root or os.environ.get(_variable(corpus))
         if not cache or isinstance(cache, remote.Remote):  # it is made file by file
             cache = Path.home() / ".cache" / "tfser"
+        if isinstance(remote.path(root or ""), remote.Remote):
+            raise UsageError(f"--data-root {root}: {corpus} is made on a disk; give a folder there")
         root = Path(root or Path(cache) / corpus).expanduser()
         module.make(root)
     root = root_of(corpus, root)
