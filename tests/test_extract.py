@@ -356,7 +356,7 @@ def of_worker(tmp_path):
 
     def ask(seen=seen, content=None, versions=None, place=None):
         feature = Odd()
-        described = Odd, feature.arguments, versions or shard_tasks._versions(feature)
+        described = Odd, feature.arguments, versions or shard_tasks._versions(feature), "soundfile"
         contents = {utterance.path: content or store.content_of(utterance.path)}
         path = tmp_path / "shard"
         place = (place, {}) if place else spark.here()

@@ -39,6 +39,18 @@ def scaled(optimizer):
     return keras.optimizers.LossScaleOptimizer(optimizer)
 
 
+def build(optimizer, variables) -> None:
+    """Makes the variables of an optimizer, if they are not there.
+
+    One with a loss scale would make its own anew, and if it built the one inside it, that one's
+    `variables` would lack those of its class: Nadam's running product.
+    """
+    inner = getattr(optimizer, "inner_optimizer", None)
+    for one in filter(None, (inner, optimizer)):
+        if not one.built:
+            one.build(variables)
+
+
 def in_float32(network):
     """The same network, not compiled, with all layers in float32; itself where they are."""
     config = json.dumps(network.get_config())

@@ -91,7 +91,7 @@ def restart(model: keras.Model, fresh: keras.Model) -> None:
     for optimizer, variables in optimizers(model):
         # Not zeros throughout: mixed_float16 scales the loss by one of these variables.
         unused = type(optimizer).from_config(optimizer.get_config())
-        unused.build(variables)
+        precision.build(unused, variables)
         for variable, value in zip(optimizer.variables, unused.variables, strict=True):
             variable.assign(value)
 
@@ -281,8 +281,7 @@ def _state(model) -> list:
 def _build_optimizers(model) -> None:
     with model.distribute_strategy.scope():  # unbuilt, they have no moments
         for optimizer, variables in optimizers(model):
-            if not optimizer.built:  # one with a loss scale would make it anew
-                optimizer.build(variables)
+            precision.build(optimizer, variables)
 
 
 def _arrays(variables) -> dict:

@@ -155,7 +155,7 @@ class AdversarialAutoencoder(keras.Model):
         rates = learning_rate, d_rate, learning_rate, learning_rate
         self.nadams = [precision.scaled(keras.optimizers.Nadam(rate)) for rate in rates]
         for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
-            optimizer.build(variables)
+            precision.build(optimizer, variables)
 
     @property
     def updates(self) -> list[tuple]:

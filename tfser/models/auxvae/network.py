@@ -179,7 +179,8 @@ class AuxVAE(keras.Model):
         """Compiles with Adam; gradients are clipped to a global norm."""
         self.compile(precision.scaled(keras.optimizers.Adam(learning_rate)), jit_compile=False)
         self.clip_norm = clip_norm
-        self.optimizer.build(self.trainable_variables)  # unbuilt, it fails on several replicas
+        # Unbuilt, it fails on several replicas.
+        precision.build(self.optimizer, self.trainable_variables)
 
     def encode(self, x, training=False, sampled=True, style=None) -> Latents:
         """The posteriors of figure 1 and a sample of each, or their means.

@@ -144,7 +144,7 @@ class Began(keras.Model):
         self.compile(optimizer=None, jit_compile=False)
         self.adams = [precision.scaled(keras.optimizers.Adam(learning_rate)) for _ in range(2)]
         for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
-            optimizer.build(variables)
+            precision.build(optimizer, variables)
 
     @property
     def updates(self) -> list[tuple]:
