@@ -195,9 +195,10 @@ def tables(found: dict) -> str:
         return f"{of[key]:.2f}" if of.get(key) else ""
 
     for name, of in found["training"].items():
+        digits = 0 if of["examples_a_second"] > 10 else 2
         lines.append(
             f"| {name} | {of['batch']} {of['example']} | {of['median']['pipeline']:.3g} "
-            f"| {of['examples_a_second']:,.0f} | {times(of, 'times_torch')} "
+            f"| {of['examples_a_second']:,.{digits}f} | {times(of, 'times_torch')} "
             f"| {of['waits_for_input']:.0%} | {of['peak_mib']:,.0f} "
             f"| {times(of, 'times_bfloat16')} | {times(of, 'times_XLA')} |"
         )
