@@ -15,7 +15,7 @@ def summary(mean, sd=0.0):
 PROCESS = {"command": "tfser-train --x", "git_commit": "abc", "device": "CPU"}
 
 
-def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,)):
+def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,), first_seed=0):
     names = (*card.SCORES, "segment_accuracy", "mean_profile_uar")
     values = {name: summary(uar, 0.01) for name in names}
     folds = uar + 0.01 * np.sin(np.arange(10 * seeds))
@@ -37,6 +37,7 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,))
             "n": 535,
             "folds": 10,
             "seeds": seeds,
+            "seed_numbers": list(range(first_seed, first_seed + seeds)),
             "systems": {
                 "VGG": values
                 | {
@@ -89,6 +90,42 @@ def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
     assert "speaker-dependent" in (zoo / "epr" / "README.md").read_text()
 
 
+def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
+    """As of one run that had them all, whichever was recorded first."""
+    other = {"command": "tfser-train --x --seed 2", "git_commit": "def", "device": "H200"}
+    card.record(finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=2, processes=[other]), zoo)
+    card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
+    card.record(finished_run(tmp_path / "c", 0.1, seeds=2, protocol="paper"), zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    values = [0.59, 0.61, 0.69, 0.71]  # mean - sd and mean + sd of each
+    mean, sd = 100 * np.mean(values), 100 * np.std(values, ddof=1)
+    assert f"| 1 | VGG*2 | {mean:.1f} ± {sd:.1f} | {mean:.1f} ± {sd:.1f} |" in text
+    assert "1. `tfser-train --x`, `tfser-train --x --seed 2`: loso" in text
+    assert "535 utterances, 4 seeds, commit abc, def, CPU, H200\n" in text
+    assert "| 2 | VGG*2 | 10.0 ± 1.0 |" in text and "\n3. " not in text
+    # Folds are pooled seed after seed, for the paired test.
+    folds = 0.6 + 0.01 * np.sin(np.arange(20)), 0.7 + 0.01 * np.sin(np.arange(20))
+    [joined, _] = card._joined(runs.read_json(zoo / "epr" / "emodb.json"))
+    found = joined["scores"]["systems"]["VGG*2"]["fold_uar"]["values"]
+    assert found == pytest.approx(np.concatenate(folds))
+    # One that has all of them takes their place.
+    card.record(finished_run(tmp_path / "d", 0.5, seeds=4), zoo)
+    entries = runs.read_json(zoo / "epr" / "emodb.json")
+    assert [e["scores"]["seed_numbers"] for e in entries] == [[0, 1, 2, 3], [0, 1]]
+
+
+def test_a_seed_does_not_count_twice(tmp_path, zoo, capsys):
+    card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
+    before = (zoo / "epr" / "emodb.json").read_text()
+    again = finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=1)
+    assert card.main([str(again), "--zoo", str(zoo)]) == DataError.exit_code
+    assert capsys.readouterr().err == (
+        f"error: {again} has seeds 1, 2, and the card those 0, 1 of the same settings; record a "
+        "run with all of them, or with others alone (--seed)\n"
+    )
+    assert (zoo / "epr" / "emodb.json").read_text() == before
+
+
 def test_several_seeds_show_their_spread(tmp_path, zoo):
     card.record(finished_run(tmp_path / "a", 0.6, seeds=5), zoo)
     assert "| 1 | VGG*2 | 60.0 ± 1.0 | 60.0 ± 1.0 |" in (zoo / "epr" / "README.md").read_text()
@@ -120,10 +157,11 @@ def test_ratings_have_columns_of_their_own():
     }
     scores = {
         "model": "auxvae", "corpus": "omg", "protocol": "paper", "speaker_independent": True,
-        "ccc_arousal": 0.3, "ccc_valence": 0.3, "n": 9, "folds": 1, "seeds": 2, "facts": [],
-        "flags": {"target": "ratings"}, "systems": {"h, CCC": values, "m, CCC": values},
+        "ccc_arousal": 0.3, "ccc_valence": 0.3, "n": 9, "folds": 1, "seeds": 2, "seed_numbers": [0, 1],
+        "facts": [], "flags": {"target": "ratings"}, "systems": {"h, CCC": values, "m, CCC": values},
     }  # fmt: skip
-    entry = {"command": "tfser-train", "note": "", "scores": scores, "processes": [PROCESS]}
+    entry = {"command": "tfser-train", "note": "", "scores": scores, "settings": {}}
+    entry["processes"] = [PROCESS]
     text = card.table([entry])
     assert (
         "| run | system | CCC arousal | CCC valence | CCC of batches arousal | MSE arousal |"

@@ -5,6 +5,7 @@ beside that run's command, versions and device.
 """
 
 import argparse
+import json
 import math
 import sys
 from pathlib import Path
@@ -42,10 +43,13 @@ def zoo_folder() -> Path:
 
 
 def record(folder: Path, zoo: Path, note: str = "") -> None:
-    """Adds the run to zoo/<model>/<corpus>.json, in place of one of the same settings.
+    """Adds the run to zoo/<model>/<corpus>.json, in place of those whose seeds it has all.
+
+    Runs of the same settings and other seeds are one row of the table.
 
     Raises:
-        DataError: the run is not finished, or no result, or its card has no place for the table.
+        DataError: the run is not finished, or no result, or has some of another's seeds, or its
+            card has no place for the table.
     """
     try:
         scores = runs.read_json(folder / "scores.json")
@@ -70,17 +74,65 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
     # Before anything is written: the results never run ahead of their card.
     head, tail = _around_table(card, scores["corpus"])
     path = card.with_name(f"{scores['corpus']}.json")
-    entries = runs.read_json(path) if path.exists() else []
     entries = [
         old
-        for old in entries
-        if (old["settings"], old["scores"]["seeds"]) != (settings, scores["seeds"])
+        for old in (runs.read_json(path) if path.exists() else [])
+        if old["settings"] != settings or not _replaces(entry, old, folder)
     ]
     entries.append(entry)
-    entries.sort(key=lambda e: (e["scores"]["protocol"], e["command"]))
+    entries.sort(key=lambda e: (e["scores"]["protocol"], e["command"], e["scores"]["seed_numbers"]))
     text = head + table(entries) + tail
     runs.write_json(path, entries)
     runs.write_bytes(card, text.encode())
+
+
+def _replaces(new: dict, old: dict, folder: Path) -> bool:
+    """Whether a run has all seeds of an older one of its settings, or none of them.
+
+    Raises DataError where it has some: a seed that counts twice is no second measurement.
+    """
+    has, had = (set(entry["scores"]["seed_numbers"]) for entry in (new, old))
+    if has & had and not has >= had:
+        raise DataError(
+            f"{folder} has seeds {_listed(has)}, and the card those {_listed(had)} of the same "
+            "settings; record a run with all of them, or with others alone (--seed)"
+        )
+    return has >= had
+
+
+def _joined(entries: list[dict]) -> list[dict]:
+    """Runs of the same settings, which have other seeds each, as one with all seeds."""
+    groups = {}
+    for entry in entries:
+        groups.setdefault(json.dumps(entry["settings"], sort_keys=True), []).append(entry)
+    return [_join(sorted(g, key=lambda e: e["scores"]["seed_numbers"])) for g in groups.values()]
+
+
+def _join(entries: list[dict]) -> dict:
+    first, *others = entries
+    if not others:
+        return first
+    of_all = [entry["scores"] for entry in entries]
+    systems = {
+        name: {
+            key: metrics.summary(sum((s["systems"][name][key]["values"] for s in of_all), []))
+            for key in values
+        }
+        for name, values in of_all[0]["systems"].items()
+    }
+    seeds = {
+        "seeds": sum(scores["seeds"] for scores in of_all),
+        "seed_numbers": sum((scores["seed_numbers"] for scores in of_all), []),
+    }
+    return first | {
+        "command": "`, `".join(entry["command"] for entry in entries),
+        "scores": of_all[0] | seeds | {"systems": systems},
+        "processes": sum((entry["processes"] for entry in entries), []),
+    }
+
+
+def _listed(numbers) -> str:
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def _around_table(card: Path, corpus: str) -> tuple[str, str]:
@@ -98,13 +150,13 @@ def _around_table(card: Path, corpus: str) -> tuple[str, str]:
 
 
 def table(entries: list[dict]) -> str:
-    """Markdown: where the figures are from, and a row for each system of each run.
+    """Markdown: where the figures are from, and a row for each system of each setting.
 
     Classes in percent, and below them ratings, which have other scores.
     """
     name = f"{entries[0]['scores']['corpus']}.json"
     kinds = {}
-    for number, entry in enumerate(entries, start=1):
+    for number, entry in enumerate(_joined(entries), start=1):
         kinds.setdefault(metrics.headline(entry["scores"]), []).append((number, entry))
     return f"From [{name}]({name}):\n" + "".join(map(_table, kinds.values()))
 

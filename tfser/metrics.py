@@ -60,6 +60,18 @@ def confusion_matrix(y, p, n_classes: int) -> np.ndarray:
     return cells.reshape(n_classes, n_classes)
 
 
+def summary(values) -> dict:
+    """Mean, sd (of a sample; None of a single value), min, max and the values themselves."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {
+        "mean": float(np.mean(values)),
+        "sd": sd,
+        "min": min(values),
+        "max": max(values),
+        "values": list(values),
+    }
+
+
 def t_test(a, b) -> tuple[float, float]:
     """Welch's one-tailed t-test that system a scores higher than b: (t, probability).
 

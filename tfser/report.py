@@ -153,18 +153,6 @@ def seed_scores(run, seed: int, utterances, classes, systems: dict, fold_of) -> 
     return result
 
 
-def summary(values) -> dict:
-    """Mean, sd (of a sample; None of a single value), min, max and the values themselves."""
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {
-        "mean": float(np.mean(values)),
-        "sd": sd,
-        "min": min(values),
-        "max": max(values),
-        "values": list(values),
-    }
-
-
 def finish(
     run,
     model: str,
@@ -226,7 +214,7 @@ def over_seeds(results: list[dict]) -> dict:
         of_seed = [result["systems"][name] for result in results]
         systems[name] = {
             # Scores of folds are lists: pooled over the seeds.
-            key: summary(
+            key: metrics.summary(
                 sum((scores[key] for scores in of_seed), [])
                 if isinstance(value, list)
                 else [scores[key] for scores in of_seed]

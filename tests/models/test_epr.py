@@ -837,14 +837,6 @@ def test_two_devices_equal_one(on_two_devices):
     np.testing.assert_allclose(two[2], one[2], atol=1e-5)
 
 
-def test_reports_of_seeds():
-    summary = report.summary([0.5, 0.7, 0.9])
-    assert summary.pop("values") == [0.5, 0.7, 0.9]
-    assert summary == pytest.approx({"mean": 0.7, "sd": 0.2, "min": 0.5, "max": 0.9})
-    alone = {"mean": 0.5, "sd": None, "min": 0.5, "max": 0.5, "values": [0.5]}
-    assert report.summary([0.5]) == alone
-
-
 def test_names_of_networks_are_the_paper_s():
     def names(labels):
         return [results.network_name({"refinery": {"labels": labels}}, t) for t in range(3)]
