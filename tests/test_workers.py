@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from running import called
 
 from tfser import meeting, search, train
@@ -558,3 +560,30 @@ def test_a_run_that_lost_a_worker_goes_on_where_it_was(tmp_path):
         found = numbers(run / path.relative_to(tmp_path / "alone"))
         assert len(found) == 20
         np.testing.assert_allclose(found, numbers(path), rtol=2e-6, atol=1e-6)
+
+
+def test_the_readme_s_job_and_service_are_of_one_piece():
+    page = (TESTS.parent / "README.md").read_text()
+    [manifest] = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    service, job = yaml.safe_load_all(manifest)
+    spec, [container] = job["spec"], job["spec"]["template"]["spec"]["containers"]
+    assert spec["completionMode"] == "Indexed"
+    assert spec["template"]["spec"]["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    [port] = [p["port"] for p in service["spec"]["ports"]]
+    assert container["ports"] == [{"containerPort": port}]
+
+    [script] = container["args"]
+    exported, command = script.split("; ")
+    for index in range(spec["completions"]):  # as a shell of pod `index` has it
+        said = subprocess.run(
+            ["sh", "-c", f'{exported}; echo "$TF_CONFIG"'],
+            env={"JOB_COMPLETION_INDEX": str(index)}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        config = json.loads(said.stdout)
+        pods = [f"{job['metadata']['name']}-{i}" for i in range(spec["parallelism"])]
+        assert config["cluster"]["worker"] == [f"{pod}.tfser:{port}" for pod in pods]
+        assert config["task"] == {"type": "worker", "index": index}
+    assert command.startswith("exec tfser-train --strategy multiworker ")
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounted == {v["name"] for v in spec["template"]["spec"]["volumes"]}

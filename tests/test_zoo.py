@@ -11,12 +11,23 @@ from tfser import card, hparams, models, runs
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 MODELS = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
+PAGES = [ZOO.parent / "README.md", *ZOO.parent.glob("benchmarks/*.md"), *sorted(ZOO.glob("*/*.md"))]
 STUDIES = sorted(ZOO.glob("*/variants.*.json"))  # by benchmarks/variants.py
 RESULTS = sorted(set(ZOO.glob("*/*.json")) - set(STUDIES))  # by tfser-card
 
 
 def test_there_are_models():
     assert "epr" in MODELS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ZOO.parent)))
+def test_no_heading_of_a_page_is_inside_a_block_of_code(page):
+    """A fence that is missing turns all that follows inside out."""
+    inside = False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        inside ^= line.startswith("```")
+        assert not (inside and line.startswith("## ")), line
+    assert not inside
 
 
 @pytest.mark.parametrize("model", MODELS)
