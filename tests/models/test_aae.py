@@ -428,20 +428,23 @@ def outcome(folder):
 
 
 @pytest.mark.parametrize(
-    ("system", "n_frames", "policy"),
+    ("system", "n_frames", "policy", "by_xla"),
     [
-        ("optimized", None, "float32"),
-        ("optimized", 256, "float32"),
-        ("baseline", None, "float32"),
-        ("baseline", 256, "float32"),
-        ("optimized", None, "mixed_bfloat16"),
-        ("optimized", None, "mixed_float16"),
+        ("optimized", None, "float32", False),
+        ("optimized", None, "float32", True),
+        ("optimized", 256, "float32", False),
+        ("baseline", None, "float32", False),
+        ("baseline", 256, "float32", False),
+        ("optimized", None, "mixed_bfloat16", False),
+        ("optimized", None, "mixed_float16", False),
+        ("optimized", None, "mixed_float16", True),
     ],
 )
 def test_a_killed_training_ends_as_one_never_killed(
-    tmp_path, monkeypatch, system, n_frames, policy, request
+    tmp_path, monkeypatch, system, n_frames, policy, by_xla, request
 ):
     """Optimizers, dropout, batch normalization and the priors' samples go on where they were."""
+    monkeypatch.setattr(network, "_XLA_WEIGHTS", 0 if by_xla else np.inf)
     keras.config.set_dtype_policy(policy)
     request.addfinalizer(lambda: keras.config.set_dtype_policy("float32"))
     monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
@@ -475,17 +478,53 @@ def test_a_killed_training_ends_as_one_never_killed(
     assert not (killed / "state.npz").exists()
 
 
-def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path):
+@pytest.mark.parametrize(
+    ("optimized", "optimizer"),
+    [
+        (False, keras.optimizers.Nadam),
+        # Nadam moves by the sign of what batch normalization leaves of a gradient: rounding.
+        (True, keras.optimizers.SGD),
+    ],
+)
+def test_updates_by_xla_are_those_without_it(monkeypatch, optimized, optimizer):
+    monkeypatch.setattr(keras.optimizers, "Nadam", optimizer)
+    x, rest = batch()
+    batches = tf.data.Dataset.from_tensors((x, rest)).repeat(5)
+    histories, weights = [], []
+    for at_least in (0, np.inf):
+        monkeypatch.setattr(network, "_XLA_WEIGHTS", at_least)
+        model = autoencoder(optimized=optimized, rate=1e-2)
+        assert hasattr(model.update, "get_concrete_function") == (at_least == 0)
+        history = model.fit(batches, epochs=3, shuffle=False, verbose=0).history
+        histories.append([history[name] for name in sorted(history)])
+        weights.append(np.concatenate([w.ravel() for w in model.get_weights()]))
+    np.testing.assert_allclose(*histories, rtol=1e-4)
+    np.testing.assert_allclose(*weights, atol=1e-4)
+
+
+def test_xla_for_large_dense_networks_on_one_device_alone(monkeypatch):
+    assert not hasattr(autoencoder(optimized=True).update, "get_concrete_function")  # small
+    monkeypatch.setattr(network, "_XLA_WEIGHTS", 0)
+    assert hasattr(autoencoder(optimized=True).update, "get_concrete_function")
+    of_frames = autoencoder(optimized=True, shape=(256, N_FEATURES))
+    assert not hasattr(of_frames.update, "get_concrete_function")
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        assert not hasattr(autoencoder(optimized=True).update, "get_concrete_function")
+
+
+@pytest.mark.parametrize("by_xla", [False, True])
+def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path, monkeypatch, by_xla):
+    monkeypatch.setattr(network, "_XLA_WEIGHTS", 0 if by_xla else np.inf)
     speech = speech_of(voices())
     split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
     lab = experiment(tmp_path, hyperparameters("train.learning_rate=1e-2"), speech)
-    traces, step = [0], lab.model.train_step
+    traces, minimize = [0], training.minimize
 
-    def counted(data):
+    def counted(*arguments):
         traces[0] += 1  # Python runs when the step is traced
-        return step(data)
+        return minimize(*arguments)
 
-    lab.model.train_step = counted
+    monkeypatch.setattr(training, "minimize", counted)
     found = [
         aae.train_network(lab, split, tmp_path / "seed-0" / f"fold-{i:02}", [seed, 0])
         for i, seed in enumerate((0, 1, 0))
@@ -493,7 +532,7 @@ def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path):
     first, second, third = (f["probabilities"] for f in found)
     np.testing.assert_array_equal(first, third)
     assert np.abs(first - second).max() > 1e-3
-    assert traces == [1]
+    assert traces == [4]  # a step's updates, once
     kept = aae.train_network(lab, split, tmp_path / "seed-0" / "fold-00", [5, 5])
     np.testing.assert_array_equal(kept["probabilities"], first)  # finished: not trained again
 

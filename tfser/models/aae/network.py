@@ -11,6 +11,9 @@ from tfser.features import Standardize
 _FILTERS = (128, 128, 256, 256, 256)
 _KERNEL = _POOL = 4
 FRAMES_A_STEP = _POOL ** (len(_FILTERS) - 1)  # what a step of the last convolution sees: 256
+# An encoder of dense layers has XLA's step from so many weights on, where it earns the seconds that
+# compiling takes: Nadam's arithmetic becomes one pass over them, not one for each operator.
+_XLA_WEIGHTS = 1_000_000
 
 
 def baseline(shape, n_classes, *, units, dropout, clip) -> keras.Model:
@@ -150,7 +153,15 @@ class AdversarialAutoencoder(keras.Model):
 
     def prepare(self, *, learning_rate, discriminator_learning_rate):
         """Compiles, with an optimizer for each update of `train_step`."""
-        self.compile(optimizer=None, jit_compile=False)  # XLA is slower on the CPU
+        # XLA for the updates alone, whose batches have one size; predictions would be compiled anew
+        # for each. It has no convolutions as fast as TensorFlow's for the CPU, and cannot reach the
+        # variables of other replicas.
+        self.compile(optimizer=None, jit_compile=False)
+        dense = len(self.settings["shape"]) == 1 and not tf.distribute.has_strategy()
+        if dense and self.encoder.count_params() >= _XLA_WEIGHTS:
+            self.update = tf.function(self.phases, autograph=False, jit_compile=True)
+        else:
+            self.update = self.phases
         d_rate = discriminator_learning_rate
         rates = learning_rate, d_rate, learning_rate, learning_rate
         self.nadams = [precision.scaled(keras.optimizers.Nadam(rate)) for rate in rates]
@@ -185,7 +196,13 @@ class AdversarialAutoencoder(keras.Model):
         y and of z).
         """
         x, (labels, prior_y, prior_z) = data
-        x = self.standardize(x)
+        losses = self.update(self.standardize(x), labels, prior_y, prior_z)
+        for mean, loss in zip(self.means, losses, strict=True):
+            mean.update_state(loss)
+        return self.get_metrics_result()
+
+    def phases(self, x, labels, prior_y, prior_z) -> list:
+        """The updates of `train_step`, x standardized; returns their losses."""
 
         def reconstruction():  # phase 1
             return ops.mean(ops.square(x - self.decoder(self.encode(x, True), training=True)))
@@ -212,11 +229,10 @@ class AdversarialAutoencoder(keras.Model):
             return ops.sum(each * ops.sum(labels, axis=1)) / labelled_a_replica(labels)
 
         phases = (reconstruction, discrimination, generation, classification)
-        for phase, mean, (optimizer, variables) in zip(
-            phases, self.means, self.updates, strict=True
-        ):
-            mean.update_state(training.minimize(phase, variables, optimizer))
-        return self.get_metrics_result()
+        return [
+            training.minimize(phase, variables, optimizer)
+            for phase, (optimizer, variables) in zip(phases, self.updates, strict=True)
+        ]
 
 
 def cross_entropy(real: int, logits):
