@@ -157,8 +157,9 @@ def test_ratings_have_columns_of_their_own():
     }
     scores = {
         "model": "auxvae", "corpus": "omg", "protocol": "paper", "speaker_independent": True,
-        "ccc_arousal": 0.3, "ccc_valence": 0.3, "n": 9, "folds": 1, "seeds": 2, "seed_numbers": [0, 1],
-        "facts": [], "flags": {"target": "ratings"}, "systems": {"h, CCC": values, "m, CCC": values},
+        "ccc_arousal": 0.3, "ccc_valence": 0.3, "n": 9, "folds": 1, "seeds": 2,
+        "seed_numbers": [0, 1], "facts": [], "flags": {"target": "ratings"},
+        "systems": {"h, CCC": values, "m, CCC": values},
     }  # fmt: skip
     entry = {"command": "tfser-train", "note": "", "scores": scores, "settings": {}}
     entry["processes"] = [PROCESS]
