@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import integrate
 from sklearn import metrics as sklearn_metrics
 
 from tfser import metrics
@@ -77,7 +78,7 @@ def test_t_test_by_hand():
     x = np.linspace(t, 2000, 4_000_001)
     density = (1 + x**2 / 2.941176) ** (-(2.941176 + 1) / 2)
     whole = np.linspace(-2000, 2000, 8_000_001)
-    expected = np.trapezoid(density, x) / np.trapezoid(
+    expected = integrate.trapezoid(density, x) / integrate.trapezoid(
         (1 + whole**2 / 2.941176) ** (-(2.941176 + 1) / 2), whole
     )
     assert probability == pytest.approx(expected, abs=1e-4) == pytest.approx(0.1106, abs=2e-3)

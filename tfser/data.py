@@ -12,6 +12,10 @@ STREAMED_SHARDS = 16  # of `stream`, read in turn
 RECORD_HEADER_BYTES = 12  # of a TFRecord: length and its checksum
 SHUFFLED = 1024  # pieces of `stream` in memory, drawn from at random
 
+# For functions of a pipeline. AutoGraph rewrites them and all that they call, in each process anew,
+# for conditions on tensors, of which ours have none.
+unconverted = tf.autograph.experimental.do_not_convert
+
 
 def as_tensor(frames):
     """Returns an array [total_frames, bands] as a tensor in the host's memory.
@@ -167,13 +171,16 @@ def stream(stored, *, n_frames, batch_size, seed, epoch, kept=None):
         with tf.device("CPU:0"):
             kept = tf.constant(kept)
 
+    @unconverted
     def read(path, footer_bytes, first):
         pieces = tf.data.FixedLengthRecordDataset(path, n_bytes, RECORD_HEADER_BYTES, footer_bytes)
         if kept is None:
             return pieces
-        chosen = pieces.enumerate(first).filter(lambda number, _: tf.gather(kept, number))
-        return chosen.map(lambda _, piece: piece)
+        is_kept = unconverted(lambda number, _: tf.gather(kept, number))
+        chosen = pieces.enumerate(first).filter(is_kept)
+        return chosen.map(unconverted(lambda _, piece: piece))
 
+    @unconverted
     def decode(raw):
         return tf.reshape(tf.io.decode_raw(raw, "float32"), [-1, n_frames, stored.n_features])
 
@@ -203,6 +210,7 @@ def _batches(order, examples, shape, labels, *, batch_size, drop_remainder):
     n_batches = n // batch_size if drop_remainder else -(-n // batch_size)
     static_size = batch_size if drop_remainder else None
 
+    @unconverted
     def batch(number):
         which = order()[number * batch_size : (number + 1) * batch_size]
         x = tf.ensure_shape(examples(which), [static_size, *shape])

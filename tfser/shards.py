@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfser import remote, runs
+from tfser import data, remote, runs
 from tfser.errors import TfserError
 
 
@@ -40,9 +40,13 @@ def shard_contents(folder, numbers):
     One dataset over all shards: TensorFlow reads and checks the next while this one is copied.
     """
     paths = [str(shard_path(folder, number)) for number in numbers]
+
+    @data.unconverted
+    def records(path):
+        return tf.data.TFRecordDataset(path).batch(3).get_single_element()
+
     contents = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string)).map(
-        lambda path: tf.data.TFRecordDataset(path).batch(3).get_single_element(),
-        num_parallel_calls=os.cpu_count(),
+        records, num_parallel_calls=os.cpu_count()
     )
     iterator = iter(contents)
     for number in numbers:

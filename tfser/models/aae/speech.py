@@ -168,6 +168,7 @@ def with_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
     or how many devices share a batch. `epoch` may be a tf.Variable, see `data.utterances`.
     """
 
+    @data.unconverted
     def add(number, batch):
         x, labels = batch
         fold_in = tf.random.experimental.stateless_fold_in

@@ -102,7 +102,7 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
             epoch=len(history),
         )
         # The target is the input, reversed in time.
-        with_target = batches.map(lambda x: (x, x[:, ::-1]))
+        with_target = batches.map(data.unconverted(lambda x: (x, x[:, ::-1])))
         return {"loss": passes.train(model, with_target)["loss"]}
 
     unlabelled.train(

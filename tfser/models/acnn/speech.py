@@ -165,6 +165,7 @@ def batches(speech, chosen, batch_size, **options):
         **options,
     )
 
+    @data.unconverted
     def separate(x, joined):
         labels = dict(zip(parts, tf.split(joined, sizes, axis=1), strict=True))
         inputs = {"log_mel": x}

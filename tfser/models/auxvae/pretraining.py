@@ -172,7 +172,7 @@ def latents(path: Path, speech, hp, run) -> dict[str, np.ndarray]:
     keras.utils.set_random_seed(0)  # noise and dropout: files do not hold their states
     network = network_of(path, hp, layer_of(hp))
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def of_batch(x):
         _, samples = network.encode(x, sampled=kind == "samples")
         return {name: tf.reduce_mean(x, axis=1) for name, x in {"mel": x, **samples}.items()}

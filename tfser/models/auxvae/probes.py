@@ -92,12 +92,14 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
     joined = np.concatenate([*latents.values()], axis=1)
     sizes = [x.shape[1] for x in latents.values()]
 
+    @data.unconverted
     def separate(x, y):
         parts = dict(zip(latents, tf.split(x, sizes, axis=1), strict=True))
         return parts, {name: y[:, of] for name, of in columns.items()}
 
     frames = data.as_tensor(joined)
 
+    @data.unconverted
     def epoch(number):
         return data.utterances(
             frames,

@@ -166,6 +166,7 @@ def scale_of(batches) -> float:
 def with_noise(batches, shape, *, seed):
     """(magnitudes, (z_D, z_G)) with both [batch, hidden], of (seed, number of the batch) alone."""
 
+    @data.unconverted
     def add(number, x):
         z = tf.random.stateless_uniform(shape, [*seed[:1], seed[1] * 2**20 + number], -1.0, 1.0)
         return x, (z[0], z[1])
