@@ -79,7 +79,7 @@ SINGLE = (of_acnn.AttentionPooling, of_aae.Standardize, of_began.Picture)
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch):
-    monkeypatch.setattr(of_aae, "_FILTERS", (8, 8, 16, 16, 16))
+    monkeypatch.setattr(of_aae, "_FILTERS", (8, 16))
 
 
 def made(name, policy):

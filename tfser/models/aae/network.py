@@ -51,7 +51,7 @@ def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
         return keras.Model(latent, ops.cast(x, "float32"), name="decoder")
     n_frames, n_features = shape
     first, *unpooled = reversed(_FILTERS)
-    n_steps = n_frames // FRAMES_A_STEP
+    n_steps = n_frames // _POOL ** len(unpooled)
     x = layers.ReLU()(_dense(x, n_steps * first, norm))
     x = layers.Reshape((n_steps, first))(x)
     x = _convolution(x, layers.Conv1DTranspose, first, norm)
