@@ -1,8 +1,8 @@
 """The speed of the whole zoo, side by side with what else there is.
 
     python benchmarks/run.py --root LIBRISPEECH [--torch TORCH_VENV/bin/python]
-        [--also bfloat16] [--also XLA] [--savedmodel EXPORT --onnx EXPORT] ... [--rounds 5]
-        [--only NAME] ... [--out zoo.json]
+        [--also bfloat16] [--also XLA] [--also noXLA] [--savedmodel EXPORT --onnx EXPORT] ...
+        [--rounds 5] [--only NAME] ... [--out zoo.json]
 
 Training: each network of benchmarks/networks.py in a process of its own, compiled and fed as
 tfser-train has it, float32, all cores. `fit` on the pipeline and `fit` on one batch repeated take
@@ -12,7 +12,8 @@ ours, both on one batch; of PyTorch's layouts the faster counts. What is waited 
 share of a step on the pipeline that a step on one batch does not take. Peak memory is the
 process's, its made-up corpus and TensorFlow included. Traces are how often Python ran the training
 step, in all: once, or twice where metrics make their variables in it. --also: how many times the
-speed is, on one batch, in `--precision mixed_bfloat16`, and of a step that XLA compiles.
+speed is, on one batch, in `--precision mixed_bfloat16`, of a step that XLA compiles, and of the AAE
+without what XLA compiles of it.
 
 Features: benchmarks/features.py and benchmarks/functionals.py on the files below --root.
 
@@ -104,6 +105,8 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
             other = networks.NETWORKS[name](folder).model
             if variant == "XLA":
                 other.jit_compile = True
+            if variant == "noXLA" and hasattr(other, "phases"):
+                other.update = other.phases
             fit_other = Stopwatch(other)
             fit_other(constant, 1)  # traced here, where its layers have their policy
         ways[variant] = lambda number, fit=fit_other: fit(constant, n_steps)
@@ -228,7 +231,7 @@ def main():
     parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")
     parser.add_argument("--savedmodel", type=Path, action="append", default=[], metavar="EXPORT")
     parser.add_argument("--onnx", type=Path, action="append", default=[], metavar="EXPORT")
-    parser.add_argument("--also", action="append", default=[], choices=("bfloat16", "XLA"))
+    parser.add_argument("--also", action="append", default=[], choices=("bfloat16", "XLA", "noXLA"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", action="append", default=[], help="this network alone")
     parser.add_argument("--network", help=argparse.SUPPRESS)

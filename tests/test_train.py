@@ -18,7 +18,7 @@ import soundfile
 from running import REPOSITORY, called, started
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-from tfser import runs, train
+from tfser import cli, runs, train
 from tfser.corpora import toy
 
 TINY = [
@@ -739,3 +739,12 @@ def test_keras_leaves_out_what_is_slow_and_what_comes_later_still_finds_it():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("asked, found", [(None, "1"), ("0", "0")])
+def test_tensorflow_starts_with_onednn_but_where_it_is_switched_off(monkeypatch, asked, found):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    if asked:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked)
+    cli.import_keras()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == found
