@@ -106,7 +106,7 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
             if variant == "XLA":
                 other.jit_compile = True
             if variant == "noXLA" and hasattr(other, "phases"):
-                other.update = other.phases
+                other.run_phases = other.phases
             fit_other = Stopwatch(other)
             fit_other(constant, 1)  # traced here, where its layers have their policy
         ways[variant] = lambda number, fit=fit_other: fit(constant, n_steps)

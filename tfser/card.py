@@ -87,9 +87,9 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
 
 
 def _replaces(new: dict, old: dict, folder: Path) -> bool:
-    """Whether a run has all seeds of an older one of its settings, or none of them.
+    """Whether a run has all seeds of an older one of its settings, whose place it then takes.
 
-    Raises DataError where it has some: a seed that counts twice is no second measurement.
+    Raises DataError where it has some of them: a seed that counts twice is no second measurement.
     """
     has, had = (set(entry["scores"]["seed_numbers"]) for entry in (new, old))
     if has & had and not has >= had:

@@ -492,7 +492,7 @@ def test_updates_by_xla_are_those_without_it(monkeypatch, optimized, optimizer):
     for at_least in (0, np.inf):
         monkeypatch.setattr(network, "_XLA_WEIGHTS", at_least)
         model = autoencoder(optimized=optimized, rate=1e-2)
-        assert hasattr(model.update, "get_concrete_function") == (at_least == 0)
+        assert hasattr(model.run_phases, "get_concrete_function") == (at_least == 0)
         history = model.fit(batches, epochs=3, shuffle=False, verbose=0).history
         histories.append([history[name] for name in sorted(history)])
         weights.append(np.concatenate([w.ravel() for w in model.get_weights()]))
@@ -501,13 +501,13 @@ def test_updates_by_xla_are_those_without_it(monkeypatch, optimized, optimizer):
 
 
 def test_xla_for_large_dense_networks_on_one_device_alone(monkeypatch):
-    assert not hasattr(autoencoder(optimized=True).update, "get_concrete_function")  # small
+    assert not hasattr(autoencoder(optimized=True).run_phases, "get_concrete_function")  # small
     monkeypatch.setattr(network, "_XLA_WEIGHTS", 0)
-    assert hasattr(autoencoder(optimized=True).update, "get_concrete_function")
+    assert hasattr(autoencoder(optimized=True).run_phases, "get_concrete_function")
     of_frames = autoencoder(optimized=True, shape=(256, N_FEATURES))
-    assert not hasattr(of_frames.update, "get_concrete_function")
+    assert not hasattr(of_frames.run_phases, "get_concrete_function")
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
-        assert not hasattr(autoencoder(optimized=True).update, "get_concrete_function")
+        assert not hasattr(autoencoder(optimized=True).run_phases, "get_concrete_function")
 
 
 def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path, monkeypatch):

@@ -159,9 +159,9 @@ class AdversarialAutoencoder(keras.Model):
         self.compile(optimizer=None, jit_compile=False)
         dense = len(self.settings["shape"]) == 1 and not tf.distribute.has_strategy()
         if dense and self.encoder.count_params() >= _XLA_WEIGHTS:
-            self.update = tf.function(self.phases, autograph=False, jit_compile=True)
+            self.run_phases = tf.function(self.phases, autograph=False, jit_compile=True)
         else:
-            self.update = self.phases
+            self.run_phases = self.phases
         d_rate = discriminator_learning_rate
         rates = learning_rate, d_rate, learning_rate, learning_rate
         self.nadams = [precision.scaled(keras.optimizers.Nadam(rate)) for rate in rates]
@@ -196,7 +196,7 @@ class AdversarialAutoencoder(keras.Model):
         y and of z).
         """
         x, (labels, prior_y, prior_z) = data
-        losses = self.update(self.standardize(x), labels, prior_y, prior_z)
+        losses = self.run_phases(self.standardize(x), labels, prior_y, prior_z)
         for mean, loss in zip(self.means, losses, strict=True):
             mean.update_state(loss)
         return self.get_metrics_result()
