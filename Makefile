@@ -1,4 +1,5 @@
-# make train: EPR on the built-in toy corpus. make test: the tests. Both make .venv first.
+# make train: EPR on the built-in toy corpus. make test: the tests. make test-all: those that take
+# minutes, too. All make .venv first.
 # make test-io: the tests with tensorflow-io, on the TensorFlow it needs, in .venv-io; a part of them
 # is make test-io TESTS=tests/test_audio.py.
 # Another interpreter: make test PYTHON=python3.12 (after make clean).
@@ -13,12 +14,15 @@ TESTS =
 SOME_TESTS = tests/test_audio.py tests/test_decoding.py tests/test_remote.py tests/test_store.py \
 	tests/test_data.py
 
-.PHONY: train test test-io test-io-part lint format clean
+.PHONY: train test test-all test-io test-io-part lint format clean
 
 train: $(INSTALLED)
 	$(BIN)/tfser-train --model epr --corpus toy
 
 test: $(WITH_EXTRAS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-all: $(WITH_EXTRAS)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-io: $(WITH_IO)

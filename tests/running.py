@@ -20,6 +20,12 @@ needs_java = pytest.mark.skipif(
 )
 
 
+def slow(parameters, *, but=()):
+    """Parameters of which `make test` takes those of `but` alone, and `make test-all` all."""
+    marks = {True: [], False: [pytest.mark.slow]}
+    return [pytest.param(name, marks=marks[name in but]) for name in parameters]
+
+
 def called(main, *arguments):
     """Runs a command in this process, with the exit code, stdout and stderr as its answer."""
     log = logging.getLogger("tfser")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+from running import slow
 from sklearn.ensemble import RandomForestClassifier
 
 import tfser
@@ -121,7 +122,7 @@ def test_networks_for_keras_are_the_runs(model, folder, exported, monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["tflite", "onnx"])
-@pytest.mark.parametrize("model", TINY)
+@pytest.mark.parametrize("model", slow(TINY, but=["svm", "acnn", "epr"]))
 def test_other_forms_say_what_the_savedmodel_says(model, form, folder, exported, monkeypatch):
     if (model, form) == ("svm", "tflite"):
         pytest.skip("refused, see test_forms_that_cannot_be")
@@ -273,7 +274,7 @@ def test_other_runs_are_exported(what, folder, exported):
     assert "fold 1, of " in (out / "README.md").read_text()
 
 
-@pytest.mark.parametrize("model", [name for name in TINY if name != "svm"])
+@pytest.mark.parametrize("model", slow([name for name in TINY if name != "svm"], but=["epr"]))
 def test_sixteen_bits_are_served_in_thirty_two(model, folder, exported, capsys):
     run, out = folder / f"{model}-mixed", folder / f"{model}-mixed-export"
     sets = [word for s in TINY[model] for word in ("--set", s)]

@@ -311,6 +311,7 @@ def assert_same_search(folder, answer, serial_search):
 
 
 @needs_java
+@pytest.mark.slow
 def test_a_worker_is_killed_and_its_trial_goes_on(tmp_path, overlay, serial_search):
     folder = tmp_path / "search"
     process = searching(folder, overlay, "--spark", "local[2]")
@@ -344,6 +345,7 @@ def epochs_in(file) -> list[int]:
 
 
 @needs_java
+@pytest.mark.slow
 def test_a_search_is_interrupted_and_killed_and_continued(tmp_path, overlay, serial_search):
     """By SIGINT, by kill -9, and then without Spark."""
     folder = tmp_path / "search"

@@ -1,7 +1,7 @@
 """Nothing is traced again once training is under way: a trace takes as long as many steps."""
 
 import pytest
-from running import called
+from running import called, slow
 from test_extract import SMALL, on, table  # noqa: F401
 
 from tfser import passes, train
@@ -28,7 +28,7 @@ class Counted:
         return self.step(data)
 
 
-@pytest.mark.parametrize("model", EPOCHS)
+@pytest.mark.parametrize("model", slow(EPOCHS, but=["aae", "epr"]))
 def test_no_trace_after_the_first_pass(model, table, tmp_path, monkeypatch):  # noqa: F811
     steps = []
 

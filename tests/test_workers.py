@@ -480,11 +480,11 @@ def curve(strategy, folder):
     "model",
     [
         AAE.replace("SYSTEM", "optimized"),
-        AAE.replace("SYSTEM", "baseline"),
+        pytest.param(AAE.replace("SYSTEM", "baseline"), marks=pytest.mark.slow),
         ACNN,
-        AUXVAE,
-        BEGAN,
-        EPR,
+        pytest.param(AUXVAE, marks=pytest.mark.slow),
+        pytest.param(BEGAN, marks=pytest.mark.slow),
+        pytest.param(EPR, marks=pytest.mark.slow),
     ],
     ids=["aae", "aae baseline", "acnn", "auxvae", "began", "epr"],
 )

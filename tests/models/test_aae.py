@@ -623,7 +623,7 @@ def corpus(monkeypatch):
     ("overrides", "name", "seeds"),
     [
         (["model.system=baseline"], "UTT + Base", (0, 1)),
-        (["model.system=vanilla"], "UTT + AAE", (0,)),
+        pytest.param(["model.system=vanilla"], "UTT + AAE", (0,), marks=pytest.mark.slow),
         (["model.system=optimized"], "UTT + AAE Optimized", (0,)),
         (["model.system=baseline", "model.level=frame"], "FR + Base", (0,)),
         (["model.system=optimized", "model.level=frame"], "FR + AAE Optimized", (0,)),

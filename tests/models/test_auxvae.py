@@ -835,6 +835,7 @@ def test_a_run_of_classes(tmp_path, capsys):
     assert (folder / "test.npz").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_run_of_ratings(tmp_path, capsys):
     table(tmp_path)
     run = tmp_path / "run"
@@ -904,6 +905,7 @@ def test_an_autoencoder_that_has_heard_what_is_tested(tmp_path, monkeypatch):
         assert found is transductive
 
 
+@pytest.mark.slow
 def test_an_omg_of_tones(tmp_path, capsys):
     """The official lists, half of the videos gone, to the submission in the list's order."""
     root, rows = tmp_path / "omg", []
