@@ -157,7 +157,7 @@ def test_networks_of_frames_are_table_2(monkeypatch):
     assert decoder.output.shape == (None, 1024, 65)
 
 
-def test_optimized_normalizes_all_layers_and_drops_out_in_the_discriminators():
+def test_optimized_normalizes_all_layers_and_drops_out_in_the_discriminators(monkeypatch):
     """Section 5.2: "including the softmax and linear layer ... at the end of the decoder"."""
     plain, optimized = (
         autoencoder(optimized=False, dropout=0.5),
@@ -172,6 +172,7 @@ def test_optimized_normalizes_all_layers_and_drops_out_in_the_discriminators():
     for y, z in (optimized.encoder.output, plain.encoder.output):
         assert y.shape == (None, K) and z.shape == (None, N_Z)
     assert isinstance(optimized.decoder.layers[-1], norm)
+    monkeypatch.setattr(network, "_FILTERS", TABLE_2)
     frames = network.encoder((256, 4), K, n_z=N_Z, units=16, dropout=0.5, norm=True)
     assert len(layers_of(frames, norm)) == 5 + 3
     rates = [
