@@ -511,9 +511,9 @@ def test_xla_for_large_dense_networks_on_one_device_alone(monkeypatch):
         assert not hasattr(autoencoder(optimized=True).run_phases, "get_concrete_function")
 
 
-def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path, monkeypatch):
-    """Where XLA compiles the updates; tests/test_traces.py has those it does not."""
-    monkeypatch.setattr(network, "_XLA_WEIGHTS", 0)
+@pytest.mark.parametrize("by_xla", [False, True])
+def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path, monkeypatch, by_xla):
+    monkeypatch.setattr(network, "_XLA_WEIGHTS", 0 if by_xla else np.inf)
     speech = speech_of(voices())
     split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
     lab = experiment(tmp_path, hyperparameters("train.learning_rate=1e-2"), speech)
