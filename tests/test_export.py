@@ -275,7 +275,7 @@ def test_other_runs_are_exported(what, folder, exported):
 
 
 @pytest.mark.parametrize("model", slow([name for name in TINY if name != "svm"], but=["epr"]))
-def test_sixteen_bits_are_served_in_thirty_two(model, folder, exported, capsys):
+def test_sixteen_bits_are_served_in_thirty_two(model, folder, exported):
     run, out = folder / f"{model}-mixed", folder / f"{model}-mixed-export"
     sets = [word for s in TINY[model] for word in ("--set", s)]
     words = ["--model", model, "--corpus", "toy", "--protocol", "loso", "--folds", "3", *sets]
@@ -286,11 +286,7 @@ def test_sixteen_bits_are_served_in_thirty_two(model, folder, exported, capsys):
     for network in formats.networks(own).values():
         layers = [x for x in network._flatten_layers() if not isinstance(x, keras.Model)]
         assert {layer.compute_dtype for layer in layers} == {"float32"}
-    capsys.readouterr()
     assert export.main(["--run", str(run), "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    # EPR's forest hears profiles in 16 bits; what the others say of a test part is in float32.
-    assert ("what it has said in mixed_bfloat16)" in said) == (model == "epr")
     paths, _ = recordings(folder, 2)
     for one, two in zip(
         tfser.load(run).predict(paths), tfser.load(out).predict(paths), strict=True

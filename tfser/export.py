@@ -22,7 +22,6 @@ exit codes: 0 done, 1 the check failed, 2 usage, 3 data, 4 --out exists or the r
 example: tfser-export --run runs/epr-emodb-loso --out epr-emodb
 """
 CHECKED = 32  # utterances
-ROUNDED = 0.1  # how far a run in 16 bits may be from itself in float32: trees that go another way
 # Of probabilities. Spectra of TensorFlow Lite and ONNX are products of float32.
 CLOSE = {"savedmodel": 1e-5, "keras": 1e-5, "tflite": 1e-4, "onnx": 1e-4}
 
@@ -68,14 +67,6 @@ def export(args) -> None:
     formats.check(args.format, run)
     served = serving.served(run)
     inputs, expected = tested(run, served, args.data_root)
-    precision = run.hp.get("train", {}).get("precision", "float32")
-    in_halves = run.model == "epr" and precision != "float32"
-    if in_halves:  # its forest got profiles in 16 bits; all is served in float32
-        own = np.stack([serving.answer(served, x) for x in inputs])
-        rounding = difference(own, expected)
-        if not rounding <= ROUNDED:
-            raise differs(args, rounding)
-        expected = own
     unfinished = args.out.with_name(f".{os.getpid()}.{args.out.name}")
     try:
         with cli.quiet():
@@ -86,24 +77,17 @@ def export(args) -> None:
             answers = formats.answers(unfinished, inputs)
         worst = difference(answers, expected)
         if not worst <= CLOSE[args.format]:
-            raise differs(args, worst)
+            raise TfserError(
+                f"the export of {args.run} gives other probabilities than the run, by {worst:.1e}; "
+                f"{args.out} is not written; see that the corpus is the one that was tested"
+            )
         unfinished.rename(args.out)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     what = "equal to the run"
     if args.format == "keras":
         what = "the run's weights, which say what it said"
-    if in_halves:
-        what += f" in float32 (to {rounding:.2f} what it has said in {precision})"
     print(f"{args.out}: {what} for {len(expected)} utterances, to {worst:.1e}")
-
-
-def differs(args, by) -> TfserError:
-    """The check has failed."""
-    return TfserError(
-        f"the export of {args.run} gives other probabilities than the run, by {by:.1e}; "
-        f"{args.out} is not written; see that the corpus is the one that was tested"
-    )
 
 
 def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:

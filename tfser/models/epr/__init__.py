@@ -21,7 +21,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, folds, passes, report, runs, training, workers
+from tfser import data, folds, passes, precision, report, runs, training, workers
 from tfser.errors import UsageError
 from tfser.labels import describe, select
 from tfser.models.epr import results
@@ -65,6 +65,7 @@ class Experiment(NamedTuple):
     hp: dict
     run: runs.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
+    asked: keras.Model  # `model` where it is in float32, else that with weights of its own
     bar: report.Progress
 
 
@@ -94,7 +95,8 @@ def train(utterances, hp, run) -> dict | None:
     n_networks = sum(map(len, plans.values())) * (1 + n_inner) * n_rounds
     of_seeds = []
     with report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
-        lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
+        model = compiled_network(speech, hp, run)
+        lab = Experiment(speech, hp, run, model, precision.in_float32(model), bar)
         for seed in run.seeds:
             n_segments, n_classes = speech.one_hot.shape
             profiles = np.zeros((n_rounds, n_segments, n_classes), np.float32)
@@ -202,7 +204,7 @@ def refinery(lab, train, dev, folder, seed) -> np.ndarray:
 
 def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     """Trains one VGG by soft cross-entropy, Eq. (4), and returns its profiles [segments, K]."""
-    speech, hp, run, model, bar = lab
+    speech, hp, run, model, asked, bar = lab
     done = folder / "profiles.npz"
     if finished := workers.read_arrays(done):
         training.forget(folder)
@@ -259,7 +261,9 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     everything = data.segments(
         speech.frames, speech.starts, None, n_frames=hp["segments"]["n_frames"], batch_size=512
     )
-    profiles = passes.predict(model, everything)
+    if asked is not model:
+        asked.set_weights(model.get_weights())
+    profiles = passes.predict(asked, everything)
     results.write_network(folder, bar.place, history, model, chance_loss)
     runs.write_arrays(done, profiles=profiles)  # last: it says that this network is finished
     training.forget(folder)
