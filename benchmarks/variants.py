@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, hparams, metrics, report, runs, training
+from tfser import corpora, hparams, metrics, precision, report, runs, training
 from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
@@ -34,10 +34,11 @@ def train_c1(args, variant: str) -> list[dict]:
     with (
         tempfile.TemporaryDirectory() as folder,
         report.progress(args.first_folds, hp["train"]["max_epochs"]) as bar,
+        precision.policy(hp["train"]["precision"]),
     ):
         run = runs.Run(Path(folder), cache, args.corpus, args.protocol, None, (0,), "none", 0)
         speech = epr.segmented(utterances, hp, run)
-        lab = epr.Experiment(speech, hp, run, epr.compiled_network(speech, hp, run), bar)
+        lab = epr.experiment(speech, hp, run, bar)
         for fold, split in enumerate(epr.plan(utterances, hp, run, 0)[: args.first_folds]):
             bar.where = f"{variant or 'as it is'} fold-{fold:02}"
             c1 = Path(folder, f"fold-{fold:02}")

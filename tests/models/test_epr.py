@@ -84,7 +84,9 @@ def experiment(folder, hp, corpus=None, model=None, **changes):
     corpus = corpus or speech_of(voices())
     run = run_in(folder, **changes)
     bar = report.Progress(total=1, disable=True)
-    return epr.Experiment(corpus, hp, run, model or epr.compiled_network(corpus, hp, run), bar)
+    if model is None:
+        return epr.experiment(corpus, hp, run, bar)
+    return epr.Experiment(corpus, hp, run, model, model, bar)
 
 
 def in_segments(corpus, utterances):

@@ -95,8 +95,7 @@ def train(utterances, hp, run) -> dict | None:
     n_networks = sum(map(len, plans.values())) * (1 + n_inner) * n_rounds
     of_seeds = []
     with report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
-        model = compiled_network(speech, hp, run)
-        lab = Experiment(speech, hp, run, model, precision.in_float32(model), bar)
+        lab = experiment(speech, hp, run, bar)
         for seed in run.seeds:
             n_segments, n_classes = speech.one_hot.shape
             profiles = np.zeros((n_rounds, n_segments, n_classes), np.float32)
@@ -156,6 +155,12 @@ def train(utterances, hp, run) -> dict | None:
         flags=describe(**hp["labels"]),
         networks_at_chance=stuck,
     )
+
+
+def experiment(speech, hp, run, bar) -> Experiment:
+    """The experiment with its networks."""
+    model = compiled_network(speech, hp, run)
+    return Experiment(speech, hp, run, model, precision.in_float32(model), bar)
 
 
 def compiled_network(speech, hp, run) -> keras.Model:

@@ -1,0 +1,146 @@
+"""Which systems keep their scores in 16 bits: `tfser-train` in float32 and in 16 bits, same seeds.
+
+    python benchmarks/precision.py --data-root EMODB --out benchmarks/results/precision.json \
+        [--only acnn] [--precision mixed_bfloat16] [--work FOLDER]
+
+Emo-DB by speakers, shorter trainings than the papers' and narrower networks where these take hours.
+What counts is the difference of two runs that have all but the precision in common. A processor
+without AMX or AVX-512 BF16 multiplies 16 bits so slowly that TensorFlow is better told to compile
+by XLA, which widens factors to 32 bits and rounds each result to 16:
+
+    TF_XLA_FLAGS="--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit" \
+    XLA_FLAGS=--xla_allow_excess_precision=false python benchmarks/precision.py ...
+
+What --out holds already is not run again.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from scipy import stats
+
+COMMON = "--corpus emodb --protocol loso"
+# The flags of each system and how many seeds; {seed} is that of a network trained before the folds.
+SYSTEMS = {
+    "aae": ("--folds 5 --set train.max_epochs=50", 3),
+    "acnn": ("--folds 5 --set train.max_epochs=60", 3),
+    "auxvae": (
+        "--folds 3 --set vae.corpus=tested --set vae.max_epochs=20 --set model.n_latent=256 "
+        "--set vae.seed={seed}",
+        3,
+    ),
+    "began": (
+        "--folds 3 --set features.input_mode=crop512 --set model.n_filters=16 "
+        "--set began.corpus=tested --set began.max_epochs=8 --set train.max_epochs=30 "
+        "--set began.seed={seed}",
+        3,
+    ),
+    "epr": (
+        "--hparams epr.small --folds 3 --set train.epoch_share=0.1 --set train.max_epochs=8 "
+        "--set refinery.rounds=1",
+        2,
+    ),
+}
+
+
+def trained(words: list[str], data_root, folder: Path) -> dict:
+    """The scores of a run, which goes on if it was begun."""
+    script = Path(sys.executable).with_name("tfser-train")
+    subprocess.run(
+        [script, *words, "--data-root", data_root, "--workdir", folder],
+        stdout=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
+    return json.loads((folder / "scores.json").read_text())
+
+
+def compared(name: str, entry: dict) -> dict:
+    """Mean and sd over seeds in both precisions, and the difference, paired over folds."""
+    single, halves = (
+        [entry["runs"][p][s] for s in sorted(entry["runs"][p])] for p in entry["runs"]
+    )
+    figures = {}
+    for which, runs in (("float32", single), ("16 bits", halves)):
+        uar = [run["uar"] for run in runs]
+        figures[which] = {
+            "mean": statistics.mean(uar),
+            "sd": statistics.stdev(uar) if len(uar) > 1 else None,
+        }
+    by_fold = [
+        two - one
+        for a, b in zip(single, halves, strict=True)
+        for one, two in zip(a["fold_uar"], b["fold_uar"], strict=True)
+    ]
+    test = stats.ttest_1samp(by_fold, 0.0)
+    low, high = test.confidence_interval(0.95)
+    figures["difference"] = {
+        "mean": statistics.mean(b["uar"] - a["uar"] for a, b in zip(single, halves, strict=True)),
+        "of_folds": [statistics.mean(by_fold), float(low), float(high)],
+        "p": float(test.pvalue),
+    }
+    print(
+        f"{name:7} float32 {figures['float32']['mean']:.3f}  16 bits "
+        f"{figures['16 bits']['mean']:.3f}  difference of folds {statistics.mean(by_fold):+.3f} "
+        f"({low:+.3f} to {high:+.3f}), p {test.pvalue:.2f}",
+        flush=True,
+    )
+    return figures
+
+
+def main() -> None:
+    """Trains what is not there, prints a row a system and writes --out after each run."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data-root", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", choices=list(SYSTEMS), action="append")
+    parser.add_argument(
+        "--precision", default="mixed_bfloat16", choices=["mixed_bfloat16", "mixed_float16"]
+    )
+    parser.add_argument("--work", type=Path, help="keeps the runs, to go on after an interruption")
+    args = parser.parse_args()
+    work = args.work or Path(tempfile.mkdtemp())
+    settings = {
+        "precision": args.precision,
+        "environment": {n: os.environ[n] for n in ("TF_XLA_FLAGS", "XLA_FLAGS") if n in os.environ},
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+    }
+    found = settings | {"systems": {}}
+    if args.out.exists():
+        found = json.loads(args.out.read_text())
+        if earlier := {n: found[n] for n in settings if found[n] != settings[n]}:
+            parser.error(f"{args.out} has other settings: {earlier}")
+    for name in args.only or SYSTEMS:
+        flags, n_seeds = SYSTEMS[name]
+        flags = f"--model {name} {COMMON} {flags}"
+        entry = found["systems"].setdefault(
+            name,
+            {"command": f"tfser-train {flags}", "runs": {"float32": {}, args.precision: {}}},
+        )
+        for seed in range(n_seeds):
+            for precision, runs in entry["runs"].items():
+                if str(seed) in runs:
+                    continue
+                words = f"{flags} --seed {seed} --seeds 1 --precision {precision}"
+                scores = trained(
+                    words.format(seed=seed).split(),
+                    args.data_root,
+                    work / f"{name}-{precision}-{seed}",
+                )
+                *_, result = scores["systems"].values()  # the last is the run's result
+                runs[str(seed)] = {
+                    "uar": scores["uar"],
+                    "fold_uar": result["fold_uar"]["values"],
+                }
+                args.out.write_text(json.dumps(found, indent=1) + "\n")
+        entry["figures"] = compared(name, entry)
+        args.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
