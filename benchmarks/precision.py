@@ -6,7 +6,8 @@
 Emo-DB by speakers, shorter trainings than the papers' and narrower networks where these take hours.
 What counts is the difference of two runs that have all but the precision in common. A processor
 without AMX or AVX-512 BF16 multiplies 16 bits so slowly that TensorFlow is better told to compile
-by XLA, which widens factors to 32 bits and rounds each result to 16:
+by XLA, which widens factors to 32 bits and rounds each result to 16 (the AAE compiles its updates
+itself, for it leave TF_XLA_FLAGS out):
 
     TF_XLA_FLAGS="--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit" \
     XLA_FLAGS=--xla_allow_excess_precision=false python benchmarks/precision.py ...
@@ -29,8 +30,8 @@ from scipy import stats
 COMMON = "--corpus emodb --protocol loso"
 # The flags of each system and how many seeds; {seed} is that of a network trained before the folds.
 SYSTEMS = {
-    "aae": ("--folds 5 --set train.max_epochs=50", 3),
-    "acnn": ("--folds 5 --set train.max_epochs=60", 3),
+    "aae": ("--folds 3 --set train.max_epochs=50", 3),
+    "acnn": ("--folds 3 --set train.max_epochs=40", 3),
     "auxvae": (
         "--folds 3 --set vae.corpus=tested --set vae.max_epochs=20 --set model.n_latent=256 "
         "--set vae.seed={seed}",
@@ -107,7 +108,6 @@ def main() -> None:
     work = args.work or Path(tempfile.mkdtemp())
     settings = {
         "precision": args.precision,
-        "environment": {n: os.environ[n] for n in ("TF_XLA_FLAGS", "XLA_FLAGS") if n in os.environ},
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
     }
     found = settings | {"systems": {}}
@@ -122,6 +122,9 @@ def main() -> None:
             name,
             {"command": f"tfser-train {flags}", "runs": {"float32": {}, args.precision: {}}},
         )
+        entry["environment"] = {
+            n: os.environ[n] for n in ("TF_XLA_FLAGS", "XLA_FLAGS") if n in os.environ
+        }
         for seed in range(n_seeds):
             for precision, runs in entry["runs"].items():
                 if str(seed) in runs:
