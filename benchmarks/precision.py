@@ -1,16 +1,11 @@
 """Which systems keep their scores in 16 bits: `tfser-train` in float32 and in 16 bits, same seeds.
 
     python benchmarks/precision.py --data-root EMODB --out benchmarks/results/precision.json \
-        [--only acnn] [--precision mixed_bfloat16] [--work FOLDER]
+        [--only acnn] [--precision mixed_bfloat16] [--widened] [--work FOLDER]
 
 Emo-DB by speakers, shorter trainings than the papers' and narrower networks where these take hours.
 What counts is the difference of two runs that have all but the precision in common. A processor
-without AMX or AVX-512 BF16 multiplies 16 bits so slowly that TensorFlow is better told to compile
-by XLA, which widens factors to 32 bits and rounds each result to 16 (the AAE compiles its updates
-itself, for it leave TF_XLA_FLAGS out):
-
-    TF_XLA_FLAGS="--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit" \
-    XLA_FLAGS=--xla_allow_excess_precision=false python benchmarks/precision.py ...
+without AMX or AVX-512 BF16 takes `--widened`: see `widened.py`.
 
 What --out holds already is not run again.
 """
@@ -33,7 +28,7 @@ SYSTEMS = {
     "aae": ("--folds 3 --set train.max_epochs=50", 3),
     "acnn": ("--folds 3 --set train.max_epochs=40", 3),
     "auxvae": (
-        "--folds 3 --set vae.corpus=tested --set vae.max_epochs=20 --set model.n_latent=256 "
+        "--folds 3 --set vae.corpus=tested --set vae.max_epochs=20 --set model.n_latent=64 "
         "--set vae.seed={seed}",
         3,
     ),
@@ -44,18 +39,17 @@ SYSTEMS = {
         3,
     ),
     "epr": (
-        "--hparams epr.small --folds 3 --set train.epoch_share=0.1 --set train.max_epochs=8 "
-        "--set refinery.rounds=1",
+        "--hparams epr.small --folds 3 --set segments.hop_seconds=0.08 "
+        "--set train.epoch_share=1 --set train.max_epochs=10 --set refinery.rounds=1",
         2,
     ),
 }
 
 
-def trained(words: list[str], data_root, folder: Path) -> dict:
+def trained(command: list, words: list[str], data_root, folder: Path) -> dict:
     """The scores of a run, which goes on if it was begun."""
-    script = Path(sys.executable).with_name("tfser-train")
     subprocess.run(
-        [script, *words, "--data-root", data_root, "--workdir", folder],
+        [sys.executable, *command, *words, "--data-root", data_root, "--workdir", folder],
         stdout=subprocess.DEVNULL, check=True,
     )  # fmt: skip
     return json.loads((folder / "scores.json").read_text())
@@ -103,18 +97,16 @@ def main() -> None:
     parser.add_argument(
         "--precision", default="mixed_bfloat16", choices=["mixed_bfloat16", "mixed_float16"]
     )
+    parser.add_argument("--widened", action="store_true", help="products by way of float32")
     parser.add_argument("--work", type=Path, help="keeps the runs, to go on after an interruption")
     args = parser.parse_args()
+    command = [Path(__file__).with_name("widened.py")] if args.widened else ["-m", "tfser.train"]
     work = args.work or Path(tempfile.mkdtemp())
-    settings = {
-        "precision": args.precision,
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-    }
-    found = settings | {"systems": {}}
+    found = {"precision": args.precision, "systems": {}}
     if args.out.exists():
         found = json.loads(args.out.read_text())
-        if earlier := {n: found[n] for n in settings if found[n] != settings[n]}:
-            parser.error(f"{args.out} has other settings: {earlier}")
+        if found["precision"] != args.precision:
+            parser.error(f"{args.out} is of {found['precision']}")
     for name in args.only or SYSTEMS:
         flags, n_seeds = SYSTEMS[name]
         flags = f"--model {name} {COMMON} {flags}"
@@ -122,15 +114,15 @@ def main() -> None:
             name,
             {"command": f"tfser-train {flags}", "runs": {"float32": {}, args.precision: {}}},
         )
-        entry["environment"] = {
-            n: os.environ[n] for n in ("TF_XLA_FLAGS", "XLA_FLAGS") if n in os.environ
-        }
+        entry["machine"] = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+        entry["widened"] = args.widened
         for seed in range(n_seeds):
             for precision, runs in entry["runs"].items():
                 if str(seed) in runs:
                     continue
                 words = f"{flags} --seed {seed} --seeds 1 --precision {precision}"
                 scores = trained(
+                    command,
                     words.format(seed=seed).split(),
                     args.data_root,
                     work / f"{name}-{precision}-{seed}",

@@ -1,0 +1,40 @@
+"""`tfser-train` on a processor that cannot multiply 16 bits: factors are widened to 32 bits, sums
+are of 32 and results are rounded to 16, which is what AMX and AVX-512 BF16 do.
+
+    python benchmarks/widened.py --model epr --precision mixed_bfloat16 ...
+
+TensorFlow's own way there is many times as slow as float32; this one is as slow as float32.
+"""
+
+import sys
+
+from tfser import cli, train
+
+cli.import_keras()
+
+import tensorflow as tf  # noqa: E402
+from keras.src import backend  # noqa: E402
+
+
+def widened(function):
+    """The product of two tensors, by way of float32 where they are of 16 bits; so its gradients."""
+
+    def product(a, b, *arguments, **options):
+        dtype = a.dtype
+        if dtype not in (tf.bfloat16, tf.float16):
+            return function(a, b, *arguments, **options)
+        a, b = (tf.cast(x, tf.float32) for x in (a, b))
+        return tf.cast(function(a, b, *arguments, **options), dtype)
+
+    return product
+
+
+for module, name in (
+    (backend.nn, "conv"),
+    (backend.nn, "conv_transpose"),
+    (backend.numpy, "matmul"),
+):
+    setattr(module, name, widened(getattr(module, name)))
+
+if __name__ == "__main__":
+    sys.exit(train.main())
