@@ -23,20 +23,20 @@ from pathlib import Path
 from scipy import stats
 
 COMMON = "--corpus emodb --protocol loso"
-# The flags of each system and how many seeds; {seed} is that of a network trained before the folds.
+# The flags of each system and how many seeds; {seed} is that of
+# the network whose latents are probed.
 SYSTEMS = {
     "aae": ("--folds 3 --set train.max_epochs=50", 3),
     "acnn": ("--folds 3 --set train.max_epochs=40", 3),
     "auxvae": (
         "--folds 3 --set vae.corpus=tested --set vae.max_epochs=20 --set model.n_latent=64 "
         "--set vae.seed={seed}",
-        3,
+        2,
     ),
     "began": (
-        "--folds 3 --set features.input_mode=crop512 --set model.n_filters=16 "
-        "--set began.corpus=tested --set began.max_epochs=8 --set train.max_epochs=30 "
-        "--set began.seed={seed}",
-        3,
+        "--folds 3 --set features.input_mode=crop512 --set model.n_filters=8 "
+        "--set began.corpus=tested --set began.max_epochs=4 --set train.max_epochs=30",
+        3,  # of the head
     ),
     "epr": (
         "--hparams epr.small --folds 3 --set segments.hop_seconds=0.08 "
