@@ -89,6 +89,10 @@ def experiment(folder, hp, corpus=None, model=None, **changes):
     return epr.Experiment(corpus, hp, run, model, model, bar)
 
 
+def without_network(speech, hp, run, bar):
+    return epr.Experiment(speech, hp, run, None, None, bar)
+
+
 def in_segments(corpus, utterances):
     return np.isin(corpus.owner, utterances)
 
@@ -481,7 +485,7 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
         scored.update(names=[u.name for u in utterances], fold_of=fold_of, systems=systems)
 
     monkeypatch.setattr(epr, "segmented", lambda *_: corpus)
-    monkeypatch.setattr(epr, "compiled_network", lambda *_: None)
+    monkeypatch.setattr(epr, "experiment", without_network)
     monkeypatch.setattr(epr, "train_network", train_network)
     monkeypatch.setattr(epr, "fit_forest", fit_forest)
     monkeypatch.setattr(epr, "forest_probabilities", forest_probabilities)
@@ -530,7 +534,7 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
         scored.update(fold_of=fold_of)
 
     monkeypatch.setattr(epr, "segmented", lambda *_: corpus)
-    monkeypatch.setattr(epr, "compiled_network", lambda *_: None)
+    monkeypatch.setattr(epr, "experiment", without_network)
     monkeypatch.setattr(epr, "train_network", train_network)
     monkeypatch.setattr(epr, "classify", classify)
     monkeypatch.setattr(results, "systems", systems)
