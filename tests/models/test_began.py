@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from running import killing_events
+from running import killing_events, slow
 
 from tfser import audio, folds, hparams, metrics, precision, runs, training
 from tfser.corpora import Utterance
@@ -354,7 +354,9 @@ def test_the_f_score_of_the_authors():
 # Pre-training.
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy", slow(["float32", "mixed_bfloat16", "mixed_float16"], but=["float32"])
+)
 def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch, policy):
     monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
     hp = hyperparameters("began.max_epochs=4", "began.lambda_k=0.1", "features.scaling=max")
