@@ -11,7 +11,6 @@ What --out holds already is not run again.
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -22,9 +21,10 @@ from pathlib import Path
 
 from scipy import stats
 
+from tfser import metrics, runs
+
 COMMON = "--corpus emodb --protocol loso"
-# The flags of each system and how many seeds; {seed} is that of
-# the network whose latents are probed.
+# The flags of each system and how many seeds; {seed} is that of the network that is probed.
 SYSTEMS = {
     "aae": ("--folds 3 --set train.max_epochs=50", 3),
     "acnn": ("--folds 3 --set train.max_epochs=40", 3),
@@ -52,7 +52,7 @@ def trained(command: list, words: list[str], data_root, folder: Path) -> dict:
         [sys.executable, *command, *words, "--data-root", data_root, "--workdir", folder],
         stdout=subprocess.DEVNULL, check=True,
     )  # fmt: skip
-    return json.loads((folder / "scores.json").read_text())
+    return runs.read_json(folder / "scores.json")
 
 
 def compared(name: str, entry: dict) -> dict:
@@ -60,13 +60,10 @@ def compared(name: str, entry: dict) -> dict:
     single, halves = (
         [entry["runs"][p][s] for s in sorted(entry["runs"][p])] for p in entry["runs"]
     )
-    figures = {}
-    for which, runs in (("float32", single), ("16 bits", halves)):
-        uar = [run["uar"] for run in runs]
-        figures[which] = {
-            "mean": statistics.mean(uar),
-            "sd": statistics.stdev(uar) if len(uar) > 1 else None,
-        }
+    figures = {
+        which: metrics.summary([run["uar"] for run in of_seeds])
+        for which, of_seeds in (("float32", single), ("16 bits", halves))
+    }
     by_fold = [
         two - one
         for a, b in zip(single, halves, strict=True)
@@ -104,7 +101,7 @@ def main() -> None:
     work = args.work or Path(tempfile.mkdtemp())
     found = {"precision": args.precision, "systems": {}}
     if args.out.exists():
-        found = json.loads(args.out.read_text())
+        found = runs.read_json(args.out)
         if found["precision"] != args.precision:
             parser.error(f"{args.out} is of {found['precision']}")
     for name in args.only or SYSTEMS:
@@ -112,13 +109,16 @@ def main() -> None:
         flags = f"--model {name} {COMMON} {flags}"
         entry = found["systems"].setdefault(
             name,
-            {"command": f"tfser-train {flags}", "runs": {"float32": {}, args.precision: {}}},
+            {
+                "command": f"tfser-train {flags}",
+                "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+                "widened": args.widened,
+                "runs": {"float32": {}, args.precision: {}},
+            },
         )
-        entry["machine"] = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
-        entry["widened"] = args.widened
         for seed in range(n_seeds):
-            for precision, runs in entry["runs"].items():
-                if str(seed) in runs:
+            for precision, of_seeds in entry["runs"].items():
+                if str(seed) in of_seeds:
                     continue
                 words = f"{flags} --seed {seed} --seeds 1 --precision {precision}"
                 scores = trained(
@@ -128,13 +128,13 @@ def main() -> None:
                     work / f"{name}-{precision}-{seed}",
                 )
                 *_, result = scores["systems"].values()  # the last is the run's result
-                runs[str(seed)] = {
+                of_seeds[str(seed)] = {
                     "uar": scores["uar"],
                     "fold_uar": result["fold_uar"]["values"],
                 }
-                args.out.write_text(json.dumps(found, indent=1) + "\n")
+                runs.write_json(args.out, found)
         entry["figures"] = compared(name, entry)
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
+        runs.write_json(args.out, found)
 
 
 if __name__ == "__main__":
