@@ -310,6 +310,23 @@ def do(folder):
         assert line == f"error: worker {victim} ({places[victim]}) {GONE}"
 
 
+def test_what_has_ended_it_is_the_last_line_also_under_a_bar(tmp_path):
+    """Which is drawn again after each line of the log that is written meanwhile."""
+    (chief, _), places = together("""
+from tfser import report
+
+def do(folder):
+    with report.progress(1, 2) as bar:
+        bar.at("BL")
+        bar.refresh()
+        if rank:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(100)
+""", tmp_path)  # fmt: skip
+    assert chief.code == 1
+    assert chief.err.splitlines()[-1] == f"error: worker 1 ({places[1]}) {GONE}"
+
+
 @pytest.mark.parametrize("failing", [0, 1])
 def test_an_error_of_one_is_that_of_all(tmp_path, failing):
     answers, places = together(f"""

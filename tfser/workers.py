@@ -19,6 +19,7 @@ import os
 import queue
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -26,6 +27,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from tfser import meeting, runs
 from tfser.errors import TfserError
@@ -207,10 +209,11 @@ class _Worker:
         if self.left:  # it has come back
             return
         self.tell(error)
-        log.error("error: %s", error)
         if self.cluster.rank:
             shutil.rmtree(self.folder, ignore_errors=True)
-        os._exit(error.exit_code)
+        with tqdm.external_write_mode(sys.stderr):  # a bar is not drawn again below the error
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            os._exit(error.exit_code)
 
 
 def _code() -> str:
