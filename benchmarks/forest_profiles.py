@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, metrics, report, runs
+from tfser import corpora, disk, metrics, report, runs
 from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
@@ -53,7 +53,7 @@ def main() -> None:
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     if not (args.run / "scores.json").exists():
         sys.exit(f"{args.run} holds no finished run")
-    settings = runs.read_json(args.run / "hparams.json")
+    settings = disk.read_json(args.run / "hparams.json")
     hp = settings["hparams"]
     if hp["forest"]["profiles"] != "inner":
         sys.exit(f"{args.run} has no inner networks: --set forest.profiles=inner makes them")
@@ -87,7 +87,7 @@ def main() -> None:
     }
     print(means)
     if args.out:
-        runs.write_json(args.out, {"corpus": args.corpus, "dev_uar": means, "folds": rows})
+        disk.write_json(args.out, {"corpus": args.corpus, "dev_uar": means, "folds": rows})
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tfser import corpora, folds, hparams, metrics, runs
+from tfser import corpora, disk, folds, hparams, metrics, runs
 from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
@@ -106,7 +106,7 @@ def main() -> None:
             print(f"segments {np.mean(accuracies):.3f}", end=" ")
         print(f"{args.corpus} {name}: UAR {scores[name]['uar']:.3f} WA {scores[name]['wa']:.3f}")
     if args.out:
-        runs.write_json(args.out, {"corpus": args.corpus, "spans": len(x), "scores": scores})
+        disk.write_json(args.out, {"corpus": args.corpus, "spans": len(x), "scores": scores})
 
 
 if __name__ == "__main__":

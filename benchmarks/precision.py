@@ -21,7 +21,7 @@ from pathlib import Path
 
 from scipy import stats
 
-from tfser import metrics, runs
+from tfser import disk, metrics
 
 COMMON = "--corpus emodb --protocol loso"
 # The flags of each system and how many seeds; {seed} is that of the network that is probed.
@@ -52,7 +52,7 @@ def trained(command: list, words: list[str], data_root, folder: Path) -> dict:
         [sys.executable, *command, *words, "--data-root", data_root, "--workdir", folder],
         stdout=subprocess.DEVNULL, check=True,
     )  # fmt: skip
-    return runs.read_json(folder / "scores.json")
+    return disk.read_json(folder / "scores.json")
 
 
 def compared(name: str, entry: dict) -> dict:
@@ -101,7 +101,7 @@ def main() -> None:
     work = args.work or Path(tempfile.mkdtemp())
     found = {"precision": args.precision, "systems": {}}
     if args.out.exists():
-        found = runs.read_json(args.out)
+        found = disk.read_json(args.out)
         if found["precision"] != args.precision:
             parser.error(f"{args.out} is of {found['precision']}")
     for name in args.only or SYSTEMS:
@@ -132,9 +132,9 @@ def main() -> None:
                     "uar": scores["uar"],
                     "fold_uar": result["fold_uar"]["values"],
                 }
-                runs.write_json(args.out, found)
+                disk.write_json(args.out, found)
         entry["figures"] = compared(name, entry)
-        runs.write_json(args.out, found)
+        disk.write_json(args.out, found)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import librosa
 import numpy as np
 
-from tfser import audio, corpora, runs
+from tfser import audio, corpora, disk
 from tfser.models.auxvae import pretraining, transformation
 from tfser.models.auxvae.spectrogram import layer_of
 
@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    hp = runs.read_json(args.run / "hparams.json")["hparams"]
+    hp = disk.read_json(args.run / "hparams.json")["hparams"]
     layer = layer_of(hp)
     rate = layer.sample_rate_hz
     file = sorted(args.run.glob("seed-*/fold-*/vae.keras"))[0]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, hparams, metrics, precision, report, runs, training
+from tfser import corpora, disk, hparams, metrics, precision, report, runs, training
 from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
@@ -109,7 +109,7 @@ def main() -> None:
     }
     entries = []
     if args.out and args.out.exists():
-        earlier = runs.read_json(args.out)
+        earlier = disk.read_json(args.out)
         entries = earlier.pop("entries")
         if earlier != settings:
             parser.error(f"{args.out} has other settings: {earlier}")
@@ -130,7 +130,7 @@ def main() -> None:
             flush=True,
         )
         if args.out:
-            runs.write_json(args.out, settings | {"entries": entries})
+            disk.write_json(args.out, settings | {"entries": entries})
 
 
 if __name__ == "__main__":

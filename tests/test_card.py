@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfser import card, runs
+from tfser import card, disk
 from tfser.errors import DataError
 
 
@@ -22,7 +22,7 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,),
     values["fold_uar"] |= {"values": folds.tolist()}
     if seeds == 1:
         values |= {name: summary(uar) | {"sd": None} for name in names if "fold" not in name}
-    runs.write_json(
+    disk.write_json(
         folder / "scores.json",
         {
             "model": "epr",
@@ -49,15 +49,15 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,),
             },
         },
     )
-    runs.write_json(folder / "hparams.json", {"protocol": protocol})
-    runs.write_json(folder / "environment.json", {"processes": list(processes)})
+    disk.write_json(folder / "hparams.json", {"protocol": protocol})
+    disk.write_json(folder / "environment.json", {"processes": list(processes)})
     return folder
 
 
 @pytest.fixture
 def zoo(tmp_path):
     text = "before\n<!-- emodb -->\nstale\n<!-- end -->\nafter <!-- end -->\n"
-    runs.write_bytes(tmp_path / "zoo" / "epr" / "README.md", text.encode())
+    disk.write_bytes(tmp_path / "zoo" / "epr" / "README.md", text.encode())
     return tmp_path / "zoo"
 
 
@@ -74,7 +74,7 @@ def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zo
         "10 folds, 535 utterances, 1 seed, commit abc, CPU\n" in text
     )
     assert "| fold UAR, mean ± sd | mean profile UAR | segment accuracy |" in text
-    [entry] = runs.read_json(zoo / "epr" / "emodb.json")
+    [entry] = disk.read_json(zoo / "epr" / "emodb.json")
     assert entry["scores"]["systems"]["VGG*2"]["uar"]["mean"] == 0.6789
 
 
@@ -82,7 +82,7 @@ def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
     card.record(finished_run(tmp_path / "a", 0.1), zoo)
     card.record(finished_run(tmp_path / "b", 0.2, protocol="paper"), zoo)
     card.record(finished_run(tmp_path / "c", 0.3), zoo)
-    entries = runs.read_json(zoo / "epr" / "emodb.json")
+    entries = disk.read_json(zoo / "epr" / "emodb.json")
     found = [
         (e["scores"]["protocol"], e["scores"]["systems"]["VGG*2"]["uar"]["mean"]) for e in entries
     ]
@@ -105,12 +105,12 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     assert "| 2 | VGG*2 | 10.0 ± 1.0 |" in text and "\n3. " not in text
     # Folds are pooled seed after seed, for the paired test.
     folds = 0.6 + 0.01 * np.sin(np.arange(20)), 0.7 + 0.01 * np.sin(np.arange(20))
-    [joined, _] = card._joined(runs.read_json(zoo / "epr" / "emodb.json"))
+    [joined, _] = card._joined(disk.read_json(zoo / "epr" / "emodb.json"))
     found = joined["scores"]["systems"]["VGG*2"]["fold_uar"]["values"]
     assert found == pytest.approx(np.concatenate(folds))
     # One that has all of them takes their place.
     card.record(finished_run(tmp_path / "d", 0.5, seeds=4), zoo)
-    entries = runs.read_json(zoo / "epr" / "emodb.json")
+    entries = disk.read_json(zoo / "epr" / "emodb.json")
     assert [e["scores"]["seed_numbers"] for e in entries] == [[0, 1, 2, 3], [0, 1]]
 
 
@@ -174,9 +174,9 @@ def test_ratings_have_columns_of_their_own():
 
 def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):
     folder = finished_run(tmp_path / "a", 0.6)
-    scores = runs.read_json(folder / "scores.json")
+    scores = disk.read_json(folder / "scores.json")
     scores["systems"]["VGG*2"]["fold_uar"]["sd"] = None
-    runs.write_json(folder / "scores.json", scores)
+    disk.write_json(folder / "scores.json", scores)
     card.record(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "| 1 | VGG*2 | 60.0 | 60.0 | 60.0 | 60.0 | 60.0 |" in text
@@ -192,7 +192,7 @@ def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
     text = (zoo / "epr" / "README.md").read_text()
     assert "1. `tfser-train --x`: " in text
     assert "commit abc, unknown, CPU, H200\n" in text
-    [entry] = runs.read_json(zoo / "epr" / "emodb.json")
+    [entry] = disk.read_json(zoo / "epr" / "emodb.json")
     assert entry["command"] == "tfser-train --x" and entry["processes"] == processes
 
 

@@ -12,7 +12,7 @@ from running import slow
 from sklearn.ensemble import RandomForestClassifier
 
 import tfser
-from tfser import audio, export, formats, predictor, runs, serving, train
+from tfser import audio, disk, export, formats, predictor, serving, train
 from tfser.models.auxvae import serving as auxvae_serving
 from tfser.models.auxvae.spectrogram import MelPieces
 from tfser.models.began import serving as began_serving
@@ -211,7 +211,7 @@ def test_a_run_and_its_export_predict_alike(model, folder, exported):
 def test_the_page_of_an_export(exported):
     run, out = exported("epr")
     page = (out / "README.md").read_text()
-    uar = runs.read_json(run / "scores.json")["uar"]
+    uar = disk.read_json(run / "scores.json")["uar"]
     assert f"UAR {100 * uar:.1f} %" in page
     assert "speakers unknown in training, protocol loso" in page
     assert "[batch, segments, classes], the emotion profile" in page
@@ -414,8 +414,8 @@ def test_only_a_savedmodel_predicts(folder, exported):
     _, out = exported("svm")
     other = folder / "of-onnx"
     shutil.copytree(out, other)
-    about = runs.read_json(other / "tfser.json")
-    runs.write_json(other / "tfser.json", about | {"form": "onnx"})
+    about = disk.read_json(other / "tfser.json")
+    disk.write_json(other / "tfser.json", about | {"form": "onnx"})
     with pytest.raises(
         tfser.errors.UsageError, match="--format onnx; give one of --format savedmodel"
     ):

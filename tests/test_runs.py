@@ -1,10 +1,8 @@
-"""The run directory: whole files, one process at a time, one set of settings."""
+"""The run directory: one process at a time, one set of settings."""
 
-import csv
 import errno
 import json
 import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfser import runs
+from tfser import disk, runs
 from tfser.corpora import Utterance
 from tfser.errors import ConflictError, DataError
 
@@ -40,103 +38,12 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_csv(tmp_path):
-    rows = [{"name": "a", "p": 0.1}, {"name": 'say "ä", b', "p": 1e-9}]
-    runs.write_csv(tmp_path / "new" / "t.csv", rows)
-    text = (tmp_path / "new" / "t.csv").read_bytes().decode()
-    assert text == 'name,p\na,0.1\n"say ""ä"", b",1e-09\n'
-    with open(tmp_path / "new" / "t.csv", newline="") as file:
-        assert [row["name"] for row in csv.DictReader(file)] == ["a", 'say "ä", b']
-
-
-def test_json(tmp_path):
-    content = {"uar": 0.1 + 0.2, "name": "ä", "none": None}
-    runs.write_json(tmp_path / "s.json", content)
-    assert runs.read_json(tmp_path / "s.json") == content
-    assert (tmp_path / "s.json").read_bytes().endswith(b"}\n")
-
-
-def test_arrays(tmp_path):
-    arrays = {"a": np.arange(3, dtype="int32"), "b": np.full((2, 2), np.float32(1) / 3)}
-    runs.write_arrays(tmp_path / "a.npz", **arrays)
-    back = runs.read_arrays(tmp_path / "a.npz")
-    assert back.keys() == arrays.keys()
-    for name, array in arrays.items():
-        assert back[name].dtype == array.dtype
-        np.testing.assert_array_equal(back[name], array)
-
-
-def test_no_pickle_is_loaded(tmp_path):
-    np.savez(tmp_path / "evil.npz", a=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match="pickle"):
-        runs.read_arrays(tmp_path / "evil.npz")
-
-
-@pytest.mark.parametrize("write", [
-    lambda path: runs.write_bytes(path, b"new"),
-    lambda path: runs.write_json(path, {"new": 1}),
-    lambda path: runs.write_csv(path, [{"new": 1}]),
-    lambda path: runs.write_arrays(path, new=np.zeros(9)),
-])  # fmt: skip
-def test_a_failing_write_leaves_the_old_file_alone(tmp_path, monkeypatch, write):
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    def full(descriptor):
-        assert path.read_bytes() == b"old"  # also while the new one is written
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write(path)
-    assert names(tmp_path) == ["file"] and path.read_bytes() == b"old"
-    monkeypatch.undo()
-    write(path)
-    assert names(tmp_path) == ["file"] and path.read_bytes() != b"old"
-
-
-def test_a_write_reaches_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_size))
-    runs.write_bytes(tmp_path / "file", b"12345")
-    assert synced == [5]
-
-
-def test_content_that_cannot_be_written_leaves_the_old_file(tmp_path):
-    path = tmp_path / "scores.json"
-    runs.write_json(path, {"uar": 0.5})
-    with pytest.raises(TypeError):
-        runs.write_json(path, {"uar": object()})
-    with pytest.raises(ValueError):
-        runs.write_csv(path, [{"a": 1}, {"b": 2}])
-    assert runs.read_json(path) == {"uar": 0.5} and names(tmp_path) == ["scores.json"]
-
-
-def test_replacing_keeps_the_ending(tmp_path):
-    (tmp_path / "model.keras").write_text("old")
-    with runs.replacing(tmp_path / "model.keras") as temporary:
-        assert temporary.suffix == ".keras" and temporary.parent == tmp_path
-        temporary.write_text("new")
-        assert (tmp_path / "model.keras").read_text() == "old"
-    assert names(tmp_path) == ["model.keras"]
-    assert (tmp_path / "model.keras").read_text() == "new"
-
-
-def test_replacing_after_an_interrupt(tmp_path):
-    (tmp_path / "model.keras").write_text("old")
-    with pytest.raises(KeyboardInterrupt), runs.replacing(tmp_path / "model.keras") as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
-    assert names(tmp_path) == ["model.keras"]
-    assert (tmp_path / "model.keras").read_text() == "old"
-
-
 def test_the_same_settings_open_again(folder):
     open_and_close(folder)
     (folder / "result").write_text("kept")
     open_and_close(folder)
     assert (folder / "result").read_text() == "kept"
-    written = runs.read_json(folder / "hparams.json")
+    written = disk.read_json(folder / "hparams.json")
     assert written == json.loads(json.dumps(SETTINGS))
 
 
@@ -151,7 +58,7 @@ def test_other_settings_are_named(folder):
     )
     assert (folder / "hparams.json").read_bytes() == before
     # What was refused has run nothing.
-    assert len(runs.read_json(folder / "environment.json")["processes"]) == 1
+    assert len(disk.read_json(folder / "environment.json")["processes"]) == 1
 
 
 def test_many_other_settings_are_counted(folder):
@@ -171,7 +78,7 @@ def test_a_setting_that_is_new(folder):
 def test_settings_may_change_until_training_has_begun(folder):
     open_and_close(folder, {"a": 1})
     open_and_close(folder, {"a": 2})
-    assert runs.read_json(folder / "hparams.json") == {"a": 2}
+    assert disk.read_json(folder / "hparams.json") == {"a": 2}
 
 
 def test_an_error_is_in_the_log(folder):
@@ -183,8 +90,8 @@ def test_an_error_is_in_the_log(folder):
 def test_what_a_killed_process_left_is_swept(folder):
     open_and_close(folder)
     leftover = folder / "seed-0" / ".123.state.npz"
-    runs.write_bytes(leftover, b"half")
-    runs.write_bytes(folder / "seed-0" / "state.npz", b"whole")
+    disk.write_bytes(leftover, b"half")
+    disk.write_bytes(folder / "seed-0" / "state.npz", b"whole")
     open_and_close(folder)
     assert names(folder / "seed-0") == ["state.npz"]
 
@@ -198,16 +105,6 @@ def test_a_resumed_run_has_the_same_audio(folder, tmp_path):
     for utterances, key in ((corpus, "other key"), (corpus[:1], "key")):
         with pytest.raises(ConflictError, match="audio has changed .*--max-bad; use another"):
             runs.check_data(folder, utterances, key)
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"no archive"])
-def test_damaged_arrays_are_as_good_as_none(tmp_path, content):
-    path = tmp_path / "a.npz"
-    assert runs.read_arrays_if_whole(path) is None
-    runs.write_arrays(path, x=np.arange(3))
-    assert runs.read_arrays_if_whole(path)["x"].tolist() == [0, 1, 2]
-    path.write_bytes(content)
-    assert runs.read_arrays_if_whole(path) is None
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
@@ -269,7 +166,7 @@ def test_each_process_adds_to_the_environment(folder, monkeypatch):
     open_and_close(folder, seeds=(0, 1))
     with pytest.raises(RuntimeError), runs.opened(folder, SETTINGS, (2,)):
         raise RuntimeError
-    first, second = runs.read_json(folder / "environment.json")["processes"]
+    first, second = disk.read_json(folder / "environment.json")["processes"]
     assert (first["seeds"], second["seeds"]) == ([0, 1], [2])
     for process in (first, second):
         assert process["command"] == "tfser-train --model epr"
@@ -284,7 +181,7 @@ def test_a_full_disk_at_the_end_does_not_hide_the_result(folder, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(ZeroDivisionError), runs.opened(folder, SETTINGS, (0,)):
-        monkeypatch.setattr(runs, "write_bytes", full)
+        monkeypatch.setattr(disk, "write_bytes", full)
         raise ZeroDivisionError
     assert not (folder / "environment.json").exists()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfser import runs, training
+from tfser import disk, training
 from tfser.errors import TfserError, UsageError
 
 N, BATCH, EPOCHS = 96, 16, 6
@@ -260,14 +260,14 @@ def test_killed_after_an_epoch_and_continued(examples, tmp_path, new, uninterrup
 
 
 def test_killed_between_best_and_state(examples, tmp_path, new, uninterrupted, monkeypatch):
-    write = runs.write_arrays
+    write = disk.write_arrays
 
     def full(path, **arrays):
         if path.name == "state.npz" and len(arrays["history"]) > 600:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, **arrays)
 
-    monkeypatch.setattr(runs, "write_arrays", full)
+    monkeypatch.setattr(disk, "write_arrays", full)
     with pytest.raises(OSError, match="No space"):
         fit(new(3), examples, tmp_path)
     monkeypatch.undo()
@@ -299,7 +299,7 @@ def test_short_epochs_are_saved_several_at_a_time(examples, tmp_path, new, monke
 
     with pytest.raises(KeyboardInterrupt):
         fit(new(3), examples, tmp_path / "killed", report=report)
-    history = runs.read_arrays(tmp_path / "killed" / "state.npz")["history"]
+    history = disk.read_arrays(tmp_path / "killed" / "state.npz")["history"]
     assert json.loads(history.tobytes())[-1]["epoch"] == 1
     fit(new(8), examples, tmp_path / "killed", report=lambda row: epochs.append(row["epoch"]))
     assert epochs == [1, 2, 3, 4, 2, 3, 4, 5, 6]

@@ -233,7 +233,7 @@ TOGETHER = """
 import json, os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from tfser import cli, errors, runs, workers
+from tfser import cli, disk, errors, workers
 
 workers.END_SECONDS = 2.0
 rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
@@ -263,7 +263,7 @@ def test_the_chief_s_word_counts(tmp_path):
 def do(folder):
     (folder / "net.keras").write_text(f"of {rank}")
     if rank == 0:
-        runs.write_arrays(folder / "a.npz", x=np.arange(3) / 7, y=np.eye(2))
+        disk.write_arrays(folder / "a.npz", x=np.arange(3) / 7, y=np.eye(2))
     found = workers.read_arrays(folder / "a.npz")
     workers.copy(folder, "*.keras")
     print(json.dumps([

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import hparams, metrics, runs
+from tfser import disk, hparams, metrics
 from tfser.errors import DataError, TfserError
 
 FEWEST_FOLDS = 3  # of a paired t-test
@@ -52,9 +52,9 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
             card has no place for the table.
     """
     try:
-        scores = runs.read_json(folder / "scores.json")
-        settings = runs.read_json(folder / "hparams.json")
-        processes = runs.read_json(folder / "environment.json")["processes"]
+        scores = disk.read_json(folder / "scores.json")
+        settings = disk.read_json(folder / "hparams.json")
+        processes = disk.read_json(folder / "environment.json")["processes"]
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run: {error.filename} is missing") from None
     if scores["flags"].get("evaluate") == "dev":
@@ -76,14 +76,14 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
     path = card.with_name(f"{scores['corpus']}.json")
     entries = [
         old
-        for old in (runs.read_json(path) if path.exists() else [])
+        for old in (disk.read_json(path) if path.exists() else [])
         if old["settings"] != settings or not _replaces(entry, old, folder)
     ]
     entries.append(entry)
     entries.sort(key=lambda e: (e["scores"]["protocol"], e["command"], e["scores"]["seed_numbers"]))
     text = head + table(entries) + tail
-    runs.write_json(path, entries)
-    runs.write_bytes(card, text.encode())
+    disk.write_json(path, entries)
+    disk.write_bytes(card, text.encode())
 
 
 def _replaces(new: dict, old: dict, folder: Path) -> bool:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from tfser import children, remote, runs
+from tfser import children, disk, remote
 from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
@@ -82,7 +82,7 @@ def _code_of(function, args, interrupted) -> int:
         return 0
     except OSError as error:
         where = error.filename or getattr(args, "workdir", None) or "the run directory"
-        if error.errno in runs.FULL:
+        if error.errno in disk.FULL:
             message = (
                 f"disk full while writing {where}; free space, then the same command continues"
             )

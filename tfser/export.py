@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import cli, export_page, runs
+from tfser import cli, disk, export_page
 from tfser.errors import DataError, TfserError, UsageError
 
 EPILOG = """\
@@ -175,7 +175,7 @@ def save(form, run, served, folder: Path) -> None:
         "heard_seconds": served.heard_seconds,
         "smile": served.smile and served.smile._asdict(),
     }
-    runs.write_json(folder / "tfser.json", about)
+    disk.write_json(folder / "tfser.json", about)
 
 
 def difference(found, expected) -> float:

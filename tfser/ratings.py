@@ -7,7 +7,7 @@ import logging
 
 import numpy as np
 
-from tfser import metrics, plots, report, runs
+from tfser import disk, metrics, plots, report
 
 log = logging.getLogger("tfser")
 
@@ -60,9 +60,9 @@ def seed_scores(run, seed: int, utterances, systems: dict, fold_of) -> dict:
             rows.append(row)
     folder = run.folder / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
-    runs.write_csv(folder / "predictions.csv", rows)
+    disk.write_csv(folder / "predictions.csv", rows)
     result = {"seed": seed, "systems": scores, "n": len(utterances)}
-    runs.write_json(folder / "scores.json", result)  # last
+    disk.write_json(folder / "scores.json", result)  # last
     return result
 
 

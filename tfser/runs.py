@@ -1,11 +1,8 @@
-"""The run directory: create or resume it, and write files into it that are whole or not there."""
+"""The run directory: create or resume it, and what it says of the run."""
 
 import contextlib
-import csv
-import errno
 import fcntl
 import hashlib
-import io
 import json
 import logging
 import os
@@ -15,19 +12,14 @@ import shlex
 import subprocess
 import sys
 import time
-import uuid
-import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-
-from tfser import remote
+from tfser import disk, remote
 from tfser.errors import ConflictError
 
 log = logging.getLogger("tfser")
-FULL = (errno.ENOSPC, errno.EDQUOT)
 # Settings that came after the first runs, with what these have done.
 ADDED = {"hparams.train.precision": "float32", "hparams.audio.decoder": "soundfile"}
 
@@ -139,7 +131,7 @@ def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
     """
     path = folder / "data.json"
     data = {"features": feature_key, "utterances": fingerprint(utterances)} | more
-    before = read_json(path) if path.exists() else None
+    before = disk.read_json(path) if path.exists() else None
     if before == data:  # folds that are trained by several processes ask at once
         return
     if before and has_results(folder):
@@ -149,7 +141,7 @@ def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
             f"the {what} has changed since the run in {folder} was started, or other files are "
             "left out by --max-bad; use another --workdir, or delete it"
         )
-    write_json(path, data)
+    disk.write_json(path, data)
 
 
 def has_results(folder: Path) -> bool:
@@ -164,7 +156,7 @@ def _make(folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         return open(folder / ".lock", "w")
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in disk.FULL:
             raise
         raise ConflictError(f"cannot write to {folder} ({error.strerror}); use --workdir") from None
 
@@ -173,14 +165,14 @@ def _check_settings(folder: Path, settings: dict) -> None:
     path = folder / "hparams.json"
     settings = json.loads(json.dumps(settings))  # as read back: lists, not tuples
     if path.exists() and has_results(folder):
-        if changes := differences(read_json(path), settings):
+        if changes := differences(disk.read_json(path), settings):
             raise ConflictError(
                 f"{folder} holds a run of other settings ({changes}); "
                 "use another --workdir, or delete it"
             )
-    elif not path.exists() or read_json(path) != settings:
+    elif not path.exists() or disk.read_json(path) != settings:
         (folder / "environment.json").unlink(missing_ok=True)  # of commands that trained nothing
-        write_json(path, settings)
+        disk.write_json(path, settings)
 
 
 def differences(before: dict, now: dict) -> str:
@@ -234,9 +226,8 @@ def _write_environment(folder: Path, seeds, seconds: float) -> None:
         "git_commit": _git_commit(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    write_json(
-        path, {"processes": (read_json(path)["processes"] if path.exists() else []) + [process]}
-    )
+    before = disk.read_json(path)["processes"] if path.exists() else []
+    disk.write_json(path, {"processes": [*before, process]})
 
 
 def _device() -> str:
@@ -264,67 +255,3 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
-
-
-def read_json(path: Path):
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path: Path, content) -> None:
-    """Writes indented JSON."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Writes rows of one shape; the first one's keys are the header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
-
-
-def write_arrays(path: Path, **arrays) -> None:
-    """Writes an .npz without pickle."""
-    data = io.BytesIO()
-    np.savez(data, **arrays)
-    write_bytes(path, data.getbuffer())
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz, never unpickled."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
-
-
-def read_arrays_if_whole(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of an .npz, or None where there is none or it is damaged, which is logged."""
-    if not path.exists():
-        return None
-    try:
-        return read_arrays(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("%s is damaged (%s): made again", path, error)
-        return None
-
-
-def write_bytes(path: Path, content) -> None:
-    """Writes a file that is whole or not there, also after kill -9 or on a full disk."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def replacing(path: Path):
-    """Yields a temporary path that becomes `path` once the block has ended well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Keeps the ending, which Keras looks at. In containers many processes have the number 1.
-    temporary = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}.{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

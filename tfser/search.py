@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from tfser import asked, cli, hparams, metrics, outcomes, remote, runs, spark, tasks, train
+from tfser import asked, cli, disk, hparams, metrics, outcomes, remote, runs, spark, tasks, train
 from tfser.children import child, flags, overrides_of
 from tfser.errors import ConflictError, TfserError, UsageError
 from tfser.proposals import Proposals
@@ -185,7 +185,7 @@ def read_trials(path: Path) -> list[dict]:
 def write_trials(path: Path, trials: list[dict]) -> None:
     """Writes what `read_trials` reads."""
     text = "".join(json.dumps(trial, ensure_ascii=False) + "\n" for trial in trials)
-    runs.write_bytes(path, text.encode())
+    disk.write_bytes(path, text.encode())
 
 
 def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) -> dict:
@@ -203,7 +203,7 @@ def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) 
     if stops():  # asked again: a trial may end before it is looked at
         reason = "its first networks are below the median of the trials before"
         return found | {"status": "stopped", "reason": reason}
-    return found | ({} if code else objective(runs.read_json(place / "scores.json")))
+    return found | ({} if code else objective(disk.read_json(place / "scores.json")))
 
 
 def objective(scores: dict) -> dict:
@@ -260,7 +260,7 @@ def write_best(args, trials: list[dict], space: dict, folder: Path) -> None:
             asked.hyperparameters(args, args.corpus, overrides_of(best["parameters"])),
         )
         head = f"# tfser-search: {of}\n# {outcomes.summary(trials)}\n"
-        runs.write_bytes(folder / "best.toml", (head + text).encode())
+        disk.write_bytes(folder / "best.toml", (head + text).encode())
     outcomes.draw(trials, hparams.flat(space), of, folder / "search.png")
 
 

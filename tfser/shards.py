@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfser import data, remote, runs
+from tfser import data, disk, remote
 from tfser.errors import TfserError
 
 
@@ -85,7 +85,7 @@ def disk_errors(folder):
         yield
     except (OSError, tf.errors.OpError) as error:
         full = isinstance(error, tf.errors.ResourceExhaustedError)
-        if full or getattr(error, "errno", None) in runs.FULL:
+        if full or getattr(error, "errno", None) in disk.FULL:
             raise TfserError(
                 f"disk full at {folder}: {error}; free space or pass --cache "
                 "elsewhere (finished parts are kept)"

@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tfser import outcomes, runs, spark
+from tfser import disk, outcomes, runs, spark
 from tfser.children import child, flags
 from tfser.errors import TfserError, of_code
 from tfser.proposals import chosen, expressions
@@ -155,7 +155,7 @@ def train_folds(args, folder: Path) -> None:
                 if error:
                     raise error
                 _check(found)
-                runs.write_bytes(places[part] / "done", b"")
+                disk.write_bytes(places[part] / "done", b"")
                 return part
 
             place = spark.here()

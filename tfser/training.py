@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import passes, precision, runs, workers
+from tfser import disk, passes, precision, workers
 from tfser.errors import TfserError, UsageError
 
 SAVING_SHARE = 0.05
@@ -235,8 +235,8 @@ def epochs(
         due = saving_seconds <= SAVING_SHARE * (now - started) or finished(history)
         if due and workers.is_chief():
             if new_best:
-                runs.write_arrays(best, **kept)
-            runs.write_arrays(
+                disk.write_arrays(best, **kept)
+            disk.write_arrays(
                 state,
                 history=np.frombuffer(json.dumps(history).encode(), np.uint8),
                 **_arrays(_state(model)),

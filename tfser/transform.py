@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from tfser import cli, runs
+from tfser import cli, disk
 from tfser.errors import DataError, UsageError
 
 log = logging.getLogger("tfser")
@@ -91,7 +91,7 @@ def transform(args) -> None:
         hop_seconds=layer.hop / rate,
         label="dB to the loudest",
     )
-    with runs.replacing(args.out) as temporary:
+    with disk.replacing(args.out) as temporary:
         soundfile.write(temporary, sound, rate, format="WAV", subtype="PCM_16")
     plots.save(figure, picture)
     print(f"{args.out} ({len(sound) / rate:.1f} s at {rate} Hz) and {picture}")
@@ -100,7 +100,7 @@ def transform(args) -> None:
 def _of_run(folder: Path) -> tuple[dict, Path]:
     """The hyperparameters of a finished fold's run, and its network."""
     try:
-        settings = runs.read_json(folder / "hparams.json")
+        settings = disk.read_json(folder / "hparams.json")
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"--run {folder} is no run directory of tfser-train") from None
     if settings["model"] != "auxvae":

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import corpora, plots, precision, runs, store, training, workers
+from tfser import corpora, disk, plots, precision, runs, store, training, workers
 from tfser.corpora import tedlium
 from tfser.errors import UsageError, did_you_mean
 
@@ -94,7 +94,7 @@ def keep(file: Path, copy: Path, cache: Path) -> None:
     Anybody's own file is copied: it may be overwritten.
     """
     copy.parent.mkdir(parents=True, exist_ok=True)
-    with runs.replacing(copy) as temporary:
+    with disk.replacing(copy) as temporary:
         with contextlib.suppress(OSError):
             if file.is_relative_to(cache):
                 os.link(file, temporary)
@@ -189,7 +189,7 @@ def train(
             report=after_epoch,
             advice=advice,
         )
-    runs.write_csv(folder / "history.csv", history)
+    disk.write_csv(folder / "history.csv", history)
     plots.training_curves(
         history, folder / "history.png", title, panels, kept_epoch=best_epoch(history) + 1
     )

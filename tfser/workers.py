@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import meeting, runs
+from tfser import disk, meeting
 from tfser.errors import TfserError
 from tfser.meeting import DONE, ERROR, VALUE, Cluster
 
@@ -53,8 +53,8 @@ def agreed(value):
 
 
 def read_arrays(path: Path) -> dict | None:
-    """As `runs.read_arrays_if_whole`, of the chief's file: the others have no run directory."""
-    arrays = runs.read_arrays_if_whole(path) if is_chief() else None
+    """As `disk.read_arrays_if_whole`, of the chief's file: the others have no run directory."""
+    arrays = disk.read_arrays_if_whole(path) if is_chief() else None
     if _here is None:
         return arrays
     data = io.BytesIO()

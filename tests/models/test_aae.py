@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfser import hparams, report, runs, store, training
+from tfser import disk, hparams, report, runs, store, training
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import aae
@@ -424,7 +424,7 @@ def test_the_epoch_with_the_highest_dev_uar_then_the_lowest_loss():
 
 
 def outcome(folder):
-    found = runs.read_arrays(folder / "test.npz")
+    found = disk.read_arrays(folder / "test.npz")
     return (folder / "history.csv").read_text(), {k: v.tolist() for k, v in found.items()}
 
 
@@ -687,7 +687,7 @@ def test_the_command_on_sound(tmp_path, capsys, level):
         "RESULT model=aae corpus=toy protocol=paper speaker_independent=yes uar="
     )
     assert result.endswith("n=80 folds=4 seeds=1")
-    [name] = runs.read_json(tmp_path / "run" / "scores.json")["systems"]
+    [name] = disk.read_json(tmp_path / "run" / "scores.json")["systems"]
     assert name == {"utterance": "UTT + Base", "frame": "FR + Base"}[level]
     model = keras.saving.load_model(tmp_path / "run" / "seed-0" / "fold-00" / "model.keras")
     assert model.input_shape == {"utterance": (None, 6373), "frame": (None, 256, 65)}[level]

@@ -15,7 +15,7 @@ import scipy.signal
 import tensorflow as tf
 from running import killing_events
 
-from tfser import audio, data, hparams, runs, store, training, unlabelled
+from tfser import audio, data, disk, hparams, runs, store, training, unlabelled
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import LogMel
@@ -468,7 +468,7 @@ def experiment(folder, hp, speech, strategy="none", bar=None):
 
 
 def outcome(folder):
-    kept = runs.read_arrays(folder / "test.npz")["probabilities"]
+    kept = disk.read_arrays(folder / "test.npz")["probabilities"]
     return (folder / "history.csv").read_text(), kept
 
 
@@ -776,12 +776,12 @@ def test_the_command_on_sound(tmp_path, capsys):
     [encoder] = (tmp_path / "cache").glob("autoencoder-*/encoder.keras")
 
     # The same encoder by name: the same scores. Another one of that name is not mixed with it.
-    before = runs.read_json(run / "scores.json")
+    before = disk.read_json(run / "scores.json")
     (tmp_path / "run").rename(tmp_path / "first")
     mine = tmp_path / "mine.keras"
     mine.write_bytes(encoder.read_bytes())
     assert command(tmp_path, *arguments, settings=[f"autoencoder.weights={mine}"]) == 0
-    after = runs.read_json(run / "scores.json")
+    after = disk.read_json(run / "scores.json")
     assert after["systems"]["AE of a file"] == before["systems"]["C"]
     other = keras.saving.load_model(mine)
     other.set_weights([w + 0.1 for w in other.get_weights()])

@@ -18,6 +18,7 @@ from tfser import (
     audio,
     corpora,
     data,
+    disk,
     folds,
     hparams,
     metrics,
@@ -1086,10 +1087,10 @@ def test_recordings_and_runs_that_cannot_be_transformed(finished, tmp_path, caps
     (finished / "text.wav").write_text("no sound")
     assert transform(finished, style="text.wav") == 3
     (tmp_path / "run").mkdir()
-    settings = runs.read_json(finished / "run" / "hparams.json")
-    runs.write_json(tmp_path / "run" / "hparams.json", settings)
+    settings = disk.read_json(finished / "run" / "hparams.json")
+    disk.write_json(tmp_path / "run" / "hparams.json", settings)
     assert transform(finished, "--run", str(tmp_path / "run")) == 2
     assert "has no network yet" in capsys.readouterr().err
-    runs.write_json(tmp_path / "run" / "hparams.json", settings | {"model": "svm"})
+    disk.write_json(tmp_path / "run" / "hparams.json", settings | {"model": "svm"})
     assert transform(finished, "--run", str(tmp_path / "run")) == 2
     assert "is of svm; only auxvae transforms voices" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tfser import runs
+from tfser import disk
 from tfser.corpora import Utterance, audio_files, table
 from tfser.errors import DataError, did_you_mean
 
@@ -258,4 +258,4 @@ def write_submission(
             "omg: %d of the %d rows of %s have no prediction and get %g, %g",
             *(n_filled, len(given), path, *fill),
         )
-    runs.write_csv(path, lines)
+    disk.write_csv(path, lines)

@@ -26,7 +26,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import metrics, passes, plots, precision, report, runs, training, workers
+from tfser import disk, metrics, passes, plots, precision, report, runs, training, workers
 from tfser.labels import check_classes, describe, warn_of_unheard
 from tfser.models.aae import generation
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
@@ -233,7 +233,7 @@ def train_network(lab, split, folder, seed) -> dict:
     if not is_baseline:
         found["generated"] = generation.shifts(precise)
     write_network(folder, bar.place, history, model, is_baseline)
-    runs.write_arrays(done, **found)  # last: it says that this network is finished
+    disk.write_arrays(done, **found)  # last: it says that this network is finished
     training.forget(folder)
     return found
 
@@ -246,7 +246,7 @@ def write_network(folder, place, history, model, is_baseline) -> None:
         *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
         100 * kept["dev_uar"],
     )
-    runs.write_csv(folder / "history.csv", history)
+    disk.write_csv(folder / "history.csv", history)
     panels = {
         "cross-entropy (nats)": {"training": "loss", "dev": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
@@ -262,5 +262,5 @@ def write_network(folder, place, history, model, is_baseline) -> None:
     plots.training_curves(
         history, folder / "history.png", f"AAE, {place}", panels, kept_epoch=kept["epoch"]
     )
-    with runs.replacing(folder / "model.keras") as path:
+    with disk.replacing(folder / "model.keras") as path:
         training.save(model, path) if is_baseline else model.save_for_prediction(path)

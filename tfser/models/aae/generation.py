@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfser import passes, plots, runs, views
+from tfser import disk, passes, plots, views
 
 N_SHOWN = 5  # features a class, in the picture
 N_LISTED = 20  # in the table
@@ -34,7 +34,7 @@ def write(run, system: str, classes, names, moved) -> None:
     moved: [K, features], as of `shifts`, a mean over networks.
     """
     strongest = np.argsort(-np.abs(moved), axis=1)  # [K, features]
-    runs.write_csv(
+    disk.write_csv(
         run.folder / "generation.csv",
         [
             {

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import labels, metrics, passes, plots, precision, report, runs, training, workers
+from tfser import disk, labels, metrics, passes, plots, precision, report, runs, training, workers
 from tfser.errors import UsageError
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
@@ -203,7 +203,7 @@ def train_network(lab, split, folder, seed) -> dict:
         )
     found = passes.predict(precision.in_float32(model), batches(speech, split.test, 256))
     write_network(folder, bar.place, history, model)
-    runs.write_arrays(done, probabilities=found["emotion"])  # last: this network is finished
+    disk.write_arrays(done, probabilities=found["emotion"])  # last: this network is finished
     training.forget(folder)
     return {"probabilities": found["emotion"]}
 
@@ -216,7 +216,7 @@ def write_network(folder, place, history, model) -> None:
         *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
         100 * kept["dev_uar"],
     )
-    runs.write_csv(folder / "history.csv", history)
+    disk.write_csv(folder / "history.csv", history)
     panels = {
         "cross-entropy (nats)": {"training, all views": "loss", "dev, emotion": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
@@ -224,5 +224,5 @@ def write_network(folder, place, history, model) -> None:
     plots.training_curves(
         history, folder / "history.png", f"ACNN, {place}", panels, kept_epoch=kept["epoch"]
     )
-    with runs.replacing(folder / "model.keras") as path:
+    with disk.replacing(folder / "model.keras") as path:
         training.save(model, path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfser import data, passes, runs, store, training, unlabelled
+from tfser import data, disk, passes, store, training, unlabelled
 from tfser.errors import UsageError
 from tfser.models.acnn.autoencoder import autoencoder, rmse
 from tfser.models.acnn.spectrogram import Spectrogram
@@ -118,6 +118,6 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
     )
     # The whole one last: it says that both are there.
     for name, network in (("encoder", model.get_layer("encoder")), ("autoencoder", model)):
-        with runs.replacing(folder / f"{name}.keras") as path:
+        with disk.replacing(folder / f"{name}.keras") as path:
             training.save(network, path)
     training.forget(folder)

@@ -26,6 +26,7 @@ import keras
 import numpy as np
 
 from tfser import (
+    disk,
     folds,
     labels,
     metrics,
@@ -166,9 +167,9 @@ def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
         with precision.policy("float32"):  # they are small, and what measures
             network = make(latents, speech, hp)
             found = probes.trained(network, latents, speech, split, hp, order_seed)
-        with runs.replacing(folder / "probes.keras") as file:
+        with disk.replacing(folder / "probes.keras") as file:
             training.save(network, file)
-        runs.write_arrays(done, **found)  # last: this fold is finished
+        disk.write_arrays(done, **found)  # last: this fold is finished
     bar.network_done()
     return found
 

@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from tfser import (
     data,
+    disk,
     folds,
     labels,
     metrics,
@@ -259,7 +260,7 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
     precise = precision.in_float32(network)
     found = {"outputs": passes.predict(precise, batches(test, None, 256))}
     write_head(folder, bar.place, history, encoder, network.get_layer("head"))
-    runs.write_arrays(done, **found)  # last: it says that this head is finished
+    disk.write_arrays(done, **found)  # last: it says that this head is finished
     training.forget(folder)
     return found
 
@@ -271,7 +272,7 @@ def maps_of(encoder, lab) -> np.ndarray:
     file = run.local_cache / f"maps-{digest}-{speech.key[:16]}.npy"
     if not file.exists():
         found = encoder.predict(speech.slices, batch_size=32, verbose=0)
-        with runs.replacing(file) as path:
+        with disk.replacing(file) as path:
             with open(path, "wb") as stream:
                 np.save(stream, found)
     return np.load(file)
@@ -305,7 +306,7 @@ def write_head(folder, place, history, encoder, of_head) -> None:
         *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
         *(score.replace("_", " "), kept[score]),
     )
-    runs.write_csv(folder / "history.csv", history)
+    disk.write_csv(folder / "history.csv", history)
     panels = {
         "loss": {"training": "loss", "dev": "dev_loss"},
         {"dev_uar": "UAR", "dev_ccc": "CCC, mean of both"}[score]: {"dev": score},
@@ -313,5 +314,5 @@ def write_head(folder, place, history, encoder, of_head) -> None:
     plots.training_curves(
         history, folder / "history.png", f"BEGAN, {place}", panels, kept_epoch=kept["epoch"]
     )
-    with runs.replacing(folder / "model.keras") as path:
+    with disk.replacing(folder / "model.keras") as path:
         keras.Model(encoder.input, of_head(encoder.output), name="began_head").save(path)

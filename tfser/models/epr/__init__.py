@@ -21,7 +21,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, folds, passes, precision, report, runs, training, workers
+from tfser import data, disk, folds, passes, precision, report, runs, training, workers
 from tfser.errors import UsageError
 from tfser.labels import describe, select
 from tfser.models.epr import results
@@ -270,7 +270,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
         asked.set_weights(model.get_weights())
     profiles = passes.predict(asked, everything)
     results.write_network(folder, bar.place, history, model, chance_loss)
-    runs.write_arrays(done, profiles=profiles)  # last: it says that this network is finished
+    disk.write_arrays(done, profiles=profiles)  # last: it says that this network is finished
     training.forget(folder)
     return profiles
 
@@ -308,6 +308,6 @@ def classify(lab, profiles, known, test, folder, seed) -> np.ndarray:
             n_estimators=settings["n_estimators"],
             seed=seed,
         )
-        runs.write_arrays(folder / f"forest-{t + 1}.npz", **forest)
+        disk.write_arrays(folder / f"forest-{t + 1}.npz", **forest)
         probabilities.append(forest_probabilities(forest, x[test]))
     return np.stack(probabilities)

@@ -2,7 +2,7 @@
 
 import logging
 
-from tfser import metrics, plots, runs, training
+from tfser import disk, metrics, plots, training
 from tfser.errors import UsageError, did_you_mean
 from tfser.labels import describe
 from tfser.models.epr.forest import utterance_means
@@ -36,7 +36,7 @@ def write_network(folder, place, history, model, chance_loss) -> None:
             "or a lower --set schedule.initial_learning_rate",
             place,
         )
-    runs.write_csv(folder / "history.csv", history)
+    disk.write_csv(folder / "history.csv", history)
     plots.training_curves(
         history,
         folder / "history.png",
@@ -48,7 +48,7 @@ def write_network(folder, place, history, model, chance_loss) -> None:
         chance_loss=chance_loss,
         kept_epoch=kept["epoch"],
     )
-    with runs.replacing(folder / "model.keras") as path:
+    with disk.replacing(folder / "model.keras") as path:
         training.save(model, path)
 
 

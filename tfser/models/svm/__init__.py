@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from tfser import folds, report, runs, store
+from tfser import disk, folds, report, runs, store
 from tfser.errors import UsageError
 from tfser.labels import check_classes, common, describe, select, warn_of_unheard
 from tfser.smile import OpenSmile, normalized_by_speaker
@@ -146,14 +146,14 @@ def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:
         def fit(own):
             _, split, folder = own
             done = folder / "predicted.npz"
-            kept = runs.read_arrays_if_whole(done)
+            kept = disk.read_arrays_if_whole(done)
             if kept is None:
                 svm = make_pipeline(StandardScaler(), SVC(kernel="linear", C=settings["c"]))
                 svm.fit(x[split.train], y[split.train])
                 kept = {"predicted": svm.predict(x[split.test])}
                 folder.mkdir(parents=True, exist_ok=True)
-                runs.write_arrays(folder / "svm.npz", **arrays_of(svm))
-                runs.write_arrays(done, **kept)  # last: this fold is finished
+                disk.write_arrays(folder / "svm.npz", **arrays_of(svm))
+                disk.write_arrays(done, **kept)  # last: this fold is finished
             bar.update()
             return kept["predicted"]
 
