@@ -7,16 +7,17 @@ Emo-DB by speakers, shorter trainings than the papers' and narrower networks whe
 What counts is the difference of two runs that have all but the precision in common. A processor
 without AMX or AVX-512 BF16 takes `--widened`: see `widened.py`.
 
-What --out holds already is not run again.
+What --out holds already is not run again; of seeds that are not done in both precisions nothing is
+compared.
 """
 
 import argparse
+import itertools
 import os
 import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from scipy import stats
@@ -31,7 +32,7 @@ SYSTEMS = {
     "auxvae": (
         "--folds 3 --set vae.corpus=tested --set vae.max_epochs=20 --set model.n_latent=64 "
         "--set vae.seed={seed}",
-        2,
+        5,
     ),
     "began": (
         "--folds 3 --set features.input_mode=crop512 --set model.n_filters=8 "
@@ -41,7 +42,7 @@ SYSTEMS = {
     "epr": (
         "--hparams epr.small --folds 3 --set segments.hop_seconds=0.08 "
         "--set train.epoch_share=1 --set train.max_epochs=10 --set refinery.rounds=1",
-        2,
+        5,
     ),
 }
 
@@ -55,14 +56,13 @@ def trained(command: list, words: list[str], data_root, folder: Path) -> dict:
     return disk.read_json(folder / "scores.json")
 
 
-def compared(name: str, entry: dict) -> dict:
-    """Mean and sd over seeds in both precisions, and the difference, paired over folds."""
-    single, halves = (
-        [entry["runs"][p][s] for s in sorted(entry["runs"][p])] for p in entry["runs"]
-    )
+def compared(name: str, precision: str, of: dict) -> dict:
+    """Mean and sd over seeds in float32 and in 16 bits, and the difference, paired over folds."""
+    seeds = sorted(of["float32"].keys() & of[precision].keys(), key=int)
+    single, halves = ([of[which][seed] for seed in seeds] for which in ("float32", precision))
     figures = {
         which: metrics.summary([run["uar"] for run in of_seeds])
-        for which, of_seeds in (("float32", single), ("16 bits", halves))
+        for which, of_seeds in (("float32", single), (precision, halves))
     }
     by_fold = [
         two - one
@@ -73,12 +73,13 @@ def compared(name: str, entry: dict) -> dict:
     low, high = test.confidence_interval(0.95)
     figures["difference"] = {
         "mean": statistics.mean(b["uar"] - a["uar"] for a, b in zip(single, halves, strict=True)),
-        "of_folds": [statistics.mean(by_fold), float(low), float(high)],
+        "of_folds": statistics.mean(by_fold),
+        "of_folds_95_percent": [float(low), float(high)],
         "p": float(test.pvalue),
     }
     print(
-        f"{name:7} float32 {figures['float32']['mean']:.3f}  16 bits "
-        f"{figures['16 bits']['mean']:.3f}  difference of folds {statistics.mean(by_fold):+.3f} "
+        f"{name:7} {len(seeds)} seeds, float32 {figures['float32']['mean']:.3f}  {precision} "
+        f"{figures[precision]['mean']:.3f}  difference of folds {statistics.mean(by_fold):+.3f} "
         f"({low:+.3f} to {high:+.3f}), p {test.pvalue:.2f}",
         flush=True,
     )
@@ -95,45 +96,44 @@ def main() -> None:
         "--precision", default="mixed_bfloat16", choices=["mixed_bfloat16", "mixed_float16"]
     )
     parser.add_argument("--widened", action="store_true", help="products by way of float32")
-    parser.add_argument("--work", type=Path, help="keeps the runs, to go on after an interruption")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("runs", "precision"),
+        help="keeps the runs, to go on after an interruption (default: runs/precision)",
+    )
     args = parser.parse_args()
     command = [Path(__file__).with_name("widened.py")] if args.widened else ["-m", "tfser.train"]
-    work = args.work or Path(tempfile.mkdtemp())
-    found = {"precision": args.precision, "systems": {}}
-    if args.out.exists():
-        found = disk.read_json(args.out)
-        if found["precision"] != args.precision:
-            parser.error(f"{args.out} is of {found['precision']}")
+    found = disk.read_json(args.out) if args.out.exists() else {}
+    where = {
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "widened": args.widened,
+    }
     for name in args.only or SYSTEMS:
         flags, n_seeds = SYSTEMS[name]
         flags = f"--model {name} {COMMON} {flags}"
-        entry = found["systems"].setdefault(
-            name,
-            {
-                "command": f"tfser-train {flags}",
-                "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-                "widened": args.widened,
-                "runs": {"float32": {}, args.precision: {}},
-            },
-        )
-        for seed in range(n_seeds):
-            for precision, of_seeds in entry["runs"].items():
-                if str(seed) in of_seeds:
-                    continue
-                words = f"{flags} --seed {seed} --seeds 1 --precision {precision}"
-                scores = trained(
-                    command,
-                    words.format(seed=seed).split(),
-                    args.data_root,
-                    work / f"{name}-{precision}-{seed}",
-                )
-                *_, result = scores["systems"].values()  # the last is the run's result
-                of_seeds[str(seed)] = {
-                    "uar": scores["uar"],
-                    "fold_uar": result["fold_uar"]["values"],
-                }
-                disk.write_json(args.out, found)
-        entry["figures"] = compared(name, entry)
+        now = {"command": f"tfser-train {flags}", **where}
+        entry = found.setdefault(name, {**now, "runs": {}, "figures": {}})
+        if other := [key for key in now if entry[key] != now[key]]:
+            parser.error(f"{args.out}: {name} is of another {other[0]}; take another --out")
+        for seed, precision in itertools.product(range(n_seeds), ("float32", args.precision)):
+            of_seeds = entry["runs"].setdefault(precision, {})
+            if str(seed) in of_seeds:
+                continue
+            words = f"{flags} --seed {seed} --seeds 1 --precision {precision}"
+            scores = trained(
+                command,
+                words.format(seed=seed).split(),
+                args.data_root,
+                args.work / f"{name}-{precision}-{seed}",
+            )
+            *_, result = scores["systems"].values()  # the last is the run's result
+            of_seeds[str(seed)] = {
+                "uar": scores["uar"],
+                "fold_uar": result["fold_uar"]["values"],
+            }
+            disk.write_json(args.out, found)
+        entry["figures"][args.precision] = compared(name, args.precision, entry["runs"])
         disk.write_json(args.out, found)
 
 

@@ -101,11 +101,13 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
 
         ways[twin] = of_twin
     for variant in also:
+        if variant == "noXLA" and not hasattr(model, "phases"):
+            continue  # nothing of it is compiled
         with precision.policy("mixed_bfloat16" if variant == "bfloat16" else "float32"):
             other = networks.NETWORKS[name](folder).model
             if variant == "XLA":
                 other.jit_compile = True
-            if variant == "noXLA" and hasattr(other, "phases"):
+            if variant == "noXLA":
                 other.run_phases = other.phases
             fit_other = Stopwatch(other)
             fit_other(constant, 1)  # traced here, where its layers have their policy
@@ -130,7 +132,7 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
         "peak_mib": peak_mib,
         "traces": len(traces),
         "times_torch": min(of_twins) / medians["one batch"] if of_twins else None,
-        **{f"times_{of}": medians["one batch"] / medians[of] for of in also},
+        **{f"times_{of}": medians["one batch"] / medians[of] for of in also if of in medians},
     }
 
 

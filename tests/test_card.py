@@ -114,6 +114,23 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     assert [e["scores"]["seed_numbers"] for e in entries] == [[0, 1, 2, 3], [0, 1]]
 
 
+def test_a_row_of_several_runs_has_what_is_known_of_each(tmp_path, zoo, capsys):
+    card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo, "2 s copy")
+    other = finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=2)
+    scores = disk.read_json(other / "scores.json")
+    stuck = {"facts": [*scores["facts"], "3 networks never left chance"]}
+    disk.write_json(other / "scores.json", scores | stuck)
+    card.record(other, zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    assert "labels assisted, 11,235 segments, 3 networks never left chance, 10 folds" in text
+    assert "535 utterances, 4 seeds, 2 s copy, commit" in text
+    third = finished_run(tmp_path / "c", 0.7, seeds=2, first_seed=4)
+    disk.write_json(third / "scores.json", disk.read_json(third / "scores.json") | {"n": 534})
+    assert card.main([str(third), "--zoo", str(zoo)]) == DataError.exit_code
+    assert "other utterances, folds or systems" in capsys.readouterr().err
+    assert (zoo / "epr" / "README.md").read_text() == text
+
+
 def test_a_seed_does_not_count_twice(tmp_path, zoo, capsys):
     card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
     before = (zoo / "epr" / "emodb.json").read_text()

@@ -313,10 +313,10 @@ def do(folder):
 def test_what_has_ended_it_is_the_last_line_also_under_a_bar(tmp_path):
     """Which is drawn again after each line of the log that is written meanwhile."""
     (chief, _), places = together("""
-from tfser import report
+from tfser import report, runs
 
 def do(folder):
-    with report.progress(1, 2) as bar:
+    with runs.opened(folder, {}, (0,)), report.progress(1, 2) as bar:
         bar.at("BL")
         bar.refresh()
         if rank:
@@ -324,7 +324,30 @@ def do(folder):
         time.sleep(100)
 """, tmp_path)  # fmt: skip
     assert chief.code == 1
-    assert chief.err.splitlines()[-1] == f"error: worker 1 ({places[1]}) {GONE}"
+    said = f"error: worker 1 ({places[1]}) {GONE}"
+    assert chief.err.splitlines()[-1] == said and "BL: " in chief.err
+    assert (tmp_path / "run" / "log.txt").read_text().endswith(f" ERROR {said}\n")
+
+
+@pytest.mark.parametrize("stderr", ["quiet", "closed"])
+def test_whatever_stderr_is_a_worker_ends_with_the_other(tmp_path, stderr):
+    """TensorFlow meets the other workers in `quiet`; of a pipe the other end may be closed."""
+    (_, other), places = together(f"""
+import contextlib
+
+def do(folder):
+    if rank == 0:
+        raise errors.ConflictError("run holds another run")
+    if {stderr == "closed"}:
+        read, write = os.pipe()
+        os.close(read)
+        os.dup2(write, 2)
+    with cli.quiet() if {stderr == "quiet"} else contextlib.nullcontext():
+        time.sleep(100)
+""", tmp_path)  # fmt: skip
+    assert other.code == 4
+    if stderr == "quiet":
+        assert other.err == f"error: worker 0 ({places[0]}): run holds another run\n"
 
 
 @pytest.mark.parametrize("failing", [0, 1])

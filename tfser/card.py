@@ -109,10 +109,16 @@ def _joined(entries: list[dict]) -> list[dict]:
 
 
 def _join(entries: list[dict]) -> dict:
+    """One entry of several; raises DataError where they are of other utterances or systems."""
     first, *others = entries
     if not others:
         return first
     of_all = [entry["scores"] for entry in entries]
+    if len({(s["n"], s["folds"], *s["systems"]) for s in of_all}) > 1:
+        raise DataError(
+            f"{' and '.join(entry['command'] for entry in entries)} have the same settings and "
+            "other utterances, folds or systems; record runs of the same audio"
+        )
     systems = {
         name: {
             key: metrics.summary(sum((s["systems"][name][key]["values"] for s in of_all), []))
@@ -120,13 +126,15 @@ def _join(entries: list[dict]) -> dict:
         }
         for name, values in of_all[0]["systems"].items()
     }
+    facts = dict.fromkeys(sum((scores["facts"] for scores in of_all), []))
     seeds = {
         "seeds": sum(scores["seeds"] for scores in of_all),
         "seed_numbers": sum((scores["seed_numbers"] for scores in of_all), []),
     }
     return first | {
         "command": "`, `".join(entry["command"] for entry in entries),
-        "scores": of_all[0] | seeds | {"systems": systems},
+        "note": ", ".join(dict.fromkeys(entry["note"] for entry in entries if entry["note"])),
+        "scores": of_all[0] | seeds | {"systems": systems, "facts": list(facts)},
         "processes": sum((entry["processes"] for entry in entries), []),
     }
 

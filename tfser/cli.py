@@ -7,11 +7,15 @@ import logging
 import os
 import signal
 import sys
+from typing import NoReturn
+
+from tqdm import tqdm
 
 from tfser import children, disk, remote
 from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
+_stderr = 2  # where it is while `quiet` keeps others' lines off it
 
 
 class Parser(argparse.ArgumentParser):
@@ -118,17 +122,37 @@ def _fail(message: str, code: int, debug: bool = False) -> int:
 @contextlib.contextmanager
 def quiet():
     """Keeps the lines that TensorFlow's libraries write while they are loaded off stderr."""
+    global _stderr
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
-    stderr = os.dup(2)
+    before, _stderr = _stderr, os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
         yield
     finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+        os.dup2(_stderr, 2)
+        os.close(_stderr)
         os.close(nowhere)
+        _stderr = before
+
+
+def end(error: TfserError) -> NoReturn:
+    """Ends the process from any thread, with an error's line and exit code.
+
+    The line is also in the run's log, is not lost in `quiet`, and is the last: a progress bar is
+    drawn again below what is written while it is there.
+    """
+    try:
+        record = logging.LogRecord(log.name, logging.ERROR, "", 0, "error: %s", (error,), None)
+        for handler in log.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(record)
+        with tqdm.external_write_mode(sys.stderr):
+            os.write(_stderr, f"error: {error}\n".encode())
+            os._exit(error.exit_code)
+    finally:
+        os._exit(error.exit_code)
 
 
 def import_keras() -> None:
@@ -136,7 +160,8 @@ def import_keras() -> None:
 
     scikit-learn and matplotlib's pyplot, for wrappers that nobody here uses, take a good part of
     the time to the first batch (benchmarks/startup.py). With oneDNN, which TensorFlow leaves out on
-    processors without AVX-512 though its convolutions are twice as fast there, too.
+    processors without AVX-512 though EPR and BEGAN's head train nearly twice as fast there, too (ACNN
+    at 0.7 of its speed: README, "Speed").
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     optional = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]

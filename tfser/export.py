@@ -79,7 +79,7 @@ def export(args) -> None:
         if not worst <= CLOSE[args.format]:
             raise TfserError(
                 f"the export of {args.run} gives other probabilities than the run, by {worst:.1e}; "
-                f"{args.out} is not written; see that the corpus is the one that was tested"
+                f"{args.out} is not written; see that the corpus is the one that was tested{_older(run)}"
             )
         unfinished.rename(args.out)
     finally:
@@ -88,6 +88,14 @@ def export(args) -> None:
     if args.format == "keras":
         what = "the run's weights, which say what it said"
     print(f"{args.out}: {what} for {len(expected)} utterances, to {worst:.1e}")
+
+
+def _older(run) -> str:
+    """What else it may be: profiles of EPR were once computed as its networks were trained."""
+    precision = run.hp["train"].get("precision", "float32")
+    if run.model != "epr" or precision == "float32":
+        return ""
+    return f", and that tfser is not newer than the run, which is in {precision}: then train again"
 
 
 def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:

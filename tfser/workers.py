@@ -19,7 +19,6 @@ import os
 import queue
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -27,9 +26,8 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from tfser import disk, meeting
+from tfser import cli, disk, meeting
 from tfser.errors import TfserError
 from tfser.meeting import DONE, ERROR, VALUE, Cluster
 
@@ -211,9 +209,7 @@ class _Worker:
         self.tell(error)
         if self.cluster.rank:
             shutil.rmtree(self.folder, ignore_errors=True)
-        with tqdm.external_write_mode(sys.stderr):  # a bar is not drawn again below the error
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            os._exit(error.exit_code)
+        cli.end(error)
 
 
 def _code() -> str:

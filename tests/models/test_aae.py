@@ -435,8 +435,8 @@ def outcome(folder):
         ("optimized", 256, "float32", False),
         ("baseline", None, "float32", False),
         ("baseline", 256, "float32", False),
-        ("optimized", None, "mixed_bfloat16", False),
-        ("optimized", None, "mixed_float16", False),
+        ("optimized", None, "mixed_bfloat16", True),
+        ("optimized", None, "mixed_float16", True),
     ],
 )
 def test_a_killed_training_ends_as_one_never_killed(

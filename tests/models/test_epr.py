@@ -90,7 +90,7 @@ def experiment(folder, hp, corpus=None, model=None, **changes):
 
 
 def without_network(speech, hp, run, bar):
-    return epr.Experiment(speech, hp, run, None, None, bar)
+    return epr.Experiment(speech, hp, run, model=None, precise=None, bar=bar)
 
 
 def in_segments(corpus, utterances):

@@ -65,7 +65,7 @@ class Experiment(NamedTuple):
     hp: dict
     run: runs.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
-    asked: keras.Model  # `model` where it is in float32, else that with weights of its own
+    precise: keras.Model  # `model` where it is in float32, else that with weights of its own
     bar: report.Progress
 
 
@@ -209,7 +209,7 @@ def refinery(lab, train, dev, folder, seed) -> np.ndarray:
 
 def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     """Trains one VGG by soft cross-entropy, Eq. (4), and returns its profiles [segments, K]."""
-    speech, hp, run, model, asked, bar = lab
+    speech, hp, run, model, precise, bar = lab
     done = folder / "profiles.npz"
     if finished := workers.read_arrays(done):
         training.forget(folder)
@@ -266,9 +266,9 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     everything = data.segments(
         speech.frames, speech.starts, None, n_frames=hp["segments"]["n_frames"], batch_size=512
     )
-    if asked is not model:
-        asked.set_weights(model.get_weights())
-    profiles = passes.predict(asked, everything)
+    if precise is not model:
+        precise.set_weights(model.get_weights())
+    profiles = passes.predict(precise, everything)
     results.write_network(folder, bar.place, history, model, chance_loss)
     disk.write_arrays(done, profiles=profiles)  # last: it says that this network is finished
     training.forget(folder)
