@@ -252,6 +252,16 @@ def test_an_export_that_differs_is_not_written(form, folder, exported, capsys):
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize(
+    ("model", "precision", "says"),
+    [("epr", "mixed_bfloat16", "then train again"), ("epr", "float32", ""),
+     ("acnn", "mixed_bfloat16", "")],
+)  # fmt: skip
+def test_runs_of_epr_in_16_bits_may_be_older_than_its_export(model, precision, says):
+    run = SimpleNamespace(model=model, hp={"train": {"precision": precision}})
+    assert export._older(run).endswith(says) and bool(export._older(run)) == bool(says)
+
+
 OTHERS = {
     "of segments that know all speakers": [
         "--model", "epr", "--protocol", "paper", "--folds", "2", *TINY["epr"]

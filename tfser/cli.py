@@ -160,8 +160,8 @@ def import_keras() -> None:
 
     scikit-learn and matplotlib's pyplot, for wrappers that nobody here uses, take a good part of
     the time to the first batch (benchmarks/startup.py). With oneDNN, which TensorFlow leaves out on
-    processors without AVX-512 though EPR and BEGAN's head train nearly twice as fast there, too (ACNN
-    at 0.7 of its speed: README, "Speed").
+    processors without AVX-512 though EPR and BEGAN's head train nearly twice as fast there, too
+    (ACNN at 0.7 of its speed: README, "Speed").
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     optional = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]

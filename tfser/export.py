@@ -79,7 +79,8 @@ def export(args) -> None:
         if not worst <= CLOSE[args.format]:
             raise TfserError(
                 f"the export of {args.run} gives other probabilities than the run, by {worst:.1e}; "
-                f"{args.out} is not written; see that the corpus is the one that was tested{_older(run)}"
+                f"{args.out} is not written; see that the corpus is the one that was tested"
+                + _older(run)
             )
         unfinished.rename(args.out)
     finally:
