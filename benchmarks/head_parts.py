@@ -1,0 +1,123 @@
+"""Where a training step of BEGAN's head takes its time, and what else was tried for it.
+
+    python benchmarks/head_parts.py [--rounds 9] [--torch TORCH_VENV/bin/python] [--out FILE]
+
+The step of benchmarks/run.py, on one batch: as tfser-train has it, compiled by XLA, and eight in a
+call. Its parts alone: the convolution, the gradient of its filters, the same as one product of
+matrices, and the update of all weights by Adam. PyTorch's step beside them. All take turns; figures
+are medians after two turns to warm up.
+"""
+
+import argparse
+from pathlib import Path
+
+from tfser import cli
+
+cli.import_keras()
+
+import keras  # noqa: E402
+import networks  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+import turns  # noqa: E402
+
+STEPS = 8  # in each turn
+BATCH, HEIGHT, WIDTH, CHANNELS, N_FILTERS = SHAPE = 16, 65, 12, 256, 32
+
+
+def fits(xla=False, steps_per_execution=1):
+    """Returns a function that trains STEPS steps by `fit`."""
+    keras.utils.set_random_seed(0)
+    model, batches, *_ = networks.began_head(Path())
+    model.jit_compile = xla
+    model.steps_per_execution = steps_per_execution
+    constant = batches(0).take(1).cache().repeat(STEPS)
+    constant = constant.apply(tf.data.experimental.assert_cardinality(STEPS))
+    return lambda: model.fit(constant, epochs=1, shuffle=False, verbose=0)
+
+
+def filters_gradient(maps, of_result):
+    """[batch, height, width, channels], [batch, height, width, K] -> [3, 3, channels, K]."""
+    return tf.raw_ops.Conv2DBackpropFilter(
+        input=maps,
+        filter_sizes=(3, 3, CHANNELS, N_FILTERS),
+        out_backprop=of_result,
+        strides=[1, 1, 1, 1],
+        padding="SAME",
+    )
+
+
+def as_one_product(maps, of_result):
+    """The same: one product of matrices, of the maps and of the result's nine shifts."""
+    padded = tf.pad(of_result, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    taps = [(i, j) for i in (2, 1, 0) for j in (2, 1, 0)]
+    shifts = tf.stack([padded[:, i : i + HEIGHT, j : j + WIDTH] for i, j in taps], axis=3)
+    rows, columns = tf.reshape(maps, (-1, CHANNELS)), tf.reshape(shifts, (-1, 9 * N_FILTERS))
+    product = tf.reshape(tf.matmul(rows, columns, transpose_a=True), (CHANNELS, 3, 3, N_FILTERS))
+    return tf.transpose(product, (1, 2, 0, 3))
+
+
+def traced(function, *arguments):
+    """The function of these arguments, without any."""
+    return tf.function(lambda: function(*arguments), autograph=False)
+
+
+def update():
+    """Returns a function that has Adam move all weights of the head."""
+    model, *_ = networks.began_head(Path())
+    gradients = [tf.random.normal(weight.shape) for weight in model.trainable_weights]
+    return traced(model.optimizer.apply, gradients, model.trainable_weights)
+
+
+def repeated(function):
+    """Seconds of a step, of STEPS of them."""
+
+    def all_of_them():
+        for _ in range(STEPS):
+            function()
+
+    step = turns.timed(all_of_them)
+    return lambda: step() / STEPS
+
+
+def main():
+    """Checks that both gradients are one, then prints the medians and their ratios to ours."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")
+    parser.add_argument("--out", type=Path, help="writes the figures as JSON")
+    args = parser.parse_args()
+    rng = np.random.default_rng(0)
+    maps, filters, of_result = (
+        tf.constant(rng.standard_normal(shape, dtype="float32"))
+        for shape in (SHAPE[:4], (3, 3, CHANNELS, N_FILTERS), (*SHAPE[:3], N_FILTERS))
+    )
+    found = (way(maps, of_result) for way in (filters_gradient, as_one_product))
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-2)
+
+    def by_fit(**options):
+        step = turns.timed(fits(**options))
+        return lambda: step() / STEPS
+
+    steps = {
+        "step": by_fit(),
+        "step, XLA": by_fit(xla=True),
+        "step, eight in a call": by_fit(steps_per_execution=STEPS),
+        "convolution": repeated(traced(tf.nn.conv2d, maps, filters, 1, "SAME")),
+        "its filters' gradient": repeated(traced(filters_gradient, maps, of_result)),
+        "the same as one product": repeated(traced(as_one_product, maps, of_result)),
+        "Adam": repeated(update()),
+    }
+    if args.torch:
+        for layout in ("NCHW", "channels_last"):
+            step, _ = turns.torch_step(args.torch, "head_torch.py", *SHAPE[:4], layout)
+            steps[f"PyTorch's step, {layout}"] = step
+    for step in steps.values():
+        step()
+    found = turns.compare(steps, args.rounds)
+    if args.out:
+        turns.write(args.out, shape=SHAPE, **found)
+
+
+if __name__ == "__main__":
+    main()
