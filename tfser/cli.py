@@ -9,8 +9,6 @@ import signal
 import sys
 from typing import NoReturn
 
-from tqdm import tqdm
-
 from tfser import children, disk, remote
 from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 
@@ -144,6 +142,8 @@ def end(error: TfserError) -> NoReturn:
     drawn again below what is written while it is there.
     """
     try:
+        from tqdm import tqdm  # it reads TQDM_DISABLE, which workers set, when it is imported
+
         record = logging.LogRecord(log.name, logging.ERROR, "", 0, "error: %s", (error,), None)
         for handler in log.handlers:
             if isinstance(handler, logging.FileHandler):
