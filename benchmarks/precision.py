@@ -32,7 +32,7 @@ SYSTEMS = {
     "auxvae": (
         "--folds 3 --set vae.corpus=tested --set vae.max_epochs=20 --set model.n_latent=64 "
         "--set vae.seed={seed}",
-        5,
+        3,
     ),
     "began": (
         "--folds 3 --set features.input_mode=crop512 --set model.n_filters=8 "
