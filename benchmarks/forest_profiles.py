@@ -63,9 +63,8 @@ def main() -> None:
     n_rounds = hp["refinery"]["rounds"]
     rows = []
     with report.progress(1, 1) as bar:
-        lab = epr.Experiment(
-            speech, hp, run, model=None, precise=None, bar=bar
-        )  # nothing is trained
+        # Nothing is trained.
+        lab = epr.Experiment(speech, hp, run, model=None, precise=None, bar=bar)
         for fold, split in enumerate(epr.plan(utterances, hp, run, 0)):
             folder = args.run / "seed-0" / f"fold-{fold:02}"
             bar.where = folder.name

@@ -25,15 +25,21 @@ STEPS = 8  # in each turn
 BATCH, HEIGHT, WIDTH, CHANNELS, N_FILTERS = SHAPE = 16, 65, 12, 256, 32
 
 
+def a_step_of(steps):
+    """Returns a function: seconds of one of the STEPS that `steps` takes."""
+    turn = turns.timed(steps)
+    return lambda: turn() / STEPS
+
+
 def fits(xla=False, steps_per_execution=1):
-    """Returns a function that trains STEPS steps by `fit`."""
+    """Seconds of a step by `fit`."""
     keras.utils.set_random_seed(0)
     model, batches, *_ = networks.began_head(Path())
     model.jit_compile = xla
     model.steps_per_execution = steps_per_execution
     constant = batches(0).take(1).cache().repeat(STEPS)
     constant = constant.apply(tf.data.experimental.assert_cardinality(STEPS))
-    return lambda: model.fit(constant, epochs=1, shuffle=False, verbose=0)
+    return a_step_of(lambda: model.fit(constant, epochs=1, shuffle=False, verbose=0))
 
 
 def filters_gradient(maps, of_result):
@@ -70,14 +76,13 @@ def update():
 
 
 def repeated(function):
-    """Seconds of a step, of STEPS of them."""
+    """Seconds of a call."""
 
     def all_of_them():
         for _ in range(STEPS):
             function()
 
-    step = turns.timed(all_of_them)
-    return lambda: step() / STEPS
+    return a_step_of(all_of_them)
 
 
 def main():
@@ -92,17 +97,13 @@ def main():
         tf.constant(rng.standard_normal(shape, dtype="float32"))
         for shape in (SHAPE[:4], (3, 3, CHANNELS, N_FILTERS), (*SHAPE[:3], N_FILTERS))
     )
-    found = (way(maps, of_result) for way in (filters_gradient, as_one_product))
-    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-2)
-
-    def by_fit(**options):
-        step = turns.timed(fits(**options))
-        return lambda: step() / STEPS
+    gradients = (way(maps, of_result) for way in (filters_gradient, as_one_product))
+    np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-2)
 
     steps = {
-        "step": by_fit(),
-        "step, XLA": by_fit(xla=True),
-        "step, eight in a call": by_fit(steps_per_execution=STEPS),
+        "step": fits(),
+        "step, XLA": fits(xla=True),
+        "step, eight in a call": fits(steps_per_execution=STEPS),
         "convolution": repeated(traced(tf.nn.conv2d, maps, filters, 1, "SAME")),
         "its filters' gradient": repeated(traced(filters_gradient, maps, of_result)),
         "the same as one product": repeated(traced(as_one_product, maps, of_result)),
