@@ -160,6 +160,15 @@ def test_the_order_of_utterances_depends_on_seed_and_epoch(corpus):
     assert sorted(order(1, 0)) == list(range(150))
 
 
+def test_no_thread_tunes_the_pipeline(corpus):
+    frames, starts, labels = corpus
+    segments = data.segments(frames, starts, labels, n_frames=32, batch_size=4)
+    assert segments.options().autotune.enabled is False
+    # Options of theirs stay: a step sees whole batches on every replica.
+    policy = segments.options().experimental_distribute.auto_shard_policy
+    assert policy == tf.data.experimental.AutoShardPolicy.OFF
+
+
 def test_an_aligned_array_is_taken_over():
     array = data.aligned((1000, 3), "float32")
     assert array.shape == (1000, 3) and array.dtype == np.float32

@@ -17,6 +17,18 @@ SHUFFLED = 1024  # pieces of `stream` in memory, drawn from at random
 unconverted = tf.autograph.experimental.do_not_convert
 
 
+def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without TensorFlow's search for numbers of threads and buffers; ours are fixed.
+
+    The end of an iterator waits for the thread that searches, and every few times for its next
+    round, which comes when twice the time of the last one has passed: epochs took up to twice as
+    long (`benchmarks/autotuning.py`).
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 def as_tensor(frames):
     """Returns an array [total_frames, bands] as a tensor in the host's memory.
 
@@ -189,7 +201,7 @@ def stream(stored, *, n_frames, batch_size, seed, epoch, kept=None):
     n_batches = -(-n_pieces // batch_size)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return (
+    return without_autotuning(
         tf.data.Dataset.from_tensor_slices(shards)
         .interleave(read, cycle_length=STREAMED_SHARDS)
         .shuffle(SHUFFLED, seed=int(rng.integers(2**31)), reshuffle_each_iteration=False)
@@ -225,4 +237,4 @@ def _batches(order, examples, shape, labels, *, batch_size, drop_remainder):
     # Rewriting the graph would copy the frames into it for every iterator.
     options.experimental_optimization.apply_default_optimizations = False
     dataset = tf.data.Dataset.range(n_batches).map(batch, num_parallel_calls=GATHER_THREADS)
-    return dataset.prefetch(PREFETCHED).with_options(options)
+    return without_autotuning(dataset.prefetch(PREFETCHED).with_options(options))

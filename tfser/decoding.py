@@ -38,8 +38,11 @@ def lossless(path) -> bool:
 def decoded(paths):
     """Yields (samples [n, channels] float32, rate in Hz, problem) of each file; "" is none."""
     tf = remote.check_decoder("tensorflow-io")
+    from tfser import data  # which imports TensorFlow
+
     names = tf.constant([str(path) for path in paths], tf.string)
-    files = iter(tf.data.Dataset.from_tensor_slices(names).map(_graph()).prefetch(1))
+    files = tf.data.Dataset.from_tensor_slices(names).map(_graph()).prefetch(1)
+    files = iter(data.without_autotuning(files))
     for path in paths:
         try:
             samples, numbers, problem = files.get_next()

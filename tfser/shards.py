@@ -48,7 +48,7 @@ def shard_contents(folder, numbers):
     contents = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string)).map(
         records, num_parallel_calls=os.cpu_count()
     )
-    iterator = iter(contents)
+    iterator = iter(data.without_autotuning(contents))
     for number in numbers:
         try:
             frames, shard = iterator.get_next().numpy()

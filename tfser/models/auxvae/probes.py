@@ -115,6 +115,7 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
     n_batches = -(-len(training) // settings["batch_size"]) * settings["epochs"]
     epochs = tf.data.Dataset.range(settings["epochs"]).flat_map(epoch).map(separate)
     epochs = epochs.apply(tf.data.experimental.assert_cardinality(n_batches))
+    epochs = data.without_autotuning(epochs)
     history = network.fit(epochs, epochs=1, shuffle=False, verbose=0).history
     if not np.isfinite(history["loss"][0]):
         raise TfserError("the probes' loss is not a number; try a lower --set probe.learning_rate")

@@ -1,0 +1,53 @@
+"""What an epoch costs more where TensorFlow tunes the pipeline (see `data.without_autotuning`).
+
+    python benchmarks/autotuning.py [--rounds 15] [--out FILE]
+
+Epochs of the AAE of utterances by `fit`, of 10, 20 and 30 batches, with and without, in turns.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+from tfser import cli
+
+cli.import_keras()
+
+import networks  # noqa: E402
+import tensorflow as tf  # noqa: E402
+import turns  # noqa: E402
+
+from tfser import passes  # noqa: E402
+
+
+def main():
+    """Prints medians and means of an epoch's seconds: some of the tuned ones wait, some do not."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path, help="writes the figures as JSON")
+    args = parser.parse_args()
+    model, batches, *_ = networks.aae_network(Path())
+    tuned = tf.data.Options()
+    tuned.autotune.enabled = True
+
+    def epoch_of(dataset):
+        return turns.timed(lambda: passes.train(model, dataset))
+
+    found = {}
+    for n in (10, 20, 30):
+        print(f"epochs of {n} batches")
+        ours = batches(0).take(n)
+        steps = {"ours": epoch_of(ours), "tuned": epoch_of(ours.with_options(tuned))}
+        times = turns.compare(steps, args.rounds)
+        mean = {name: statistics.mean(values) for name, values in times["seconds"].items()}
+        print(
+            f"means: {mean['ours']:.3f} and {mean['tuned']:.3f} s, tuned has "
+            f"{mean['tuned'] / mean['ours']:.2f} of ours"
+        )
+        found[f"{n} batches"] = times | {"mean": mean}
+    if args.out:
+        turns.write(args.out, **found)
+
+
+if __name__ == "__main__":
+    main()
