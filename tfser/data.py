@@ -20,9 +20,8 @@ unconverted = tf.autograph.experimental.do_not_convert
 def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The dataset without TensorFlow's search for numbers of threads and buffers; ours are fixed.
 
-    The end of an iterator waits for the thread that searches, and every few times for its next
-    round, which comes when twice the time of the last one has passed: epochs took up to twice as
-    long (`benchmarks/autotuning.py`).
+    The end of an iterator waits for the thread that searches, now and then until its next round,
+    which may be as far away as the epoch was long (`benchmarks/autotuning.py`).
     """
     options = tf.data.Options()
     options.autotune.enabled = False

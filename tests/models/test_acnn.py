@@ -605,7 +605,9 @@ def test_an_epoch_of_the_stream_has_every_clip(tmp_path):
     np.testing.assert_array_equal(first, epoch(0, 0))
     assert not np.array_equal(first, epoch(0, 1)) and not np.array_equal(first, epoch(1, 0))
     # An epoch is of full batches: 24 = 2 x 10 + 4, and the last batch begins the next round.
-    [*_, last] = data.stream(stored, seed=0, epoch=0, n_frames=24, batch_size=10)
+    streamed = data.stream(stored, seed=0, epoch=0, n_frames=24, batch_size=10)
+    assert streamed.options().autotune.enabled is False
+    [*_, last] = streamed
     assert last.shape == (10, 24, 6)
 
 
