@@ -325,6 +325,7 @@ def test_a_tensorflow_io_of_another_tensorflow(tmp_path, monkeypatch):
     for name in [name for name in remote.sys.modules if name.partition(".")[0] == "tensorflow_io"]:
         monkeypatch.delitem(remote.sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
+    remote._tensorflow_with_io.cache_clear()
     with pytest.raises(UsageError, match=r"x: the tensorflow-io .* not load on TensorFlow 2\.\d+"):
         remote.tensorflow_io("x")
     for name in [name for name in remote.sys.modules if name.partition(".")[0] == "tensorflow_io"]:

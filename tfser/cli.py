@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from typing import NoReturn
 
 from tfser import children, disk, remote
@@ -14,6 +15,7 @@ from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
 _stderr = 2  # where it is while `quiet` keeps others' lines off it
+_one_thread = threading.RLock()  # is in `quiet`: stderr is the whole process's
 
 
 class Parser(argparse.ArgumentParser):
@@ -122,17 +124,18 @@ def quiet():
     """Keeps the lines that TensorFlow's libraries write while they are loaded off stderr."""
     global _stderr
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.stderr.flush()
-    before, _stderr = _stderr, os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(_stderr, 2)
-        os.close(_stderr)
-        os.close(nowhere)
-        _stderr = before
+    with _one_thread:
+        sys.stderr.flush()
+        before, _stderr = _stderr, os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(_stderr, 2)
+            os.close(_stderr)
+            os.close(nowhere)
+            _stderr = before
 
 
 def end(error: TfserError) -> NoReturn:

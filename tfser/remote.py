@@ -176,10 +176,21 @@ def check_decoder(decoder: str):
 
 def tensorflow_io(what: str):
     """The module tensorflow, with tensorflow-io's operations; UsageError without them."""
-    from tfser import cli
-
     if importlib.util.find_spec("tensorflow_io") is None:
         raise UsageError(f"{what} needs tensorflow-io, which is not installed: {INSTALL}")
+    try:
+        return _tensorflow_with_io()
+    except ImportError as error:
+        raise UsageError(
+            f"{what}: the tensorflow-io that is installed does not load on {error}: {INSTALL}"
+        ) from None
+
+
+@functools.cache  # every shard asks, and stderr is quiet meanwhile
+def _tensorflow_with_io():
+    """The module tensorflow; ImportError names its version where tensorflow-io does not load."""
+    from tfser import cli
+
     with cli.quiet():
         cli.import_keras()
         import tensorflow as tf
@@ -189,10 +200,7 @@ def tensorflow_io(what: str):
 
             core_ops.io_audio_decode_wav  # noqa: B018  # the library is loaded by the first use
         except (ImportError, NotImplementedError, AttributeError, tf.errors.OpError):
-            raise UsageError(
-                f"{what}: the tensorflow-io that is installed does not load on TensorFlow "
-                f"{tf.__version__}: {INSTALL}"
-            ) from None
+            raise ImportError(f"TensorFlow {tf.__version__}") from None
     return tf
 
 
