@@ -202,6 +202,7 @@ def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):
 def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
     processes = [
         PROCESS,
+        {"command": "tfser-train --x --killed", "git_commit": "abc"},
         PROCESS | {"command": "tfser-train --x --resumed", "device": "H200"},
         PROCESS | {"command": "tfser-train --x --printed", "git_commit": None},
     ]

@@ -183,7 +183,20 @@ def test_a_full_disk_at_the_end_does_not_hide_the_result(folder, monkeypatch):
     with pytest.raises(ZeroDivisionError), runs.opened(folder, SETTINGS, (0,)):
         monkeypatch.setattr(disk, "write_bytes", full)
         raise ZeroDivisionError
-    assert not (folder / "environment.json").exists()
+    [process] = disk.read_json(folder / "environment.json")["processes"]
+    assert "finished" not in process
+
+
+def test_a_process_is_noted_from_its_start_with_the_code_of_then(folder, monkeypatch):
+    """What is killed has trained, too; and a commit may be made while it does."""
+    monkeypatch.setattr(runs, "_git_commit", lambda: "first")
+    with runs.opened(folder, SETTINGS, (0,)):
+        [process] = disk.read_json(folder / "environment.json")["processes"]
+        assert process["seeds"] == [0] and process["started"] and "device" not in process
+        monkeypatch.setattr(runs, "_git_commit", lambda: "second")
+    [ended] = disk.read_json(folder / "environment.json")["processes"]
+    assert ended["git_commit"] == "first" and ended | process == ended
+    assert ended["finished"] >= ended["started"]
 
 
 def test_log(folder):

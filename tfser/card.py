@@ -206,7 +206,7 @@ def _table(numbered: list[tuple]) -> str:
             f"{scores['seeds']} seed{'s' * (scores['seeds'] > 1)}",
             *([note] if note else []),
             f"commit {_distinct(process['git_commit'] for process in processes)}",
-            _distinct(process["device"] for process in processes),
+            _distinct(p["device"] for p in processes if "device" in p),  # a killed one has none
         ]
         commands.append(f"{number}. `{entry['command']}`: {', '.join(facts)}")
     return "\n".join([*lines, "", *commands, *_t_tests(numbered)]) + "\n"

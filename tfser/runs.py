@@ -81,6 +81,7 @@ def opened(folder: Path, settings: dict, seeds, *, waits=False):
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         started = time.monotonic()
+        note = _noted_process(folder, seeds)
         try:
             yield
         except BaseException as error:
@@ -89,7 +90,12 @@ def opened(folder: Path, settings: dict, seeds, *, waits=False):
             raise
         finally:
             with contextlib.suppress(OSError):
-                _write_environment(folder, seeds, time.monotonic() - started)
+                note(
+                    wall_seconds=round(time.monotonic() - started, 1),
+                    peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                    device=_device(),
+                    finished=_now(),
+                )
             log.removeHandler(handler)
             handler.close()
 
@@ -194,8 +200,12 @@ def _flat(tree: dict, prefix: str = "") -> dict:
     return flat
 
 
-def _write_environment(folder: Path, seeds, seconds: float) -> None:
-    """Adds this process to environment.json: a run killed and resumed has several."""
+def _noted_process(folder: Path, seeds):
+    """Adds this process to environment.json: a run killed and resumed has several.
+
+    At its start: one that is killed has trained, too, and by its end the code may be another.
+    Returns a function that adds to what is noted.
+    """
     path = folder / "environment.json"
     packages = (
         "tensorflow",
@@ -218,16 +228,23 @@ def _write_environment(folder: Path, seeds, seconds: float) -> None:
             [f"tfser-{Path(sys.argv[0]).stem.removeprefix('tfser-')}", *sys.argv[1:]]
         ),
         "seeds": list(seeds),
-        "wall_seconds": round(seconds, 1),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "python": platform.python_version(),
         "versions": versions,
-        "device": _device(),
         "git_commit": _git_commit(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started": _now(),
     }
     before = disk.read_json(path)["processes"] if path.exists() else []
-    disk.write_json(path, {"processes": [*before, process]})
+
+    def note(**more):
+        process.update(more)
+        disk.write_json(path, {"processes": [*before, process]})
+
+    note()
+    return note
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def _device() -> str:
