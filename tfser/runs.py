@@ -254,7 +254,8 @@ def _device() -> str:
 
         for gpu in tf.config.list_physical_devices("GPU"):
             names.append(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU"))
-    return ", ".join(names) or f"CPU {platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+    n_cores = len(os.sched_getaffinity(0))
+    return ", ".join(names) or f"CPU {platform.machine()}, {n_cores} core{'s' * (n_cores > 1)}"
 
 
 def _git_commit() -> str | None:
