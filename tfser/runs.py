@@ -77,11 +77,10 @@ def opened(folder: Path, settings: dict, seeds, *, waits=False):
         _check_settings(folder, settings)
         for leftover in folder.rglob(".[0-9]*.*"):  # of a killed process, see `replacing`
             leftover.unlink()
+        started, note = time.monotonic(), _noted_process(folder, seeds)
         handler = logging.FileHandler(folder / "log.txt")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
-        started = time.monotonic()
-        note = _noted_process(folder, seeds)
         try:
             yield
         except BaseException as error:
