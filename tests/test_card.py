@@ -114,6 +114,34 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     assert [e["scores"]["seed_numbers"] for e in entries] == [[0, 1, 2, 3], [0, 1]]
 
 
+def test_what_older_runs_do_not_say_of_themselves_makes_no_other_row(tmp_path, zoo):
+    older, newer = (
+        finished_run(tmp_path / name, 0.6, seeds=2, first_seed=seed)
+        for name, seed in (("a", 0), ("b", 2))
+    )
+    settings = {"hparams": {"train": {"rate": 1.0}}}
+    disk.write_json(older / "hparams.json", settings)
+    settings["hparams"]["train"]["precision"] = "float32"
+    settings["hparams"]["audio"] = {"decoder": "soundfile"}
+    disk.write_json(newer / "hparams.json", settings)
+    card.record(older, zoo)
+    card.record(newer, zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    assert "535 utterances, 4 seeds" in text and "\n2. " not in text
+    settings["hparams"]["train"]["precision"] = "mixed_bfloat16"
+    other = finished_run(tmp_path / "c", 0.7, seeds=2)
+    disk.write_json(other / "hparams.json", settings)
+    card.record(other, zoo)
+    assert "\n2. " in (zoo / "epr" / "README.md").read_text()
+    # And the older one's place is taken by a run of all its seeds.
+    del settings["hparams"]["train"]["precision"]
+    again = finished_run(tmp_path / "d", 0.8, seeds=4)
+    disk.write_json(again / "hparams.json", settings)
+    card.record(again, zoo)
+    entries = disk.read_json(zoo / "epr" / "emodb.json")
+    assert sorted(e["scores"]["seed_numbers"] for e in entries) == [[0, 1], [0, 1, 2, 3]]
+
+
 def test_a_row_of_several_runs_has_what_is_known_of_each(tmp_path, zoo, capsys):
     card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo, "2 s copy")
     other = finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=2)
@@ -165,6 +193,19 @@ def test_rows_of_the_same_folds_are_compared(tmp_path, zoo):
     assert t > 20  # a probability under 0.001
     _, after = text.split("The same by the paired one-tailed t-test over the folds' UAR")
     assert "| 1 VGG |  | > 0.999 |\n| 1 VGG*2 | **< 0.001** |  |\n" in after
+
+
+@pytest.mark.parametrize("flag", ["target", "rounding", "normalize"])
+def test_rows_of_other_labels_are_not_compared(tmp_path, zoo, flag):
+    """A class of an attribute is not the same where ratings are rounded otherwise."""
+    for name, value in (("a", "x"), ("b", "y")):
+        folder = finished_run(tmp_path / name, 0.6, seeds=2)
+        scores = disk.read_json(folder / "scores.json")
+        disk.write_json(folder / "scores.json", scores | {"flags": {flag: value}})
+        disk.write_json(folder / "hparams.json", {flag: value})
+        card.record(folder, zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    assert "| | 1 VGG | 1 VGG*2 |\n" in text and "| | 2 VGG | 2 VGG*2 |\n" in text
 
 
 def test_ratings_have_columns_of_their_own():

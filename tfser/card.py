@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import disk, hparams, metrics
+from tfser import disk, hparams, metrics, runs
 from tfser.errors import DataError, TfserError
 
 FEWEST_FOLDS = 3  # of a paired t-test
@@ -77,7 +77,7 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
     entries = [
         old
         for old in (disk.read_json(path) if path.exists() else [])
-        if old["settings"] != settings or not _replaces(entry, old, folder)
+        if runs.differences(old["settings"], settings) or not _replaces(entry, old, folder)
     ]
     entries.append(entry)
     entries.sort(key=lambda e: (e["scores"]["protocol"], e["command"], e["scores"]["seed_numbers"]))
@@ -104,7 +104,8 @@ def _joined(entries: list[dict]) -> list[dict]:
     """Runs of the same settings, which have other seeds each, as one with all seeds."""
     groups = {}
     for entry in entries:
-        groups.setdefault(json.dumps(entry["settings"], sort_keys=True), []).append(entry)
+        settings = json.dumps(runs.complete(entry["settings"]), sort_keys=True)
+        groups.setdefault(settings, []).append(entry)
     return [_join(sorted(g, key=lambda e: e["scores"]["seed_numbers"])) for g in groups.values()]
 
 
@@ -223,7 +224,7 @@ def _t_tests(numbered: list[tuple]) -> list[str]:
         scores = entry["scores"]
         if scores["seeds"] > 1:
             same = scores["protocol"], scores["folds"], scores["n"], *scores.get("classes", ())
-            same += scores["flags"].get("target"), scores["flags"].get("normalize")
+            same += tuple(scores["flags"].get(k) for k in ("target", "rounding", "normalize"))
             for name, values in scores["systems"].items():
                 groups.setdefault(same, []).append((f"{number} {name}", values))
     lines = []

@@ -182,11 +182,15 @@ def _check_settings(folder: Path, settings: dict) -> None:
 
 def differences(before: dict, now: dict) -> str:
     """The first five values of two trees that differ, as "a.b: 1 -> 2"; "" where none does."""
-    before, now = _flat(before), _flat(now)
-    before |= {name: value for name, value in ADDED.items() if name in now and name not in before}
+    before, now = complete(before), complete(now)
     differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
     return ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in differ[:5]) + more
+
+
+def complete(settings: dict) -> dict:
+    """Settings as one level of names, with what older runs do not say of themselves (ADDED)."""
+    return ADDED | _flat(settings)
 
 
 def _flat(tree: dict, prefix: str = "") -> dict:

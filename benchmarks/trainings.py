@@ -1,0 +1,81 @@
+"""What the trainings of finished AAE runs say: their scores, last and kept epochs.
+
+    python benchmarks/trainings.py RUN... [--out trainings.json]
+
+Of each run's networks (folds x seeds): the means of the last epoch's history, the epochs with the
+best dev UAR (among equals the lowest dev loss), which a run keeps, and the most that a class moves
+a decoded feature (`generation.csv`, which is a mean over the networks as kept).
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+import turns
+
+from tfser import disk, training
+
+
+def rows(path):
+    """Of a CSV file, numbers where they are."""
+    with path.open() as file:
+        return [
+            {k: v if k in ("class", "feature") else float(v) for k, v in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def of_run(folder: Path) -> dict:
+    """The figures of one run."""
+    scores = disk.read_json(folder / "scores.json")
+    command = disk.read_json(folder / "environment.json")["processes"][0]["command"]
+    histories = [rows(path) for path in sorted(folder.glob("seed-*/fold-*/history.csv"))]
+    kept = [
+        1 + training.best_uar_epoch([{**r, "epoch": int(r["epoch"])} for r in h]) for h in histories
+    ]
+    last = [history[-1] for history in histories]
+    of_class = folder / "generation.csv"
+    moved = [abs(row["shift_sd"]) for row in rows(of_class)] if of_class.exists() else []
+    return {
+        "command": command,
+        "systems": {
+            name: {key: values[key] for key in ("uar", "wa")}
+            for name, values in scores["systems"].items()
+        },
+        "networks": len(histories),
+        "last_epoch_mean": {k: float(np.mean([r[k] for r in last])) for k in last[0]},
+        "best_dev_epochs": kept,
+        "largest_shift_sd": max(moved, default=None),
+    }
+
+
+def main():
+    """Prints a line a run."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    found = {folder.name: of_run(folder) for folder in args.runs}
+    for name, figures in found.items():
+        print(name)
+        for system, values in figures["systems"].items():
+            uar, wa = (100 * values[key]["mean"] for key in ("uar", "wa"))
+            print(
+                f"  {system}: UAR {uar:.1f} % WA {wa:.1f} %, {len(values['uar']['values'])} seeds"
+            )
+        means = ", ".join(f"{k} {v:.3f}" for k, v in figures["last_epoch_mean"].items())
+        print(f"  {figures['networks']} networks, last epoch: {means}")
+        epochs = figures["best_dev_epochs"]
+        late = sum(epoch > 90 for epoch in epochs)
+        print(f"  best dev epoch {np.median(epochs):.0f} in the median, after 90 in {late}")
+        if figures["largest_shift_sd"] is not None:
+            print(
+                f"  a class moves a decoded feature by {figures['largest_shift_sd']:.3f} sd at most"
+            )
+    if args.out:
+        turns.write(args.out, runs=found)
+
+
+if __name__ == "__main__":
+    main()
