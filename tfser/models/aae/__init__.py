@@ -11,9 +11,10 @@ descriptors, section 5.3, table 2); the folds of section 5.1; semi-supervised tr
 Not in the paper (reasons on the card, zoo/aae/README.md):
 - the AAE's optimizers and rate (the paper gives the baseline's), the batch size, and their order
   in a batch: reconstruction, both discriminators, generator, classification;
-- mean squared error as the reconstruction's loss, the three losses unweighted in updates of their
-  own; batch normalization before the activation;
-- z-score with the training part's statistics, clipped;
+- mean squared error as the reconstruction's loss, the generator's loss -log D, the losses
+  unweighted in updates of their own; ReLU in the discriminators; batch normalization before the
+  activation;
+- z-score with the training part's statistics, unlabelled utterances included, clipped;
 - the dev score that chooses the epoch: UAR, then the loss;
 - frames cut or padded to a fixed length, the decoder's last convolution to 65 descriptors;
 - corpora without sessions: leave one speaker out, the next speaker is dev.
