@@ -128,6 +128,8 @@ def test_shifts_are_in_their_cells():
     assert cells == ["+1.00", "-2.00", "+0.50", "+0.00", "+0.25", "-0.25"]
     assert axes.images[0].get_clim() == (-2.0, 2.0)  # white is 0
     assert "standard deviations" in bar.get_ylabel()
+    small, _ = views.shifts_figure(0.04 * shifts, ["f0", "loudness"], NAMES, "t").axes
+    assert [text.get_text() for text in small.texts][:3] == ["+0.040", "-0.080", "+0.020"]
 
 
 def test_a_map_has_a_panel_for_each_label_that_tells_points_apart():

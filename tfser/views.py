@@ -19,11 +19,13 @@ def shifts_figure(shifts, names, class_names, title: str) -> Figure:
     figure = plots.blank(width=max(7, 5 + 0.8 * len(class_names)), height=1.6 + 0.24 * len(names))
     axes = figure.subplots()
     limit = np.abs(shifts).max() or 1.0
+    decimals = 2 if limit >= 0.1 else 3
     image = axes.imshow(shifts, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     for row, column in np.ndindex(shifts.shape):
         value = shifts[row, column]
         colour = "white" if abs(value) > 0.6 * limit else "black"
-        axes.text(column, row, f"{value:+.2f}", ha="center", va="center", fontsize=7, color=colour)
+        axes.text(column, row, f"{value:+.{decimals}f}", ha="center", va="center", fontsize=7,
+                  color=colour)  # fmt: skip
     axes.set_xticks(range(len(class_names)), class_names, rotation=30, ha="right",
                     rotation_mode="anchor")  # fmt: skip
     axes.set_yticks(range(len(names)), names, fontsize=7)
