@@ -6,8 +6,8 @@ Both are AAE's utterance models at the paper's size on 8,000 x 6373 random funct
 64, through the run's own pipeline. A batch is one update of the baseline and four of the AAE
 (reconstruction, discriminators, generator, classification); target: an update costs 1.3 times the
 baseline's at most. They take turns; figures are medians, after a round to warm up. The number of
-traces of the training step is counted: one, and two of the baseline, whose first makes the variables
-of Keras' metrics.
+traces of the training step is counted: one, and two of the baseline, whose first makes the
+variables of Keras' metrics.
 """
 
 import argparse
