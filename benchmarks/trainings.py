@@ -30,6 +30,7 @@ def of_run(folder: Path) -> dict:
     """The figures of one run."""
     scores = disk.read_json(folder / "scores.json")
     command = disk.read_json(folder / "environment.json")["processes"][0]["command"]
+    command = command.replace("tfser-last_epoch", "python benchmarks/last_epoch.py")
     histories = [rows(path) for path in sorted(folder.glob("seed-*/fold-*/history.csv"))]
     kept = [
         1 + training.best_uar_epoch([{**r, "epoch": int(r["epoch"])} for r in h]) for h in histories
