@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 import turns
 
-from tfser import hparams, precision, runs, training
+from tfser import hparams, runs
 from tfser.models import aae
 
 UPDATES = {"baseline": 1, "vanilla": 4, "optimized": 4}
@@ -48,8 +48,6 @@ def main():
     for system in UPDATES:
         hp = hparams.load("aae", "toy", overrides=[f"model.system={system}"])
         models[system] = model = aae.compiled_network(speech, hp, run)
-        for optimizer, variables in training.optimizers(model):  # as `training.epochs` does
-            precision.build(optimizer, variables)
 
         def counted(data, step=model.train_step, system=system):
             traces[system] += 1  # Python runs when the step is traced
@@ -85,6 +83,7 @@ def main():
     if args.out:
         turns.write(
             args.out,
+            cores=len(os.sched_getaffinity(0)),
             utterances=n,
             seconds_an_epoch=seconds,
             seconds_an_update=of_update,

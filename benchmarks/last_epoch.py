@@ -5,7 +5,8 @@
 Trains like `tfser-train --model aae FLAGS`, with two changes to the protocol. Of every network the
 last epoch is kept ("last"); with "dev-trains" each fold's dev part is in its training part, too,
 and its dev score is one of training. Neither sees the test part. A control for the card, no row of
-it: give a --workdir of its own, and read it by `benchmarks/trainings.py`.
+it: the folder is runs/aae-last or runs/aae-dev-trains, or a --workdir of its own, for
+`benchmarks/trainings.py` to read.
 """
 
 import argparse
@@ -38,7 +39,8 @@ def main():
             ]
 
         aae.plan = with_dev
-    return train.main(["--model", "aae", *flags])
+    # Not the folder of a run, whose command would take these networks for its own.
+    return train.main(["--model", "aae", "--workdir", f"runs/aae-{args.control}", *flags])
 
 
 if __name__ == "__main__":

@@ -32,9 +32,7 @@ def of_run(folder: Path) -> dict:
     command = disk.read_json(folder / "environment.json")["processes"][0]["command"]
     command = command.replace("tfser-last_epoch", "python benchmarks/last_epoch.py")
     histories = [rows(path) for path in sorted(folder.glob("seed-*/fold-*/history.csv"))]
-    kept = [
-        1 + training.best_uar_epoch([{**r, "epoch": int(r["epoch"])} for r in h]) for h in histories
-    ]
+    kept = [1 + int(training.best_uar_epoch(history)) for history in histories]
     last = [history[-1] for history in histories]
     of_class = folder / "generation.csv"
     moved = [abs(row["shift_sd"]) for row in rows(of_class)] if of_class.exists() else []
