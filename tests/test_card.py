@@ -100,7 +100,7 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     values = [0.59, 0.61, 0.69, 0.71]  # mean - sd and mean + sd of each
     mean, sd = 100 * np.mean(values), 100 * np.std(values, ddof=1)
     assert f"| 1 | VGG*2 | {mean:.1f} ± {sd:.1f} | {mean:.1f} ± {sd:.1f} |" in text
-    assert "1. `tfser-train --x`, `tfser-train --x --seed 2`: loso" in text
+    assert "1. `tfser-train --x`, the same in other folders with `--seed 2`: loso" in text
     assert "535 utterances, 4 seeds, commit abc, def, CPU, H200\n" in text
     assert "| 2 | VGG*2 | 10.0 ± 1.0 |" in text and "\n3. " not in text
     # Folds are pooled seed after seed, for the paired test.
@@ -112,6 +112,20 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     card.record(finished_run(tmp_path / "d", 0.5, seeds=4), zoo)
     entries = disk.read_json(zoo / "epr" / "emodb.json")
     assert [e["scores"]["seed_numbers"] for e in entries] == [[0, 1, 2, 3], [0, 1]]
+
+
+def test_a_command_that_ran_for_several_seeds_is_told_once(tmp_path, zoo):
+    for seed in range(4):
+        flags = f" --y{' --z' * (seed == 3)} --seed {seed} --workdir runs/{seed}"
+        process = PROCESS | {"command": f"tfser-train --x{flags}"}
+        folder = finished_run(tmp_path / str(seed), 0.6, first_seed=seed, processes=[process])
+        card.record(folder, zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    told = (
+        "1. `tfser-train --x --y --seed 0 --workdir runs/0`, the same in other folders with "
+        "`--seed 1`, `--seed 2`, `tfser-train --x --y --z --seed 3 --workdir runs/3`: loso"
+    )
+    assert told in text
 
 
 def test_what_older_runs_do_not_say_of_themselves_makes_no_other_row(tmp_path, zoo):

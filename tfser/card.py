@@ -7,6 +7,7 @@ beside that run's command, versions and device.
 import argparse
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -133,11 +134,26 @@ def _join(entries: list[dict]) -> dict:
         "seed_numbers": sum((scores["seed_numbers"] for scores in of_all), []),
     }
     return first | {
-        "command": "`, `".join(entry["command"] for entry in entries),
+        "command": _command([entry["command"] for entry in entries]),
         "note": ", ".join(dict.fromkeys(entry["note"] for entry in entries if entry["note"])),
         "scores": of_all[0] | seeds | {"systems": systems, "facts": list(facts)},
         "processes": sum((entry["processes"] for entry in entries), []),
     }
+
+
+def _command(commands: list[str]) -> str:
+    """Between backticks: of those that differ in --seed and --workdir alone, the first is whole."""
+    alike = {}
+    for command in commands:
+        rest = re.sub(r" --(seed|workdir) \S+", "", command)
+        if rest in alike:
+            alike[rest] += re.findall(r"--seed \d+", command)
+        else:
+            alike[rest] = [command]
+    return "`, `".join(
+        first + ("`, the same in other folders with `" + "`, `".join(others) if others else "")
+        for first, *others in alike.values()
+    )
 
 
 def _listed(numbers) -> str:
