@@ -67,6 +67,7 @@ def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zo
     assert text.startswith("before\n<!-- emodb -->\nFrom [emodb.json](emodb.json):\n\n| run |")
     assert text.endswith("\n<!-- end -->\nafter <!-- end -->\n")
     assert "stale" not in text
+    assert "\n| run | system | UAR |" in text  # all of one protocol, which is below
     assert "| 1 | VGG | 50.0 | 67.9 | 67.9 ± 1.0 | 67.9 | 67.9 |" in text
     assert "| 1 | VGG*2 | 67.9 | 67.9 |" in text
     assert (
@@ -99,10 +100,10 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     text = (zoo / "epr" / "README.md").read_text()
     values = [0.59, 0.61, 0.69, 0.71]  # mean - sd and mean + sd of each
     mean, sd = 100 * np.mean(values), 100 * np.std(values, ddof=1)
-    assert f"| 1 | VGG*2 | {mean:.1f} ± {sd:.1f} | {mean:.1f} ± {sd:.1f} |" in text
+    assert f"| 1 | loso, 10 folds | VGG*2 | {mean:.1f} ± {sd:.1f} | {mean:.1f} ± {sd:.1f} |" in text
     assert "1. `tfser-train --x`, the same in other folders with `--seed 2`: loso" in text
     assert "535 utterances, 4 seeds, commit abc, def, CPU, H200\n" in text
-    assert "| 2 | VGG*2 | 10.0 ± 1.0 |" in text and "\n3. " not in text
+    assert "| 2 | paper, 10 folds | VGG*2 | 10.0 ± 1.0 |" in text and "\n3. " not in text
     # Folds are pooled seed after seed, for the paired test.
     folds = 0.6 + 0.01 * np.sin(np.arange(20)), 0.7 + 0.01 * np.sin(np.arange(20))
     [joined, _] = card._joined(disk.read_json(zoo / "epr" / "emodb.json"))
@@ -195,7 +196,7 @@ def test_rows_of_the_same_folds_are_compared(tmp_path, zoo):
     card.record(finished_run(tmp_path / "b", 0.7, seeds=1, protocol="paper"), zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "loso, 10 folds: probability, by Welch's one-tailed t-test" in text
-    assert "paper, 10 folds" not in text
+    assert "paper, 10 folds: probability" not in text
     # VGG has 0.5 twice, VGG*2 0.59 and 0.61: t = 0.1 / 0.01 with one degree of freedom.
     assert "| | 1 VGG | 1 VGG*2 |\n" in text
     assert "| 1 VGG |  | 0.968 |\n| 1 VGG*2 | **0.032** |  |\n" in text

@@ -187,13 +187,14 @@ def table(entries: list[dict]) -> str:
 
 
 def _table(numbered: list[tuple]) -> str:
-    """Of runs with the same headline; a paper's own scores are columns of their own."""
+    """Of runs with the same headline; a paper's own scores have columns, several protocols one."""
     entries = [entry for _, entry in numbered]
     of_all = [values for e in entries for values in e["scores"]["systems"].values()]
     headline = metrics.headline(entries[0]["scores"])
     of_classes = headline[0] == "uar"
     own = sorted({key for values in of_all for key in values} - {*SCORES, *headline})
-    titles = ["run", "system", *map(_title, headline)]
+    mixed = len({_protocol(entry["scores"]) for entry in entries}) > 1
+    titles = ["run", *["protocol"] * mixed, "system", *map(_title, headline)]
     titles += ["fold UAR, mean ± sd"] * of_classes + [_title(key) for key in own]
     lines = [
         "",
@@ -209,7 +210,7 @@ def _table(numbered: list[tuple]) -> str:
         for name, values in scores["systems"].items():
             several = scores["seeds"] > 1
             shown = _percent if of_classes else _plain
-            cells = [str(number), name]
+            cells = [str(number), *[_protocol(scores)] * mixed, name]
             cells += [shown(values[key], spread=several) for key in headline]
             cells += [_percent(values["fold_uar"], spread=True)] if of_classes else []
             cells += [shown(values[key]) if key in values else "" for key in own]
@@ -227,6 +228,10 @@ def _table(numbered: list[tuple]) -> str:
         ]
         commands.append(f"{number}. `{entry['command']}`: {', '.join(facts)}")
     return "\n".join([*lines, "", *commands, *_t_tests(numbered)]) + "\n"
+
+
+def _protocol(scores: dict) -> str:
+    return f"{scores['protocol']}, {scores['folds']} folds"
 
 
 def _t_tests(numbered: list[tuple]) -> list[str]:
