@@ -142,7 +142,7 @@ def _join(entries: list[dict]) -> dict:
 
 
 def _command(commands: list[str]) -> str:
-    """Between backticks: of those that differ in --seed and --workdir alone, the first is whole."""
+    """What stands between backticks: commands that differ in seed and folder alone, told once."""
     alike = {}
     for command in commands:
         rest = re.sub(r" --(seed|workdir) \S+", "", command)
@@ -244,7 +244,7 @@ def _t_tests(numbered: list[tuple]) -> list[str]:
     for number, entry in numbered:
         scores = entry["scores"]
         if scores["seeds"] > 1:
-            same = scores["protocol"], scores["folds"], scores["n"], *scores.get("classes", ())
+            same = _protocol(scores), scores["folds"], scores["n"], *scores.get("classes", ())
             same += tuple(scores["flags"].get(k) for k in ("target", "rounding", "normalize"))
             for name, values in scores["systems"].items():
                 groups.setdefault(same, []).append((f"{number} {name}", values))
@@ -255,7 +255,7 @@ def _t_tests(numbered: list[tuple]) -> list[str]:
             continue
         lines += [
             "",
-            f"{protocol}, {n_folds} folds: probability, by Welch's one-tailed t-test over seeds, "
+            f"{protocol}: probability, by Welch's one-tailed t-test over seeds, "
             f"that the row's {_title(first)} is not above the column's (bold: under 0.05):",
             *_matrix([(name, values[first]["values"]) for name, values in rows], metrics.t_test),
         ]
