@@ -5,8 +5,8 @@
 Trains like `tfser-train --model aae FLAGS`, with two changes to the protocol. Of every network the
 last epoch is kept ("last"); with "dev-trains" each fold's dev part is in its training part, too,
 and its dev score is one of training. Neither sees the test part. A control for the card, no row of
-it: the folder is runs/aae-last or runs/aae-dev-trains, or a --workdir of its own, for
-`benchmarks/trainings.py` to read.
+it: the folder, for `benchmarks/trainings.py` to read, is the --workdir (default: runs/aae) with
+"-last" or "-dev-trains" at its end, so that no run or other control takes its networks for its own.
 """
 
 import argparse
@@ -27,6 +27,7 @@ def main():
     """Runs the command and returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("control", choices=("last", "dev-trains"))
+    parser.add_argument("--workdir", default="runs/aae", help="the control's name is added to it")
     args, flags = parser.parse_known_args()
     training.best_uar_epoch = last
     if args.control == "dev-trains":
@@ -39,8 +40,8 @@ def main():
             ]
 
         aae.plan = with_dev
-    # Not the folder of a run, whose command would take these networks for its own.
-    return train.main(["--model", "aae", "--workdir", f"runs/aae-{args.control}", *flags])
+    folder = f"{args.workdir.rstrip('/')}-{args.control}"
+    return train.main(["--model", "aae", "--workdir", folder, *flags])
 
 
 if __name__ == "__main__":

@@ -55,6 +55,9 @@ def main():
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    for folder in args.runs:
+        if not (folder / "scores.json").exists():
+            parser.error(f"{folder} is not a finished run: it has no scores.json")
     found = {folder.name: of_run(folder) for folder in args.runs}
     for name, figures in found.items():
         print(name)

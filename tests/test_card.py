@@ -210,6 +210,22 @@ def test_rows_of_the_same_folds_are_compared(tmp_path, zoo):
     assert "| 1 VGG |  | > 0.999 |\n| 1 VGG*2 | **< 0.001** |  |\n" in after
 
 
+def test_rows_of_the_same_folds_stand_together(tmp_path, zoo):
+    """Whatever their commands, which alone would sort these 5, 10, 5."""
+    for command, folds in (("--c", 5), ("--b", 10), ("--a", 5)):
+        process = PROCESS | {"command": f"tfser-train {command}"}
+        folder = finished_run(tmp_path / command, 0.6, processes=[process])
+        scores = disk.read_json(folder / "scores.json")
+        disk.write_json(folder / "scores.json", scores | {"folds": folds})
+        disk.write_json(folder / "hparams.json", {"name": command})
+        card.record(folder, zoo)
+    lines = (zoo / "epr" / "README.md").read_text().splitlines()
+    rows = [line.partition(" | VGG*2")[0] for line in lines if " | VGG*2 | 60.0" in line]
+    assert rows == ["| 1 | loso, 5 folds", "| 2 | loso, 5 folds", "| 3 | loso, 10 folds"]
+    commands = [line.split("`")[1] for line in lines if line.startswith(("1. ", "2. ", "3. "))]
+    assert commands == ["tfser-train --a", "tfser-train --c", "tfser-train --b"]
+
+
 @pytest.mark.parametrize("flag", ["target", "rounding", "normalize"])
 def test_rows_of_other_labels_are_not_compared(tmp_path, zoo, flag):
     """A class of an attribute is not the same where ratings are rounded otherwise."""

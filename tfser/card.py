@@ -81,10 +81,16 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
         if runs.differences(old["settings"], settings) or not _replaces(entry, old, folder)
     ]
     entries.append(entry)
-    entries.sort(key=lambda e: (e["scores"]["protocol"], e["command"], e["scores"]["seed_numbers"]))
+    entries.sort(key=_place)
     text = head + table(entries) + tail
     disk.write_json(path, entries)
     disk.write_bytes(card, text.encode())
+
+
+def _place(entry: dict) -> tuple:
+    """Where a run stands on its card: rows of one protocol and number of folds are neighbours."""
+    scores = entry["scores"]
+    return scores["protocol"], scores["folds"], entry["command"], scores["seed_numbers"]
 
 
 def _replaces(new: dict, old: dict, folder: Path) -> bool:
