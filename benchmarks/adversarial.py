@@ -22,8 +22,9 @@ import numpy as np
 import tensorflow as tf
 import turns
 
-from tfser import hparams, runs
+from tfser import hparams
 from tfser.models import aae
+from tfser.storage import run_directory
 
 UPDATES = {"baseline": 1, "vanilla": 4, "optimized": 4}
 N_FEATURES, N_CLASSES = 6373, 3
@@ -43,7 +44,7 @@ def main():
     y = rng.integers(0, N_CLASSES, n)
     classes, names = ["high", "low", "neutral"], [""] * N_FEATURES
     speech = aae.Speech("", [], classes, y, tf.constant(x), np.arange(n + 1), None, names)
-    run = runs.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
+    run = run_directory.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
     models, traces = {}, dict.fromkeys(UPDATES, 0)
     for system in UPDATES:
         hp = hparams.load("aae", "toy", overrides=[f"model.system={system}"])

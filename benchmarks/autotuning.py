@@ -9,9 +9,9 @@ import argparse
 import statistics
 from pathlib import Path
 
-from tfser import cli
+from tfser import tensorflow_startup
 
-cli.import_keras()
+tensorflow_startup.import_keras()
 
 import networks  # noqa: E402
 import tensorflow as tf  # noqa: E402

@@ -24,8 +24,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import soundfile
 
-from tfser import audio, remote
+from tfser import audio
 from tfser.corpora import Utterance, audio_files
+from tfser.storage import s3
 
 FORMATS = [
     ("wav", "PCM_16"),
@@ -90,7 +91,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    tf = remote.check_decoder("tensorflow-io")
+    tf = s3.check_decoder("tensorflow-io")
     files = sorted(audio_files(args.data, (".flac",)))[: args.files]
     seconds = [audio.duration_seconds(path) for path in files]
     result = {

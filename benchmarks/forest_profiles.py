@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, disk, metrics, report, runs
+from tfser import corpora, metrics, report
 from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
+from tfser.storage import atomic_files, run_directory
 
 FOREST_SEEDS = range(5)
 
@@ -53,12 +54,14 @@ def main() -> None:
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     if not (args.run / "scores.json").exists():
         sys.exit(f"{args.run} holds no finished run")
-    settings = disk.read_json(args.run / "hparams.json")
+    settings = atomic_files.read_json(args.run / "hparams.json")
     hp = settings["hparams"]
     if hp["forest"]["profiles"] != "inner":
         sys.exit(f"{args.run} has no inner networks: --set forest.profiles=inner makes them")
     utterances = select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
-    run = runs.Run(args.run, cache, args.corpus, "loso", settings["folds"], (0,), "none", 0)
+    run = run_directory.Run(
+        args.run, cache, args.corpus, "loso", settings["folds"], (0,), "none", 0
+    )
     speech = epr.segmented(utterances, hp, run)
     n_rounds = hp["refinery"]["rounds"]
     rows = []
@@ -88,7 +91,7 @@ def main() -> None:
     }
     print(means)
     if args.out:
-        disk.write_json(args.out, {"corpus": args.corpus, "dev_uar": means, "folds": rows})
+        atomic_files.write_json(args.out, {"corpus": args.corpus, "dev_uar": means, "folds": rows})
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ are medians after two turns to warm up.
 import argparse
 from pathlib import Path
 
-from tfser import cli
+from tfser import tensorflow_startup
 
-cli.import_keras()
+tensorflow_startup.import_keras()
 
 import keras  # noqa: E402
 import networks  # noqa: E402

@@ -22,10 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tfser import corpora, disk, folds, hparams, metrics, runs
+from tfser import corpora, folds, hparams, metrics
 from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
+from tfser.storage import atomic_files, run_directory
 
 
 def statistics(frames, spans) -> np.ndarray:
@@ -72,7 +73,7 @@ def main() -> None:
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     hp = hparams.load("epr", args.corpus, overlay=args.hparams, overrides=args.overrides)
     utterances = select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
-    run = runs.Run(Path("."), cache, args.corpus, "loso", None, (0,), "none", 0)
+    run = run_directory.Run(Path("."), cache, args.corpus, "loso", None, (0,), "none", 0)
     speech = epr.segmented(utterances, hp, run)
     if args.segments:
         starts = np.asarray(speech.starts)
@@ -106,7 +107,9 @@ def main() -> None:
             print(f"segments {np.mean(accuracies):.3f}", end=" ")
         print(f"{args.corpus} {name}: UAR {scores[name]['uar']:.3f} WA {scores[name]['wa']:.3f}")
     if args.out:
-        disk.write_json(args.out, {"corpus": args.corpus, "spans": len(x), "scores": scores})
+        atomic_files.write_json(
+            args.out, {"corpus": args.corpus, "spans": len(x), "scores": scores}
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, hparams, runs, store, training
+from tfser import data, hparams, store, training
 from tfser.models import aae, acnn, auxvae, began
 from tfser.models.acnn import autoencoder
 from tfser.models.acnn import pretraining as of_acnn
@@ -22,6 +22,7 @@ from tfser.models.began import heads
 from tfser.models.began import pretraining as of_began
 from tfser.models.epr.network import vgg
 from tfser.shards import shard_path, write_shard
+from tfser.storage import run_directory
 
 SHARDS, PIECES = 8, 32  # of the input that lies on the disk
 
@@ -36,9 +37,9 @@ class Network(NamedTuple):
     twins: dict  # PyTorch's name -> the script and its arguments
 
 
-def run() -> runs.Run:
+def run() -> run_directory.Run:
     """Of one device."""
-    return runs.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
+    return run_directory.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
 
 
 def noise(*shape) -> np.ndarray:

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from scipy import stats
 
-from tfser import disk, metrics
+from tfser import metrics
+from tfser.storage import atomic_files
 
 COMMON = "--corpus emodb --protocol loso"
 # The flags of each system and how many seeds; {seed} is that of the network that is probed.
@@ -53,7 +54,7 @@ def trained(command: list, words: list[str], data_root, folder: Path) -> dict:
         [sys.executable, *command, *words, "--data-root", data_root, "--workdir", folder],
         stdout=subprocess.DEVNULL, check=True,
     )  # fmt: skip
-    return disk.read_json(folder / "scores.json")
+    return atomic_files.read_json(folder / "scores.json")
 
 
 def compared(name: str, precision: str, of: dict) -> dict:
@@ -104,7 +105,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     command = [Path(__file__).with_name("widened.py")] if args.widened else ["-m", "tfser.train"]
-    found = disk.read_json(args.out) if args.out.exists() else {}
+    found = atomic_files.read_json(args.out) if args.out.exists() else {}
     where = {
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "widened": args.widened,
@@ -132,9 +133,9 @@ def main() -> None:
                 "uar": scores["uar"],
                 "fold_uar": result["fold_uar"]["values"],
             }
-            disk.write_json(args.out, found)
+            atomic_files.write_json(args.out, found)
         entry["figures"][args.precision] = compared(name, args.precision, entry["runs"])
-        disk.write_json(args.out, found)
+        atomic_files.write_json(args.out, found)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ import tensorflow as tf
 import turns
 from sklearn.ensemble import RandomForestClassifier
 
-from tfser import disk
 from tfser.models.epr import forest
 from tfser.models.epr.serving import Forest
+from tfser.storage import atomic_files
 
 ANSWERS = 20
 N_CLASSES = 7
@@ -52,7 +52,7 @@ def exports(saved: Path, onnx: Path):
     """The SavedModel and the ONNX form of a run."""
     import onnxruntime
 
-    about = disk.read_json(saved / "tfser.json")
+    about = atomic_files.read_json(saved / "tfser.json")
     shape = about["smile"]["shape"] if about["smile"] else [3 * about["sample_rate_hz"]]
     x = np.random.default_rng(0).normal(0, 0.1, (1, *shape)).astype("float32")
     serve = tf.saved_model.load(str(saved)).signatures["serving_default"]

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import turns
 
-from tfser import disk, training
+from tfser import training
+from tfser.storage import atomic_files
 
 
 def rows(path):
@@ -28,8 +29,8 @@ def rows(path):
 
 def of_run(folder: Path) -> dict:
     """The figures of one run."""
-    scores = disk.read_json(folder / "scores.json")
-    command = disk.read_json(folder / "environment.json")["processes"][0]["command"]
+    scores = atomic_files.read_json(folder / "scores.json")
+    command = atomic_files.read_json(folder / "environment.json")["processes"][0]["command"]
     command = command.replace("tfser-last_epoch", "python benchmarks/last_epoch.py")
     histories = [rows(path) for path in sorted(folder.glob("seed-*/fold-*/history.csv"))]
     kept = [1 + int(training.best_uar_epoch(history)) for history in histories]

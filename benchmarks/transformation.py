@@ -22,9 +22,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import librosa
 import numpy as np
 
-from tfser import audio, corpora, disk
+from tfser import audio, corpora
 from tfser.models.auxvae import pretraining, transformation
 from tfser.models.auxvae.spectrogram import layer_of
+from tfser.storage import atomic_files
 
 
 def median_f0_hz(sound, rate):
@@ -47,7 +48,7 @@ def main():
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    hp = disk.read_json(args.run / "hparams.json")["hparams"]
+    hp = atomic_files.read_json(args.run / "hparams.json")["hparams"]
     layer = layer_of(hp)
     rate = layer.sample_rate_hz
     file = sorted(args.run.glob("seed-*/fold-*/vae.keras"))[0]

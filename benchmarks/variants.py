@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, disk, hparams, metrics, precision, report, runs, training
+from tfser import corpora, hparams, metrics, precision, report, training
 from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
+from tfser.storage import atomic_files, run_directory
 
 
 def train_c1(args, variant: str) -> list[dict]:
@@ -36,7 +37,9 @@ def train_c1(args, variant: str) -> list[dict]:
         report.progress(args.first_folds, hp["train"]["max_epochs"]) as bar,
         precision.policy(hp["train"]["precision"]),
     ):
-        run = runs.Run(Path(folder), cache, args.corpus, args.protocol, None, (0,), "none", 0)
+        run = run_directory.Run(
+            Path(folder), cache, args.corpus, args.protocol, None, (0,), "none", 0
+        )
         speech = epr.segmented(utterances, hp, run)
         lab = epr.experiment(speech, hp, run, bar)
         for fold, split in enumerate(epr.plan(utterances, hp, run, 0)[: args.first_folds]):
@@ -109,7 +112,7 @@ def main() -> None:
     }
     entries = []
     if args.out and args.out.exists():
-        earlier = disk.read_json(args.out)
+        earlier = atomic_files.read_json(args.out)
         entries = earlier.pop("entries")
         if earlier != settings:
             parser.error(f"{args.out} has other settings: {earlier}")
@@ -130,7 +133,7 @@ def main() -> None:
             flush=True,
         )
         if args.out:
-            disk.write_json(args.out, settings | {"entries": entries})
+            atomic_files.write_json(args.out, settings | {"entries": entries})
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ TensorFlow's own way there is many times as slow as float32; this one is as slow
 import os
 import sys
 
-from tfser import cli, train
+from tfser import tensorflow_startup, train
 
 # XLA, which compiles AAE's steps, else leaves out roundings whose results are widened again.
 given = os.environ.get("XLA_FLAGS", "")
 os.environ["XLA_FLAGS"] = f"{given} --xla_allow_excess_precision=false".strip()
-cli.import_keras()
+tensorflow_startup.import_keras()
 
 import tensorflow as tf  # noqa: E402
 from keras.src import backend  # noqa: E402

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tfser import card, disk
+from tfser import card
 from tfser.errors import DataError
+from tfser.storage import atomic_files
 
 
 def summary(mean, sd=0.0):
@@ -22,7 +23,7 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,),
     values["fold_uar"] |= {"values": folds.tolist()}
     if seeds == 1:
         values |= {name: summary(uar) | {"sd": None} for name in names if "fold" not in name}
-    disk.write_json(
+    atomic_files.write_json(
         folder / "scores.json",
         {
             "model": "epr",
@@ -49,15 +50,15 @@ def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,),
             },
         },
     )
-    disk.write_json(folder / "hparams.json", {"protocol": protocol})
-    disk.write_json(folder / "environment.json", {"processes": list(processes)})
+    atomic_files.write_json(folder / "hparams.json", {"protocol": protocol})
+    atomic_files.write_json(folder / "environment.json", {"processes": list(processes)})
     return folder
 
 
 @pytest.fixture
 def zoo(tmp_path):
     text = "before\n<!-- emodb -->\nstale\n<!-- end -->\nafter <!-- end -->\n"
-    disk.write_bytes(tmp_path / "zoo" / "epr" / "README.md", text.encode())
+    atomic_files.write_bytes(tmp_path / "zoo" / "epr" / "README.md", text.encode())
     return tmp_path / "zoo"
 
 
@@ -75,7 +76,7 @@ def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zo
         "10 folds, 535 utterances, 1 seed, commit abc, CPU\n" in text
     )
     assert "| fold UAR, mean ± sd | mean profile UAR | segment accuracy |" in text
-    [entry] = disk.read_json(zoo / "epr" / "emodb.json")
+    [entry] = atomic_files.read_json(zoo / "epr" / "emodb.json")
     assert entry["scores"]["systems"]["VGG*2"]["uar"]["mean"] == 0.6789
 
 
@@ -83,7 +84,7 @@ def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
     card.record(finished_run(tmp_path / "a", 0.1), zoo)
     card.record(finished_run(tmp_path / "b", 0.2, protocol="paper"), zoo)
     card.record(finished_run(tmp_path / "c", 0.3), zoo)
-    entries = disk.read_json(zoo / "epr" / "emodb.json")
+    entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
     found = [
         (e["scores"]["protocol"], e["scores"]["systems"]["VGG*2"]["uar"]["mean"]) for e in entries
     ]
@@ -106,12 +107,12 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     assert "| 2 | paper, 10 folds | VGG*2 | 10.0 ± 1.0 |" in text and "\n3. " not in text
     # Folds are pooled seed after seed, for the paired test.
     folds = 0.6 + 0.01 * np.sin(np.arange(20)), 0.7 + 0.01 * np.sin(np.arange(20))
-    [joined, _] = card._joined(disk.read_json(zoo / "epr" / "emodb.json"))
+    [joined, _] = card._joined(atomic_files.read_json(zoo / "epr" / "emodb.json"))
     found = joined["scores"]["systems"]["VGG*2"]["fold_uar"]["values"]
     assert found == pytest.approx(np.concatenate(folds))
     # One that has all of them takes their place.
     card.record(finished_run(tmp_path / "d", 0.5, seeds=4), zoo)
-    entries = disk.read_json(zoo / "epr" / "emodb.json")
+    entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
     assert [e["scores"]["seed_numbers"] for e in entries] == [[0, 1, 2, 3], [0, 1]]
 
 
@@ -135,40 +136,42 @@ def test_what_older_runs_do_not_say_of_themselves_makes_no_other_row(tmp_path, z
         for name, seed in (("a", 0), ("b", 2))
     )
     settings = {"hparams": {"train": {"rate": 1.0}}}
-    disk.write_json(older / "hparams.json", settings)
+    atomic_files.write_json(older / "hparams.json", settings)
     settings["hparams"]["train"]["precision"] = "float32"
     settings["hparams"]["audio"] = {"decoder": "soundfile"}
-    disk.write_json(newer / "hparams.json", settings)
+    atomic_files.write_json(newer / "hparams.json", settings)
     card.record(older, zoo)
     card.record(newer, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "535 utterances, 4 seeds" in text and "\n2. " not in text
     settings["hparams"]["train"]["precision"] = "mixed_bfloat16"
     other = finished_run(tmp_path / "c", 0.7, seeds=2)
-    disk.write_json(other / "hparams.json", settings)
+    atomic_files.write_json(other / "hparams.json", settings)
     card.record(other, zoo)
     assert "\n2. " in (zoo / "epr" / "README.md").read_text()
     # And the older one's place is taken by a run of all its seeds.
     del settings["hparams"]["train"]["precision"]
     again = finished_run(tmp_path / "d", 0.8, seeds=4)
-    disk.write_json(again / "hparams.json", settings)
+    atomic_files.write_json(again / "hparams.json", settings)
     card.record(again, zoo)
-    entries = disk.read_json(zoo / "epr" / "emodb.json")
+    entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
     assert sorted(e["scores"]["seed_numbers"] for e in entries) == [[0, 1], [0, 1, 2, 3]]
 
 
 def test_a_row_of_several_runs_has_what_is_known_of_each(tmp_path, zoo, capsys):
     card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo, "2 s copy")
     other = finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=2)
-    scores = disk.read_json(other / "scores.json")
+    scores = atomic_files.read_json(other / "scores.json")
     stuck = {"facts": [*scores["facts"], "3 networks never left chance"]}
-    disk.write_json(other / "scores.json", scores | stuck)
+    atomic_files.write_json(other / "scores.json", scores | stuck)
     card.record(other, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "labels assisted, 11,235 segments, 3 networks never left chance, 10 folds" in text
     assert "535 utterances, 4 seeds, 2 s copy, commit" in text
     third = finished_run(tmp_path / "c", 0.7, seeds=2, first_seed=4)
-    disk.write_json(third / "scores.json", disk.read_json(third / "scores.json") | {"n": 534})
+    atomic_files.write_json(
+        third / "scores.json", atomic_files.read_json(third / "scores.json") | {"n": 534}
+    )
     assert card.main([str(third), "--zoo", str(zoo)]) == DataError.exit_code
     assert "other utterances, folds or systems" in capsys.readouterr().err
     assert (zoo / "epr" / "README.md").read_text() == text
@@ -215,9 +218,9 @@ def test_rows_of_the_same_folds_stand_together(tmp_path, zoo):
     for command, folds in (("--c", 5), ("--b", 10), ("--a", 5)):
         process = PROCESS | {"command": f"tfser-train {command}"}
         folder = finished_run(tmp_path / command, 0.6, processes=[process])
-        scores = disk.read_json(folder / "scores.json")
-        disk.write_json(folder / "scores.json", scores | {"folds": folds})
-        disk.write_json(folder / "hparams.json", {"name": command})
+        scores = atomic_files.read_json(folder / "scores.json")
+        atomic_files.write_json(folder / "scores.json", scores | {"folds": folds})
+        atomic_files.write_json(folder / "hparams.json", {"name": command})
         card.record(folder, zoo)
     lines = (zoo / "epr" / "README.md").read_text().splitlines()
     rows = [line.partition(" | VGG*2")[0] for line in lines if " | VGG*2 | 60.0" in line]
@@ -231,9 +234,9 @@ def test_rows_of_other_labels_are_not_compared(tmp_path, zoo, flag):
     """A class of an attribute is not the same where ratings are rounded otherwise."""
     for name, value in (("a", "x"), ("b", "y")):
         folder = finished_run(tmp_path / name, 0.6, seeds=2)
-        scores = disk.read_json(folder / "scores.json")
-        disk.write_json(folder / "scores.json", scores | {"flags": {flag: value}})
-        disk.write_json(folder / "hparams.json", {flag: value})
+        scores = atomic_files.read_json(folder / "scores.json")
+        atomic_files.write_json(folder / "scores.json", scores | {"flags": {flag: value}})
+        atomic_files.write_json(folder / "hparams.json", {flag: value})
         card.record(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "| | 1 VGG | 1 VGG*2 |\n" in text and "| | 2 VGG | 2 VGG*2 |\n" in text
@@ -263,9 +266,9 @@ def test_ratings_have_columns_of_their_own():
 
 def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):
     folder = finished_run(tmp_path / "a", 0.6)
-    scores = disk.read_json(folder / "scores.json")
+    scores = atomic_files.read_json(folder / "scores.json")
     scores["systems"]["VGG*2"]["fold_uar"]["sd"] = None
-    disk.write_json(folder / "scores.json", scores)
+    atomic_files.write_json(folder / "scores.json", scores)
     card.record(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "| 1 | VGG*2 | 60.0 | 60.0 | 60.0 | 60.0 | 60.0 |" in text
@@ -282,7 +285,7 @@ def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
     text = (zoo / "epr" / "README.md").read_text()
     assert "1. `tfser-train --x`: " in text
     assert "commit abc, unknown, CPU, H200\n" in text
-    [entry] = disk.read_json(zoo / "epr" / "emodb.json")
+    [entry] = atomic_files.read_json(zoo / "epr" / "emodb.json")
     assert entry["command"] == "tfser-train --x" and entry["processes"] == processes
 
 

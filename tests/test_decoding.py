@@ -10,10 +10,11 @@ import pytest
 import soundfile
 from running import called
 
-from tfser import audio, hparams, remote, runs, store, train
+from tfser import audio, hparams, store, train
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import LogMel
+from tfser.storage import run_directory, s3
 
 RATE = 16000
 MODELS = [path.stem for path in hparams.folder().glob("*.toml") if "." not in path.stem]
@@ -294,17 +295,17 @@ def test_every_system_has_the_choice(model):
     assert usual["audio"] == {"decoder": "soundfile"}
     # Runs that were started before there was a choice have no such section, and go on.
     before = {"hparams": {name: section for name, section in usual.items() if name != "audio"}}
-    assert runs.differences(before, {"hparams": usual}) == ""
+    assert run_directory.differences(before, {"hparams": usual}) == ""
     other = hparams.load(model, "emodb", overrides=['audio.decoder="tensorflow-io"'])
     assert other == usual | {"audio": {"decoder": "tensorflow-io"}}
-    changed = runs.differences(before, {"hparams": other})
+    changed = run_directory.differences(before, {"hparams": other})
     assert changed == "hparams.audio.decoder: soundfile -> tensorflow-io"
     with pytest.raises(UsageError, match="audio.decoder='tensorflowio' is not known .did you mean"):
         hparams.load(model, "emodb", overrides=["audio.decoder=tensorflowio"])
 
 
 def test_without_tensorflow_io(tmp_path, monkeypatch):
-    monkeypatch.setattr(remote.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(s3.importlib.util, "find_spec", lambda name: None)
     answer = called(
         train.main, "--model", "epr", "--corpus", "emodb", "--data-root", tmp_path / "none",
         "--cache", tmp_path / "cache", "--set", "audio.decoder=tensorflow-io",
@@ -322,14 +323,14 @@ def test_a_tensorflow_io_of_another_tensorflow(tmp_path, monkeypatch):
     for folder in (tmp_path / "tensorflow_io", ops.parent):
         (folder / "__init__.py").touch()
     (ops / "__init__.py").write_text("raise NotImplementedError('unable to open file: a.so')")
-    for name in [name for name in remote.sys.modules if name.partition(".")[0] == "tensorflow_io"]:
-        monkeypatch.delitem(remote.sys.modules, name)
+    for name in [name for name in s3.sys.modules if name.partition(".")[0] == "tensorflow_io"]:
+        monkeypatch.delitem(s3.sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
-    remote._tensorflow_with_io.cache_clear()
+    s3._tensorflow_with_io.cache_clear()
     with pytest.raises(UsageError, match=r"x: the tensorflow-io .* not load on TensorFlow 2\.\d+"):
-        remote.tensorflow_io("x")
-    for name in [name for name in remote.sys.modules if name.partition(".")[0] == "tensorflow_io"]:
-        monkeypatch.delitem(remote.sys.modules, name)
+        s3.tensorflow_io("x")
+    for name in [name for name in s3.sys.modules if name.partition(".")[0] == "tensorflow_io"]:
+        monkeypatch.delitem(s3.sys.modules, name)
 
 
 def test_the_constraints_keep_what_tensorflow_io_needs():

@@ -12,7 +12,7 @@ from running import slow
 from sklearn.ensemble import RandomForestClassifier
 
 import tfser
-from tfser import audio, disk, export, formats, predictor, serving, train
+from tfser import audio, export, formats, predictor, serving, train
 from tfser.models.auxvae import serving as auxvae_serving
 from tfser.models.auxvae.spectrogram import MelPieces
 from tfser.models.began import serving as began_serving
@@ -20,6 +20,7 @@ from tfser.models.began.spectrogram import Slices
 from tfser.models.epr import forest as of_epr
 from tfser.models.epr import serving as epr_serving
 from tfser.models.svm import serving as svm_serving
+from tfser.storage import atomic_files
 
 TINY = {
     "svm": [],
@@ -211,7 +212,7 @@ def test_a_run_and_its_export_predict_alike(model, folder, exported):
 def test_the_page_of_an_export(exported):
     run, out = exported("epr")
     page = (out / "README.md").read_text()
-    uar = disk.read_json(run / "scores.json")["uar"]
+    uar = atomic_files.read_json(run / "scores.json")["uar"]
     assert f"UAR {100 * uar:.1f} %" in page
     assert "speakers unknown in training, protocol loso" in page
     assert "[batch, segments, classes], the emotion profile" in page
@@ -424,8 +425,8 @@ def test_only_a_savedmodel_predicts(folder, exported):
     _, out = exported("svm")
     other = folder / "of-onnx"
     shutil.copytree(out, other)
-    about = disk.read_json(other / "tfser.json")
-    disk.write_json(other / "tfser.json", about | {"form": "onnx"})
+    about = atomic_files.read_json(other / "tfser.json")
+    atomic_files.write_json(other / "tfser.json", about | {"form": "onnx"})
     with pytest.raises(
         tfser.errors.UsageError, match="--format onnx; give one of --format savedmodel"
     ):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from running import called
 
-from tfser import asked, precision, runs, serving, train, training, unlabelled
+from tfser import asked, precision, serving, train, training, unlabelled
 from tfser.errors import UsageError
 from tfser.models.aae import network as of_aae
 from tfser.models.acnn import autoencoder as of_autoencoder
@@ -18,6 +18,7 @@ from tfser.models.auxvae import network as of_auxvae
 from tfser.models.began import heads
 from tfser.models.began import network as of_began
 from tfser.models.epr import network as of_epr
+from tfser.storage import run_directory
 
 HALVES = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 K, N_Z = 3, 4
@@ -346,14 +347,14 @@ def write(folder, made):
 
 def test_runs_from_before_there_was_a_choice_go_on(tmp_path):
     before = {"model": "aae", "hparams": {"train": {"max_epochs": 5}}}
-    with runs.opened(tmp_path / "run", before, (0,)):
+    with run_directory.opened(tmp_path / "run", before, (0,)):
         (tmp_path / "run" / "seed-0").mkdir()
     now = {"model": "aae", "hparams": {"train": {"max_epochs": 5, "precision": "float32"}}}
-    with runs.opened(tmp_path / "run", now, (0,)):
+    with run_directory.opened(tmp_path / "run", now, (0,)):
         pass
     now["hparams"]["train"]["precision"] = "mixed_bfloat16"
-    with pytest.raises(runs.ConflictError, match="precision: float32 -> mixed_bfloat16"):
-        with runs.opened(tmp_path / "run", now, (0,)):
+    with pytest.raises(run_directory.ConflictError, match="precision: float32 -> mixed_bfloat16"):
+        with run_directory.opened(tmp_path / "run", now, (0,)):
             pass
 
 

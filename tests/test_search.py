@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from running import REPOSITORY, called, started
 
-from tfser import card, disk, folds, hparams, outcomes, plots, report, runs, search, train
+from tfser import card, folds, hparams, outcomes, plots, report, search, train
 from tfser.corpora import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.models import svm
@@ -24,6 +24,7 @@ from tfser.models.aae import speech as aae
 from tfser.models.acnn import speech as acnn
 from tfser.models.epr import speech as epr
 from tfser.proposals import Proposals, chosen
+from tfser.storage import atomic_files, run_directory
 
 CONDITIONAL = {
     "train.learning_rate": ["loguniform", 1e-5, 1e-2],
@@ -368,10 +369,10 @@ def test_what_a_search_writes_and_prints(tmp_path, monkeypatch):
     found = hparams.load("svm", "toy", overlay=str(folder / "best.toml"))
     overrides = ["features.normalize=speaker", f"svm.c={c!r}"]
     assert found == hparams.load("svm", "toy", overrides=overrides)
-    settings = disk.read_json(folder / "hparams.json")
+    settings = atomic_files.read_json(folder / "hparams.json")
     assert settings["search"] == {"svm.c": ["loguniform", 1e-4, 10.0]}
     assert "evals" not in settings and settings["algorithm"] == "tpe"
-    [process] = disk.read_json(folder / "environment.json")["processes"]
+    [process] = atomic_files.read_json(folder / "environment.json")["processes"]
     assert process["versions"]["hyperopt"]
 
 
@@ -481,7 +482,7 @@ def test_the_median_rule_by_hand():
 def histories(folder, scores, column="dev_uar"):
     for fold, score in enumerate(scores):
         path = folder / "seed-0" / f"fold-{fold:02}" / "history.csv"
-        disk.write_csv(path, [{"epoch": 1, column: 0.0}, {"epoch": 2, column: score}])
+        atomic_files.write_csv(path, [{"epoch": 1, column: 0.0}, {"epoch": 2, column: score}])
         os.utime(path, (0, fold + 1))
 
 
@@ -504,7 +505,7 @@ def test_a_hopeless_trial_is_stopped_where_asked(tmp_path, monkeypatch, asked):
             stopped.append(n)
             return 130, "", "interrupted"
         histories(folder, [0.5 + n / 100] * 2)
-        disk.write_json(folder / "scores.json", {"uar": 0.5})
+        atomic_files.write_json(folder / "scores.json", {"uar": 0.5})
         return 0, "", ""
 
     monkeypatch.setattr(search, "child", child)
@@ -642,7 +643,9 @@ def voices(sessions="12"):
 
 
 def run_on(part, protocol="paper", folder=Path(), n_folds=None):
-    return runs.Run(folder, folder, "emodb", protocol, n_folds, (0,), "none", 0, evaluate=part)
+    return run_directory.Run(
+        folder, folder, "emodb", protocol, n_folds, (0,), "none", 0, evaluate=part
+    )
 
 
 PLANS = {
@@ -707,7 +710,7 @@ def test_evaluated_on_dev_end_to_end(tmp_path):
         assert {r["utterance"] for r in rows if r["fold"] == fold} == dev and len(dev) == 40
         parts = [r["part"] for r in splits if r["fold"] == fold]
         assert [parts.count(part) for part in ("train", "dev", "test", "")] == [80, 40, 0, 40]
-    assert disk.read_json(folder / "scores.json")["facts"][-1] == "scored on the dev part"
+    assert atomic_files.read_json(folder / "scores.json")["facts"][-1] == "scored on the dev part"
     with pytest.raises(DataError, match="scored on its dev part"):
         card.record(folder, tmp_path)
     answer = called(train.main, *command)
@@ -769,7 +772,7 @@ def test_a_child_ends_with_its_parent(tmp_path, when):
 
 def test_the_orphan_of_a_killed_search_is_waited_for(tmp_path, monkeypatch):
     order = []
-    monkeypatch.setattr(runs, "wait_until_free", lambda folder: order.append(folder.name))
+    monkeypatch.setattr(run_directory, "wait_until_free", lambda folder: order.append(folder.name))
     popen = subprocess.Popen
 
     def start(command, **options):
@@ -803,7 +806,7 @@ def test_children_that_end_badly(tmp_path, monkeypatch, program, code, reason):
 
 
 def test_a_folder_in_use_is_waited_for(tmp_path):
-    runs.wait_until_free(tmp_path)  # of nobody
+    run_directory.wait_until_free(tmp_path)  # of nobody
     script = f"""
 import time
 import tomllib
@@ -819,7 +822,7 @@ with runs.opened(Path({str(tmp_path / "run")!r}), {{}}, [0]):
     )
     assert process.stdout.readline() == "in\n"
     started = time.monotonic()
-    runs.wait_until_free(tmp_path / "run")
+    run_directory.wait_until_free(tmp_path / "run")
     assert time.monotonic() - started > 0.5
     process.communicate()
 
@@ -855,15 +858,15 @@ def test_a_search_end_to_end(tmp_path):
     assert first["parameters"] == begun["parameters"]
     assert first["parameters"]["features.feature_set"] == "IS13" and first["status"] == "ok"
     assert second["status"] == "failed" and "IS99" in second["reason"]
-    scores = disk.read_json(folder / "trial-000" / "scores.json")
+    scores = atomic_files.read_json(folder / "trial-000" / "scores.json")
     assert scores["flags"] == {"evaluate": "dev"} and first["score"] == scores["uar"]
-    tested = disk.read_json(folder / "best" / "scores.json")
+    tested = atomic_files.read_json(folder / "best" / "scores.json")
     *_, result = answer.out.splitlines()
     assert result == (
         "RESULT model=svm corpus=toy protocol=loso speaker_independent=yes "
         f"uar={tested['uar']:.4f} wa={tested['wa']:.4f} n=160 folds=3 seeds=1"
     )
-    hp = disk.read_json(folder / "best" / "hparams.json")["hparams"]
+    hp = atomic_files.read_json(folder / "best" / "hparams.json")["hparams"]
     assert hp == hparams.load("svm", "toy", overlay=str(folder / "best.toml"))
     assert hp["svm"]["c"] == first["parameters"]["svm.c"]
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")

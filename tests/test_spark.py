@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import pytest
 from running import called, ended, needs_java, started
 
-from tfser import children, disk, errors, outcomes, search, spark, tasks, train
+from tfser import children, errors, outcomes, search, spark, tasks, train
 from tfser.proposals import Proposals
+from tfser.storage import atomic_files
 
 SMALL = ["--model", "aae", "--corpus", "toy", "--protocol", "loso", "--folds", "3",
          "--set", "model.system=baseline", "--set", "model.units=16",
@@ -327,7 +328,7 @@ def test_a_worker_is_killed_and_its_trial_goes_on(tmp_path, overlay, serial_sear
     rows = search.read_trials(folder / "trials.jsonl")
     assert "after" not in rows[0] and rows[1]["after"] == []
     assert rows[2].get("after", [0, 1]) in ([0], [1], [0, 1])
-    assert len(disk.read_json(folder / "trial-000" / "environment.json")["processes"]) == 2
+    assert len(atomic_files.read_json(folder / "trial-000" / "environment.json")["processes"]) == 2
     files = sorted((folder / "trial-000/events/seed-0/fold-00").iterdir(), key=os.path.getmtime)
     first, second = map(epochs_in, files)
     assert first == list(range(1, len(first) + 1)) and len(first) < 30
@@ -419,7 +420,9 @@ def test_folds_are_trained_by_spark(tmp_path, serial_run):
     assert_same_run(folder, ended(started("train", *command)), serial_run)
     own = {path.parent.name for path in folder.glob("tasks/seed-*/done")}
     assert own == {f"seed-0-fold-0{fold}" for fold in range(3)}
-    [process] = disk.read_json(folder / "tasks/seed-0-fold-02/environment.json")["processes"][-1:]
+    [process] = atomic_files.read_json(folder / "tasks/seed-0-fold-02/environment.json")[
+        "processes"
+    ][-1:]
     assert "--part 0/2" in process["command"]
 
 

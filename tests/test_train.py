@@ -18,8 +18,9 @@ import soundfile
 from running import REPOSITORY, called, started
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-from tfser import cli, disk, train
+from tfser import tensorflow_startup, train
 from tfser.corpora import toy
+from tfser.storage import atomic_files
 
 TINY = [
     "model.width_multiplier=0.015625", "train.max_epochs=2", "refinery.rounds=2",
@@ -112,7 +113,7 @@ def test_result_line(request, which, protocol, independent, networks, folds):
     lines = answer.out.splitlines()
     match = RESULT.fullmatch(lines[-1])
     assert match, lines[-1]
-    scores = disk.read_json(folder / "scores.json")
+    scores = atomic_files.read_json(folder / "scores.json")
     uar, wa = f"{scores['uar']:.4f}", f"{scores['wa']:.4f}"
     assert match.groups() == ("toy", protocol, independent, uar, wa, "160", folds, "1")
     assert [line.startswith("RESULT") for line in lines].count(True) == 1
@@ -151,7 +152,7 @@ def test_files_of_a_run(request, which):
 @pytest.mark.parametrize("which", ["paper_run", "loso_run", "seeds_run"])
 def test_scores_are_those_of_the_predictions(request, which):
     folder, _ = request.getfixturevalue(which)
-    scores, rows = disk.read_json(folder / "scores.json"), table(folder / "predictions.csv")
+    scores, rows = atomic_files.read_json(folder / "scores.json"), table(folder / "predictions.csv")
     seeds = {"seeds_run": ["4", "5"]}.get(which, ["0"])
     assert len(rows) == len(seeds) * 2 * 160
     classes = scores["classes"]
@@ -185,7 +186,7 @@ def test_scores_are_those_of_the_predictions(request, which):
                 expected, abs=1e-12
             )
     matrix = confusion_matrix(y, p, labels=classes)  # of the last seed and round
-    own = disk.read_json(folder / f"seed-{seed}" / "scores.json")
+    own = atomic_files.read_json(folder / f"seed-{seed}" / "scores.json")
     assert own["confusion"] == matrix.tolist()
 
 
@@ -194,7 +195,7 @@ def test_the_svm_s_run(tmp_path):
     command = ["--model", "svm", "--corpus", "toy", "--protocol", "loso", "--workdir", folder]
     answer = tfser_train(*command, overrides=["features.normalize=speaker"])
     assert answer.code == 0, answer.err
-    scores, rows = disk.read_json(folder / "scores.json"), table(folder / "predictions.csv")
+    scores, rows = atomic_files.read_json(folder / "scores.json"), table(folder / "predictions.csv")
     y, p = ([row[key] for row in rows] for key in ("emotion", "predicted"))
     assert scores["uar"] == pytest.approx(recall_score(y, p, average="macro"))
     assert scores["uar"] > 0.5  # of four emotions, by a stranger's voice
@@ -240,9 +241,9 @@ def test_splits_of_loso(loso_run):
 def test_seeds_are_reported(seeds_run):
     folder, answer = seeds_run
     assert answer.code == 0, answer.err
-    scores = disk.read_json(folder / "scores.json")
+    scores = atomic_files.read_json(folder / "scores.json")
     each = [
-        disk.read_json(folder / f"seed-{s}" / "scores.json")["systems"]["VGG2"]["uar"]
+        atomic_files.read_json(folder / f"seed-{s}" / "scores.json")["systems"]["VGG2"]["uar"]
         for s in (4, 5)
     ]
     assert scores["seeds"] == 2
@@ -261,18 +262,18 @@ def test_seeds_are_reported(seeds_run):
 def test_labellings_differ_from_the_second_round_on(seeds_run, static_run):
     folders = [seeds_run[0], static_run[0]]
     assert static_run[1].code == 0, static_run[1].err
-    labellings = [disk.read_json(f / "scores.json")["facts"][0] for f in folders]
+    labellings = [atomic_files.read_json(f / "scores.json")["facts"][0] for f in folders]
     assert labellings == ["labels hard", "labels static"]
     first, second = (
         [(f / f"seed-4/fold-00/round-{t}/history.csv").read_bytes() for f in folders]
         for t in (1, 2)
     )
     assert first[0] == first[1] and second[0] != second[1]
-    assert list(disk.read_json(folders[0] / "scores.json")["systems"]) == ["VGG", "VGG2"]
+    assert list(atomic_files.read_json(folders[0] / "scores.json")["systems"]) == ["VGG", "VGG2"]
 
 
 def test_environment(paper_run):
-    [process] = disk.read_json(paper_run[0] / "environment.json")["processes"]
+    [process] = atomic_files.read_json(paper_run[0] / "environment.json")["processes"]
     assert process["seeds"] == [0] and {"keras", "numpy", "librosa"} <= process["versions"].keys()
     assert process["wall_seconds"] > 0.5
 
@@ -297,7 +298,7 @@ def test_the_same_command_again_trains_nothing(paper_run, monkeypatch, tmp_path)
     for path, content in before.items():
         if path.name != "environment.json":
             assert path.read_bytes() == content, path
-    assert len(disk.read_json(folder / "environment.json")["processes"]) == 2
+    assert len(atomic_files.read_json(folder / "environment.json")["processes"]) == 2
 
 
 def test_fewer_seeds_in_the_same_directory(seeds_run, tmp_path, monkeypatch):
@@ -309,10 +310,10 @@ def test_fewer_seeds_in_the_same_directory(seeds_run, tmp_path, monkeypatch):
     answer = on_toy(folder, "--folds", 2, "--seed", 5,
                     overrides=[ONE_EPOCH, "refinery.labels=hard"])  # fmt: skip
     assert answer.code == 0, answer.err
-    scores = disk.read_json(folder / "scores.json")
-    [seed_4, seed_5] = (disk.read_json(folder / f"seed-{s}/scores.json") for s in (4, 5))
+    scores = atomic_files.read_json(folder / "scores.json")
+    [seed_4, seed_5] = (atomic_files.read_json(folder / f"seed-{s}/scores.json") for s in (4, 5))
     assert scores["seeds"] == 1 and scores["uar"] == seed_5["systems"]["VGG2"]["uar"]
-    assert seed_4 == disk.read_json(seeds_run[0] / "seed-4" / "scores.json")
+    assert seed_4 == atomic_files.read_json(seeds_run[0] / "seed-4" / "scores.json")
 
 
 def wait_for(folder, pattern, process, n=1, seconds=400):
@@ -364,7 +365,7 @@ def test_interrupted_and_killed_and_continued(paper_run, tmp_path):
     assert (folder / "scores.json").read_bytes() == (reference / "scores.json").read_bytes()
     for path in reference.rglob("history.csv"):
         assert (folder / path.relative_to(reference)).read_bytes() == path.read_bytes()
-    interrupted, killed, last = disk.read_json(folder / "environment.json")["processes"]
+    interrupted, killed, last = atomic_files.read_json(folder / "environment.json")["processes"]
     assert "finished" in interrupted and "finished" not in killed and "finished" in last
     assert not [p for p in folder.rglob("*") if p.name in ("state.npz", "best.npz")]
 
@@ -458,7 +459,7 @@ def test_a_corrected_command_may_use_the_directory_of_a_refused_one(few_files, t
     assert on_table(path, "--folds", 7).code == 3
     assert "use --folds 6" in (tmp_path / "run" / "log.txt").read_text()
     assert on_table(path, "--folds", 2).code == 0
-    [process] = disk.read_json(tmp_path / "run" / "environment.json")["processes"]
+    [process] = atomic_files.read_json(tmp_path / "run" / "environment.json")["processes"]
     assert process["versions"]
     assert on_table(path, "--folds", 3).code == 4
 
@@ -585,7 +586,7 @@ def test_a_full_disk_at_the_start(tmp_path, monkeypatch):
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(disk, "write_bytes", full)
+    monkeypatch.setattr(atomic_files, "write_bytes", full)
     answer = on_toy(tmp_path / "run")
     assert answer.code == 1
     assert f"disk full while writing {tmp_path / 'run' / 'hparams.json'};" in error_line(answer)
@@ -746,5 +747,5 @@ def test_tensorflow_starts_with_onednn_but_where_it_is_switched_off(monkeypatch,
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     if asked:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked)
-    cli.import_keras()
+    tensorflow_startup.import_keras()
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == found

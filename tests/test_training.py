@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfser import disk, training
+from tfser import training
 from tfser.errors import TfserError, UsageError
+from tfser.storage import atomic_files
 
 N, BATCH, EPOCHS = 96, 16, 6
 
@@ -260,14 +261,14 @@ def test_killed_after_an_epoch_and_continued(examples, tmp_path, new, uninterrup
 
 
 def test_killed_between_best_and_state(examples, tmp_path, new, uninterrupted, monkeypatch):
-    write = disk.write_arrays
+    write = atomic_files.write_arrays
 
     def full(path, **arrays):
         if path.name == "state.npz" and len(arrays["history"]) > 600:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, **arrays)
 
-    monkeypatch.setattr(disk, "write_arrays", full)
+    monkeypatch.setattr(atomic_files, "write_arrays", full)
     with pytest.raises(OSError, match="No space"):
         fit(new(3), examples, tmp_path)
     monkeypatch.undo()
@@ -299,7 +300,7 @@ def test_short_epochs_are_saved_several_at_a_time(examples, tmp_path, new, monke
 
     with pytest.raises(KeyboardInterrupt):
         fit(new(3), examples, tmp_path / "killed", report=report)
-    history = disk.read_arrays(tmp_path / "killed" / "state.npz")["history"]
+    history = atomic_files.read_arrays(tmp_path / "killed" / "state.npz")["history"]
     assert json.loads(history.tobytes())[-1]["epoch"] == 1
     fit(new(8), examples, tmp_path / "killed", report=lambda row: epochs.append(row["epoch"]))
     assert epochs == [1, 2, 3, 4, 2, 3, 4, 5, 6]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfser import card, disk, hparams, models
+from tfser import card, hparams, models
+from tfser.storage import atomic_files
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 MODELS = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
@@ -50,13 +51,13 @@ def test_hyperparameters_and_cards_are_of_models():
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_result_is_on_its_card(path):
     text = path.with_name("README.md").read_text(encoding="utf-8")
-    assert f"<!-- {path.stem} -->\n{card.table(disk.read_json(path))}<!-- end -->" in text
+    assert f"<!-- {path.stem} -->\n{card.table(atomic_files.read_json(path))}<!-- end -->" in text
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_variant_is_a_row_of_the_card(path):
     lines = path.with_name("README.md").read_text(encoding="utf-8").splitlines()
-    entries = disk.read_json(path)["entries"]
+    entries = atomic_files.read_json(path)["entries"]
     assert entries
     for variant, of_variant in groupby(entries, key=lambda entry: entry["variant"]):
         folds = list(of_variant)
@@ -70,7 +71,7 @@ def test_every_variant_is_a_row_of_the_card(path):
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_result_says_how_it_came_about(path):
-    entries = disk.read_json(path)
+    entries = atomic_files.read_json(path)
     assert entries
     for entry in entries:
         scores = entry["scores"]

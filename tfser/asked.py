@@ -6,8 +6,9 @@ import pkgutil
 import re
 from pathlib import Path
 
-from tfser import corpora, hparams, models, remote, runs
+from tfser import corpora, hparams, models
 from tfser.errors import UsageError, did_you_mean
+from tfser.storage import run_directory, s3
 
 
 def add_data_flags(p: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--data-root",
-        type=remote.path,
+        type=s3.path,
         metavar="DIR",
         help="the corpus's folder (or TFSER_<CORPUS>_ROOT)",
     )
@@ -50,7 +51,7 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--cache",
-        type=remote.path,
+        type=s3.path,
         metavar="DIR",
         help="feature cache, on S3 too (default: TFSER_CACHE or ~/.cache/tfser)",
     )
@@ -83,10 +84,10 @@ def check_least(args, **lowest: int) -> None:
 
 def cache_of(args) -> Path:
     """The folder of --cache, or else of TFSER_CACHE, or else the usual one."""
-    cache = args.cache or remote.path(os.environ.get("TFSER_CACHE") or runs.usual_cache())
-    if args.spark and isinstance(cache, remote.Remote):
+    cache = args.cache or s3.path(os.environ.get("TFSER_CACHE") or run_directory.usual_cache())
+    if args.spark and isinstance(cache, s3.Remote):
         raise UsageError(f"--spark with --cache {cache}: its workers share a folder, not S3")
-    remote.check_folder(cache, "--cache")
+    s3.check_folder(cache, "--cache")
     return cache
 
 
@@ -113,7 +114,7 @@ def is_table(corpus: str) -> bool:
 def corpus_of(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
     """Its name in results, its utterances and the hyperparameters on it."""
     hp = hyperparameters(args, corpus)
-    remote.check_decoder(hp["audio"]["decoder"])
+    s3.check_decoder(hp["audio"]["decoder"])
     utterances = corpora.load(corpus, root, cache)
     name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table(corpus) else corpus
     if is_table(corpus) and name in corpora.names():  # emodb.csv is not Emo-DB

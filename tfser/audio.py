@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from tfser import remote
 from tfser.errors import DataError
+from tfser.storage import s3
 
 HEAD_BYTES = 1024  # enough to tell what a file is
 SHORTEST_SECONDS = 0.025  # one analysis window of the papers
@@ -34,7 +34,7 @@ def load(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=None) ->
     Channels are averaged; other rates are resampled (soxr HQ). Raises DataError for anything
     that is missing, truncated, silent, not finite, not sound, or shorter than 25 ms.
     """
-    path = remote.path(path)
+    path = s3.path(path)
     with _errors_of(path):
         waveform, rate_hz = _decode(path, start_seconds, end_seconds)
     return _usable(path, waveform, rate_hz, sample_rate_hz)
@@ -102,7 +102,7 @@ def duration_seconds(path) -> float:
 
     Raises DataError as `load` does.
     """
-    path = remote.path(path)
+    path = s3.path(path)
     with _errors_of(path):
         source, head = _source(path)
         with _open(path, source, head) as file:
@@ -173,7 +173,7 @@ def facts(path, content: bytes) -> tuple:
 
 def _source(path):
     """(what soundfile opens, the first bytes): a file of this machine is not read as a whole."""
-    if isinstance(path, remote.Remote):
+    if isinstance(path, s3.Remote):
         content = path.read_bytes()
         source, head = _named(path, content), content[:HEAD_BYTES]
     else:

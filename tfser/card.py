@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import disk, hparams, metrics, runs
+from tfser import hparams, metrics
 from tfser.errors import DataError, TfserError
+from tfser.storage import atomic_files, run_directory
 
 FEWEST_FOLDS = 3  # of a paired t-test
 SCORES = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa")  # of every paper
@@ -53,9 +54,9 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
             card has no place for the table.
     """
     try:
-        scores = disk.read_json(folder / "scores.json")
-        settings = disk.read_json(folder / "hparams.json")
-        processes = disk.read_json(folder / "environment.json")["processes"]
+        scores = atomic_files.read_json(folder / "scores.json")
+        settings = atomic_files.read_json(folder / "hparams.json")
+        processes = atomic_files.read_json(folder / "environment.json")["processes"]
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run: {error.filename} is missing") from None
     if scores["flags"].get("evaluate") == "dev":
@@ -77,14 +78,14 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
     path = card.with_name(f"{scores['corpus']}.json")
     entries = [
         old
-        for old in (disk.read_json(path) if path.exists() else [])
-        if runs.differences(old["settings"], settings) or not _replaces(entry, old, folder)
+        for old in (atomic_files.read_json(path) if path.exists() else [])
+        if run_directory.differences(old["settings"], settings) or not _replaces(entry, old, folder)
     ]
     entries.append(entry)
     entries.sort(key=_place)
     text = head + table(entries) + tail
-    disk.write_json(path, entries)
-    disk.write_bytes(card, text.encode())
+    atomic_files.write_json(path, entries)
+    atomic_files.write_bytes(card, text.encode())
 
 
 def _place(entry: dict) -> tuple:
@@ -111,7 +112,7 @@ def _joined(entries: list[dict]) -> list[dict]:
     """Runs of the same settings, which have other seeds each, as one with all seeds."""
     groups = {}
     for entry in entries:
-        settings = json.dumps(runs.complete(entry["settings"]), sort_keys=True)
+        settings = json.dumps(run_directory.complete(entry["settings"]), sort_keys=True)
         groups.setdefault(settings, []).append(entry)
     return [_join(sorted(g, key=lambda e: e["scores"]["seed_numbers"])) for g in groups.values()]
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tfser import hparams, runs
+from tfser import hparams
+from tfser.storage import run_directory
 
 POLL_SECONDS = 1.0
 PARENT = "TFSER_PARENT"  # the variable that tells a child who has started it
@@ -18,7 +19,9 @@ def child(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int,
 
     Its stderr is <folder>.txt. It is stopped where `stops()`, and where this process is.
     """
-    runs.wait_until_free(folder)  # what was killed may leave its child at work there for a moment
+    run_directory.wait_until_free(
+        folder
+    )  # what was killed may leave its child at work there for a moment
     command = [sys.executable, "-m", "tfser.train", *arguments, "--workdir", str(folder)]
     errors = folder.with_name(f"{folder.name}.txt")
     stopped = False

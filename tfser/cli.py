@@ -2,20 +2,16 @@
 
 import argparse
 import atexit
-import contextlib
 import logging
 import os
 import signal
 import sys
-import threading
-from typing import NoReturn
 
-from tfser import children, disk, remote
+from tfser import children
 from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
+from tfser.storage import atomic_files, s3
 
 log = logging.getLogger("tfser")
-_stderr = 2  # where it is while `quiet` keeps others' lines off it
-_one_thread = threading.RLock()  # is in `quiet`: stderr is the whole process's
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,7 +51,7 @@ def run(function, args, *, interrupted=CONTINUES) -> int:
     """
     code = _code_of(function, args, interrupted)
     if _is_command():  # and not a program that calls one, which has an exit code of its own
-        atexit.register(remote.leave, code)
+        atexit.register(s3.leave, code)
     return code
 
 
@@ -86,7 +82,7 @@ def _code_of(function, args, interrupted) -> int:
         return 0
     except OSError as error:
         where = error.filename or getattr(args, "workdir", None) or "the run directory"
-        if error.errno in disk.FULL:
+        if error.errno in atomic_files.FULL:
             message = (
                 f"disk full while writing {where}; free space, then the same command continues"
             )
@@ -117,63 +113,3 @@ def _fail(message: str, code: int, debug: bool = False) -> int:
         log.exception("traceback")
     log.error("error: %s", message)
     return code
-
-
-@contextlib.contextmanager
-def quiet():
-    """Keeps the lines that TensorFlow's libraries write while they are loaded off stderr."""
-    global _stderr
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _one_thread:
-        sys.stderr.flush()
-        before, _stderr = _stderr, os.dup(2)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        try:
-            yield
-        finally:
-            os.dup2(_stderr, 2)
-            os.close(_stderr)
-            os.close(nowhere)
-            _stderr = before
-
-
-def end(error: TfserError) -> NoReturn:
-    """Ends the process from any thread, with an error's line and exit code.
-
-    The line is also in the run's log, is not lost in `quiet`, and is the last: a progress bar is
-    drawn again below what is written while it is there.
-    """
-    try:
-        from tqdm import tqdm  # it reads TQDM_DISABLE, which workers set, when it is imported
-
-        record = logging.LogRecord(log.name, logging.ERROR, "", 0, "error: %s", (error,), None)
-        for handler in log.handlers:
-            if isinstance(handler, logging.FileHandler):
-                handler.handle(record)
-        with tqdm.external_write_mode(sys.stderr):
-            os.write(_stderr, f"error: {error}\n".encode())
-            os._exit(error.exit_code)
-    finally:
-        os._exit(error.exit_code)
-
-
-def import_keras() -> None:
-    """Imports Keras and TensorFlow without what Keras imports besides, where it finds them.
-
-    scikit-learn and matplotlib's pyplot, for wrappers that nobody here uses, take a good part of
-    the time to the first batch (benchmarks/startup.py). With oneDNN, which TensorFlow leaves out on
-    processors without AVX-512 though EPR and BEGAN's head train nearly twice as fast there, too
-    (ACNN at 0.7 of its speed: README, "Speed").
-    """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    optional = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(optional))  # None: an import of it raises ImportError
-    try:
-        import keras  # noqa: F401
-        import tensorflow
-
-        tensorflow.config.list_physical_devices()  # a machine without a GPU: CUDA's complaints
-    finally:
-        for name in optional:
-            del sys.modules[name]

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfser import remote
+from tfser.storage import s3
 
 ALIGNED_BYTES = 64  # TensorFlow takes over memory that starts at a multiple of it
 GATHER_THREADS = 2  # 400,000 segments/s, more than any device trains on
@@ -172,7 +172,7 @@ def stream(stored, *, n_frames, batch_size, seed, epoch, kept=None):
     contents = [4 * sum(of_shard) * stored.n_features for of_shard in stored.n_frames]
     # Behind the frames stand their checksum and another record; `stored` has looked at both.
     behind = [
-        remote.n_bytes(path) - RECORD_HEADER_BYTES - content
+        s3.n_bytes(path) - RECORD_HEADER_BYTES - content
         for path, content in zip(stored.paths, contents, strict=True)
     ]
 

@@ -8,8 +8,9 @@ import functools
 
 import numpy as np
 
-from tfser import audio, remote
+from tfser import audio
 from tfser.errors import DataError
+from tfser.storage import s3
 
 # What tensorflow-io decodes; `_samples` has a branch for each.
 KINDS = [
@@ -37,7 +38,7 @@ def lossless(path) -> bool:
 
 def decoded(paths):
     """Yields (samples [n, channels] float32, rate in Hz, problem) of each file; "" is none."""
-    tf = remote.check_decoder("tensorflow-io")
+    tf = s3.check_decoder("tensorflow-io")
     from tfser import data  # which imports TensorFlow
 
     names = tf.constant([str(path) for path in paths], tf.string)
@@ -58,7 +59,7 @@ def decoded(paths):
                 )
             yield samples, int(rate_hz), problem
         except tf.errors.OpError as error:
-            yield np.zeros((0, 1), "float32"), 0, _reason(remote.path(path), error)
+            yield np.zeros((0, 1), "float32"), 0, _reason(s3.path(path), error)
 
 
 def _reason(path, error) -> str:
@@ -90,7 +91,7 @@ def _graph():
 
 def _header(path, content):
     """(number in KINDS, numbers of `_graph`, problem); the last kind decodes nothing."""
-    path = remote.path(path.decode())
+    path = s3.path(path.decode())
     try:
         (container, subtype), rate_hz, n_frames, n_channels = audio.facts(path, content)
         kind = ("WAV" if container == "WAVEX" else container, subtype)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import cli, disk, export_page
+from tfser import cli, export_page, tensorflow_startup
 from tfser.errors import DataError, TfserError, UsageError
+from tfser.storage import atomic_files
 
 EPILOG = """\
 The network is that of one fold; its predictions for the fold's test part, which the run has
@@ -60,8 +61,8 @@ def main(argv=None) -> int:
 def export(args) -> None:
     """Saves, checks, and only then gives the folder its name."""
     cli.check_new(args.out)
-    with cli.quiet():
-        cli.import_keras()
+    with tensorflow_startup.quiet():
+        tensorflow_startup.import_keras()
         from tfser import formats, serving
     run = serving.finished(args.run, seed=args.seed, fold=args.fold)
     formats.check(args.format, run)
@@ -69,7 +70,7 @@ def export(args) -> None:
     inputs, expected = tested(run, served, args.data_root)
     unfinished = args.out.with_name(f".{os.getpid()}.{args.out.name}")
     try:
-        with cli.quiet():
+        with tensorflow_startup.quiet():
             save(args.format, run, served, unfinished)
         if args.format == "keras":  # its networks are equal to the run's to the bit
             answers = [serving.answer(served, x) for x in inputs]
@@ -184,7 +185,7 @@ def save(form, run, served, folder: Path) -> None:
         "heard_seconds": served.heard_seconds,
         "smile": served.smile and served.smile._asdict(),
     }
-    disk.write_json(folder / "tfser.json", about)
+    atomic_files.write_json(folder / "tfser.json", about)
 
 
 def difference(found, expected) -> float:

@@ -14,8 +14,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tfser import asked, audio, cli, corpora, remote, spark
+from tfser import asked, audio, cli, corpora, spark, tensorflow_startup
 from tfser.errors import DataError, UsageError
+from tfser.storage import s3
 
 log = logging.getLogger("tfser")
 
@@ -61,10 +62,10 @@ def extract(args) -> None:
     decoder = hp["audio"]["decoder"]
     check_writable(cache)
     log.info("%s", corpora.describe(args.corpus, utterances))
-    with cli.quiet():
-        cli.import_keras()
+    with tensorflow_startup.quiet():
+        tensorflow_startup.import_keras()
         module = importlib.import_module(f"tfser.models.{args.model}.extraction")
-    from tfser import making, shard_tasks, store  # they import TensorFlow, which is there by now
+    from tfser import making, shard_tasks, store
 
     how = functools.partial(shard_tasks.by_spark, args.spark) if args.spark else making.by_threads
     done, contents = [], {}
@@ -95,7 +96,7 @@ def extract(args) -> None:
 
 def check_writable(cache: Path) -> None:
     """Raises UsageError where nothing can be written into the cache."""
-    if isinstance(cache, remote.Remote):  # `asked.cache_of` has looked whether it is there
+    if isinstance(cache, s3.Remote):  # `asked.cache_of` has looked whether it is there
         return
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -108,13 +109,13 @@ def check_writable(cache: Path) -> None:
 
 def line(model, corpus, feature, found, n_asked: int, seconds: float) -> str:
     """What is in a folder of the cache, for grep; `found` is a `store.Stored`."""
-    folder = remote.path(found.paths[0]).parent
+    folder = s3.path(found.paths[0]).parent
     n_frames = sum(map(sum, found.n_frames))
     return (
         f"EXTRACTED model={model} corpus={corpus} feature={type(feature).__name__} "
         f"utterances={len(found.utterances)} left_out={n_asked - len(found.utterances)} "
         f"hours={hours_of(found.utterances):.3f} frames={n_frames} shards={len(found.paths)} "
-        f"bytes={sum(map(remote.n_bytes, found.paths))} "
+        f"bytes={sum(map(s3.n_bytes, found.paths))} "
         f"seconds={seconds:.1f} folder={folder}"
     )
 

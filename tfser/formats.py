@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfser import disk, features, serving
+from tfser import features, serving
 from tfser.errors import TfserError, UsageError
+from tfser.storage import atomic_files
 
 OPSET = 18  # of ONNX
 
@@ -169,7 +170,7 @@ def answers(folder: Path, inputs) -> list[np.ndarray]:
     In a process of its own that has not tfser.
     """
     asked, told = folder / "asked.npz", folder / "answers.npz"
-    disk.write_arrays(asked, **{str(i): x for i, x in enumerate(inputs)})
+    atomic_files.write_arrays(asked, **{str(i): x for i, x in enumerate(inputs)})
     script = Path(__file__).with_name("exported.py")
     done = subprocess.run(
         [sys.executable, "-P", script, folder, asked, told], capture_output=True, text=True
@@ -177,7 +178,7 @@ def answers(folder: Path, inputs) -> list[np.ndarray]:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise TfserError(f"the export cannot be used: {reason}; take another --format")
-    found = disk.read_arrays(told)
+    found = atomic_files.read_arrays(told)
     asked.unlink()
     told.unlink()
     return [found[str(i)] for i in range(len(inputs))]

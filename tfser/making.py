@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfser import audio, remote
+from tfser import audio
 from tfser.errors import DataError, TfserError
 from tfser.shards import disk_errors, names_of, shard_path, write_shard
+from tfser.storage import s3
 
 OF_THE_MACHINE = (TfserError, MemoryError, OSError, tf.errors.ResourceExhaustedError)
 STALE_SECONDS = 3600  # temporary files older than that were left by a killed extraction
@@ -39,7 +40,7 @@ class Work(NamedTuple):
 def prepare(folder: Path) -> None:
     """Makes the folder of the shards, and sweeps up what a killed extraction has left there."""
     with disk_errors(folder):
-        if isinstance(folder, remote.Remote):  # S3 has no folders, and nothing half written
+        if isinstance(folder, s3.Remote):  # S3 has no folders, and nothing half written
             return
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process does the same

@@ -2,7 +2,8 @@
 
 import logging
 
-from tfser import disk, plots, views
+from tfser import plots, views
+from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
@@ -32,9 +33,9 @@ def write(run, name: str, vectors, utterances, labels: dict, title: str) -> None
     table = "\t".join(["utterance", *labels]) + "\n"
     for row in zip([u.name for u in utterances], *labels.values(), strict=True):
         table += "\t".join(row) + "\n"
-    disk.write_bytes(folder / "metadata.tsv", table.encode())
+    atomic_files.write_bytes(folder / "metadata.tsv", table.encode())
     lines = "".join("\t".join(f"{x:.5g}" for x in vector) + "\n" for vector in vectors)
-    disk.write_bytes(folder / "vectors.tsv", lines.encode())
+    atomic_files.write_bytes(folder / "vectors.tsv", lines.encode())
     config = projector.ProjectorConfig()
     config.embeddings.add(tensor_path="vectors.tsv", metadata_path="metadata.tsv", tensor_name=name)
     projector.visualize_embeddings(str(folder), config)

@@ -11,8 +11,8 @@ import struct
 import time
 from typing import NamedTuple
 
-from tfser import runs
 from tfser.errors import TfserError, UsageError, of_code
+from tfser.storage import run_directory
 
 JOIN_SECONDS = 300.0  # in which all workers have to be there
 RETRY_SECONDS = 0.5
@@ -109,7 +109,7 @@ def _gather(members: Cluster, about: dict) -> dict[int, socket.socket]:
                 if rank in everybody:
                     found[rank], abouts[rank] = connection, theirs
         for rank, theirs in sorted(abouts.items()):
-            if differ := runs.differences(about, theirs):
+            if differ := run_directory.differences(about, theirs):
                 raise UsageError(
                     f"{members.name(rank)} is about to do something else than the chief ({differ});"
                     " give all workers the same command, code and corpus"

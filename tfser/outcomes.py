@@ -7,7 +7,8 @@ import io
 import time
 from pathlib import Path
 
-from tfser import disk, hparams, plots
+from tfser import hparams, plots
+from tfser.storage import atomic_files
 
 
 def best_of(trials: list[dict]) -> dict | None:
@@ -59,7 +60,9 @@ def write_event(trial: dict, folder: Path) -> None:
     for value in values:
         event = Event(wall_time=now, step=0, summary=Summary(value=[value]))
         writer.write(event.SerializeToString())
-    disk.write_bytes(folder / name_of(trial["trial"]) / "events.out.tfevents.0", file.getvalue())
+    atomic_files.write_bytes(
+        folder / name_of(trial["trial"]) / "events.out.tfevents.0", file.getvalue()
+    )
 
 
 def name_of(n: int) -> str:

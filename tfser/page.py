@@ -17,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-from tfser import cli, gate
+from tfser import cli, gate, tensorflow_startup
 from tfser.errors import DataError, UsageError
 
 log = logging.getLogger("tfser")
@@ -81,8 +81,8 @@ def opened(args):
     if args.host not in LOOPBACK:
         log.warning("--host %s: whoever reaches this machine can use the page", args.host)
     with tempfile.TemporaryDirectory(prefix="tfser-serve-") as folder, gradio_in(folder):
-        with cli.quiet():
-            cli.import_keras()
+        with tensorflow_startup.quiet():
+            tensorflow_startup.import_keras()
             from tfser import predictor
         models = {
             name: predictor.load(export) for name, export in zip(names, args.export, strict=True)

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import cli, workers
+from tfser import tensorflow_startup, workers
 from tfser.errors import UsageError
 
 
@@ -27,7 +27,9 @@ def across_workers() -> tf.distribute.Strategy:
 
     Raises UsageError where they have not the same devices, which TensorFlow takes for granted.
     """
-    with cli.quiet():  # TensorFlow 2.16 says that it is connected, whatever level is asked for
+    with (
+        tensorflow_startup.quiet()
+    ):  # TensorFlow 2.16 says that it is connected, whatever level is asked for
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has taken it
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts graphs of other networks

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfser import disk
+from tfser.storage import atomic_files
 
 if TYPE_CHECKING:  # half a second to import, and pictures come at the end
     from matplotlib.figure import Figure
@@ -256,7 +256,7 @@ def png(figure: Figure) -> bytes:
 
 def save(figure: Figure, path):
     """Writes the figure as PNG; `path` is never half a picture."""
-    disk.write_bytes(Path(path), png(figure))
+    atomic_files.write_bytes(Path(path), png(figure))
 
 
 def blank(width, height):

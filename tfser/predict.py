@@ -7,7 +7,7 @@ import math
 import sys
 from pathlib import Path
 
-from tfser import cli, corpora
+from tfser import cli, corpora, tensorflow_startup
 from tfser.errors import ConflictError, DataError, UsageError
 
 EPILOG = """\
@@ -61,8 +61,8 @@ def predict(args) -> None:
             raise ConflictError(f"--plot {args.plot}: give a new or empty folder")
         args.plot.mkdir(parents=True, exist_ok=True)
     asked = recordings(args)
-    with cli.quiet():
-        cli.import_keras()
+    with tensorflow_startup.quiet():
+        tensorflow_startup.import_keras()
         from tfser import predictor
     predictor.check_window(args.window, args.hop)
     folder = args.run or args.export

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfser import audio, disk, plots, serving, views
+from tfser import audio, plots, serving, views
 from tfser.errors import DataError, UsageError
+from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
@@ -180,7 +181,7 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
         if seed is not None or fold:
             raise UsageError(f"{folder} is an export, of one seed and fold; leave both out")
         try:
-            about = disk.read_json(folder / "tfser.json")
+            about = atomic_files.read_json(folder / "tfser.json")
             if about["format"] != serving.FORMAT:
                 raise DataError(f"{folder} is of another version of tfser; export the run again")
             if (form := about.get("form", "savedmodel")) != "savedmodel":

@@ -7,7 +7,8 @@ import logging
 
 import numpy as np
 
-from tfser import disk, metrics, plots, report
+from tfser import metrics, plots, report
+from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
@@ -60,9 +61,9 @@ def seed_scores(run, seed: int, utterances, systems: dict, fold_of) -> dict:
             rows.append(row)
     folder = run.folder / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
-    disk.write_csv(folder / "predictions.csv", rows)
+    atomic_files.write_csv(folder / "predictions.csv", rows)
     result = {"seed": seed, "systems": scores, "n": len(utterances)}
-    disk.write_json(folder / "scores.json", result)  # last
+    atomic_files.write_json(folder / "scores.json", result)  # last
     return result
 
 

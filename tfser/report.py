@@ -13,8 +13,9 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from tfser import disk, folds, metrics, plots, training
+from tfser import folds, metrics, plots, training
 from tfser.errors import UsageError
+from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
@@ -101,7 +102,7 @@ def write_splits(run, utterances, plans) -> None:
                 }
                 for u, part in zip(utterances, parts, strict=True)
             ]
-    disk.write_csv(run.folder / "splits.csv", rows)
+    atomic_files.write_csv(run.folder / "splits.csv", rows)
 
 
 def seed_scores(run, seed: int, utterances, classes, systems: dict, fold_of) -> dict:
@@ -146,10 +147,10 @@ def seed_scores(run, seed: int, utterances, classes, systems: dict, fold_of) -> 
             rows.append(row)
     folder = run.folder / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
-    disk.write_csv(folder / "predictions.csv", rows)
+    atomic_files.write_csv(folder / "predictions.csv", rows)
     matrix = metrics.confusion_matrix(y, guess, len(classes))
     result = {"seed": seed, "systems": scores, "confusion": matrix.tolist()}
-    disk.write_json(folder / "scores.json", result)  # last
+    atomic_files.write_json(folder / "scores.json", result)  # last
     return result
 
 
@@ -232,14 +233,14 @@ def write(run, scores: dict, figures: dict) -> None:
             "facts": [*scores["facts"], "scored on the dev part"],
         }
     before = run.folder / "scores.json"
-    if before.exists() and disk.read_json(before)["seed_numbers"] != list(run.seeds):
+    if before.exists() and atomic_files.read_json(before)["seed_numbers"] != list(run.seeds):
         log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
     parts = [
         (run.folder / f"seed-{seed}" / "predictions.csv").read_text().splitlines(keepends=True)
         for seed in run.seeds
     ]
     text = "".join(parts[0][:1] + sum((part[1:] for part in parts), []))
-    disk.write_bytes(run.folder / "predictions.csv", text.encode())
+    atomic_files.write_bytes(run.folder / "predictions.csv", text.encode())
     for name, figure in figures.items():
         plots.save(figure, run.folder / f"{name}.png")
     with training.events(run.folder / "events" / "scores") as to_tensorboard:
@@ -252,7 +253,7 @@ def write(run, scores: dict, figures: dict) -> None:
         }
         drawn = {name: plots.png(figure) for name, figure in figures.items()}
         to_tensorboard(step, {}, drawn | pictures)
-    disk.write_json(run.folder / "scores.json", scores)  # last
+    atomic_files.write_json(run.folder / "scores.json", scores)  # last
 
 
 def show(scores: dict, folder: Path) -> None:

@@ -18,10 +18,11 @@ import sys
 import time
 from pathlib import Path
 
-from tfser import asked, cli, disk, hparams, metrics, outcomes, remote, runs, spark, tasks, train
+from tfser import asked, cli, hparams, metrics, outcomes, spark, tasks, train
 from tfser.children import child, flags, overrides_of
 from tfser.errors import ConflictError, TfserError, UsageError
 from tfser.proposals import Proposals
+from tfser.storage import atomic_files, run_directory, s3
 
 log = logging.getLogger("tfser")
 
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--workdir",
-        type=remote.path,
+        type=s3.path,
         metavar="DIR",
         help="search directory (default: searches/<model>-<corpus>-<protocol>)",
     )
@@ -88,7 +89,7 @@ def search(args) -> None:
         "seeds": args.seeds,
         "stop_hopeless": args.stop_hopeless,
     }
-    with runs.opened(folder, settings, range(args.seed, args.seed + args.seeds)):
+    with run_directory.opened(folder, settings, range(args.seed, args.seed + args.seeds)):
         trials = run_trials(args, space, folder)
         best = outcomes.best_of(trials)
         if best is None:
@@ -185,7 +186,7 @@ def read_trials(path: Path) -> list[dict]:
 def write_trials(path: Path, trials: list[dict]) -> None:
     """Writes what `read_trials` reads."""
     text = "".join(json.dumps(trial, ensure_ascii=False) + "\n" for trial in trials)
-    disk.write_bytes(path, text.encode())
+    atomic_files.write_bytes(path, text.encode())
 
 
 def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) -> dict:
@@ -203,7 +204,7 @@ def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) 
     if stops():  # asked again: a trial may end before it is looked at
         reason = "its first networks are below the median of the trials before"
         return found | {"status": "stopped", "reason": reason}
-    return found | ({} if code else objective(disk.read_json(place / "scores.json")))
+    return found | ({} if code else objective(atomic_files.read_json(place / "scores.json")))
 
 
 def objective(scores: dict) -> dict:
@@ -260,7 +261,7 @@ def write_best(args, trials: list[dict], space: dict, folder: Path) -> None:
             asked.hyperparameters(args, args.corpus, overrides_of(best["parameters"])),
         )
         head = f"# tfser-search: {of}\n# {outcomes.summary(trials)}\n"
-        disk.write_bytes(folder / "best.toml", (head + text).encode())
+        atomic_files.write_bytes(folder / "best.toml", (head + text).encode())
     outcomes.draw(trials, hparams.flat(space), of, folder / "search.png")
 
 

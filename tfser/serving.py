@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import disk
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.smile import OpenSmile
+from tfser.storage import atomic_files
 
 FORMAT = 1  # of exports: raise it when older ones cannot be read
 LOST = "copy the run whole, or train into another --workdir"
@@ -80,12 +80,12 @@ def finished(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         ConflictError: it is not finished.
     """
     try:
-        settings = disk.read_json(folder / "hparams.json")
+        settings = atomic_files.read_json(folder / "hparams.json")
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{folder} is no run directory of tfser-train") from None
     if not (folder / "scores.json").exists():
         raise ConflictError(f"{folder} is not finished; the same tfser-train command continues it")
-    scores = disk.read_json(folder / "scores.json")
+    scores = atomic_files.read_json(folder / "scores.json")
     seeds = scores["seed_numbers"]
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
@@ -136,7 +136,7 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz of a run; DataError where the file is missing or damaged."""
     existing(path)
     try:
-        return disk.read_arrays(path)
+        return atomic_files.read_arrays(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged: {error}; {LOST}") from None
 

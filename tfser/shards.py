@@ -13,8 +13,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfser import data, disk, remote
+from tfser import data
 from tfser.errors import TfserError
+from tfser.storage import atomic_files, s3
 
 
 def shard_path(folder, number):
@@ -64,10 +65,10 @@ def replacing(path):
     An object of S3 is there once its upload is complete: tensorflow-io's own writing to it does
     not come back from records.
     """
-    if isinstance(path, remote.Remote):
+    if isinstance(path, s3.Remote):
         with tempfile.TemporaryDirectory() as folder, disk_errors(path.parent):
             yield Path(folder, path.name)
-            remote.upload(Path(folder, path.name), path)
+            s3.upload(Path(folder, path.name), path)
         return
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -85,7 +86,7 @@ def disk_errors(folder):
         yield
     except (OSError, tf.errors.OpError) as error:
         full = isinstance(error, tf.errors.ResourceExhaustedError)
-        if full or getattr(error, "errno", None) in disk.FULL:
+        if full or getattr(error, "errno", None) in atomic_files.FULL:
             raise TfserError(
                 f"disk full at {folder}: {error}; free space or pass --cache "
                 "elsewhere (finished parts are kept)"

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import data, decoding, making, remote, workers
+from tfser import data, decoding, making, workers
 from tfser.errors import DataError, TfserError
 from tfser.shards import names_of, replacing, shard_contents, shard_path
+from tfser.storage import s3
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
 SHARD_UTTERANCES = 64  # at most, and fewer where that makes fewer than MIN_SHARDS:
@@ -121,7 +122,7 @@ def _made(utterances, feature, cache, max_bad, decoder, read, make, contents=Non
         raise DataError("no utterances to extract features from")
     contents = _contents(utterances, {} if contents is None else contents)
     key = _key(utterances, feature, contents, decoder)
-    folder = remote.path(cache) / f"{type(feature).__name__}-{key[:16]}"
+    folder = s3.path(cache) / f"{type(feature).__name__}-{key[:16]}"
     size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
     work = making.Work(groups, contents, feature, folder, decoder)
@@ -186,7 +187,7 @@ def content_of(path) -> list:
     """Returns [size, hash], or for a file that cannot be opened [0, why]."""
     digest = hashlib.sha256()  # processors have instructions for it
     try:
-        if isinstance(path, remote.Remote):
+        if isinstance(path, s3.Remote):
             return _content_on_s3(path)
         with open(path, "rb") as file:
             while chunk := file.read(1 << 20):

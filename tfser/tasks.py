@@ -13,10 +13,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tfser import disk, outcomes, runs, spark
+from tfser import outcomes, spark
 from tfser.children import child, flags
 from tfser.errors import TfserError, of_code
 from tfser.proposals import chosen, expressions
+from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
 
@@ -89,7 +90,7 @@ def run_trials(args, proposals, numbers, begin, end, folder: Path) -> None:
             )
     finally:
         for n in running.values():
-            runs.wait_until_free(folder / outcomes.name_of(n))
+            run_directory.wait_until_free(folder / outcomes.name_of(n))
 
 
 def _found(document, session, errors: Path) -> dict:
@@ -155,7 +156,7 @@ def train_folds(args, folder: Path) -> None:
                 if error:
                     raise error
                 _check(found)
-                disk.write_bytes(places[part] / "done", b"")
+                atomic_files.write_bytes(places[part] / "done", b"")
                 return part
 
             place = spark.here()
@@ -171,7 +172,7 @@ def train_folds(args, folder: Path) -> None:
                     raise
     finally:
         for part in open_ones:
-            runs.wait_until_free(places[part])
+            run_directory.wait_until_free(places[part])
 
 
 def _check(found: tuple[int, str, str]) -> None:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser import asked, cli, corpora, labels, remote, runs, spark, tasks, workers
+from tfser import asked, cli, corpora, labels, spark, tasks, tensorflow_startup, workers
 from tfser.corpora import omg
 from tfser.errors import UsageError
+from tfser.storage import run_directory, s3
 
 log = logging.getLogger("tfser")
 
@@ -37,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--workdir",
-        type=remote.path,
+        type=s3.path,
         metavar="DIR",
         help="run directory (default: runs/<model>-<corpus>-<protocol>)",
     )
@@ -59,9 +60,7 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="test on another corpus, train on all of --corpus (acnn, svm)",
     )
-    p.add_argument(
-        "--test-root", type=remote.path, metavar="DIR", help="the folder of --test-corpus"
-    )
+    p.add_argument("--test-root", type=s3.path, metavar="DIR", help="the folder of --test-corpus")
     p.add_argument(
         "--protocol",
         choices=("paper", "loso"),
@@ -140,7 +139,7 @@ def train_in(folder: Path, args, task: Task) -> None:
     if not workers.is_chief():  # it trains every fold, and leaves the scores to the chief
         seeds = range(args.seed, args.seed + args.seeds)
         parts = frozenset(itertools.product(seeds, range(len(task.utterances))))
-    run = runs.Run(
+    run = run_directory.Run(
         folder=folder if args.part is None else folder.parents[1],
         cache=task.cache,
         corpus=task.corpus,
@@ -155,14 +154,14 @@ def train_in(folder: Path, args, task: Task) -> None:
     )
     # Not in the settings of other runs, which may have been started before there was a choice.
     settings = task.settings | ({"evaluate": "dev"} if args.evaluate == "dev" else {})
-    with runs.opened(folder, settings, run.seeds):
+    with run_directory.opened(folder, settings, run.seeds):
         for lock in folder.glob("tasks/*/.lock"):  # of a command that was killed
-            runs.wait_until_free(lock.parent)
+            run_directory.wait_until_free(lock.parent)
         log.info("%s", corpora.describe(args.corpus, task.utterances))
         if args.spark:
             tasks.train_folds(args, folder)
-        with cli.quiet():
-            cli.import_keras()
+        with tensorflow_startup.quiet():
+            tensorflow_startup.import_keras()
             paper = importlib.import_module(f"tfser.models.{args.model}")
         more = []
         if task.tested is not None:
@@ -190,7 +189,7 @@ def checked(args) -> Task:
     """The task of the flags of `add_flags`; UsageError or DataError where there is none."""
     asked.check_model(args.model)
     asked.check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
-    if isinstance(args.workdir, remote.Remote):
+    if isinstance(args.workdir, s3.Remote):
         raise UsageError(f"--workdir {args.workdir}: results are written to a disk; give a folder")
     if args.model == "svm" and args.strategy == "multiworker":
         raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
@@ -224,10 +223,14 @@ def checked(args) -> Task:
         settings["tested"] = {
             "corpus": tested_name,
             "labels": tested_hp["labels"],
-            "utterances": runs.fingerprint(tested),
+            "utterances": run_directory.fingerprint(tested),
         }
         corpus = f"{corpus}-to-{tested_name}"
-    settings |= {"folds": args.folds, "utterances": runs.fingerprint(utterances), "hparams": hp}
+    settings |= {
+        "folds": args.folds,
+        "utterances": run_directory.fingerprint(utterances),
+        "hparams": hp,
+    }
     return Task(corpus, utterances, hp, tested, cache, settings)
 
 

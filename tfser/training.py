@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import disk, passes, precision, workers
+from tfser import passes, precision, workers
 from tfser.errors import TfserError, UsageError
+from tfser.storage import atomic_files
 
 SAVING_SHARE = 0.05
 
@@ -235,8 +236,8 @@ def epochs(
         due = saving_seconds <= SAVING_SHARE * (now - started) or finished(history)
         if due and workers.is_chief():
             if new_best:
-                disk.write_arrays(best, **kept)
-            disk.write_arrays(
+                atomic_files.write_arrays(best, **kept)
+            atomic_files.write_arrays(
                 state,
                 history=np.frombuffer(json.dumps(history).encode(), np.uint8),
                 **_arrays(_state(model)),

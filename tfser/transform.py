@@ -4,8 +4,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from tfser import cli, disk
+from tfser import cli, tensorflow_startup
 from tfser.errors import DataError, UsageError
+from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
@@ -55,8 +56,8 @@ def transform(args) -> None:
 
     rate = hp["features"]["sample_rate_hz"]
     waveforms = [audio.load(path, sample_rate_hz=rate) for path in (args.content, args.style)]
-    with cli.quiet():
-        cli.import_keras()
+    with tensorflow_startup.quiet():
+        tensorflow_startup.import_keras()
         from tfser.models.auxvae import pretraining, transformation
         from tfser.models.auxvae.spectrogram import MelPieces
 
@@ -91,7 +92,7 @@ def transform(args) -> None:
         hop_seconds=layer.hop / rate,
         label="dB to the loudest",
     )
-    with disk.replacing(args.out) as temporary:
+    with atomic_files.replacing(args.out) as temporary:
         soundfile.write(temporary, sound, rate, format="WAV", subtype="PCM_16")
     plots.save(figure, picture)
     print(f"{args.out} ({len(sound) / rate:.1f} s at {rate} Hz) and {picture}")
@@ -100,7 +101,7 @@ def transform(args) -> None:
 def _of_run(folder: Path) -> tuple[dict, Path]:
     """The hyperparameters of a finished fold's run, and its network."""
     try:
-        settings = disk.read_json(folder / "hparams.json")
+        settings = atomic_files.read_json(folder / "hparams.json")
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"--run {folder} is no run directory of tfser-train") from None
     if settings["model"] != "auxvae":

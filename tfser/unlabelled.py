@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import corpora, disk, plots, precision, runs, store, training, workers
+from tfser import corpora, plots, precision, store, training, workers
 from tfser.corpora import tedlium
 from tfser.errors import UsageError, did_you_mean
+from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
 
@@ -94,7 +95,7 @@ def keep(file: Path, copy: Path, cache: Path) -> None:
     Anybody's own file is copied: it may be overwritten.
     """
     copy.parent.mkdir(parents=True, exist_ok=True)
-    with disk.replacing(copy) as temporary:
+    with atomic_files.replacing(copy) as temporary:
         with contextlib.suppress(OSError):
             if file.is_relative_to(cache):
                 os.link(file, temporary)
@@ -136,7 +137,7 @@ def kept(name: str, key: dict, run, seed: int, make) -> Path:
     folder = (run.local_cache if workers.is_chief() else run.folder) / f"{name}-{digest}"
     path = folder / f"{name}.keras"
     if not workers.agreed(path.exists()):
-        with runs.opened(folder, key, [seed], waits=True):
+        with run_directory.opened(folder, key, [seed], waits=True):
             if not workers.agreed(path.exists()):  # another process has just trained it
                 make(folder)
     workers.copy(folder, "*.keras")
@@ -189,7 +190,7 @@ def train(
             report=after_epoch,
             advice=advice,
         )
-    disk.write_csv(folder / "history.csv", history)
+    atomic_files.write_csv(folder / "history.csv", history)
     plots.training_curves(
         history, folder / "history.png", title, panels, kept_epoch=best_epoch(history) + 1
     )

@@ -27,9 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import cli, disk, meeting
+from tfser import meeting, tensorflow_startup
 from tfser.errors import TfserError
 from tfser.meeting import DONE, ERROR, VALUE, Cluster
+from tfser.storage import atomic_files
 
 END_SECONDS = 10.0  # for a process to end by itself once another one has
 CONTINUES = "start the same command on all workers again, it continues"
@@ -52,7 +53,7 @@ def agreed(value):
 
 def read_arrays(path: Path) -> dict | None:
     """As `disk.read_arrays_if_whole`, of the chief's file: the others have no run directory."""
-    arrays = disk.read_arrays_if_whole(path) if is_chief() else None
+    arrays = atomic_files.read_arrays_if_whole(path) if is_chief() else None
     if _here is None:
         return arrays
     data = io.BytesIO()
@@ -209,7 +210,7 @@ class _Worker:
         self.tell(error)
         if self.cluster.rank:
             shutil.rmtree(self.folder, ignore_errors=True)
-        cli.end(error)
+        tensorflow_startup.end(error)
 
 
 def _code() -> str:

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfser import disk, hparams, report, runs, store, training
+from tfser import hparams, report, store, training
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import aae
 from tfser.models.aae import generation, network
 from tfser.models.aae import speech as corpus_of
+from tfser.storage import atomic_files, run_directory
 from tfser.train import main
 
 K, N_FEATURES, N_Z = 3, 12, 5
@@ -64,7 +65,9 @@ def speech_of(utterances, *, n_frames=None, spoilt=None):
 
 
 def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
-    return runs.Run(folder, folder / "cache", "emodb", protocol, n_folds, seeds, strategy, 0)
+    return run_directory.Run(
+        folder, folder / "cache", "emodb", protocol, n_folds, seeds, strategy, 0
+    )
 
 
 class Bar:
@@ -424,7 +427,7 @@ def test_the_epoch_with_the_highest_dev_uar_then_the_lowest_loss():
 
 
 def outcome(folder):
-    found = disk.read_arrays(folder / "test.npz")
+    found = atomic_files.read_arrays(folder / "test.npz")
     return (folder / "history.csv").read_text(), {k: v.tolist() for k, v in found.items()}
 
 
@@ -730,7 +733,7 @@ def test_the_command_on_sound(tmp_path, capsys, level):
         "RESULT model=aae corpus=toy protocol=paper speaker_independent=yes uar="
     )
     assert result.endswith("n=80 folds=4 seeds=1")
-    [name] = disk.read_json(tmp_path / "run" / "scores.json")["systems"]
+    [name] = atomic_files.read_json(tmp_path / "run" / "scores.json")["systems"]
     assert name == {"utterance": "UTT + Base", "frame": "FR + Base"}[level]
     model = keras.saving.load_model(tmp_path / "run" / "seed-0" / "fold-00" / "model.keras")
     assert model.input_shape == {"utterance": (None, 6373), "frame": (None, 256, 65)}[level]

@@ -15,7 +15,7 @@ import scipy.signal
 import tensorflow as tf
 from running import killing_events
 
-from tfser import audio, data, disk, hparams, runs, store, training, unlabelled
+from tfser import audio, data, hparams, store, training, unlabelled
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import LogMel
@@ -23,6 +23,7 @@ from tfser.models import acnn
 from tfser.models.acnn import autoencoder, network, pretraining
 from tfser.models.acnn import speech as corpus_of
 from tfser.models.acnn.spectrogram import Spectrogram
+from tfser.storage import atomic_files, run_directory
 from tfser.train import main
 
 AUDEEP = {
@@ -359,7 +360,9 @@ def hyperparameters(*overrides):
 
 
 def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
-    return runs.Run(folder, folder / "cache", "emodb", protocol, n_folds, seeds, strategy, 0)
+    return run_directory.Run(
+        folder, folder / "cache", "emodb", protocol, n_folds, seeds, strategy, 0
+    )
 
 
 def test_a_session_is_left_out(tmp_path):
@@ -468,7 +471,7 @@ def experiment(folder, hp, speech, strategy="none", bar=None):
 
 
 def outcome(folder):
-    kept = disk.read_arrays(folder / "test.npz")["probabilities"]
+    kept = atomic_files.read_arrays(folder / "test.npz")["probabilities"]
     return (folder / "history.csv").read_text(), kept
 
 
@@ -675,7 +678,7 @@ def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatc
     at_work = threading.Event()
 
     def other_process():
-        with runs.opened(path.parent, {}, [0]):
+        with run_directory.opened(path.parent, {}, [0]):
             at_work.set()
             while "waiting for it" not in caplog.text:
                 time.sleep(0.01)
@@ -778,12 +781,12 @@ def test_the_command_on_sound(tmp_path, capsys):
     [encoder] = (tmp_path / "cache").glob("autoencoder-*/encoder.keras")
 
     # The same encoder by name: the same scores. Another one of that name is not mixed with it.
-    before = disk.read_json(run / "scores.json")
+    before = atomic_files.read_json(run / "scores.json")
     (tmp_path / "run").rename(tmp_path / "first")
     mine = tmp_path / "mine.keras"
     mine.write_bytes(encoder.read_bytes())
     assert command(tmp_path, *arguments, settings=[f"autoencoder.weights={mine}"]) == 0
-    after = disk.read_json(run / "scores.json")
+    after = atomic_files.read_json(run / "scores.json")
     assert after["systems"]["AE of a file"] == before["systems"]["C"]
     other = keras.saving.load_model(mine)
     other.set_weights([w + 0.1 for w in other.get_weights()])

@@ -18,22 +18,21 @@ from tfser import (
     audio,
     corpora,
     data,
-    disk,
     folds,
     hparams,
     metrics,
     ratings,
-    runs,
     store,
     training,
     unlabelled,
-)  # fmt: skip
+)
 from tfser.corpora import Utterance
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.models import auxvae
 from tfser.models.auxvae import network, pretraining, probes, transformation
 from tfser.models.auxvae import speech as corpus_of
 from tfser.models.auxvae.spectrogram import MelPieces, layer_of
+from tfser.storage import atomic_files, run_directory
 from tfser.train import main
 
 AUTHORS = {
@@ -389,7 +388,9 @@ def hyperparameters(*overrides, corpus="emodb"):
 
 
 def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
-    return runs.Run(folder, folder / "cache", "emodb", protocol, n_folds, seeds, strategy, 0)
+    return run_directory.Run(
+        folder, folder / "cache", "emodb", protocol, n_folds, seeds, strategy, 0
+    )
 
 
 def sounds(folder, n_takes=3, speakers="abcd", **more):
@@ -1087,10 +1088,10 @@ def test_recordings_and_runs_that_cannot_be_transformed(finished, tmp_path, caps
     (finished / "text.wav").write_text("no sound")
     assert transform(finished, style="text.wav") == 3
     (tmp_path / "run").mkdir()
-    settings = disk.read_json(finished / "run" / "hparams.json")
-    disk.write_json(tmp_path / "run" / "hparams.json", settings)
+    settings = atomic_files.read_json(finished / "run" / "hparams.json")
+    atomic_files.write_json(tmp_path / "run" / "hparams.json", settings)
     assert transform(finished, "--run", str(tmp_path / "run")) == 2
     assert "has no network yet" in capsys.readouterr().err
-    disk.write_json(tmp_path / "run" / "hparams.json", settings | {"model": "svm"})
+    atomic_files.write_json(tmp_path / "run" / "hparams.json", settings | {"model": "svm"})
     assert transform(finished, "--run", str(tmp_path / "run")) == 2
     assert "is of svm; only auxvae transforms voices" in capsys.readouterr().err

@@ -14,13 +14,14 @@ import soundfile
 import tensorflow as tf
 from running import killing_events, slow
 
-from tfser import audio, folds, hparams, metrics, precision, runs, training
+from tfser import audio, folds, hparams, metrics, precision, training
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import began
 from tfser.models.began import heads, network, pretraining
 from tfser.models.began import speech as corpus_of
 from tfser.models.began.spectrogram import Slices, layer_of
+from tfser.storage import run_directory
 from tfser.train import main
 
 AUTHORS = {
@@ -255,7 +256,9 @@ def hyperparameters(*overrides, corpus="savee"):
 
 
 def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
-    return runs.Run(folder, folder / "cache", "savee", protocol, n_folds, seeds, strategy, 0)
+    return run_directory.Run(
+        folder, folder / "cache", "savee", protocol, n_folds, seeds, strategy, 0
+    )
 
 
 def sounds(folder, n_takes=5, speakers="abc", **more):

@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
-from tfser import data, disk, hparams, report, runs, training
+from tfser import data, hparams, report, training
 from tfser.corpora import Utterance
 from tfser.errors import UsageError
 from tfser.models import epr
 from tfser.models.epr import forest, results, speech
+from tfser.storage import atomic_files, run_directory
 
 N_BANDS = 32
 TINY = [
@@ -35,7 +36,7 @@ def hyperparameters(*overrides):
 
 
 def run_in(folder, **changes):
-    return runs.Run(
+    return run_directory.Run(
         **{"folder": folder, "cache": folder, "corpus": "voices", "protocol": "loso",
            "n_folds": None, "seeds": (0,), "strategy": "none", "max_bad": 0} | changes
     )  # fmt: skip
@@ -575,7 +576,7 @@ def test_classify(tmp_path):
         reference = RandomForestClassifier(n_estimators=10, random_state=6)
         reference.fit(x[known], corpus.y[known])
         np.testing.assert_allclose(p[t], reference.predict_proba(x[test]), atol=1e-12)
-        kept = disk.read_arrays(tmp_path / f"forest-{t + 1}.npz")
+        kept = atomic_files.read_arrays(tmp_path / f"forest-{t + 1}.npz")
         np.testing.assert_array_equal(forest.forest_probabilities(kept, x[test]), p[t])
 
 
@@ -754,13 +755,13 @@ def test_nothing_of_the_test_speaker_reaches_labels_or_forests(clean_and_spoilt)
     corpus = speech_of(voices())
     heard = np.array([corpus.utterances[i].speaker != "a" for i in corpus.owner])
     for path in files_of(clean, "profiles.npz"):
-        a, b = (disk.read_arrays(folder / path)["profiles"] for folder in (clean, spoilt))
+        a, b = (atomic_files.read_arrays(folder / path)["profiles"] for folder in (clean, spoilt))
         np.testing.assert_array_equal(a[heard], b[heard])
         assert (a[~heard] != b[~heard]).any()
     forests = files_of(clean, "forest-*.npz")
     assert len(forests) == 2
     for path in forests:
-        a, b = (disk.read_arrays(folder / path) for folder in (clean, spoilt))
+        a, b = (atomic_files.read_arrays(folder / path) for folder in (clean, spoilt))
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])
 
@@ -780,7 +781,7 @@ def test_a_saved_network_gives_the_same_profiles(clean_and_spoilt):
     corpus = speech_of(voices())
     model = keras.saving.load_model(folder / "model.keras")
     segments = data.segments(corpus.frames, corpus.starts, None, n_frames=32, batch_size=512)
-    expected = disk.read_arrays(folder / "profiles.npz")["profiles"]
+    expected = atomic_files.read_arrays(folder / "profiles.npz")["profiles"]
     np.testing.assert_array_equal(model.predict(segments, verbose=0), expected)
     assert np.ptp(expected, axis=0).max() > 1e-4  # not the same for all segments
 
@@ -854,7 +855,7 @@ def test_names_of_networks_are_the_paper_s():
 def test_networks_at_chance_are_named(tmp_path, caplog):
     for place, learnt in (("fold-00/round-1", True), ("fold-03/inner-0/round-2", False)):
         rows = [{"epoch": 1, "learnt": False}, {"epoch": 2, "learnt": learnt}]
-        disk.write_csv(tmp_path / "seed-0" / place / "history.csv", rows)
+        atomic_files.write_csv(tmp_path / "seed-0" / place / "history.csv", rows)
     with caplog.at_level(logging.WARNING, logger="tfser"):
         stuck = results.at_chance(run_in(tmp_path))
     assert stuck == ["seed-0/fold-03/inner-0/round-2"]

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from tfser import corpora, hparams, runs, store
+from tfser import corpora, hparams, store
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import svm
 from tfser.models.began.speech import plan as plan_of_began
+from tfser.storage import run_directory
 
 EMOTIONS = ("anger", "fear")
 
 
 def run_in(folder, protocol="loso", n_folds=None, seeds=(0,)):
-    return runs.Run(folder, folder / "cache", "emodb", protocol, n_folds, seeds, "none", 0)
+    return run_directory.Run(folder, folder / "cache", "emodb", protocol, n_folds, seeds, "none", 0)
 
 
 def voices(speakers="abcd", n_takes=4):
@@ -54,7 +55,7 @@ def test_the_figures_of_the_reference(shared_data, tmp_path):
         ("emodb (2 s copy)/loso/speaker-normalised (transductive)", ["features.normalize=speaker"]),
     ):
         folder = tmp_path / str(len(overrides))
-        run = runs.Run(folder, tmp_path / "cache", "emodb", "loso", None, (0,), "none", 0)
+        run = run_directory.Run(folder, tmp_path / "cache", "emodb", "loso", None, (0,), "none", 0)
         scores = svm.train(utterances, hparams.load("svm", "emodb", overrides=overrides), run)
         assert scores["n"] == rows[name]["n"] and scores["folds"] == 10
         assert scores["uar"] == pytest.approx(rows[name]["uar"], abs=0.005)

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfser import remote
 from tfser.errors import DataError, UsageError, did_you_mean
+from tfser.storage import s3
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph")
 MAX_DEPTH = 6  # folders below the root: enough for every release, little enough for "/"
@@ -66,7 +66,7 @@ def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> li
     if corpus.lower().endswith((".csv", ".tsv")):
         table = importlib.import_module("tfser.corpora.table")
         utterances = table.read(
-            remote.path(corpus).expanduser(), None if root is None else existing_folder(root)
+            s3.path(corpus).expanduser(), None if root is None else existing_folder(root)
         )
         return unique(corpus, utterances)
     if corpus not in names():
@@ -77,9 +77,9 @@ def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> li
     module = importlib.import_module(f"tfser.corpora.{corpus}")
     if hasattr(module, "make"):  # a corpus that is computed, not downloaded
         root = root or os.environ.get(_variable(corpus))
-        if not cache or isinstance(cache, remote.Remote):  # it is made file by file
+        if not cache or isinstance(cache, s3.Remote):  # it is made file by file
             cache = Path.home() / ".cache" / "tfser"
-        if isinstance(remote.path(root or ""), remote.Remote):
+        if isinstance(s3.path(root or ""), s3.Remote):
             raise UsageError(f"--data-root {root}: {corpus} is made on a disk; give a folder there")
         root = Path(root or Path(cache) / corpus).expanduser()
         module.make(root)
@@ -152,11 +152,11 @@ def audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
     seen = set()
     walk = (
         root.walk()
-        if isinstance(root, remote.Remote)
+        if isinstance(root, s3.Remote)
         else (os.walk(root, onerror=unreadable, followlinks=True))
     )
     for folder, folders, files in walk:
-        depth = len(remote.path(folder).relative_to(root).parts)
+        depth = len(s3.path(folder).relative_to(root).parts)
         # Links to speaker folders are common, and so are links back to a folder above.
         if os.path.realpath(folder) in seen or depth > MAX_DEPTH:
             folders.clear()
@@ -165,7 +165,7 @@ def audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
         folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
         for file in sorted(files):
             if file.lower().endswith(suffixes) and not file.startswith("."):
-                yield remote.path(folder) / file
+                yield s3.path(folder) / file
 
 
 def unreadable(error: OSError) -> None:
@@ -175,8 +175,8 @@ def unreadable(error: OSError) -> None:
 
 def existing_folder(root: Path) -> Path:
     """Returns the folder with ~ resolved; DataError where there is none."""
-    root = remote.path(root).expanduser()
-    remote.check_folder(root, "the data folder")
+    root = s3.path(root).expanduser()
+    s3.check_folder(root, "the data folder")
     try:
         there = root.is_dir()
     except OSError as error:

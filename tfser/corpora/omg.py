@@ -25,9 +25,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tfser import disk
 from tfser.corpora import Utterance, audio_files, table
 from tfser.errors import DataError, did_you_mean
+from tfser.storage import atomic_files
 
 LAYOUT = (
     "omg_TrainVideos.csv, omg_ValidationVideos.csv, omg_TestVideos_WithLabels.csv and "
@@ -258,4 +258,4 @@ def write_submission(
             "omg: %d of the %d rows of %s have no prediction and get %g, %g",
             *(n_filled, len(given), path, *fill),
         )
-    disk.write_csv(path, lines)
+    atomic_files.write_csv(path, lines)

@@ -19,9 +19,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from tfser import remote
 from tfser.corpora import Utterance, log
 from tfser.errors import DataError, did_you_mean
+from tfser.storage import s3
 
 ATTRIBUTES = ("activation", "valence", "dominance")
 WORDS = ("session", "text", "split", "group")
@@ -39,7 +39,7 @@ def read(path: Path, root: Path | None = None) -> list[Utterance]:
     rows = read_rows(path)
     add_speakers(path, rows)
     check_columns(path, list(rows[0][1]))
-    utterances, lines, missing, is_file = [], {}, [], remote.file_test(folder)
+    utterances, lines, missing, is_file = [], {}, [], s3.file_test(folder)
     for line, row in rows:
         where = f"{path}, line {line}"
         if row["file"] == "":

@@ -27,7 +27,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import disk, metrics, passes, plots, precision, report, runs, training, workers
+from tfser import metrics, passes, plots, precision, report, training, workers
 from tfser.labels import check_classes, describe, warn_of_unheard
 from tfser.models.aae import generation
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
@@ -43,6 +43,7 @@ from tfser.models.aae.speech import (
     statistics,
     with_priors,
 )
+from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
 
@@ -61,7 +62,7 @@ class Experiment(NamedTuple):
 
     speech: Speech
     hp: dict
-    run: runs.Run
+    run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
     bar: report.Progress
 
@@ -75,7 +76,7 @@ def train(utterances, hp, run) -> dict | None:
     splits = plan(utterances, run)
     warn_of_unheard(utterances, splits)
     speech = heard(utterances, hp, run)
-    runs.check_data(run.folder, speech.utterances, speech.key)
+    run_directory.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
         splits = plan(check_classes(speech.utterances), run)
         warn_of_unheard(speech.utterances, splits)
@@ -234,7 +235,7 @@ def train_network(lab, split, folder, seed) -> dict:
     if not is_baseline:
         found["generated"] = generation.shifts(precise)
     write_network(folder, bar.place, history, model, is_baseline)
-    disk.write_arrays(done, **found)  # last: it says that this network is finished
+    atomic_files.write_arrays(done, **found)  # last: it says that this network is finished
     training.forget(folder)
     return found
 
@@ -247,7 +248,7 @@ def write_network(folder, place, history, model, is_baseline) -> None:
         *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
         100 * kept["dev_uar"],
     )
-    disk.write_csv(folder / "history.csv", history)
+    atomic_files.write_csv(folder / "history.csv", history)
     panels = {
         "cross-entropy (nats)": {"training": "loss", "dev": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
@@ -263,5 +264,5 @@ def write_network(folder, place, history, model, is_baseline) -> None:
     plots.training_curves(
         history, folder / "history.png", f"AAE, {place}", panels, kept_epoch=kept["epoch"]
     )
-    with disk.replacing(folder / "model.keras") as path:
+    with atomic_files.replacing(folder / "model.keras") as path:
         training.save(model, path) if is_baseline else model.save_for_prediction(path)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tfser import disk, passes, plots, views
+from tfser import passes, plots, views
+from tfser.storage import atomic_files
 
 N_SHOWN = 5  # features a class, in the picture
 N_LISTED = 20  # in the table
@@ -34,7 +35,7 @@ def write(run, system: str, classes, names, moved) -> None:
     moved: [K, features], as of `shifts`, a mean over networks.
     """
     strongest = np.argsort(-np.abs(moved), axis=1)  # [K, features]
-    disk.write_csv(
+    atomic_files.write_csv(
         run.folder / "generation.csv",
         [
             {

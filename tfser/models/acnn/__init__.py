@@ -23,11 +23,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import disk, labels, metrics, passes, plots, precision, report, runs, training, workers
+from tfser import labels, metrics, passes, plots, precision, report, training, workers
 from tfser.errors import UsageError
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
 from tfser.models.acnn.speech import Speech, batches, heard, input_of, plan, statistics
+from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
 
@@ -39,7 +40,7 @@ class Experiment(NamedTuple):
 
     speech: Speech
     hp: dict
-    run: runs.Run
+    run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
     bar: report.Progress
 
@@ -203,7 +204,9 @@ def train_network(lab, split, folder, seed) -> dict:
         )
     found = passes.predict(precision.in_float32(model), batches(speech, split.test, 256))
     write_network(folder, bar.place, history, model)
-    disk.write_arrays(done, probabilities=found["emotion"])  # last: this network is finished
+    atomic_files.write_arrays(
+        done, probabilities=found["emotion"]
+    )  # last: this network is finished
     training.forget(folder)
     return {"probabilities": found["emotion"]}
 
@@ -216,7 +219,7 @@ def write_network(folder, place, history, model) -> None:
         *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
         100 * kept["dev_uar"],
     )
-    disk.write_csv(folder / "history.csv", history)
+    atomic_files.write_csv(folder / "history.csv", history)
     panels = {
         "cross-entropy (nats)": {"training, all views": "loss", "dev, emotion": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
@@ -224,5 +227,5 @@ def write_network(folder, place, history, model) -> None:
     plots.training_curves(
         history, folder / "history.png", f"ACNN, {place}", panels, kept_epoch=kept["epoch"]
     )
-    with disk.replacing(folder / "model.keras") as path:
+    with atomic_files.replacing(folder / "model.keras") as path:
         training.save(model, path)

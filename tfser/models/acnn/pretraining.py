@@ -5,10 +5,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfser import data, disk, passes, store, training, unlabelled
+from tfser import data, passes, store, training, unlabelled
 from tfser.errors import UsageError
 from tfser.models.acnn.autoencoder import autoencoder, rmse
 from tfser.models.acnn.spectrogram import Spectrogram
+from tfser.storage import atomic_files
 
 VERSION = 1  # part of an encoder's key: raise it when training gives another one
 VIEW = ("window_seconds", "hop_seconds", "n_bands", "pre_emphasis", "floor_db")
@@ -118,6 +119,6 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
     )
     # The whole one last: it says that both are there.
     for name, network in (("encoder", model.get_layer("encoder")), ("autoencoder", model)):
-        with disk.replacing(folder / f"{name}.keras") as path:
+        with atomic_files.replacing(folder / f"{name}.keras") as path:
             training.save(network, path)
     training.forget(folder)

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, runs, store, unlabelled
+from tfser import data, folds, store, unlabelled
 from tfser.errors import UsageError
 from tfser.features import LogMel
 from tfser.labels import three_classes
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.network import VIEWS
+from tfser.storage import run_directory
 
 log = logging.getLogger("tfser")
 
@@ -106,7 +107,7 @@ def heard(utterances, tested, hp, run) -> Speech:
         encoder = pretraining.encoder_of(path, view)
         represented = pretraining.representations(kept, encoder, view, run)
         digest["encoder"] = unlabelled.digest_of(path)
-    runs.check_data(run.folder, kept, features.key, **digest)
+    run_directory.check_data(run.folder, kept, features.key, **digest)
     if digest:
         unlabelled.keep(path, run.folder / "encoder.keras", run.local_cache)
     classes, y = np.unique([u.emotion for u in kept], return_inverse=True)

@@ -25,22 +25,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import (
-    disk,
-    folds,
-    labels,
-    metrics,
-    precision,
-    ratings,
-    report,
-    runs,
-    training,
-    unlabelled,
-    workers,
-)
+from tfser import folds, labels, metrics, precision, ratings, report, training, unlabelled, workers
 from tfser.models.auxvae import pictures, pretraining, probes
 from tfser.models.auxvae.spectrogram import layer_of
 from tfser.models.auxvae.speech import Speech, chosen, heard, plan
+from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
 
@@ -53,7 +42,7 @@ class Experiment(NamedTuple):
 
     speech: Speech
     hp: dict
-    run: runs.Run
+    run: run_directory.Run
     base: Path | None  # the network that every fold begins with
     bar: report.Progress
 
@@ -72,7 +61,7 @@ def train(utterances, hp, run) -> dict | None:
     report.write_splits(run, speech.utterances, plans)
     base, transductive = base_network(speech, hp, run)
     digest = {"network": unlabelled.digest_of(base)} if base else {}
-    runs.check_data(run.folder, speech.utterances, speech.key, **digest)
+    run_directory.check_data(run.folder, speech.utterances, speech.key, **digest)
 
     target = hp["labels"]["target"]
     results = []
@@ -167,9 +156,9 @@ def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
         with precision.policy("float32"):  # they are small, and what measures
             network = make(latents, speech, hp)
             found = probes.trained(network, latents, speech, split, hp, order_seed)
-        with disk.replacing(folder / "probes.keras") as file:
+        with atomic_files.replacing(folder / "probes.keras") as file:
             training.save(network, file)
-        disk.write_arrays(done, **found)  # last: this fold is finished
+        atomic_files.write_arrays(done, **found)  # last: this fold is finished
     bar.network_done()
     return found
 

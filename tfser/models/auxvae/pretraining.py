@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, disk, passes, plots, store, training, unlabelled, views
+from tfser import data, passes, plots, store, training, unlabelled, views
 from tfser.errors import UsageError
 from tfser.models.auxvae.network import AuxVAE
 from tfser.models.auxvae.spectrogram import layer_of
+from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
@@ -144,7 +145,7 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
         label="dB to the loudest",
     )
     plots.save(figure, folder / "reconstruction.png")
-    with disk.replacing(folder / "vae.keras") as path:  # last: it says "done"
+    with atomic_files.replacing(folder / "vae.keras") as path:  # last: it says "done"
         model.optimizer = None
         model.save(path)
     training.forget(folder)
@@ -167,7 +168,7 @@ def latents(path: Path, speech, hp, run) -> dict[str, np.ndarray]:
     """
     kind = hp["probe"]["latents"]
     file = run.local_cache / f"latents-{unlabelled.digest_of(path)}-{speech.key[:16]}-{kind}.npz"
-    if found := disk.read_arrays_if_whole(file):
+    if found := atomic_files.read_arrays_if_whole(file):
         return found
     keras.utils.set_random_seed(0)  # noise and dropout: files do not hold their states
     network = network_of(path, hp, layer_of(hp))
@@ -182,5 +183,5 @@ def latents(path: Path, speech, hp, run) -> dict[str, np.ndarray]:
         for first in range(0, len(speech.pieces), BATCH)
     ]
     found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-    disk.write_arrays(file, **found)
+    atomic_files.write_arrays(file, **found)
     return found

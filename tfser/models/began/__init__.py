@@ -27,7 +27,6 @@ import tensorflow as tf
 
 from tfser import (
     data,
-    disk,
     folds,
     labels,
     metrics,
@@ -36,7 +35,6 @@ from tfser import (
     precision,
     ratings,
     report,
-    runs,
     training,
     unlabelled,
     workers,
@@ -45,6 +43,7 @@ from tfser.models.began import pretraining
 from tfser.models.began.heads import new_network
 from tfser.models.began.spectrogram import layer_of
 from tfser.models.began.speech import Speech, chosen, heard, of_utterances, plan
+from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
 
@@ -60,7 +59,7 @@ class Experiment(NamedTuple):
 
     speech: Speech
     hp: dict
-    run: runs.Run
+    run: run_directory.Run
     encoder: keras.Model | None  # that every fold begins with
     network: keras.Model  # compiled once, see `training.restart`
     bar: report.Progress
@@ -79,7 +78,7 @@ def train(utterances, hp, run) -> dict | None:
     report.write_splits(run, speech.utterances, plans)
     base, transductive = base_network(speech, hp, run)
     digest = {"network": unlabelled.digest_of(base)} if base else {}
-    runs.check_data(run.folder, speech.utterances, speech.key, **digest)
+    run_directory.check_data(run.folder, speech.utterances, speech.key, **digest)
 
     encoder = base and pretraining.maps_network(pretraining.network_of(base, hp, layer_of(hp)))
     with training.strategy(run.strategy).scope():
@@ -260,7 +259,7 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
     precise = precision.in_float32(network)
     found = {"outputs": passes.predict(precise, batches(test, None, 256))}
     write_head(folder, bar.place, history, encoder, network.get_layer("head"))
-    disk.write_arrays(done, **found)  # last: it says that this head is finished
+    atomic_files.write_arrays(done, **found)  # last: it says that this head is finished
     training.forget(folder)
     return found
 
@@ -272,7 +271,7 @@ def maps_of(encoder, lab) -> np.ndarray:
     file = run.local_cache / f"maps-{digest}-{speech.key[:16]}.npy"
     if not file.exists():
         found = encoder.predict(speech.slices, batch_size=32, verbose=0)
-        with disk.replacing(file) as path:
+        with atomic_files.replacing(file) as path:
             with open(path, "wb") as stream:
                 np.save(stream, found)
     return np.load(file)
@@ -306,7 +305,7 @@ def write_head(folder, place, history, encoder, of_head) -> None:
         *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
         *(score.replace("_", " "), kept[score]),
     )
-    disk.write_csv(folder / "history.csv", history)
+    atomic_files.write_csv(folder / "history.csv", history)
     panels = {
         "loss": {"training": "loss", "dev": "dev_loss"},
         {"dev_uar": "UAR", "dev_ccc": "CCC, mean of both"}[score]: {"dev": score},
@@ -314,5 +313,5 @@ def write_head(folder, place, history, encoder, of_head) -> None:
     plots.training_curves(
         history, folder / "history.png", f"BEGAN, {place}", panels, kept_epoch=kept["epoch"]
     )
-    with disk.replacing(folder / "model.keras") as path:
+    with atomic_files.replacing(folder / "model.keras") as path:
         keras.Model(encoder.input, of_head(encoder.output), name="began_head").save(path)

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, disk, passes, plots, store, training, unlabelled, views
+from tfser import data, passes, plots, store, training, unlabelled, views
 from tfser.errors import UsageError
 from tfser.models.began.network import Began
 from tfser.models.began.spectrogram import layer_of
+from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
@@ -147,7 +148,7 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
     )
     warn(history)
     plots.save(grid(model, batches(0), hp), folder / "pictures.png")
-    with disk.replacing(folder / "began.keras") as path:  # last: it says "done"
+    with atomic_files.replacing(folder / "began.keras") as path:  # last: it says "done"
         model.save_for_use(path)
     training.forget(folder)
 

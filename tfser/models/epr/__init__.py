@@ -21,7 +21,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, disk, folds, passes, precision, report, runs, training, workers
+from tfser import data, folds, passes, precision, report, training, workers
 from tfser.errors import UsageError
 from tfser.labels import describe, select
 from tfser.models.epr import results
@@ -35,6 +35,7 @@ from tfser.models.epr.speech import (
     segmented,
     tested_part,
 )
+from tfser.storage import atomic_files, run_directory
 
 
 def refine(labelling: str, profiles, one_hot, owner) -> np.ndarray:
@@ -63,7 +64,7 @@ class Experiment(NamedTuple):
 
     speech: Speech
     hp: dict
-    run: runs.Run
+    run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
     precise: keras.Model  # `model` where it is in float32, else that with weights of its own
     bar: report.Progress
@@ -86,7 +87,7 @@ def train(utterances, hp, run) -> dict | None:
         folds.by_speaker([utterances[i].speaker for i in split.train], n_folds=n_inner)
     results.check_names(utterances, hp["plots"]["utterances"])
     speech = segmented(utterances, hp, run)
-    runs.check_data(run.folder, speech.utterances, speech.key)
+    run_directory.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
         plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
     report.write_splits(run, speech.utterances, plans)
@@ -270,7 +271,9 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
         precise.set_weights(model.get_weights())
     profiles = passes.predict(precise, everything)
     results.write_network(folder, bar.place, history, model, chance_loss)
-    disk.write_arrays(done, profiles=profiles)  # last: it says that this network is finished
+    atomic_files.write_arrays(
+        done, profiles=profiles
+    )  # last: it says that this network is finished
     training.forget(folder)
     return profiles
 
@@ -308,6 +311,6 @@ def classify(lab, profiles, known, test, folder, seed) -> np.ndarray:
             n_estimators=settings["n_estimators"],
             seed=seed,
         )
-        disk.write_arrays(folder / f"forest-{t + 1}.npz", **forest)
+        atomic_files.write_arrays(folder / f"forest-{t + 1}.npz", **forest)
         probabilities.append(forest_probabilities(forest, x[test]))
     return np.stack(probabilities)

@@ -2,10 +2,11 @@
 
 import logging
 
-from tfser import disk, metrics, plots, training
+from tfser import metrics, plots, training
 from tfser.errors import UsageError, did_you_mean
 from tfser.labels import describe
 from tfser.models.epr.forest import utterance_means
+from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
@@ -36,7 +37,7 @@ def write_network(folder, place, history, model, chance_loss) -> None:
             "or a lower --set schedule.initial_learning_rate",
             place,
         )
-    disk.write_csv(folder / "history.csv", history)
+    atomic_files.write_csv(folder / "history.csv", history)
     plots.training_curves(
         history,
         folder / "history.png",
@@ -48,7 +49,7 @@ def write_network(folder, place, history, model, chance_loss) -> None:
         chance_loss=chance_loss,
         kept_epoch=kept["epoch"],
     )
-    with disk.replacing(folder / "model.keras") as path:
+    with atomic_files.replacing(folder / "model.keras") as path:
         training.save(model, path)
 
 

@@ -16,10 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from tfser import disk, folds, report, runs, store
+from tfser import folds, report, store
 from tfser.errors import UsageError
 from tfser.labels import check_classes, common, describe, select, warn_of_unheard
 from tfser.smile import OpenSmile, normalized_by_speaker
+from tfser.storage import atomic_files, run_directory
 
 
 def train(utterances, hp, run, tested=None) -> dict | None:
@@ -49,7 +50,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
             n_trained = len(set(left).intersection(utterances[:n_trained]))
         plans = {seed: plan(left, hp, run, seed, n_trained) for seed in run.seeds}
     utterances, x = features.utterances, features.frames  # [n, 6373]
-    runs.check_data(run.folder, utterances, features.key)
+    run_directory.check_data(run.folder, utterances, features.key)
     transductive = hp["features"]["normalize"] == "speaker"
     if transductive:
         x = normalized_by_speaker(x, [u.speaker for u in utterances])
@@ -146,14 +147,14 @@ def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:
         def fit(own):
             _, split, folder = own
             done = folder / "predicted.npz"
-            kept = disk.read_arrays_if_whole(done)
+            kept = atomic_files.read_arrays_if_whole(done)
             if kept is None:
                 svm = make_pipeline(StandardScaler(), SVC(kernel="linear", C=settings["c"]))
                 svm.fit(x[split.train], y[split.train])
                 kept = {"predicted": svm.predict(x[split.test])}
                 folder.mkdir(parents=True, exist_ok=True)
-                disk.write_arrays(folder / "svm.npz", **arrays_of(svm))
-                disk.write_arrays(done, **kept)  # last: this fold is finished
+                atomic_files.write_arrays(folder / "svm.npz", **arrays_of(svm))
+                atomic_files.write_arrays(done, **kept)  # last: this fold is finished
             bar.update()
             return kept["predicted"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfser import disk, runs
 from tfser.corpora import Utterance
 from tfser.errors import ConflictError, DataError
+from tfser.storage import atomic_files, run_directory
 
 SETTINGS = {"model": "epr", "folds": None, "hparams": {"train": {"epochs": 5, "names": ("a",)}}}
 
@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def open_and_close(folder, settings=SETTINGS, seeds=(0,)):
-    with runs.opened(folder, settings, seeds):
+    with run_directory.opened(folder, settings, seeds):
         pass
 
 
@@ -43,7 +43,7 @@ def test_the_same_settings_open_again(folder):
     (folder / "result").write_text("kept")
     open_and_close(folder)
     assert (folder / "result").read_text() == "kept"
-    written = disk.read_json(folder / "hparams.json")
+    written = atomic_files.read_json(folder / "hparams.json")
     assert written == json.loads(json.dumps(SETTINGS))
 
 
@@ -58,7 +58,7 @@ def test_other_settings_are_named(folder):
     )
     assert (folder / "hparams.json").read_bytes() == before
     # What was refused has run nothing.
-    assert len(disk.read_json(folder / "environment.json")["processes"]) == 1
+    assert len(atomic_files.read_json(folder / "environment.json")["processes"]) == 1
 
 
 def test_many_other_settings_are_counted(folder):
@@ -78,11 +78,11 @@ def test_a_setting_that_is_new(folder):
 def test_settings_may_change_until_training_has_begun(folder):
     open_and_close(folder, {"a": 1})
     open_and_close(folder, {"a": 2})
-    assert disk.read_json(folder / "hparams.json") == {"a": 2}
+    assert atomic_files.read_json(folder / "hparams.json") == {"a": 2}
 
 
 def test_an_error_is_in_the_log(folder):
-    with pytest.raises(DataError), runs.opened(folder, SETTINGS, (0,)):
+    with pytest.raises(DataError), run_directory.opened(folder, SETTINGS, (0,)):
         raise DataError("no wavs")
     assert (folder / "log.txt").read_text().endswith("ERROR DataError: no wavs\n")
 
@@ -90,21 +90,21 @@ def test_an_error_is_in_the_log(folder):
 def test_what_a_killed_process_left_is_swept(folder):
     open_and_close(folder)
     leftover = folder / "seed-0" / ".123.state.npz"
-    disk.write_bytes(leftover, b"half")
-    disk.write_bytes(folder / "seed-0" / "state.npz", b"whole")
+    atomic_files.write_bytes(leftover, b"half")
+    atomic_files.write_bytes(folder / "seed-0" / "state.npz", b"whole")
     open_and_close(folder)
     assert names(folder / "seed-0") == ["state.npz"]
 
 
 def test_a_resumed_run_has_the_same_audio(folder, tmp_path):
     corpus = [Utterance(tmp_path / n, name=n, speaker="s", emotion="anger") for n in "ab"]
-    runs.check_data(folder, corpus, "key")
-    runs.check_data(folder, corpus[:1], "other key")  # nothing was trained yet
+    run_directory.check_data(folder, corpus, "key")
+    run_directory.check_data(folder, corpus[:1], "other key")  # nothing was trained yet
     (folder / "seed-0").mkdir()
-    runs.check_data(folder, corpus[:1], "other key")
+    run_directory.check_data(folder, corpus[:1], "other key")
     for utterances, key in ((corpus, "other key"), (corpus[:1], "key")):
         with pytest.raises(ConflictError, match="audio has changed .*--max-bad; use another"):
-            runs.check_data(folder, utterances, key)
+            run_directory.check_data(folder, utterances, key)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
@@ -137,7 +137,7 @@ with runs.opened(Path(sys.argv[1]), {"a": 1}, (0,)):
 """
     other = subprocess.Popen(
         [sys.executable, "-c", program, folder],
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -156,7 +156,7 @@ with runs.opened(Path(sys.argv[1]), {"a": 1}, (0,)):
 
 def test_the_lock_is_released(folder):
     for error in (RuntimeError, KeyboardInterrupt):
-        with pytest.raises(error), runs.opened(folder, SETTINGS, (0,)):
+        with pytest.raises(error), run_directory.opened(folder, SETTINGS, (0,)):
             raise error
     open_and_close(folder)
 
@@ -164,9 +164,9 @@ def test_the_lock_is_released(folder):
 def test_each_process_adds_to_the_environment(folder, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/tfser-train", "--model", "epr"])
     open_and_close(folder, seeds=(0, 1))
-    with pytest.raises(RuntimeError), runs.opened(folder, SETTINGS, (2,)):
+    with pytest.raises(RuntimeError), run_directory.opened(folder, SETTINGS, (2,)):
         raise RuntimeError
-    first, second = disk.read_json(folder / "environment.json")["processes"]
+    first, second = atomic_files.read_json(folder / "environment.json")["processes"]
     assert (first["seeds"], second["seeds"]) == ([0, 1], [2])
     for process in (first, second):
         assert process["command"] == "tfser-train --model epr"
@@ -180,21 +180,21 @@ def test_a_full_disk_at_the_end_does_not_hide_the_result(folder, monkeypatch):
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(ZeroDivisionError), runs.opened(folder, SETTINGS, (0,)):
-        monkeypatch.setattr(disk, "write_bytes", full)
+    with pytest.raises(ZeroDivisionError), run_directory.opened(folder, SETTINGS, (0,)):
+        monkeypatch.setattr(atomic_files, "write_bytes", full)
         raise ZeroDivisionError
-    [process] = disk.read_json(folder / "environment.json")["processes"]
+    [process] = atomic_files.read_json(folder / "environment.json")["processes"]
     assert "finished" not in process
 
 
 def test_a_process_is_noted_from_its_start_with_the_code_of_then(folder, monkeypatch):
     """What is killed has trained, too; and a commit may be made while it does."""
-    monkeypatch.setattr(runs, "_git_commit", lambda: "first")
-    with runs.opened(folder, SETTINGS, (0,)):
-        [process] = disk.read_json(folder / "environment.json")["processes"]
+    monkeypatch.setattr(run_directory, "_git_commit", lambda: "first")
+    with run_directory.opened(folder, SETTINGS, (0,)):
+        [process] = atomic_files.read_json(folder / "environment.json")["processes"]
         assert process["seeds"] == [0] and process["started"] and "device" not in process
-        monkeypatch.setattr(runs, "_git_commit", lambda: "second")
-    [ended] = disk.read_json(folder / "environment.json")["processes"]
+        monkeypatch.setattr(run_directory, "_git_commit", lambda: "second")
+    [ended] = atomic_files.read_json(folder / "environment.json")["processes"]
     assert ended["git_commit"] == "first" and ended | process == ended
     assert ended["finished"] >= ended["started"]
 
@@ -205,10 +205,10 @@ def test_log(folder):
     level = log.level
     log.setLevel(logging.INFO)
     try:
-        with runs.opened(folder, SETTINGS, (0,)):
+        with run_directory.opened(folder, SETTINGS, (0,)):
             log.info("first")
         log.info("outside")
-        with runs.opened(folder, SETTINGS, (0,)):
+        with run_directory.opened(folder, SETTINGS, (0,)):
             log.warning("second")
     finally:
         log.setLevel(level)
@@ -221,15 +221,17 @@ def test_fingerprint(tmp_path):
     for name, content in (("a", b"1234"), ("b", b"56")):
         (tmp_path / name).write_bytes(content)
     corpus = [Utterance(tmp_path / n, name=n, speaker="s", emotion="anger") for n in "ab"]
-    before = runs.fingerprint(corpus)
-    assert runs.fingerprint(list(corpus)) == before
+    before = run_directory.fingerprint(corpus)
+    assert run_directory.fingerprint(list(corpus)) == before
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     (moved / "a").write_bytes(b"1234")
     (moved / "b").write_bytes(b"56")
     # Where a corpus lies does not matter; whom it holds, their labels and their order do.
     assert (
-        runs.fingerprint([Utterance(moved / n, name=n, speaker="s", emotion="anger") for n in "ab"])
+        run_directory.fingerprint(
+            [Utterance(moved / n, name=n, speaker="s", emotion="anger") for n in "ab"]
+        )
         == before
     )
     changes = [
@@ -238,4 +240,4 @@ def test_fingerprint(tmp_path):
         [corpus[0], Utterance(tmp_path / "b", name="b", speaker="s", emotion="fear")],
         [corpus[0], Utterance(tmp_path / "b", name="b", speaker="t", emotion="anger")],
     ]
-    assert len({before, *map(runs.fingerprint, changes)}) == 5
+    assert len({before, *map(run_directory.fingerprint, changes)}) == 5

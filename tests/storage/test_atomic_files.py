@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from tfser import disk
+from tfser.storage import atomic_files
 
 
 def names(folder):
@@ -16,7 +16,7 @@ def names(folder):
 
 def test_csv(tmp_path):
     rows = [{"name": "a", "p": 0.1}, {"name": 'say "ä", b', "p": 1e-9}]
-    disk.write_csv(tmp_path / "new" / "t.csv", rows)
+    atomic_files.write_csv(tmp_path / "new" / "t.csv", rows)
     text = (tmp_path / "new" / "t.csv").read_bytes().decode()
     assert text == 'name,p\na,0.1\n"say ""ä"", b",1e-09\n'
     with open(tmp_path / "new" / "t.csv", newline="") as file:
@@ -25,15 +25,15 @@ def test_csv(tmp_path):
 
 def test_json(tmp_path):
     content = {"uar": 0.1 + 0.2, "name": "ä", "none": None}
-    disk.write_json(tmp_path / "s.json", content)
-    assert disk.read_json(tmp_path / "s.json") == content
+    atomic_files.write_json(tmp_path / "s.json", content)
+    assert atomic_files.read_json(tmp_path / "s.json") == content
     assert (tmp_path / "s.json").read_bytes().endswith(b"}\n")
 
 
 def test_arrays(tmp_path):
     arrays = {"a": np.arange(3, dtype="int32"), "b": np.full((2, 2), np.float32(1) / 3)}
-    disk.write_arrays(tmp_path / "a.npz", **arrays)
-    back = disk.read_arrays(tmp_path / "a.npz")
+    atomic_files.write_arrays(tmp_path / "a.npz", **arrays)
+    back = atomic_files.read_arrays(tmp_path / "a.npz")
     assert back.keys() == arrays.keys()
     for name, array in arrays.items():
         assert back[name].dtype == array.dtype
@@ -43,14 +43,14 @@ def test_arrays(tmp_path):
 def test_no_pickle_is_loaded(tmp_path):
     np.savez(tmp_path / "evil.npz", a=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="pickle"):
-        disk.read_arrays(tmp_path / "evil.npz")
+        atomic_files.read_arrays(tmp_path / "evil.npz")
 
 
 @pytest.mark.parametrize("write", [
-    lambda path: disk.write_bytes(path, b"new"),
-    lambda path: disk.write_json(path, {"new": 1}),
-    lambda path: disk.write_csv(path, [{"new": 1}]),
-    lambda path: disk.write_arrays(path, new=np.zeros(9)),
+    lambda path: atomic_files.write_bytes(path, b"new"),
+    lambda path: atomic_files.write_json(path, {"new": 1}),
+    lambda path: atomic_files.write_csv(path, [{"new": 1}]),
+    lambda path: atomic_files.write_arrays(path, new=np.zeros(9)),
 ])  # fmt: skip
 def test_a_failing_write_leaves_the_old_file_alone(tmp_path, monkeypatch, write):
     path = tmp_path / "file"
@@ -72,23 +72,23 @@ def test_a_failing_write_leaves_the_old_file_alone(tmp_path, monkeypatch, write)
 def test_a_write_reaches_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.fstat(fd).st_size))
-    disk.write_bytes(tmp_path / "file", b"12345")
+    atomic_files.write_bytes(tmp_path / "file", b"12345")
     assert synced == [5]
 
 
 def test_content_that_cannot_be_written_leaves_the_old_file(tmp_path):
     path = tmp_path / "scores.json"
-    disk.write_json(path, {"uar": 0.5})
+    atomic_files.write_json(path, {"uar": 0.5})
     with pytest.raises(TypeError):
-        disk.write_json(path, {"uar": object()})
+        atomic_files.write_json(path, {"uar": object()})
     with pytest.raises(ValueError):
-        disk.write_csv(path, [{"a": 1}, {"b": 2}])
-    assert disk.read_json(path) == {"uar": 0.5} and names(tmp_path) == ["scores.json"]
+        atomic_files.write_csv(path, [{"a": 1}, {"b": 2}])
+    assert atomic_files.read_json(path) == {"uar": 0.5} and names(tmp_path) == ["scores.json"]
 
 
 def test_replacing_keeps_the_ending(tmp_path):
     (tmp_path / "model.keras").write_text("old")
-    with disk.replacing(tmp_path / "model.keras") as temporary:
+    with atomic_files.replacing(tmp_path / "model.keras") as temporary:
         assert temporary.suffix == ".keras" and temporary.parent == tmp_path
         temporary.write_text("new")
         assert (tmp_path / "model.keras").read_text() == "old"
@@ -98,7 +98,10 @@ def test_replacing_keeps_the_ending(tmp_path):
 
 def test_replacing_after_an_interrupt(tmp_path):
     (tmp_path / "model.keras").write_text("old")
-    with pytest.raises(KeyboardInterrupt), disk.replacing(tmp_path / "model.keras") as temporary:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        atomic_files.replacing(tmp_path / "model.keras") as temporary,
+    ):
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert names(tmp_path) == ["model.keras"]
@@ -108,8 +111,8 @@ def test_replacing_after_an_interrupt(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"no archive"])
 def test_damaged_arrays_are_as_good_as_none(tmp_path, content):
     path = tmp_path / "a.npz"
-    assert disk.read_arrays_if_whole(path) is None
-    disk.write_arrays(path, x=np.arange(3))
-    assert disk.read_arrays_if_whole(path)["x"].tolist() == [0, 1, 2]
+    assert atomic_files.read_arrays_if_whole(path) is None
+    atomic_files.write_arrays(path, x=np.arange(3))
+    assert atomic_files.read_arrays_if_whole(path)["x"].tolist() == [0, 1, 2]
     path.write_bytes(content)
-    assert disk.read_arrays_if_whole(path) is None
+    assert atomic_files.read_arrays_if_whole(path) is None

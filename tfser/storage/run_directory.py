@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from tfser import disk, remote
 from tfser.errors import ConflictError
+from tfser.storage import atomic_files, s3
 
 log = logging.getLogger("tfser")
 # Settings that came after the first runs, with what these have done.
@@ -49,7 +49,7 @@ class Run:
     @property
     def local_cache(self) -> Path:
         """Of what is locked and written bit by bit beside the features, which S3 cannot do."""
-        return usual_cache() if isinstance(self.cache, remote.Remote) else self.cache
+        return usual_cache() if isinstance(self.cache, s3.Remote) else self.cache
 
 
 def usual_cache() -> Path:
@@ -136,7 +136,7 @@ def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
     """
     path = folder / "data.json"
     data = {"features": feature_key, "utterances": fingerprint(utterances)} | more
-    before = disk.read_json(path) if path.exists() else None
+    before = atomic_files.read_json(path) if path.exists() else None
     if before == data:  # folds that are trained by several processes ask at once
         return
     if before and has_results(folder):
@@ -146,7 +146,7 @@ def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
             f"the {what} has changed since the run in {folder} was started, or other files are "
             "left out by --max-bad; use another --workdir, or delete it"
         )
-    disk.write_json(path, data)
+    atomic_files.write_json(path, data)
 
 
 def has_results(folder: Path) -> bool:
@@ -161,7 +161,7 @@ def _make(folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         return open(folder / ".lock", "w")
     except OSError as error:
-        if error.errno in disk.FULL:
+        if error.errno in atomic_files.FULL:
             raise
         raise ConflictError(f"cannot write to {folder} ({error.strerror}); use --workdir") from None
 
@@ -170,14 +170,14 @@ def _check_settings(folder: Path, settings: dict) -> None:
     path = folder / "hparams.json"
     settings = json.loads(json.dumps(settings))  # as read back: lists, not tuples
     if path.exists() and has_results(folder):
-        if changes := differences(disk.read_json(path), settings):
+        if changes := differences(atomic_files.read_json(path), settings):
             raise ConflictError(
                 f"{folder} holds a run of other settings ({changes}); "
                 "use another --workdir, or delete it"
             )
-    elif not path.exists() or disk.read_json(path) != settings:
+    elif not path.exists() or atomic_files.read_json(path) != settings:
         (folder / "environment.json").unlink(missing_ok=True)  # of commands that trained nothing
-        disk.write_json(path, settings)
+        atomic_files.write_json(path, settings)
 
 
 def differences(before: dict, now: dict) -> str:
@@ -236,11 +236,11 @@ def _noted_process(folder: Path, seeds):
         "git_commit": _git_commit(),
         "started": _now(),
     }
-    before = disk.read_json(path)["processes"] if path.exists() else []
+    before = atomic_files.read_json(path)["processes"] if path.exists() else []
 
     def note(**more):
         process.update(more)
-        disk.write_json(path, {"processes": [*before, process]})
+        atomic_files.write_json(path, {"processes": [*before, process]})
 
     note()
     return note
@@ -262,7 +262,7 @@ def _device() -> str:
 
 
 def _git_commit() -> str | None:
-    folder = Path(__file__).resolve().parents[1]
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
     git = ["git", "-C", str(folder)]

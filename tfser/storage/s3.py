@@ -189,10 +189,10 @@ def tensorflow_io(what: str):
 @functools.cache  # every shard asks, and stderr is quiet meanwhile
 def _tensorflow_with_io():
     """The module tensorflow; ImportError names its version where tensorflow-io does not load."""
-    from tfser import cli
+    from tfser import tensorflow_startup
 
-    with cli.quiet():
-        cli.import_keras()
+    with tensorflow_startup.quiet():
+        tensorflow_startup.import_keras()
         import tensorflow as tf
 
         try:

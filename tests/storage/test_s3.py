@@ -22,11 +22,12 @@ import pytest
 import soundfile
 from running import called
 
-from tfser import cli, extract, remote, search, train
+from tfser import cli, extract, search, train
 from tfser.corpora import toy
 from tfser.errors import UsageError
+from tfser.storage import s3 as remote
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KEYS = {"AWS_ACCESS_KEY_ID": "anybody", "AWS_SECRET_ACCESS_KEY": "a-secret-of-tests"}
 VARIABLES = (*remote.SECRETS, *remote.OTHER_KEYS, "AWS_REGION", "S3_ENDPOINT", "TFSER_CACHE")
 on_s3 = pytest.mark.skipif(

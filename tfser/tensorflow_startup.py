@@ -1,0 +1,74 @@
+"""The start of TensorFlow: its import without messages, the end of a process that runs it."""
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+from typing import NoReturn
+
+from tfser.errors import TfserError
+
+log = logging.getLogger("tfser")
+_stderr = 2  # the file descriptor of stderr while `quiet` redirects number 2
+_one_thread = threading.RLock()  # held inside `quiet`: stderr belongs to the whole process
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keeps the lines that TensorFlow's libraries write while they are loaded off stderr."""
+    global _stderr
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _one_thread:
+        sys.stderr.flush()
+        before, _stderr = _stderr, os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(_stderr, 2)
+            os.close(_stderr)
+            os.close(nowhere)
+            _stderr = before
+
+
+def end(error: TfserError) -> NoReturn:
+    """Ends the process from any thread, with an error's line and exit code.
+
+    The line is also in the run's log, is not lost in `quiet`, and is the last: a progress bar is
+    drawn again below what is written while it is there.
+    """
+    try:
+        from tqdm import tqdm  # it reads TQDM_DISABLE, which workers set, when it is imported
+
+        record = logging.LogRecord(log.name, logging.ERROR, "", 0, "error: %s", (error,), None)
+        for handler in log.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(record)
+        with tqdm.external_write_mode(sys.stderr):
+            os.write(_stderr, f"error: {error}\n".encode())
+            os._exit(error.exit_code)
+    finally:
+        os._exit(error.exit_code)
+
+
+def import_keras() -> None:
+    """Imports Keras and TensorFlow without what Keras imports besides, where it finds them.
+
+    scikit-learn and matplotlib's pyplot, for wrappers that nobody here uses, take a good part of
+    the time to the first batch (benchmarks/startup.py). With oneDNN, which TensorFlow leaves out on
+    processors without AVX-512 though EPR and BEGAN's head train nearly twice as fast there, too
+    (ACNN at 0.7 of its speed: README, "Speed").
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    optional = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(optional))  # None: an import of it raises ImportError
+    try:
+        import keras  # noqa: F401
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()  # a machine without a GPU: CUDA's complaints
+    finally:
+        for name in optional:
+            del sys.modules[name]
