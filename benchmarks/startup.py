@@ -47,17 +47,17 @@ RATE, SECONDS, SPEAKERS, EMOTIONS, TAKES = 16000, 2, 4, 6, 300  # 7,200 files
 TO_FIRST_BATCH = """
 import os, sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-from tfser import cli, train
+from tfser import tensorflow_startup, train
 def fit(model, batches, dev, **options):
     x, y = next(iter(batches(0)))
     print(*x.shape, *y.shape, flush=True)
     os._exit(0)
-import_keras = cli.import_keras
+import_keras = tensorflow_startup.import_keras
 def import_keras_and_replace_fit():
     import_keras()
     from tfser import training
     training.fit = fit
-cli.import_keras = import_keras_and_replace_fit
+tensorflow_startup.import_keras = import_keras_and_replace_fit
 sys.exit(train.main())
 """
 

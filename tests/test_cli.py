@@ -8,7 +8,7 @@ from running import REPOSITORY
 # Each thread stays until the other is in, or for 0.3 s; the first one that came leaves first.
 TWO_THREADS = """
 import os, threading
-from tfser import cli
+from tfser import tensorflow_startup
 
 places = [threading.Event(), threading.Event()]
 problems = []
@@ -17,7 +17,7 @@ def work(own, other):
     try:
         if own:
             places[other].wait()
-        with cli.quiet():
+        with tensorflow_startup.quiet():
             os.write(2, b"not to be seen\\n")
             places[own].set()
             places[other].wait(0.3)

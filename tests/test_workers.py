@@ -233,7 +233,8 @@ TOGETHER = """
 import json, os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from tfser import cli, disk, errors, workers
+from tfser import cli, errors, workers
+from tfser.storage import atomic_files
 
 workers.END_SECONDS = 2.0
 rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
@@ -313,10 +314,11 @@ def do(folder):
 def test_what_has_ended_it_is_the_last_line_also_under_a_bar(tmp_path):
     """Which is drawn again after each line of the log that is written meanwhile."""
     (chief, _), places = together("""
-from tfser import report, runs
+from tfser import report
+from tfser.storage import run_directory
 
 def do(folder):
-    with runs.opened(folder, {}, (0,)), report.progress(1, 2) as bar:
+    with run_directory.opened(folder, {}, (0,)), report.progress(1, 2) as bar:
         bar.at("BL")
         bar.refresh()
         if rank:

@@ -130,8 +130,8 @@ def test_one_process_at_a_time(folder):
     program = """
 import sys
 from pathlib import Path
-from tfser import runs
-with runs.opened(Path(sys.argv[1]), {"a": 1}, (0,)):
+from tfser.storage import run_directory
+with run_directory.opened(Path(sys.argv[1]), {"a": 1}, (0,)):
     print("open", flush=True)
     sys.stdin.readline()
 """
