@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 import turns
 
-from tfser import hparams
+from tfser.config import hparams
 from tfser.models import aae
 from tfser.storage import run_directory
 

@@ -17,7 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from tfser import audio, corpora, hparams
+from tfser import audio, corpora
+from tfser.config import hparams
 from tfser.models.acnn.speech import input_of
 
 

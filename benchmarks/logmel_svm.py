@@ -22,7 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tfser import corpora, folds, hparams, metrics
+from tfser import corpora, folds, metrics
+from tfser.config import hparams
 from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, hparams, store, training
+from tfser import data, store, training
+from tfser.config import hparams
 from tfser.models import aae, acnn, auxvae, began
 from tfser.models.acnn import autoencoder
 from tfser.models.acnn import pretraining as of_acnn

@@ -21,7 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import librosa
 import numpy as np
 
-from tfser import audio, hparams
+from tfser import audio
+from tfser.config import hparams
 from tfser.models.auxvae.spectrogram import layer_of
 
 HP = hparams.load("auxvae", "librispeech")

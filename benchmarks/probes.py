@@ -18,7 +18,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import turns
 
-from tfser import folds, hparams
+from tfser import folds
+from tfser.config import hparams
 from tfser.models.auxvae import probes
 
 HP = hparams.load("auxvae", "librispeech")

@@ -26,7 +26,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tfser import audio, corpora, extract, hparams, making, shard_tasks, store
+from tfser import audio, corpora, extract, making, shard_tasks, store
+from tfser.config import hparams
 from tfser.models.aae.speech import descriptors
 from tfser.models.acnn.pretraining import spectrogram
 from tfser.models.acnn.speech import input_of

@@ -22,7 +22,8 @@ WORK = """
 import resource, sys, time
 from pathlib import Path
 import numpy as np, soundfile
-from tfser import data, hparams, store
+from tfser import data, store
+from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.models.acnn import pretraining
 

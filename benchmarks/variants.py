@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, hparams, metrics, precision, report, training
+from tfser import corpora, metrics, precision, report, training
+from tfser.config import hparams
 from tfser.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means

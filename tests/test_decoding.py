@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from running import called
 
-from tfser import audio, hparams, store, train
+from tfser import audio, store, train
+from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import LogMel

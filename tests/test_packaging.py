@@ -75,7 +75,7 @@ def test_hyperparameters_and_card_are_found_in_the_wheel(installed, tmp_path):
     program = """
 import tfser
 from importlib import resources
-from tfser import hparams
+from tfser.config import hparams
 
 folder = hparams.folder()
 print(tfser.__file__)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfser import card, hparams, models
+from tfser import card, models
+from tfser.config import hparams
 from tfser.storage import atomic_files
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"

@@ -6,7 +6,8 @@ import pkgutil
 import re
 from pathlib import Path
 
-from tfser import corpora, hparams, models
+from tfser import corpora, models
+from tfser.config import hparams
 from tfser.errors import UsageError, did_you_mean
 from tfser.storage import run_directory, s3
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import hparams, metrics
+from tfser import metrics
+from tfser.config import hparams
 from tfser.errors import DataError, TfserError
 from tfser.storage import atomic_files, run_directory
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tfser import hparams
+from tfser.config import hparams
 from tfser.storage import run_directory
 
 POLL_SECONDS = 1.0

@@ -7,7 +7,8 @@ import io
 import time
 from pathlib import Path
 
-from tfser import hparams, plots
+from tfser import plots
+from tfser.config import hparams
 from tfser.storage import atomic_files
 
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from tfser import hparams
+from tfser.config import hparams
 
 FIRST_AT_RANDOM = 5  # Hyperopt's 20 would leave TPE nothing of --evals 20
 

@@ -18,8 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-from tfser import asked, cli, hparams, metrics, outcomes, spark, tasks, train
+from tfser import asked, cli, metrics, outcomes, spark, tasks, train
 from tfser.children import child, flags, overrides_of
+from tfser.config import hparams
 from tfser.errors import ConflictError, TfserError, UsageError
 from tfser.proposals import Proposals
 from tfser.storage import atomic_files, run_directory, s3

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfser import hparams, report, store, training
+from tfser import report, store, training
+from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import aae

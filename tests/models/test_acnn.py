@@ -15,7 +15,8 @@ import scipy.signal
 import tensorflow as tf
 from running import killing_events
 
-from tfser import audio, data, hparams, store, training, unlabelled
+from tfser import audio, data, store, training, unlabelled
+from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import LogMel

@@ -14,18 +14,8 @@ import soundfile
 import tensorflow as tf
 from running import killing_events
 
-from tfser import (
-    audio,
-    corpora,
-    data,
-    folds,
-    hparams,
-    metrics,
-    ratings,
-    store,
-    training,
-    unlabelled,
-)
+from tfser import audio, corpora, data, folds, metrics, ratings, store, training, unlabelled
+from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.models import auxvae

@@ -14,7 +14,8 @@ import soundfile
 import tensorflow as tf
 from running import killing_events, slow
 
-from tfser import audio, folds, hparams, metrics, precision, training
+from tfser import audio, folds, metrics, precision, training
+from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import began

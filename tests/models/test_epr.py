@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
-from tfser import data, hparams, report, training
+from tfser import data, report, training
+from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import UsageError
 from tfser.models import epr

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from tfser import corpora, hparams, store
+from tfser import corpora, store
+from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import svm

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tfser import corpora, hparams
+from tfser import corpora
+from tfser.config import hparams
 from tfser.errors import UsageError
 
 MODEL = """\

@@ -21,7 +21,7 @@ NEVER_SEARCHED = ("labels.", "protocol.", "train.dev_fraction")
 
 def folder():
     """Where the hparams files are: beside the package in a checkout, inside it in a wheel."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     # Only a checkout has the first: site-packages/hparams would be someone else's package.
     if (root / "pyproject.toml").is_file() and (root / "hparams").is_dir():
         return root / "hparams"

@@ -1,0 +1,1 @@
+"""Configuration: hyperparameters and search spaces."""
