@@ -28,7 +28,7 @@ import spectrograms
 from tfser import audio, store
 from tfser.config import hparams
 from tfser.corpora import Utterance
-from tfser.models.began.spectrogram import layer_of as slices_of
+from tfser.features.magnitude_slices import layer_of as slices_of
 from tfser.models.epr.speech import layer_of as log_mel_of
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tfser import audio
-from tfser.features import LogMel
+from tfser.features.log_mel import LogMel
 from tfser.store import SHARD_UTTERANCES
 
 RATE = 16000

@@ -23,7 +23,7 @@ import numpy as np
 
 from tfser import audio
 from tfser.config import hparams
-from tfser.models.auxvae.spectrogram import layer_of
+from tfser.features.mel_pieces import layer_of
 
 HP = hparams.load("auxvae", "librispeech")
 LAYER = layer_of(HP)

@@ -28,11 +28,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from tfser import audio, corpora, extract, making, shard_tasks, store
 from tfser.config import hparams
+from tfser.features.magnitude_slices import layer_of as slices
+from tfser.features.mel_pieces import layer_of as mel_pieces
 from tfser.models.aae.speech import descriptors
 from tfser.models.acnn.pretraining import spectrogram
 from tfser.models.acnn.speech import input_of
-from tfser.models.auxvae.spectrogram import layer_of as mel_pieces
-from tfser.models.began.spectrogram import layer_of as slices
 from tfser.models.epr.speech import layer_of as log_mel
 from tfser.shards import shard_contents, shard_path, write_shard
 

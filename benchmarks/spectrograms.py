@@ -21,7 +21,7 @@ import numpy as np
 import scipy.signal
 
 from tfser import audio
-from tfser.models.acnn.spectrogram import Spectrogram
+from tfser.features.audeep import Spectrogram
 
 LAYER = Spectrogram(
     sample_rate_hz=16000, window_seconds=0.08, hop_seconds=0.04, n_bands=128, pre_emphasis=0.95,

@@ -23,8 +23,8 @@ import librosa
 import numpy as np
 
 from tfser import audio, corpora
+from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pretraining, transformation
-from tfser.models.auxvae.spectrogram import layer_of
 from tfser.storage import atomic_files
 
 

@@ -14,7 +14,7 @@ from tfser import audio, store, train
 from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.features import LogMel
+from tfser.features.log_mel import LogMel
 from tfser.storage import run_directory, s3
 
 RATE = 16000

@@ -13,10 +13,10 @@ from sklearn.ensemble import RandomForestClassifier
 
 import tfser
 from tfser import audio, export, formats, predictor, serving, train
+from tfser.features.magnitude_slices import Slices
+from tfser.features.mel_pieces import MelPieces
 from tfser.models.auxvae import serving as auxvae_serving
-from tfser.models.auxvae.spectrogram import MelPieces
 from tfser.models.began import serving as began_serving
-from tfser.models.began.spectrogram import Slices
 from tfser.models.epr import forest as of_epr
 from tfser.models.epr import serving as epr_serving
 from tfser.models.svm import serving as svm_serving

@@ -20,7 +20,7 @@ import tensorflow as tf
 from tfser import audio, shards, store
 from tfser.corpora import Utterance
 from tfser.errors import DataError, TfserError
-from tfser.features import LogMel
+from tfser.features.log_mel import LogMel
 
 RATE = 16000
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfser import features, serving
+from tfser import serving
 from tfser.errors import TfserError, UsageError
+from tfser.features import log_mel
 from tfser.storage import atomic_files
 
 OPSET = 18  # of ONNX
@@ -157,7 +158,7 @@ def constant(served) -> tuple:
     else:
         given = tf.TensorSpec([1, None], tf.float32, "waveform")
     function = tf.function(served.function if served.smile else of_waveform)
-    with features.products():
+    with log_mel.products():
         function = function.get_concrete_function(given)
     told = sorted(function.structured_outputs)  # as they are flattened
     function = convert_variables_to_constants_v2(function, lower_control_flow=False)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser.errors import ConflictError, DataError, UsageError
-from tfser.smile import OpenSmile
+from tfser.features.opensmile import OpenSmile
 from tfser.storage import atomic_files
 
 FORMAT = 1  # of exports: raise it when older ones cannot be read

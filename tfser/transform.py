@@ -58,8 +58,8 @@ def transform(args) -> None:
     waveforms = [audio.load(path, sample_rate_hz=rate) for path in (args.content, args.style)]
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
+        from tfser.features.mel_pieces import MelPieces
         from tfser.models.auxvae import pretraining, transformation
-        from tfser.models.auxvae.spectrogram import MelPieces
 
     import soundfile
 

@@ -19,11 +19,11 @@ from tfser import audio, data, store, training, unlabelled
 from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.features import LogMel
+from tfser.features.audeep import Spectrogram
+from tfser.features.log_mel import LogMel
 from tfser.models import acnn
 from tfser.models.acnn import autoencoder, network, pretraining
 from tfser.models.acnn import speech as corpus_of
-from tfser.models.acnn.spectrogram import Spectrogram
 from tfser.storage import atomic_files, run_directory
 from tfser.train import main
 

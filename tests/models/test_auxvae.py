@@ -18,10 +18,10 @@ from tfser import audio, corpora, data, folds, metrics, ratings, store, training
 from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, TfserError, UsageError
+from tfser.features.mel_pieces import MelPieces, layer_of
 from tfser.models import auxvae
 from tfser.models.auxvae import network, pretraining, probes, transformation
 from tfser.models.auxvae import speech as corpus_of
-from tfser.models.auxvae.spectrogram import MelPieces, layer_of
 from tfser.storage import atomic_files, run_directory
 from tfser.train import main
 

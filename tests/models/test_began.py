@@ -18,10 +18,10 @@ from tfser import audio, folds, metrics, precision, training
 from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
+from tfser.features.magnitude_slices import Slices, layer_of
 from tfser.models import began
 from tfser.models.began import heads, network, pretraining
 from tfser.models.began import speech as corpus_of
-from tfser.models.began.spectrogram import Slices, layer_of
 from tfser.storage import run_directory
 from tfser.train import main
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tfser import precision, training
-from tfser.features import Standardize
+from tfser.features.log_mel import Standardize
 
 # Table 2; the decoder runs through them backwards. After each but the last, time is pooled by 4.
 _FILTERS = (128, 128, 256, 256, 256)

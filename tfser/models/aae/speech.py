@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, smile, store
+from tfser import data, folds, store
 from tfser.errors import DataError, UsageError
+from tfser.features import opensmile
 from tfser.labels import select
 from tfser.models.aae.network import FRAMES_A_STEP
 
@@ -80,9 +81,9 @@ def with_unlabelled(split, labelled, speakers) -> folds.Split:
     return folds.Split(np.sort(np.concatenate([train, np.flatnonzero(~held_out)])), dev, test)
 
 
-def descriptors(hp) -> smile.OpenSmile:
+def descriptors(hp) -> opensmile.OpenSmile:
     """What openSMILE makes of an utterance: one row, or one every 10 ms."""
-    return smile.OpenSmile(
+    return opensmile.OpenSmile(
         sample_rate_hz=hp["features"]["sample_rate_hz"],
         feature_set=hp["features"]["feature_set"],
         level="lld" if hp["model"]["level"] == "frame" else "functionals",
@@ -104,7 +105,9 @@ def heard(utterances, hp, run) -> Speech:
     frames = features.frames
     if settings["normalize"] == "speaker":
         speakers = [u.speaker for u in features.utterances]
-        frames = smile.normalized_by_speaker(frames, np.repeat(speakers, np.diff(features.offsets)))
+        frames = opensmile.normalized_by_speaker(
+            frames, np.repeat(speakers, np.diff(features.offsets))
+        )
     classes = sorted({u.emotion for u in features.utterances} - {None})
     numbers = {name: k for k, name in enumerate(classes)}
     return Speech(

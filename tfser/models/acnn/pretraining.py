@@ -7,8 +7,8 @@ import numpy as np
 
 from tfser import data, passes, store, training, unlabelled
 from tfser.errors import UsageError
+from tfser.features.audeep import Spectrogram
 from tfser.models.acnn.autoencoder import autoencoder, rmse
-from tfser.models.acnn.spectrogram import Spectrogram
 from tfser.storage import atomic_files
 
 VERSION = 1  # part of an encoder's key: raise it when training gives another one

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfser import data, folds, store, unlabelled
 from tfser.errors import UsageError
-from tfser.features import LogMel
+from tfser.features.log_mel import LogMel
 from tfser.labels import three_classes
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.network import VIEWS

@@ -26,8 +26,8 @@ import keras
 import numpy as np
 
 from tfser import folds, labels, metrics, precision, ratings, report, training, unlabelled, workers
+from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pictures, pretraining, probes
-from tfser.models.auxvae.spectrogram import layer_of
 from tfser.models.auxvae.speech import Speech, chosen, heard, plan
 from tfser.storage import atomic_files, run_directory
 

@@ -2,8 +2,8 @@
 
 from tfser import unlabelled
 from tfser.errors import DataError
+from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pretraining
-from tfser.models.auxvae.spectrogram import layer_of
 from tfser.models.auxvae.speech import chosen
 
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfser import data, passes, plots, store, training, unlabelled, views
 from tfser.errors import UsageError
+from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae.network import AuxVAE
-from tfser.models.auxvae.spectrogram import layer_of
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")

@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from tfser import ratings, serving
 from tfser.errors import UsageError
+from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pretraining
-from tfser.models.auxvae.spectrogram import layer_of
 
 
 def serve(run) -> serving.Served:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfser import folds, labels, ratings, store
 from tfser.errors import DataError, UsageError
-from tfser.models.auxvae.spectrogram import layer_of
+from tfser.features.mel_pieces import layer_of
 
 log = logging.getLogger("tfser")
 

@@ -39,9 +39,9 @@ from tfser import (
     unlabelled,
     workers,
 )
+from tfser.features.magnitude_slices import layer_of
 from tfser.models.began import pretraining
 from tfser.models.began.heads import new_network
-from tfser.models.began.spectrogram import layer_of
 from tfser.models.began.speech import Speech, chosen, heard, of_utterances, plan
 from tfser.storage import atomic_files, run_directory
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfser import data, passes, plots, store, training, unlabelled, views
 from tfser.errors import UsageError
+from tfser.features.magnitude_slices import layer_of
 from tfser.models.began.network import Began
-from tfser.models.began.spectrogram import layer_of
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import serving
-from tfser.models.began.spectrogram import layer_of
+from tfser.features.magnitude_slices import layer_of
 
 
 def serve(run) -> serving.Served:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfser import folds, labels, ratings, store
 from tfser.errors import DataError, UsageError
-from tfser.models.began.spectrogram import layer_of
+from tfser.features.magnitude_slices import layer_of
 
 log = logging.getLogger("tfser")
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import serving
-from tfser.features import LogMel
+from tfser.features.log_mel import LogMel
 
 
 class Forest(tf.Module):

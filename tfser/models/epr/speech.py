@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfser import data, folds, labels, store
 from tfser.errors import UsageError
-from tfser.features import LogMel
+from tfser.features.log_mel import LogMel
 
 log = logging.getLogger("tfser")
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfser import audio, smile, store
+from tfser import audio, store
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.smile import OpenSmile
+from tfser.features import opensmile
+from tfser.features.opensmile import OpenSmile
 
 RATE = 16000
 
@@ -25,7 +26,7 @@ def feature(feature_set="IS13", level="functionals"):
 
 
 def environment():
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def by_the_wrapper(call, level):
@@ -138,7 +139,7 @@ def test_tensorflow_in_the_same_program(tmp_path):
     script.write_text(
         "import tensorflow, sys\n"
         "import numpy as np\n"
-        "from tfser.smile import OpenSmile\n"
+        "from tfser.features.opensmile import OpenSmile\n"
         "ours = OpenSmile(sample_rate_hz=16000, feature_set='IS13', level='lld')\n"
         "wave = np.random.default_rng(0).uniform(-0.5, 0.5, 4000).astype('float32')\n"
         "[frames] = ours.extract([wave])\n"
@@ -157,7 +158,7 @@ def test_the_process_ends_with_the_feature_and_with_the_program():
     assert process.wait(timeout=30) == 0
     code = (
         "import os\n"
-        "from tfser.smile import OpenSmile\n"
+        "from tfser.features.opensmile import OpenSmile\n"
         "ours = OpenSmile(sample_rate_hz=16000, feature_set='IS13', level='lld')\n"
         "print(ours.of_thread.worker.process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -193,7 +194,7 @@ def test_not_installed(monkeypatch):
     def version(name):
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(smile.metadata, "version", version)
+    monkeypatch.setattr(opensmile.metadata, "version", version)
     with pytest.raises(UsageError, match=r"pip install 'tfser\[opensmile\]'"):
         feature()
 
@@ -204,7 +205,7 @@ def test_z_score_by_speaker():
     x = rng.normal(10.0 * np.repeat(np.arange(4), 8)[:, None], 1, (32, 5)).astype("float32")
     x[:, 4] = 0.1  # a functional that never changes, and is no binary fraction
     given = x.copy()
-    z = smile.normalized_by_speaker(x, speakers)
+    z = opensmile.normalized_by_speaker(x, speakers)
     for first in range(0, 32, 8):
         np.testing.assert_allclose(z[first : first + 8].mean(axis=0), 0, atol=1e-6)
         np.testing.assert_allclose(z[first : first + 8, :4].std(axis=0), 1, rtol=1e-6)

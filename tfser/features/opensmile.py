@@ -2,7 +2,7 @@
 
 openSMILE is free for research and private use only, and cannot share a process with TensorFlow:
 loaded after it, it corrupts the heap. So each thread of the store has a process of its own
-(`python -m tfser.smile`), and what crashes there is the error of one file.
+(`python -m tfser.features.opensmile`), and what crashes there is the error of one file.
 """
 
 import signal
@@ -118,7 +118,7 @@ class _Worker:
         # The other end is the process's alone, so that either side learns of the other's death.
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tfser.smile", str(theirs.fileno())],
+                [sys.executable, "-m", "tfser.features.opensmile", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

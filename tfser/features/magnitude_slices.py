@@ -8,8 +8,8 @@ import scipy.fft
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tfser import features
 from tfser.errors import UsageError
+from tfser.features import log_mel
 
 
 @keras.saving.register_keras_serializable(package="tfser")
@@ -61,7 +61,7 @@ class Slices(keras.layers.Layer):
         edge = self.n_fft // 2
         padded = tf.pad(waveform, [[0, 0], [edge, edge + missing]])
         frames = tf.signal.frame(padded, self.n_fft, self.hop) * self.hann
-        magnitude = tf.sqrt(features.power(frames, self.n_fft))
+        magnitude = tf.sqrt(log_mel.power(frames, self.n_fft))
         magnitude.set_shape([None, self.n_frames, self.n_features])
         return magnitude
 

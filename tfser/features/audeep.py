@@ -9,8 +9,8 @@ import scipy.sparse
 import tensorflow as tf
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tfser import features
 from tfser.errors import UsageError
+from tfser.features import log_mel
 
 FLAT = 1e-4  # a spectrogram whose values differ by less than that is not scaled
 
@@ -84,7 +84,7 @@ class Spectrogram(keras.layers.Layer):
         waveform = waveform[:, 1:] - self.arguments["pre_emphasis"] * waveform[:, :-1]
         frames = tf.signal.frame(waveform, self.window, self.hop)  # [batch, frames, window]
         frames = (frames - tf.reduce_mean(frames, axis=-1, keepdims=True)) * self.hann
-        scaled = self.scaled(features.power(frames, self.window) @ self.bands)
+        scaled = self.scaled(log_mel.power(frames, self.window) @ self.bands)
         scaled.set_shape([None, self.n_frames, self.n_features])
         return scaled
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfser import audio
 from tfser.errors import UsageError
-from tfser.features import BLOCK_FRAMES, LogMel
+from tfser.features.log_mel import BLOCK_FRAMES, LogMel
 
 EPR = {
     "sample_rate_hz": 16000,

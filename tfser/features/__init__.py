@@ -1,0 +1,1 @@
+"""Feature extraction: Keras layers on waveforms, and openSMILE."""
