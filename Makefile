@@ -1,7 +1,7 @@
 # make train: EPR on the built-in toy corpus. make test: the tests. make test-all: those that take
 # minutes, too. All make .venv first.
 # make test-io: the tests with tensorflow-io, on the TensorFlow it needs, in .venv-io; a part of them
-# is make test-io TESTS=tests/test_audio.py.
+# is make test-io TESTS=tests/audio/test_decode.py.
 # Another interpreter: make test PYTHON=python3.12 (after make clean).
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ WITH_EXTRAS = .venv/with-extras
 WITH_IO = .venv-io/installed
 TESTS =
 # What .ci/run has time for: audio, the cache, tf.data, S3, and a training from end to end on it.
-SOME_TESTS = tests/test_audio.py tests/test_decoding.py tests/test_remote.py tests/test_store.py \
+SOME_TESTS = tests/audio/test_decode.py tests/audio/test_tfio_decoder.py tests/storage/test_s3.py tests/test_store.py \
 	tests/test_data.py
 
 .PHONY: train test test-all test-io test-io-part lint format clean

@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import soundfile
 
-from tfser import audio
+from tfser.audio import decode as audio
 from tfser.corpora import Utterance, audio_files
 from tfser.storage import s3
 

@@ -25,7 +25,8 @@ import numpy as np
 import pieces
 import spectrograms
 
-from tfser import audio, store
+from tfser import store
+from tfser.audio import decode
 from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.features.magnitude_slices import layer_of as slices_of
@@ -68,7 +69,7 @@ def main():
     args = parser.parse_args()
     files = sorted(p for p in args.root.rglob("*") if p.suffix in (".wav", ".flac"))[: args.files]
     utterances = [Utterance(file, str(i), "speaker") for i, file in enumerate(files)]
-    hours = sum(map(audio.duration_seconds, files)) / 3600
+    hours = sum(map(decode.duration_seconds, files)) / 3600
     result = {}
     for name, (feature, peer, function) in ways().items():
 

@@ -17,7 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from tfser import audio, corpora
+from tfser import corpora
+from tfser.audio import decode
 from tfser.config import hparams
 from tfser.models.acnn.speech import input_of
 
@@ -27,7 +28,7 @@ def frames_of(corpus, root):
     hp = hparams.load("acnn", corpus)
     layer, _ = input_of(hp)
     chosen = [u for u in corpora.load(corpus, root) if u.emotion in hp["labels"]["keep"]]
-    return np.concatenate(layer.extract([audio.load(u.path) for u in chosen]))
+    return np.concatenate(layer.extract([decode.load(u.path) for u in chosen]))
 
 
 def main():

@@ -25,7 +25,7 @@ import librosa
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tfser import audio
+from tfser.audio import decode
 from tfser.features.log_mel import LogMel
 from tfser.store import SHARD_UTTERANCES
 
@@ -49,7 +49,7 @@ def waveforms_of(root, n_files):
         return [rng.uniform(-0.5, 0.5, length).astype("float32") for length in lengths]
     files = sorted(p for p in root.rglob("*") if p.suffix in (".wav", ".flac"))[:n_files]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(audio.load, files))
+        return list(pool.map(decode.load, files))
 
 
 def main():

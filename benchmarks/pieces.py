@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import librosa
 import numpy as np
 
-from tfser import audio
+from tfser.audio import decode
 from tfser.config import hparams
 from tfser.features.mel_pieces import layer_of
 
@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     files = sorted(p for p in args.root.rglob("*") if p.suffix in (".wav", ".flac"))[: args.files]
-    waveforms = [audio.load(file, sample_rate_hz=RATE) for file in files]
+    waveforms = [decode.load(file, sample_rate_hz=RATE) for file in files]
     for waveform in waveforms[:: max(1, len(waveforms) // 10)]:
         [ours] = LAYER.extract([waveform])
         np.testing.assert_allclose(ours, with_librosa(waveform), atol=1e-4)

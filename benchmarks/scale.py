@@ -26,7 +26,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tfser import audio, corpora, extract, making, shard_tasks, store
+from tfser import corpora, extract, making, shard_tasks, store
+from tfser.audio import decode
 from tfser.config import hparams
 from tfser.features.magnitude_slices import layer_of as slices
 from tfser.features.mel_pieces import layer_of as mel_pieces
@@ -73,14 +74,14 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
 
     size = store.SHARD_UTTERANCES
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
-    feature.extract([audio.load(groups[0][0].path, sample_rate_hz=feature.sample_rate_hz)])
+    feature.extract([decode.load(groups[0][0].path, sample_rate_hz=feature.sample_rate_hz)])
     for number, group in enumerate(groups):
         waveforms = []
         for u in group:
             timed("hash", store.content_of, u.path)
-            load = functools.partial(audio.load, sample_rate_hz=feature.sample_rate_hz)
+            load = functools.partial(decode.load, sample_rate_hz=feature.sample_rate_hz)
             waveforms.append(timed("decode", load, u.path))
-            timed("durations", audio.duration_seconds, u.path)
+            timed("durations", decode.duration_seconds, u.path)
         frames = timed("extract", feature.extract, waveforms)
         records = [part.astype("<f4").tobytes() for part in frames]
         timed("write", write_shard, shard_path(folder, number), {}, records)

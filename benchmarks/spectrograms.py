@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import scipy.signal
 
-from tfser import audio
+from tfser.audio import decode
 from tfser.features.audeep import Spectrogram
 
 LAYER = Spectrogram(
@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     files = sorted(p for p in args.root.rglob("*") if p.suffix in (".wav", ".flac"))
-    waveforms = [audio.load(file) for file in files]
+    waveforms = [decode.load(file) for file in files]
     ways = {"ours": lambda waveform: LAYER.extract([waveform])[0], "recipe": recipe}
     for waveform in waveforms[:: max(1, len(waveforms) // 20)]:
         np.testing.assert_allclose(ways["ours"](waveform), recipe(waveform), atol=2e-5)

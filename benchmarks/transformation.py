@@ -22,7 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import librosa
 import numpy as np
 
-from tfser import audio, corpora
+from tfser import corpora
+from tfser.audio import decode
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pretraining, transformation
 from tfser.storage import atomic_files
@@ -63,7 +64,7 @@ def main():
     latents = ["h", "m"] if hp["model"]["medium"] else ["h"]
     rows = []
     for content_of, style_of in pairs:
-        waveforms = [audio.load(u.path, sample_rate_hz=rate) for u in (content_of, style_of)]
+        waveforms = [decode.load(u.path, sample_rate_hz=rate) for u in (content_of, style_of)]
         content, style = (transformation.pieces_of(w, layer) for w in waveforms)
         sounds = dict(zip(("content", "style"), waveforms, strict=True))
         own = transformation.reconstructed(network, content)

@@ -12,7 +12,8 @@ from running import slow
 from sklearn.ensemble import RandomForestClassifier
 
 import tfser
-from tfser import audio, export, formats, predictor, serving, train
+from tfser import export, formats, predictor, serving, train
+from tfser.audio import decode as audio
 from tfser.features.magnitude_slices import Slices
 from tfser.features.mel_pieces import MelPieces
 from tfser.models.auxvae import serving as auxvae_serving

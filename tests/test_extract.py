@@ -13,7 +13,8 @@ import pytest
 import soundfile
 from running import REPOSITORY, called, ended, needs_java, started
 
-from tfser import audio, extract, making, shard_tasks, spark, store, train
+from tfser import extract, making, shard_tasks, spark, store, train
+from tfser.audio import decode
 from tfser.corpora import Utterance
 from tfser.errors import UsageError
 
@@ -151,11 +152,11 @@ def test_after_it_nothing_is_extracted(table, tmp_path, monkeypatch):
 
 def test_a_file_is_hashed_once_for_all_folders(table, tmp_path, monkeypatch):
     hashed, measured = [], []
-    content_of, duration = store.content_of, audio.duration_seconds
+    content_of, duration = store.content_of, decode.duration_seconds
     monkeypatch.setattr(store, "content_of", lambda path: hashed.append(path) or content_of(path))
     extract.duration_seconds.cache_clear()
     monkeypatch.setattr(
-        audio, "duration_seconds", lambda path: measured.append(path) or duration(path)
+        decode, "duration_seconds", lambda path: measured.append(path) or duration(path)
     )
     answer = called(extract.main, *on("acnn", table, tmp_path))
     assert answer.code == 0 and len(answer.out.splitlines()) == HEARD["acnn"]

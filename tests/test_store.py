@@ -17,7 +17,8 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tfser import audio, shards, store
+from tfser import shards, store
+from tfser.audio import decode
 from tfser.corpora import Utterance
 from tfser.errors import DataError, TfserError
 from tfser.features.log_mel import LogMel
@@ -457,7 +458,7 @@ def test_log_mel_of_real_speech(shared_data, tmp_path, monkeypatch):
     )
     features = store.load(utterances, feature, cache=tmp_path)
     assert features.frames.shape == (70 * 198, 64)
-    waveform = audio.load(files[66])
+    waveform = decode.load(files[66])
     np.testing.assert_allclose(
         features.frames[66 * 198 : 67 * 198],
         feature(waveform[None]).numpy()[0],

@@ -102,7 +102,8 @@ def _older(run) -> str:
 
 def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     """What the fold's test part sounds like, and the run's probabilities of it [n, K]."""
-    from tfser import asked, audio, corpora, serving
+    from tfser import asked, corpora, serving
+    from tfser.audio import decode
 
     rows = left_out(run)[:CHECKED]
     is_table = root is not None and asked.is_table(str(root))
@@ -117,7 +118,7 @@ def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
         if u is None:
             raise DataError(f"{corpus} has no utterance {row['utterance']!r}: not what was tested")
         times = {"start_seconds": u.start_seconds, "end_seconds": u.end_seconds}
-        waveforms.append(audio.load(u.path, sample_rate_hz=served.sample_rate_hz, **times))
+        waveforms.append(decode.load(u.path, sample_rate_hz=served.sample_rate_hz, **times))
     expected = said_of(run, rows)
     if not served.smile:
         return waveforms, expected

@@ -14,7 +14,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tfser import asked, audio, cli, corpora, spark, tensorflow_startup
+from tfser import asked, cli, corpora, spark, tensorflow_startup
+from tfser.audio import decode
 from tfser.errors import DataError, UsageError
 from tfser.storage import s3
 
@@ -139,7 +140,7 @@ def hours_of(utterances) -> float:
 @functools.cache
 def duration_seconds(path) -> float:
     """Once for all folders that a command fills: an mp3 is decoded for it."""
-    return audio.duration_seconds(path)
+    return decode.duration_seconds(path)
 
 
 if __name__ == "__main__":

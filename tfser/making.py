@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfser import audio
+from tfser.audio import decode
 from tfser.errors import DataError, TfserError
 from tfser.shards import disk_errors, names_of, shard_path, write_shard
 from tfser.storage import s3
@@ -98,7 +98,7 @@ def computed(
     """
     n_frames, bad, records = [None] * len(utterances), [], []
     waveforms, n_samples = {}, 0
-    heard = audio.waveforms(utterances, sample_rate_hz=feature.sample_rate_hz, decoder=decoder)
+    heard = decode.waveforms(utterances, sample_rate_hz=feature.sample_rate_hz, decoder=decoder)
     for position, waveform in enumerate(heard):
         if stops():
             break

@@ -202,7 +202,7 @@ def page_of(models, folder: Path):
 
 def check_length(path: Path) -> None:
     """Raises DataError for a recording that is no sound, or too long for the page."""
-    from tfser import audio
+    from tfser.audio import decode as audio
 
     if audio.duration_seconds(path) > LONGEST_SECONDS:
         raise DataError(f"{path.name}: longer than {LONGEST_SECONDS:g} s; tfser-predict takes it")

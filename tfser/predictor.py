@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfser import audio, plots, serving, views
+from tfser import plots, serving, views
+from tfser.audio import decode
 from tfser.errors import DataError, UsageError
 from tfser.storage import atomic_files
 
@@ -84,13 +85,13 @@ class Predictor:
         window = window_seconds or PICTURED_SECONDS
         hop = hop_seconds or window / 4
         try:
-            last = audio.duration_seconds(path) if end is None else end
+            last = decode.duration_seconds(path) if end is None else end
             if last - (start or 0.0) > LONGEST_PICTURED_SECONDS:
                 log.warning("%s: no picture, it is longer than %g s; give a table with parts of it",
                             path, LONGEST_PICTURED_SECONDS)  # fmt: skip
                 return None
             times = {"start_seconds": start, "end_seconds": end}
-            waveform = audio.load(path, sample_rate_hz=self.sample_rate_hz, **times)
+            waveform = decode.load(path, sample_rate_hz=self.sample_rate_hz, **times)
         except DataError:
             return None
         rows = self.rows([waveform], window_seconds=window, hop_seconds=hop)
@@ -115,12 +116,12 @@ class Predictor:
         try:
             if given:
                 usable(one, silence=True)
-            whole = len(one) / rate if given else audio.duration_seconds(path)
+            whole = len(one) / rate if given else decode.duration_seconds(path)
         except DataError as error:
             yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
             return
         stop = whole if last is None else last
-        if stop <= whole + audio.SPARE_SECONDS:  # what is further past it `audio.load` refuses
+        if stop <= whole + decode.SPARE_SECONDS:  # what is further past it `audio.load` refuses
             stop = min(stop, whole)
         duration = stop - (first or 0.0)
         for start, end in windows(duration, window_seconds, hop_seconds, self.heard_seconds):
@@ -131,7 +132,7 @@ class Predictor:
                     waveform = usable(one[round(start * rate) : round(end * rate)])
                 else:
                     times = {"start_seconds": start, "end_seconds": end}
-                    waveform = audio.load(path, sample_rate_hz=rate, **times)
+                    waveform = decode.load(path, sample_rate_hz=rate, **times)
                 yield dict(row), waveform
             except DataError as error:
                 yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
@@ -212,7 +213,7 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
 
 def check_window(window_seconds, hop_seconds) -> None:
     """Raises UsageError for a window or hop that cannot be."""
-    shortest = audio.SHORTEST_SECONDS
+    shortest = decode.SHORTEST_SECONDS
     if window_seconds is not None and not shortest <= window_seconds < np.inf:
         raise UsageError(f"a window of {window_seconds:g} s: give {shortest:g} or more")
     if hop_seconds is not None and not (window_seconds and 0 < hop_seconds <= window_seconds):
@@ -234,7 +235,7 @@ def windows(duration_seconds, window_seconds, hop_seconds, heard_seconds=None) -
     found = []
     for number in itertools.count():
         start = number * hop_seconds
-        if found and duration_seconds - start < audio.SHORTEST_SECONDS:
+        if found and duration_seconds - start < decode.SHORTEST_SECONDS:
             return found
         found.append((start, min(start + window_seconds, duration_seconds)))
         if start + window_seconds >= duration_seconds - SAME_SECONDS:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfser import audio, making, spark, store
+from tfser import making, spark, store
+from tfser.audio import decode
 from tfser.errors import TfserError, UsageError
 from tfser.shards import disk_errors, shard_path, write_shard
 
@@ -106,7 +107,7 @@ def _log_name() -> str:
 def _versions(feature) -> dict:
     """What must be the same on all machines: {what: its version or setting}."""
     name = type(feature).__name__
-    versions = {"tfser's cache": store.VERSION, "TensorFlow": tf.__version__, **audio.versions()}
+    versions = {"tfser's cache": store.VERSION, "TensorFlow": tf.__version__, **decode.versions()}
     versions["librosa"] = metadata.version("librosa")  # its mel bands
     return versions | {f"{name}'s {key}": value for key, value in feature.settings().items()}
 

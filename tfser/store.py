@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import data, decoding, making, workers
+from tfser import data, making, workers
+from tfser.audio import tfio_decoder
 from tfser.errors import DataError, TfserError
 from tfser.shards import names_of, replacing, shard_contents, shard_path
 from tfser.storage import s3
@@ -169,7 +170,7 @@ def _key(utterances, feature, contents, decoder):
     ]
     decisive = {"store": VERSION, "feature": feature.settings(), "utterances": listed}
     # Of lossless files the samples are the same, and so are the features.
-    if decoder != "soundfile" and any(not decoding.lossless(u.path) for u in utterances):
+    if decoder != "soundfile" and any(not tfio_decoder.lossless(u.path) for u in utterances):
         decisive["decoder"] = decoder
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 

@@ -52,10 +52,10 @@ def transform(args) -> None:
     if args.latent == "m" and not hp["model"]["medium"]:
         raise UsageError(f"{args.run} has no m (model.medium=false); use --latent h")
 
-    from tfser import audio  # after what can be said at once
+    from tfser.audio import decode  # after what can be said at once
 
     rate = hp["features"]["sample_rate_hz"]
-    waveforms = [audio.load(path, sample_rate_hz=rate) for path in (args.content, args.style)]
+    waveforms = [decode.load(path, sample_rate_hz=rate) for path in (args.content, args.style)]
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         from tfser.features.mel_pieces import MelPieces

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from tfser import audio, corpora
+from tfser import corpora
+from tfser.audio import decode
 from tfser.corpora import Utterance, librispeech
 from tfser.errors import DataError
 
@@ -156,7 +157,7 @@ def test_a_damaged_flac_of_the_corpus_is_one_line(shared_data, tmp_path, capfd):
     def refused(damaged):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match="truncated") as error:
-            audio.load(path)
+            decode.load(path)
         assert str(path) in str(error.value) and "\n" not in str(error.value)
 
     sound = content.index(b"\xff\xf8")  # the first frame; before it are headers and padding

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfser import audio, corpora
+from tfser import corpora
+from tfser.audio import decode
 from tfser.corpora import Utterance, tedlium
 from tfser.errors import DataError, UsageError
 
@@ -85,9 +86,9 @@ def test_the_paper_counts_segments_of_the_training_part(tmp_path):
 
 def test_segments_are_heard_where_the_stm_says(tmp_path):
     utterances = corpora.load("tedlium", tree(tmp_path, train_AaronHuey_2010X=TRAIN))
-    talk = audio.load(utterances[0].path)
+    talk = decode.load(utterances[0].path)
     for utterance, start, end in zip(utterances, (8000, 19200), (20000, 32000), strict=True):
-        part = audio.load(
+        part = decode.load(
             utterance.path,
             start_seconds=utterance.start_seconds,
             end_seconds=utterance.end_seconds,
@@ -98,7 +99,7 @@ def test_segments_are_heard_where_the_stm_says(tmp_path):
 def test_a_segment_after_the_end_of_its_talk_is_refused_by_name(tmp_path):
     segment = corpora.load("tedlium", tree(tmp_path, dev_AlGore_2009=DEV))[-1]
     with pytest.raises(DataError, match="AlGore_2009.sph: .*1.5 to 10.25 s passes the end at 2"):
-        audio.load(
+        decode.load(
             segment.path, start_seconds=segment.start_seconds, end_seconds=segment.end_seconds
         )
 
@@ -137,7 +138,7 @@ def test_a_talk_without_its_sound_is_listed_and_then_named(tmp_path):
     utterances = corpora.load("tedlium", tmp_path)
     assert len(utterances) == 2
     with pytest.raises(DataError, match="AaronHuey_2010X.sph: No such file"):
-        audio.load(utterances[0].path, start_seconds=0.5, end_seconds=1.25)
+        decode.load(utterances[0].path, start_seconds=0.5, end_seconds=1.25)
 
 
 def test_sound_without_a_transcript_is_said(tmp_path, caplog):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfser import audio, store
+from tfser import store
+from tfser.audio import decode
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import opensmile
@@ -56,7 +57,7 @@ def test_equals_the_wrapper_s_own_reading_of_files(shared_data, level, n_feature
     assert len(paths) == 2
     ours = feature(level=level)
     assert ours.n_features == len(ours.names) == n_features
-    for path, values in zip(paths, ours.extract([audio.load(p) for p in paths]), strict=True):
+    for path, values in zip(paths, ours.extract([decode.load(p) for p in paths]), strict=True):
         theirs = by_the_wrapper(f"process_file({str(path)!r}).to_numpy()", level)
         assert values.dtype == "float32" and values.shape == theirs.shape
         np.testing.assert_array_equal(values, theirs)
@@ -95,7 +96,7 @@ def test_the_failing_file_is_named_and_the_others_are_kept(tmp_path):
     kept = store.load(utterances, feature(), cache=tmp_path / "cache", max_bad=1)
     assert [u.name for u in kept.utterances] == ["a", "c"]
     assert kept.frames.shape == (2, 6373) and kept.offsets.tolist() == [0, 1, 2]
-    [expected] = feature().extract([audio.load(tmp_path / "c.wav")])
+    [expected] = feature().extract([decode.load(tmp_path / "c.wav")])
     np.testing.assert_array_equal(kept.frames[1:], expected)
 
 

@@ -15,7 +15,8 @@ import scipy.signal
 import tensorflow as tf
 from running import killing_events
 
-from tfser import audio, data, store, training, unlabelled
+from tfser import data, store, training, unlabelled
+from tfser.audio import decode as audio
 from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError

@@ -14,7 +14,8 @@ import soundfile
 import tensorflow as tf
 from running import killing_events
 
-from tfser import audio, corpora, data, folds, metrics, ratings, store, training, unlabelled
+from tfser import corpora, data, folds, metrics, ratings, store, training, unlabelled
+from tfser.audio import decode
 from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, TfserError, UsageError
@@ -53,7 +54,7 @@ def test_pieces_are_librosa_s_on_real_speech(shared_data):
     files += sorted(shared_data.glob("emodb/wav/*.wav"))[::250]
     n_whole = 0
     for file in files:
-        waveform = audio.load(file, sample_rate_hz=22050)
+        waveform = decode.load(file, sample_rate_hz=22050)
         [extracted] = layer.extract([waveform])
         pieces = extracted.reshape(-1, 176, 140)
         for number, found in enumerate(pieces):
@@ -1007,7 +1008,7 @@ def test_what_a_style_gives(finished):
     [file, *_] = sorted((finished / "run").glob("seed-*/fold-*/vae.keras"))
     model = pretraining.network_of(file, hp, layer)
     content, style = (
-        transformation.pieces_of(audio.load(finished / name, sample_rate_hz=8000), layer)
+        transformation.pieces_of(decode.load(finished / name, sample_rate_hz=8000), layer)
         for name in ("a-anger-1.wav", "d-anger-1.wav")
     )
     assert content.lengths == [4000, 4000]

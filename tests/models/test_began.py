@@ -14,7 +14,8 @@ import soundfile
 import tensorflow as tf
 from running import killing_events, slow
 
-from tfser import audio, folds, metrics, precision, training
+from tfser import folds, metrics, precision, training
+from tfser.audio import decode
 from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
@@ -44,7 +45,7 @@ def test_slices_are_librosa_s_on_real_speech(shared_data):
     files = sorted(shared_data.glob("LibriSpeech/*/*/*/*.flac"))[::120]
     files += sorted(shared_data.glob("emodb/wav/*.wav"))[::250]
     for file in files:
-        waveform = audio.load(file)
+        waveform = decode.load(file)
         [extracted] = layer.extract([waveform])
         slices = extracted.reshape(-1, 32, 513)
         assert len(slices) == len(layer.lengths(len(waveform)))

@@ -1,14 +1,14 @@
 """tensorflow-io's decoders, and one of WAV, in tf.data's graph (`audio.decoder = "tensorflow-io"`).
 
 The samples are soundfile's: bit for bit of WAV and FLAC, to 1e-5 of OGG and MP3. Whether a file
-is whole, its rate and its depth are read from its header by tfser/audio.py.
+is whole, its rate and its depth are read from its header by tfser/audio/decode.py.
 """
 
 import functools
 
 import numpy as np
 
-from tfser import audio
+from tfser.audio import decode as audio
 from tfser.errors import DataError
 from tfser.storage import s3
 

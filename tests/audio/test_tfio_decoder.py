@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from running import called
 
-from tfser import audio, store, train
+from tfser import store, train
+from tfser.audio import decode
 from tfser.config import hparams
 from tfser.corpora import Utterance
 from tfser.errors import DataError, UsageError
@@ -34,11 +35,11 @@ def cut(path, start=None, end=None):
 
 
 def heard(*cuts, rate=RATE):
-    return list(audio.waveforms(cuts, sample_rate_hz=rate, decoder="tensorflow-io"))
+    return list(decode.waveforms(cuts, sample_rate_hz=rate, decoder="tensorflow-io"))
 
 
 def by_soundfile(*cuts, rate=RATE):
-    return list(audio.waveforms(cuts, sample_rate_hz=rate))
+    return list(decode.waveforms(cuts, sample_rate_hz=rate))
 
 
 @with_tensorflow_io
@@ -91,9 +92,9 @@ def test_parts_and_other_rates(tmp_path):
 @with_tensorflow_io
 def test_a_long_recording_is_decoded_once_for_its_parts(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", noise(), RATE)
-    read, facts = [], audio.facts
+    read, facts = [], decode.facts
     monkeypatch.setattr(
-        audio, "facts", lambda path, content: read.append(path) or facts(path, content)
+        decode, "facts", lambda path, content: read.append(path) or facts(path, content)
     )
     assert [
         len(w) for w in heard(*(cut(tmp_path / "a.wav", k / 10, (k + 1) / 10) for k in range(9)))
@@ -335,7 +336,7 @@ def test_a_tensorflow_io_of_another_tensorflow(tmp_path, monkeypatch):
 
 
 def test_the_constraints_keep_what_tensorflow_io_needs():
-    lines = (Path(__file__).parents[1] / "constraints-io.txt").read_text().splitlines()
+    lines = (Path(__file__).parents[2] / "constraints-io.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     assert (pins["tensorflow"], pins["tensorflow-io"]) == ("2.16.2", "0.37.1")
     assert int(pins["numpy"].partition(".")[0]) < 2 and int(pins["pyarrow"].partition(".")[0]) < 22

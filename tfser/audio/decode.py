@@ -1,7 +1,7 @@
 """Decodes speech: any file libsndfile reads -> float32 mono at the paper's sampling rate.
 
 The only module that knows soundfile and soxr; tensorflow-io, which may decode in soundfile's
-place, is in tfser/decoding.py. Every unusable file is a DataError of one line that names the file
+place, is in tfser/audio/tfio_decoder.py. Every unusable file is a DataError of one line that names the file
 and the reason.
 """
 
@@ -60,11 +60,11 @@ def waveforms(cuts, *, sample_rate_hz, decoder="soundfile"):
 
 
 def _by_tensorflow_io(cuts, sample_rate_hz):
-    from tfser import decoding  # it imports TensorFlow
+    from tfser.audio import tfio_decoder  # it imports TensorFlow
 
     # The parts of a long recording stand beside each other: it is decoded once.
     files = [(path, list(group)) for path, group in itertools.groupby(cuts, lambda cut: cut.path)]
-    decoded = decoding.decoded([path for path, _ in files])
+    decoded = tfio_decoder.decoded([path for path, _ in files])
     for (path, of_file), (samples, rate_hz, problem) in zip(files, decoded, strict=True):
         for cut in of_file:
             try:

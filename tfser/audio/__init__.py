@@ -1,0 +1,1 @@
+"""Decoding of audio files to waveforms."""
