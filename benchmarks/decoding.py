@@ -25,7 +25,8 @@ import numpy as np
 import soundfile
 
 from tfser.audio import decode as audio
-from tfser.corpora import Utterance, audio_files
+from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.utterance import Utterance
 from tfser.storage import s3
 
 FORMATS = [

@@ -28,7 +28,7 @@ import spectrograms
 from tfser import store
 from tfser.audio import decode
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.features.magnitude_slices import layer_of as slices_of
 from tfser.models.epr.speech import layer_of as log_mel_of
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, metrics, report
-from tfser.labels import select
+from tfser import metrics, report
+from tfser.corpora import loader
+from tfser.corpora.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
 from tfser.storage import atomic_files, run_directory
@@ -58,7 +59,7 @@ def main() -> None:
     hp = settings["hparams"]
     if hp["forest"]["profiles"] != "inner":
         sys.exit(f"{args.run} has no inner networks: --set forest.profiles=inner makes them")
-    utterances = select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
+    utterances = select(loader.load(args.corpus, args.data_root, cache), **hp["labels"])
     run = run_directory.Run(
         args.run, cache, args.corpus, "loso", settings["folds"], (0,), "none", 0
     )

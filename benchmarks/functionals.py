@@ -25,7 +25,7 @@ import sys, time
 from pathlib import Path
 from tfser import store
 from tfser.features import opensmile
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 files = sorted(p for p in Path(sys.argv[1]).rglob("*") if p.suffix in (".wav", ".flac"))
 utterances = [Utterance(path, str(i), "speaker") for i, path in enumerate(files)]
 start = time.perf_counter()

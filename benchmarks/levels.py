@@ -17,9 +17,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from tfser import corpora
 from tfser.audio import decode
 from tfser.config import hparams
+from tfser.corpora import loader
 from tfser.models.acnn.speech import input_of
 
 
@@ -27,7 +27,7 @@ def frames_of(corpus, root):
     """Log-mel frames [n, n_bands] of a corpus."""
     hp = hparams.load("acnn", corpus)
     layer, _ = input_of(hp)
-    chosen = [u for u in corpora.load(corpus, root) if u.emotion in hp["labels"]["keep"]]
+    chosen = [u for u in loader.load(corpus, root) if u.emotion in hp["labels"]["keep"]]
     return np.concatenate(layer.extract([decode.load(u.path) for u in chosen]))
 
 

@@ -22,9 +22,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tfser import corpora, folds, metrics
+from tfser import folds, metrics
 from tfser.config import hparams
-from tfser.labels import select
+from tfser.corpora import loader
+from tfser.corpora.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
@@ -73,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     hp = hparams.load("epr", args.corpus, overlay=args.hparams, overrides=args.overrides)
-    utterances = select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
+    utterances = select(loader.load(args.corpus, args.data_root, cache), **hp["labels"])
     run = run_directory.Run(Path("."), cache, args.corpus, "loso", None, (0,), "none", 0)
     speech = epr.segmented(utterances, hp, run)
     if args.segments:

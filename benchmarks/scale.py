@@ -26,9 +26,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tfser import corpora, extract, making, shard_tasks, store
+from tfser import extract, making, shard_tasks, store
 from tfser.audio import decode
 from tfser.config import hparams
+from tfser.corpora import loader
 from tfser.features.magnitude_slices import layer_of as slices
 from tfser.features.mel_pieces import layer_of as mel_pieces
 from tfser.models.aae.speech import descriptors
@@ -159,7 +160,7 @@ def main():
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
     args = parser.parse_args()
 
-    utterances = corpora.load("librispeech", args.root)[: args.first]
+    utterances = loader.load("librispeech", args.root)[: args.first]
     sample = {
         "utterances": len(utterances),
         "hours": extract.hours_of(utterances),

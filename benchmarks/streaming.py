@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np, soundfile
 from tfser import data, store
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.models.acnn import pretraining
 
 folder, hours, n_steps, talk, clip = Path(sys.argv[1]), *map(float, sys.argv[2:])

@@ -22,8 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import librosa
 import numpy as np
 
-from tfser import corpora
 from tfser.audio import decode
+from tfser.corpora import loader
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pretraining, transformation
 from tfser.storage import atomic_files
@@ -56,7 +56,7 @@ def main():
     network = pretraining.network_of(file, hp, layer)
     # Neutral speech of one sentence, a speaker each.
     spoken = {}
-    for u in corpora.load("ravdess", args.root):
+    for u in loader.load("ravdess", args.root):
         if u.emotion == "neutral" and u.name.split("-")[4:6] == ["01", "01"]:
             spoken.setdefault(u.gender, []).append(u)
     pairs = list(zip(spoken["male"], spoken["female"], strict=True))

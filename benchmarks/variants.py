@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import corpora, metrics, precision, report, training
+from tfser import metrics, precision, report, training
 from tfser.config import hparams
-from tfser.labels import select
+from tfser.corpora import loader
+from tfser.corpora.labels import select
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
@@ -31,7 +32,7 @@ def train_c1(args, variant: str) -> list[dict]:
     hp = hparams.load(
         "epr", args.corpus, overlay=args.hparams, overrides=args.overrides + variant.split()
     )
-    utterances = select(corpora.load(args.corpus, args.data_root, cache), **hp["labels"])
+    utterances = select(loader.load(args.corpus, args.data_root, cache), **hp["labels"])
     entries = []
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -15,7 +15,7 @@ from running import REPOSITORY, called, ended, needs_java, started
 
 from tfser import extract, making, shard_tasks, spark, store, train
 from tfser.audio import decode
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
 
 RATE = 8000

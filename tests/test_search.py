@@ -18,7 +18,7 @@ from running import REPOSITORY, called, started
 
 from tfser import card, folds, outcomes, plots, report, search, train
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.models import svm
 from tfser.models.aae import speech as aae

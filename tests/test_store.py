@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from tfser import shards, store
 from tfser.audio import decode
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, TfserError
 from tfser.features.log_mel import LogMel
 

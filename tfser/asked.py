@@ -6,8 +6,9 @@ import pkgutil
 import re
 from pathlib import Path
 
-from tfser import corpora, models
+from tfser import models
 from tfser.config import hparams
+from tfser.corpora import loader
 from tfser.errors import UsageError, did_you_mean
 from tfser.storage import run_directory, s3
 
@@ -22,7 +23,7 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
         "--corpus",
         required=True,
         metavar="NAME",
-        help=f"{', '.join(corpora.names())}, or a table: path/to/files.csv",
+        help=f"{', '.join(loader.names())}, or a table: path/to/files.csv",
     )
     p.add_argument(
         "--data-root",
@@ -116,8 +117,8 @@ def corpus_of(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
     """Its name in results, its utterances and the hyperparameters on it."""
     hp = hyperparameters(args, corpus)
     s3.check_decoder(hp["audio"]["decoder"])
-    utterances = corpora.load(corpus, root, cache)
+    utterances = loader.load(corpus, root, cache)
     name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table(corpus) else corpus
-    if is_table(corpus) and name in corpora.names():  # emodb.csv is not Emo-DB
+    if is_table(corpus) and name in loader.names():  # emodb.csv is not Emo-DB
         name = f"table-{name}"
     return name, utterances, hp

@@ -102,16 +102,17 @@ def _older(run) -> str:
 
 def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     """What the fold's test part sounds like, and the run's probabilities of it [n, K]."""
-    from tfser import asked, corpora, serving
+    from tfser import asked, serving
     from tfser.audio import decode
+    from tfser.corpora import loader
 
     rows = left_out(run)[:CHECKED]
     is_table = root is not None and asked.is_table(str(root))
     corpus, root = (str(root), None) if is_table else (run.tested, root)
-    if not is_table and corpus not in corpora.names():
+    if not is_table and corpus not in loader.names():
         raise UsageError(f"{run.folder} is of a table: give it by --data-root path/to/files.csv")
     cache = os.environ.get("TFSER_CACHE")
-    utterances = {u.name: u for u in corpora.load(corpus, root, cache and Path(cache))}
+    utterances = {u.name: u for u in loader.load(corpus, root, cache and Path(cache))}
     waveforms = []
     for row in rows:
         u = utterances.get(row["utterance"])

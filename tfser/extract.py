@@ -14,8 +14,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tfser import asked, cli, corpora, spark, tensorflow_startup
+from tfser import asked, cli, spark, tensorflow_startup
 from tfser.audio import decode
+from tfser.corpora import loader
 from tfser.errors import DataError, UsageError
 from tfser.storage import s3
 
@@ -62,7 +63,7 @@ def extract(args) -> None:
     corpus, utterances, hp = asked.corpus_of(args, args.corpus, args.data_root, cache)
     decoder = hp["audio"]["decoder"]
     check_writable(cache)
-    log.info("%s", corpora.describe(args.corpus, utterances))
+    log.info("%s", loader.describe(args.corpus, utterances))
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         module = importlib.import_module(f"tfser.models.{args.model}.extraction")

@@ -7,7 +7,8 @@ import math
 import sys
 from pathlib import Path
 
-from tfser import cli, corpora, tensorflow_startup
+from tfser import cli, tensorflow_startup
+from tfser.corpora import audio_folder
 from tfser.errors import ConflictError, DataError, UsageError
 
 EPILOG = """\
@@ -22,7 +23,7 @@ others are done), 4 --out exists, 130 interrupted.
 example: tfser-predict --export epr-emodb recordings/*.wav --out emotions.csv
 """
 KEPT = "what is done stands in a file .part beside --out"
-SUFFIXES = (*corpora.AUDIO_SUFFIXES, ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".au")
+SUFFIXES = (*audio_folder.AUDIO_SUFFIXES, ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".au")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,7 +85,7 @@ def recordings(args) -> list[tuple]:
     """What is asked for: (file, start, end), both None for all of it."""
     asked = [(path, None, None) for path in args.files]
     if args.folder:
-        found = list(corpora.audio_files(corpora.existing_folder(args.folder), SUFFIXES))
+        found = list(audio_folder.audio_files(audio_folder.existing_folder(args.folder), SUFFIXES))
         if not found:
             raise DataError(f"no recordings under {args.folder}")
         asked += [(path, None, None) for path in found]

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser import asked, cli, corpora, labels, spark, tasks, tensorflow_startup, workers
-from tfser.corpora import omg
+from tfser import asked, cli, spark, tasks, tensorflow_startup, workers
+from tfser.corpora import labels, loader, omg
 from tfser.errors import UsageError
 from tfser.storage import run_directory, s3
 
@@ -157,7 +157,7 @@ def train_in(folder: Path, args, task: Task) -> None:
     with run_directory.opened(folder, settings, run.seeds):
         for lock in folder.glob("tasks/*/.lock"):  # of a command that was killed
             run_directory.wait_until_free(lock.parent)
-        log.info("%s", corpora.describe(args.corpus, task.utterances))
+        log.info("%s", loader.describe(args.corpus, task.utterances))
         if args.spark:
             tasks.train_folds(args, folder)
         with tensorflow_startup.quiet():
@@ -169,7 +169,7 @@ def train_in(folder: Path, args, task: Task) -> None:
                 raise UsageError(
                     f"--test-corpus: {args.model} has no test across corpora; leave it out"
                 )
-            log.info("tested on %s", corpora.describe(args.test_corpus, task.tested))
+            log.info("tested on %s", loader.describe(args.test_corpus, task.tested))
             more = [labels.select(task.tested, **settings["tested"]["labels"])]
         from tfser import precision  # it imports Keras
 
@@ -179,7 +179,7 @@ def train_in(folder: Path, args, task: Task) -> None:
             return
         own_parts = "ccc_arousal" in scores and scores["folds"] == 1 and args.evaluate == "test"
         if args.corpus == "omg" and own_parts:
-            omg.submit(corpora.root_of("omg", args.data_root), folder, task.utterances)
+            omg.submit(loader.root_of("omg", args.data_root), folder, task.utterances)
     from tfser import report  # it imports TensorFlow, which is there by now
 
     report.show(scores, folder)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import corpora, plots, precision, store, training, workers
-from tfser.corpora import tedlium
+from tfser import plots, precision, store, training, workers
+from tfser.corpora import loader, tedlium
 from tfser.errors import UsageError, did_you_mean
 from tfser.storage import atomic_files, run_directory
 
@@ -27,7 +27,7 @@ def check(section: str, settings) -> None:
     "n_talks" (of tedlium) and "weights", a file in place of a training.
     """
     corpus, weights = settings["corpus"], settings["weights"]
-    known = ["tested", *corpora.names()]
+    known = ["tested", *loader.names()]
     if corpus and corpus not in known:
         raise UsageError(
             f"{section}.corpus={corpus!r} is not known{did_you_mean(corpus, known)}; "
@@ -49,8 +49,8 @@ def speech_of(settings, tested, run) -> list:
     corpus = settings["corpus"]
     if corpus in ("", "tested"):
         return tested
-    utterances = corpora.load(corpus, None, run.cache)
-    log.info("trained without labels on %s", corpora.describe(corpus, utterances))
+    utterances = loader.load(corpus, None, run.cache)
+    log.info("trained without labels on %s", loader.describe(corpus, utterances))
     return part_of(settings, utterances)
 
 

@@ -13,7 +13,7 @@ from running import called
 from tfser import store, train
 from tfser.audio import decode
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features.log_mel import LogMel
 from tfser.storage import run_directory, s3

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tfser import corpora
 from tfser.config import hparams
+from tfser.corpora import loader
 from tfser.errors import UsageError
 
 MODEL = """\
@@ -44,7 +44,7 @@ epochs = 7
 FILES = sorted(hparams.folder().glob("*.toml"))
 MODELS = [path.stem for path in FILES if "." not in path.stem]
 OVERLAYS = [path.stem for path in FILES if "." in path.stem]
-ALL_CORPORA = [*corpora.names(), "table"]
+ALL_CORPORA = [*loader.names(), "table"]
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tfser import corpora
-from tfser.corpora import Utterance, emodb
+from tfser.corpora import emodb, loader
+from tfser.corpora.utterance import Utterance
 
 
 @pytest.mark.parametrize("folder", ["wav", ".", "copy/wav"])
@@ -35,14 +35,14 @@ def test_wav_is_the_corpus_where_there_is_one(tmp_path):
     for folder in ("wav", "wav_8k"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "03a01Fa.wav").touch()
-    (utterance,) = corpora.load("emodb", tmp_path)
+    (utterance,) = loader.load("emodb", tmp_path)
     assert utterance.path == tmp_path / "wav" / "03a01Fa.wav"
 
 
 def test_the_real_corpus(shared_data):
-    utterances = corpora.load("emodb", shared_data / "emodb")
-    assert corpora.load("emodb", shared_data / "emodb" / "wav") == utterances
-    assert corpora.describe("emodb", utterances) == (
+    utterances = loader.load("emodb", shared_data / "emodb")
+    assert loader.load("emodb", shared_data / "emodb" / "wav") == utterances
+    assert loader.describe("emodb", utterances) == (
         "emodb: all 535 utterances, 10 speakers, 7 emotions: anger 127, boredom 81, disgust 46, "
         "fear 69, happiness 71, neutral 79, sadness 62"
     )

@@ -3,7 +3,8 @@
 import pytest
 
 from tfser import corpora
-from tfser.corpora import Utterance, savee
+from tfser.corpora import loader, savee
+from tfser.corpora.utterance import Utterance
 
 CODES = {"a01": "anger", "d02": "disgust", "f03": "fear", "h04": "happiness", "n30": "neutral",
          "sa06": "sadness", "su07": "surprise"}  # fmt: skip
@@ -33,9 +34,9 @@ def test_layouts(tmp_path, layout):
 def test_one_speaker_s_folder(tmp_path):
     (tmp_path / "DC").mkdir()
     (tmp_path / "DC" / "sa01.wav").touch()
-    utterances = corpora.load("savee", tmp_path / "DC")
+    utterances = loader.load("savee", tmp_path / "DC")
     assert [u.name for u in utterances] == ["DC_sa01"]
-    assert corpora.describe("savee", utterances) == (
+    assert loader.describe("savee", utterances) == (
         "savee: 1 of the paper's 480 utterances, 1 speaker, 1 emotion: sadness 1"
     )
 
@@ -45,5 +46,5 @@ def test_no_speaker_to_be_found(tmp_path):
     with pytest.raises(
         corpora.DataError, match=r"none of the 1 .*AudioData/<DC\|JE\|JK\|KL>"
     ) as error:
-        corpora.load("savee", tmp_path)
+        loader.load("savee", tmp_path)
     assert error.value.exit_code == 3

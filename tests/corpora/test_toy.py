@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfser import corpora
-from tfser.corpora import toy
+from tfser.corpora import loader, toy
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def utterances(cache):
-    return corpora.load("toy", cache=cache)
+    return loader.load("toy", cache=cache)
 
 
 def samples_of(utterance):
@@ -35,7 +35,7 @@ def test_speakers_and_emotions_are_balanced(utterances, cache):
     assert {u.emotion for u in utterances} == {"anger", "happiness", "neutral", "sadness"}
     assert utterances[0].path == cache / "toy" / toy.VERSION / "f1-anger-01.wav"
     assert utterances[0].name == "f1-anger-01"
-    assert corpora.describe("toy", utterances) == (
+    assert loader.describe("toy", utterances) == (
         "toy: all 160 utterances, 4 speakers, 4 emotions: "
         "anger 40, happiness 40, neutral 40, sadness 40"
     )
@@ -50,7 +50,7 @@ def test_sound(utterances):
 
 def test_the_same_bytes_every_time(utterances, tmp_path):
     started = time.perf_counter()
-    again = corpora.load("toy", root=tmp_path)
+    again = loader.load("toy", root=tmp_path)
     assert time.perf_counter() - started < 15  # 1 s where nothing else runs
     for one, two in zip(utterances, again, strict=True):
         assert one.path.read_bytes() == two.path.read_bytes()
@@ -78,7 +78,7 @@ def test_the_sound_of_this_version(utterance, n, rms):
 
 def test_made_once(utterances, cache):
     before = [utterance.path.stat().st_mtime_ns for utterance in utterances]
-    assert corpora.load("toy", cache=cache) == utterances
+    assert loader.load("toy", cache=cache) == utterances
     assert [utterance.path.stat().st_mtime_ns for utterance in utterances] == before
 
 
@@ -90,7 +90,7 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(toy, "write_wav", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        corpora.load("toy", cache=tmp_path)
+        loader.load("toy", cache=tmp_path)
     assert list((tmp_path / "toy").iterdir()) == []
 
 
@@ -98,7 +98,7 @@ def test_a_killed_generation_is_not_read(tmp_path):
     leftover = tmp_path / "toy" / f".{toy.VERSION}-half"
     leftover.mkdir(parents=True)
     (leftover / "f1-anger-01.wav").write_bytes(b"half")
-    utterances = corpora.load("toy", cache=tmp_path)
+    utterances = loader.load("toy", cache=tmp_path)
     assert len(utterances) == 160
     assert not any("-half" in str(utterance.path) for utterance in utterances)
 
@@ -110,7 +110,7 @@ def test_an_incomplete_corpus_is_found(tmp_path):
     with pytest.raises(
         corpora.DataError, match="159 of the 160 files are missing .*; remove"
     ) as error:
-        corpora.load("toy", root=tmp_path)
+        loader.load("toy", root=tmp_path)
     assert error.value.exit_code == 3
 
 

@@ -14,7 +14,7 @@ import soundfile
 
 from tfser import store
 from tfser.audio import decode
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import opensmile
 from tfser.features.opensmile import OpenSmile

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfser import report, store, training
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import aae
 from tfser.models.aae import generation, network

@@ -18,7 +18,7 @@ from running import killing_events
 from tfser import data, store, training, unlabelled
 from tfser.audio import decode as audio
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features.audeep import Spectrogram
 from tfser.features.log_mel import LogMel

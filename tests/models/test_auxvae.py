@@ -14,10 +14,11 @@ import soundfile
 import tensorflow as tf
 from running import killing_events
 
-from tfser import corpora, data, folds, metrics, ratings, store, training, unlabelled
+from tfser import data, folds, metrics, ratings, store, training, unlabelled
 from tfser.audio import decode
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora import loader
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.features.mel_pieces import MelPieces, layer_of
 from tfser.models import auxvae
@@ -808,7 +809,7 @@ def test_a_run_of_classes(tmp_path, capsys):
     assert metrics.uar(y, p) == pytest.approx(scores["uar"])
     of_pieces = []
     speech = corpus_of.heard(
-        corpus_of.chosen(corpora.load(tmp_path / "tones.csv"), hyperparameters(
+        corpus_of.chosen(loader.load(tmp_path / "tones.csv"), hyperparameters(
             "labels.target=gender")), hyperparameters("labels.target=gender"), run_in(tmp_path)
     )  # fmt: skip
     for number, tested in enumerate("abcd"):

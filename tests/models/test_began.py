@@ -17,7 +17,7 @@ from running import killing_events, slow
 from tfser import folds, metrics, precision, training
 from tfser.audio import decode
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features.magnitude_slices import Slices, layer_of
 from tfser.models import began

@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from tfser import data, report, training
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
 from tfser.models import epr
 from tfser.models.epr import forest, results, speech

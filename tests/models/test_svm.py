@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from tfser import corpora, store
+from tfser import store
 from tfser.config import hparams
-from tfser.corpora import Utterance
+from tfser.corpora import loader
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.models import svm
 from tfser.models.began.speech import plan as plan_of_began
@@ -50,7 +51,7 @@ def corpus(monkeypatch):
 def test_the_figures_of_the_reference(shared_data, tmp_path):
     """Emo-DB, one speaker out, as an independent program computed them on the same audio."""
     rows = json.loads((shared_data / "reference.json").read_text())["rows"]
-    utterances = corpora.load("emodb", shared_data / "emodb")
+    utterances = loader.load("emodb", shared_data / "emodb")
     for name, overrides in (
         ("emodb (2 s copy)/loso", []),
         ("emodb (2 s copy)/loso/speaker-normalised (transductive)", ["features.normalize=speaker"]),

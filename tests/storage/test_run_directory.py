@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError
 from tfser.storage import atomic_files, run_directory
 

@@ -394,14 +394,14 @@ def test_the_exit_code_of_another_program_is_its_own(monkeypatch, argv, module, 
 
 
 def test_the_toy_corpus_is_made_on_the_disk(monkeypatch, tmp_path):
-    from tfser import corpora
+    from tfser.corpora import audio_folder, loader
 
     made = []
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(toy, "make", made.append)
-    monkeypatch.setattr(corpora, "existing_folder", lambda root: root)
+    monkeypatch.setattr(audio_folder, "existing_folder", lambda root: root)
     monkeypatch.setattr(toy, "read", lambda root: ["one"])
-    monkeypatch.setattr(corpora, "unique", lambda corpus, utterances: utterances)
-    monkeypatch.setattr(corpora, "check_files", lambda *arguments: None)
-    assert corpora.load("toy", cache=remote.path("s3://bucket/cache")) == ["one"]
+    monkeypatch.setattr(loader, "unique", lambda corpus, utterances: utterances)
+    monkeypatch.setattr(loader, "check_files", lambda *arguments: None)
+    assert loader.load("toy", cache=remote.path("s3://bucket/cache")) == ["one"]
     assert made == [tmp_path / ".cache" / "tfser" / "toy"]

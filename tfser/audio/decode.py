@@ -1,8 +1,8 @@
 """Decodes speech: any file libsndfile reads -> float32 mono at the paper's sampling rate.
 
 The only module that knows soundfile and soxr; tensorflow-io, which may decode in soundfile's
-place, is in tfser/audio/tfio_decoder.py. Every unusable file is a DataError of one line that names the file
-and the reason.
+place, is in tfser/audio/tfio_decoder.py. Every unusable file is a DataError of one line that names
+the file and the reason.
 """
 
 import contextlib

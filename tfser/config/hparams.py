@@ -10,7 +10,7 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
-from tfser import corpora
+from tfser.corpora import loader
 from tfser.errors import UsageError, did_you_mean
 
 SPECS = {"choice": "value, ..", "uniform": "low, high", "loguniform": "low, high",
@@ -147,7 +147,7 @@ def _read(path) -> dict:
 
 def _per_corpus(tables: dict, source: str) -> dict[str, dict]:
     """Takes [corpus.<name>] out of an overlay's tables, after a look at the names."""
-    per_corpus, known = tables.pop("corpus", {}), [*corpora.names(), "table"]
+    per_corpus, known = tables.pop("corpus", {}), [*loader.names(), "table"]
     tables_of = per_corpus.values() if isinstance(per_corpus, dict) else [None]
     if not all(isinstance(table, dict) for table in tables_of):
         raise UsageError(f"{source}: [corpus] holds tables such as [corpus.casia.train]")

@@ -13,7 +13,8 @@ liuchanhg_201_fear.wav, Happy_liuchanhg_440.wav. The parts are found wherever th
 import re
 from pathlib import Path
 
-from tfser.corpora import Utterance, audio_files
+from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.utterance import Utterance
 
 EXPECTED = 7_200
 PAPER_GROUP = "same-text"

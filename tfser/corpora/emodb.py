@@ -10,7 +10,8 @@ labels are right there, scores do not compare with published ones.
 import re
 from pathlib import Path
 
-from tfser.corpora import Utterance, audio_files
+from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.utterance import Utterance
 
 EXPECTED = 535
 LAYOUT = "wav/03a01Fa.wav"

@@ -19,7 +19,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
 EXPECTED = 10_039

@@ -19,7 +19,8 @@ import logging
 import re
 from pathlib import Path
 
-from tfser.corpora import Utterance, audio_files
+from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
 EXPECTED = 8_438

@@ -25,7 +25,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tfser.corpora import Utterance, audio_files, table
+from tfser.corpora import table
+from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, did_you_mean
 from tfser.storage import atomic_files
 

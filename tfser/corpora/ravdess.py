@@ -12,7 +12,8 @@ the most popular download holds the whole tree a second time in audio_speech_act
 import re
 from pathlib import Path
 
-from tfser.corpora import Utterance, audio_files
+from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.utterance import Utterance
 
 EXPECTED = 1_440
 LAYOUT = "Actor_<nn>/03-01-<emotion>-<intensity>-<statement>-<repetition>-<actor>.wav"

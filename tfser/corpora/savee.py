@@ -9,7 +9,8 @@ Layout `AudioData/DC/a01.wav`: speaker, emotion, sentence; or flat: DC_a01.wav, 
 import re
 from pathlib import Path
 
-from tfser.corpora import Utterance, audio_files
+from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.utterance import Utterance
 
 EXPECTED = 480
 LAYOUT = "AudioData/<DC|JE|JK|KL>/a01.wav, or DC_a01.wav"

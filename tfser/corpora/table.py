@@ -19,7 +19,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from tfser.corpora import Utterance, log
+from tfser.corpora.loader import log
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, did_you_mean
 from tfser.storage import s3
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 
 EXPECTED = 92_973

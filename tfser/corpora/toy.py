@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser.corpora import Utterance
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
 EXPECTED = 160

@@ -28,7 +28,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import metrics, passes, plots, precision, report, training, workers
-from tfser.labels import check_classes, describe, warn_of_unheard
+from tfser.corpora.labels import check_classes, describe, warn_of_unheard
 from tfser.models.aae import generation
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
 from tfser.models.aae.speech import (

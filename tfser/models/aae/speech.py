@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import data, folds, store
+from tfser.corpora.labels import select
 from tfser.errors import DataError, UsageError
 from tfser.features import opensmile
-from tfser.labels import select
 from tfser.models.aae.network import FRAMES_A_STEP
 
 log = logging.getLogger("tfser")

@@ -23,7 +23,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import labels, metrics, passes, plots, precision, report, training, workers
+from tfser import metrics, passes, plots, precision, report, training, workers
+from tfser.corpora import labels
 from tfser.errors import UsageError
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views

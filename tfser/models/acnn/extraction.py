@@ -1,7 +1,7 @@
 """Which features ACNN hears of a corpus, for tfser-extract."""
 
 from tfser import unlabelled
-from tfser.labels import select
+from tfser.corpora.labels import select
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.speech import input_of
 

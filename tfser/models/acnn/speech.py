@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfser import data, folds, store, unlabelled
+from tfser.corpora.labels import three_classes
 from tfser.errors import UsageError
 from tfser.features.log_mel import LogMel
-from tfser.labels import three_classes
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.network import VIEWS
 from tfser.storage import run_directory

@@ -25,7 +25,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import folds, labels, metrics, precision, ratings, report, training, unlabelled, workers
+from tfser import folds, metrics, precision, ratings, report, training, unlabelled, workers
+from tfser.corpora import labels
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pictures, pretraining, probes
 from tfser.models.auxvae.speech import Speech, chosen, heard, plan

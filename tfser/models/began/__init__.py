@@ -28,7 +28,6 @@ import tensorflow as tf
 from tfser import (
     data,
     folds,
-    labels,
     metrics,
     passes,
     plots,
@@ -39,6 +38,7 @@ from tfser import (
     unlabelled,
     workers,
 )
+from tfser.corpora import labels
 from tfser.features.magnitude_slices import layer_of
 from tfser.models.began import pretraining
 from tfser.models.began.heads import new_network

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfser import folds, labels, ratings, store
+from tfser import folds, ratings, store
+from tfser.corpora import labels
 from tfser.errors import DataError, UsageError
 from tfser.features.magnitude_slices import layer_of
 

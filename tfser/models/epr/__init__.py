@@ -22,8 +22,8 @@ import keras
 import numpy as np
 
 from tfser import data, folds, passes, precision, report, training, workers
+from tfser.corpora.labels import describe, select
 from tfser.errors import UsageError
-from tfser.labels import describe, select
 from tfser.models.epr import results
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics, utterance_means
 from tfser.models.epr.network import standardize, vgg

@@ -1,6 +1,6 @@
 """Which features EPR hears of a corpus, for tfser-extract."""
 
-from tfser.labels import select
+from tfser.corpora.labels import select
 from tfser.models.epr.speech import layer_of
 
 

@@ -3,8 +3,8 @@
 import logging
 
 from tfser import metrics, plots, training
+from tfser.corpora.labels import describe
 from tfser.errors import UsageError, did_you_mean
-from tfser.labels import describe
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files
 

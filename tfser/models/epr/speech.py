@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, labels, store
+from tfser import data, folds, store
+from tfser.corpora import labels
 from tfser.errors import UsageError
 from tfser.features.log_mel import LogMel
 

@@ -17,9 +17,9 @@ from sklearn.svm import SVC
 from tqdm import tqdm
 
 from tfser import folds, report, store
+from tfser.corpora.labels import check_classes, common, describe, select, warn_of_unheard
 from tfser.errors import UsageError
 from tfser.features.opensmile import OpenSmile, normalized_by_speaker
-from tfser.labels import check_classes, common, describe, select, warn_of_unheard
 from tfser.storage import atomic_files, run_directory
 
 

@@ -1,6 +1,6 @@
 """Which features the SVM hears of a corpus, for tfser-extract."""
 
-from tfser.labels import select
+from tfser.corpora.labels import select
 from tfser.models.svm import functionals
 
 

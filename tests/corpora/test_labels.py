@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tfser import labels
-from tfser.corpora import Utterance
+from tfser.corpora import labels
+from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 
 

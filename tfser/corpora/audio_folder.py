@@ -1,0 +1,51 @@
+"""The audio files under a folder."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfser.errors import DataError
+from tfser.storage import s3
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".sph")
+MAX_DEPTH = 6  # folders below the root: enough for every release, little enough for "/"
+
+
+def audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
+    """Walks through the audio files under a folder, in sorted order, clutter left out."""
+    seen = set()
+    walk = (
+        root.walk()
+        if isinstance(root, s3.Remote)
+        else (os.walk(root, onerror=unreadable, followlinks=True))
+    )
+    for folder, folders, files in walk:
+        depth = len(s3.path(folder).relative_to(root).parts)
+        # Links to speaker folders are common, and so are links back to a folder above.
+        if os.path.realpath(folder) in seen or depth > MAX_DEPTH:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(folder))
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
+        for file in sorted(files):
+            if file.lower().endswith(suffixes) and not file.startswith("."):
+                yield s3.path(folder) / file
+
+
+def unreadable(error: OSError) -> None:
+    """Raises DataError, where os.walk would leave the folder out without a word."""
+    raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
+
+
+def existing_folder(root: Path) -> Path:
+    """Returns the folder with ~ resolved; DataError where there is none."""
+    root = s3.path(root).expanduser()
+    s3.check_folder(root, "the data folder")
+    try:
+        there = root.is_dir()
+    except OSError as error:
+        raise DataError(f"the data folder {root} cannot be read: {error.strerror}") from None
+    if not there:
+        what = "is a file, not a folder (unpack it)" if root.is_file() else "does not exist"
+        raise DataError(f"the data folder {root} {what}")
+    return root

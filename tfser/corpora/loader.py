@@ -1,0 +1,136 @@
+"""Loads a corpus by its name, or a table by its path."""
+
+import importlib
+import logging
+import os
+import pkgutil
+from collections import Counter
+from pathlib import Path
+
+from tfser import corpora
+from tfser.corpora.audio_folder import AUDIO_SUFFIXES, audio_files, existing_folder
+from tfser.corpora.utterance import Utterance
+from tfser.errors import DataError, UsageError, did_you_mean
+from tfser.storage import s3
+
+# Modules beside the readers, and the reader of tables.
+NOT_CORPORA = {"audio_folder", "labels", "loader", "table", "utterance"}
+
+log = logging.getLogger(__name__)
+
+
+def names() -> list[str]:
+    """Lists the corpora that have a reader; a table is named by its path instead."""
+    found = {module.name for module in pkgutil.iter_modules(corpora.__path__)}
+    return sorted(found - NOT_CORPORA)
+
+
+def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> list[Utterance]:
+    """Lists the utterances of a corpus, sorted by name; those of a table in the table's order.
+
+    Args:
+        corpus: one of `names()`, or the path of a table ending in .csv or .tsv.
+        root: the folder of the corpus; without it TFSER_<CORPUS>_ROOT. For a table the folder its
+            files are relative to; without it the table's own.
+        cache: where the toy corpus is made; without it ~/.cache/tfser.
+
+    Raises:
+        UsageError: unknown corpus, or its folder is not given.
+        DataError: the folder or table is missing, or is not what it should be.
+    """
+    corpus = str(corpus)
+    if corpus.lower().endswith((".csv", ".tsv")):
+        table = importlib.import_module("tfser.corpora.table")
+        utterances = table.read(
+            s3.path(corpus).expanduser(), None if root is None else existing_folder(root)
+        )
+        return unique(corpus, utterances)
+    if corpus not in names():
+        raise UsageError(
+            f"no corpus {corpus!r}{did_you_mean(corpus, names())}; there are {', '.join(names())}, "
+            "and any table given by its path, such as my/table.csv"
+        )
+    module = importlib.import_module(f"tfser.corpora.{corpus}")
+    if hasattr(module, "make"):  # a corpus that is computed, not downloaded
+        root = root or os.environ.get(_variable(corpus))
+        if not cache or isinstance(cache, s3.Remote):  # it is made file by file
+            cache = Path.home() / ".cache" / "tfser"
+        if isinstance(s3.path(root or ""), s3.Remote):
+            raise UsageError(f"--data-root {root}: {corpus} is made on a disk; give a folder there")
+        root = Path(root or Path(cache) / corpus).expanduser()
+        module.make(root)
+    root = root_of(corpus, root)
+    utterances = unique(corpus, module.read(root))
+    check_files(corpus, root, utterances, module.LAYOUT)
+    return utterances
+
+
+def root_of(corpus: str, root: Path | None) -> Path:
+    """The folder that is given, or that TFSER_<CORPUS>_ROOT names; UsageError for neither."""
+    root = root or os.environ.get(_variable(corpus))
+    if not root:
+        raise UsageError(
+            f"{corpus} needs its folder: give --data-root DIR or set {_variable(corpus)}"
+        )
+    return existing_folder(root)
+
+
+def _variable(corpus: str) -> str:
+    return f"TFSER_{corpus.upper()}_ROOT"
+
+
+def check_files(corpus: str, root: Path, utterances: list[Utterance], layout: str) -> None:
+    """Raises DataError where nothing was recognised, and warns of files that were not."""
+    files = list(audio_files(root))
+    used = {utterance.path for utterance in utterances}
+    unused = [path.relative_to(root) for path in files if path not in used]
+    if not utterances:
+        suffix = next((suffix for suffix in AUDIO_SUFFIXES if suffix in layout), "audio file")
+        found = f"none of the {len(files):,} audio files" if files else f"no {suffix}"
+        first = f" (the first is {unused[0]})" if unused else ""
+        raise DataError(f"{corpus}: {found} under {root}{first}; expected {layout}")
+    if unused:
+        log.warning(
+            "%s: %d of the %d audio files under %s are not read, being copies, unlisted or not "
+            "of the corpus; the first is %s",
+            *(corpus, len(unused), len(files), root, unused[0]),
+        )
+
+
+def describe(corpus: str, utterances: list[Utterance]) -> str:
+    """Sums up a corpus in a line: "casia: 1,200 of the paper's 7,200 utterances, ..."."""
+    n, expected, main_group = len(utterances), None, None
+    if corpus in names():
+        module = importlib.import_module(f"tfser.corpora.{corpus}")
+        expected = getattr(module, "EXPECTED", None)
+        main_group = getattr(module, "PAPER_GROUP", None)
+    n_paper = sum(main_group in (None, utterance.group) for utterance in utterances)
+    if expected is None:
+        size = f"{n:,} utterances"
+    else:
+        size = "all " if n_paper == expected else f"{n_paper:,} of the paper's "
+        size += f"{expected:,}"
+        size += " utterances" + (f" and {n - n_paper:,} others" if n > n_paper else "")
+    n_speakers = len({utterance.speaker for utterance in utterances})
+    emotions = Counter(utterance.emotion for utterance in utterances)
+    n_unlabelled = emotions.pop(None, 0)
+    listed = [f"{emotion} {emotions[emotion]:,}" for emotion in sorted(emotions)]
+    listed += [f"unlabelled {n_unlabelled:,}"] if n_unlabelled else []
+    labels = f"{len(emotions)} emotion{'s' * (len(emotions) != 1)}: {', '.join(listed)}"
+    return (
+        f"{corpus}: {size}, {n_speakers} speaker{'s' * (n_speakers != 1)}, "
+        f"{labels if emotions else 'no emotion labels'}"
+    )
+
+
+def unique(corpus: str, utterances: list[Utterance]) -> list[Utterance]:
+    """Returns the utterances as they are; DataError where two have the same name."""
+    paths: dict[str, Path] = {}
+    for utterance in utterances:
+        if utterance.name in paths:
+            raise DataError(
+                f"{corpus}: two files are utterance {utterance.name}: {paths[utterance.name]} and "
+                f"{utterance.path}; keep one of them or give --data-root the right folder"
+            )
+        paths[utterance.name] = utterance.path
+    return utterances
