@@ -232,7 +232,7 @@ def test_a_folder_hparams_beside_the_package_counts_in_a_checkout_only(
     (tmp_path / "hparams").mkdir()  # in site-packages: the package of that name on PyPI
     if checkout:
         (tmp_path / "pyproject.toml").touch()
-    monkeypatch.setattr(hparams, "__file__", str(tmp_path / "tfser" / "hparams.py"))
+    monkeypatch.setattr(hparams, "__file__", str(tmp_path / "tfser" / "config" / "hparams.py"))
     inside = resources.files("tfser") / "_hparams"
     assert hparams.folder() == (tmp_path / "hparams" if checkout else inside)
 

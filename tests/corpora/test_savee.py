@@ -2,9 +2,9 @@
 
 import pytest
 
-from tfser import corpora
 from tfser.corpora import loader, savee
 from tfser.corpora.utterance import Utterance
+from tfser.errors import DataError
 
 CODES = {"a01": "anger", "d02": "disgust", "f03": "fear", "h04": "happiness", "n30": "neutral",
          "sa06": "sadness", "su07": "surprise"}  # fmt: skip
@@ -43,8 +43,6 @@ def test_one_speaker_s_folder(tmp_path):
 
 def test_no_speaker_to_be_found(tmp_path):
     (tmp_path / "a01.wav").touch()
-    with pytest.raises(
-        corpora.DataError, match=r"none of the 1 .*AudioData/<DC\|JE\|JK\|KL>"
-    ) as error:
+    with pytest.raises(DataError, match=r"none of the 1 .*AudioData/<DC\|JE\|JK\|KL>") as error:
         loader.load("savee", tmp_path)
     assert error.value.exit_code == 3

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tfser import corpora
 from tfser.corpora import loader, toy
+from tfser.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +107,7 @@ def test_an_incomplete_corpus_is_found(tmp_path):
     path = tmp_path / toy.VERSION / "f1-anger-01.wav"
     path.parent.mkdir()
     path.write_bytes(b"")
-    with pytest.raises(
-        corpora.DataError, match="159 of the 160 files are missing .*; remove"
-    ) as error:
+    with pytest.raises(DataError, match="159 of the 160 files are missing .*; remove") as error:
         loader.load("toy", root=tmp_path)
     assert error.value.exit_code == 3
 
