@@ -14,7 +14,8 @@ import sys
 
 import numpy as np
 
-from tfser import train, training
+from tfser import training
+from tfser.cli import train
 from tfser.models import aae
 
 

@@ -104,7 +104,9 @@ def main() -> None:
         help="keeps the runs, to go on after an interruption (default: runs/precision)",
     )
     args = parser.parse_args()
-    command = [Path(__file__).with_name("widened.py")] if args.widened else ["-m", "tfser.train"]
+    command = (
+        [Path(__file__).with_name("widened.py")] if args.widened else ["-m", "tfser.cli.train"]
+    )
     found = atomic_files.read_json(args.out) if args.out.exists() else {}
     where = {
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import soundfile
 
+from tfser.cli.predict import SUFFIXES
 from tfser.corpora import audio_folder
-from tfser.predict import SUFFIXES
 
 
 def main():
@@ -51,7 +51,7 @@ def main():
 
 def timed(export, folder, n_files) -> tuple[float, float]:
     """Seconds to the first row, and to the end."""
-    command = [sys.executable, "-m", "tfser.predict", "--export", export, "--folder", folder]
+    command = [sys.executable, "-m", "tfser.cli.predict", "--export", export, "--folder", folder]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1)
     process.stdout.readline()  # the columns

@@ -26,8 +26,9 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tfser import extract, making, shard_tasks, store
+from tfser import making, shard_tasks, store
 from tfser.audio import decode
+from tfser.cli import extract
 from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.features.magnitude_slices import layer_of as slices

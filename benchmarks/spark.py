@@ -33,7 +33,7 @@ def search(arguments, folder):
     the trials, their scores).
     """
     started = time.time()
-    command = [sys.executable, "-m", "tfser.search", *arguments, "--workdir", folder]
+    command = [sys.executable, "-m", "tfser.cli.search", *arguments, "--workdir", folder]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
     said = []

@@ -3,7 +3,7 @@
     python benchmarks/startup.py [--rounds 5] [--large] [--out startup.json]
 
 Wall times of whole processes, as a user meets them, from starting Python on; the command is
-`python -m tfser.train`, which is all that tfser-train is. Measured are
+`python -m tfser.cli.train`, which is all that tfser-train is. Measured are
 
 - `--help` (target: 0.5 s) and a typo in --model, --corpus and a --set key (5 s; exit code 2);
 - a new run on a corpus whose features are cached, up to the first training batch (6 s): the whole
@@ -47,7 +47,8 @@ RATE, SECONDS, SPEAKERS, EMOTIONS, TAKES = 16000, 2, 4, 6, 300  # 7,200 files
 TO_FIRST_BATCH = """
 import os, sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-from tfser import tensorflow_startup, train
+from tfser import tensorflow_startup
+from tfser.cli import train
 def fit(model, batches, dev, **options):
     x, y = next(iter(batches(0)))
     print(*x.shape, *y.shape, flush=True)
@@ -116,7 +117,7 @@ def main():
         def to_first_batch(*arguments):
             return lambda: ["-c", TO_FIRST_BATCH, *arguments, "--workdir", next(workdirs)]
 
-        command = ["-m", "tfser.train"]
+        command = ["-m", "tfser.cli.train"]
         # name: (arguments of Python, exit code, target in seconds)
         cases = {"--help": (lambda: [*command, "--help"], 0, 0.5)}
         for name, typo in TYPOS.items():

@@ -9,7 +9,8 @@ TensorFlow's own way there is many times as slow as float32; this one is as slow
 import os
 import sys
 
-from tfser import tensorflow_startup, train
+from tfser import tensorflow_startup
+from tfser.cli import train
 
 # XLA, which compiles AAE's steps, else leaves out roundings whose results are widened again.
 given = os.environ.get("XLA_FLAGS", "")

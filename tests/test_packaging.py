@@ -68,7 +68,7 @@ def test_metadata_names_the_licence_and_the_command(installed):
     assert "Requires-Python: >=3.11" in metadata
     assert list(information.rglob("LICENSE"))
     commands = (information / "entry_points.txt").read_text(encoding="utf-8")
-    assert "tfser-train = tfser.train:main" in commands
+    assert "tfser-train = tfser.cli.train:main" in commands
 
 
 def test_hyperparameters_and_card_are_found_in_the_wheel(installed, tmp_path):
@@ -94,7 +94,7 @@ assert hparams.load("epr", "toy")
 def test_help_answers_without_tensorflow(installed, tmp_path):
     program = """
 import sys
-from tfser import train
+from tfser.cli import train
 
 sys.argv = ["tfser-train", "--help"]
 try:
@@ -112,7 +112,7 @@ assert not heavy, heavy
 def test_trains_from_the_wheel(installed, tmp_path):
     tiny = ["model.width_multiplier=0.0625", "train.max_epochs=1", "refinery.rounds=1"]
     tiny += ["protocol.n_folds=2", "forest.n_estimators=5"]
-    command = ["-m", "tfser.train", "--model", "epr", "--corpus", "toy"]
+    command = ["-m", "tfser.cli.train", "--model", "epr", "--corpus", "toy"]
     for override in tiny:
         command += ["--set", override]
     done = python(*command, installed=installed, cwd=tmp_path, timeout=600)

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from running import called
 
-from tfser import asked, precision, serving, train, training, unlabelled
+from tfser import precision, serving, training, unlabelled
+from tfser.cli import options, train
 from tfser.errors import UsageError
 from tfser.models.aae import network as of_aae
 from tfser.models.acnn import autoencoder as of_autoencoder
@@ -322,10 +323,10 @@ def test_the_flag_is_the_hyperparameter():
     words = ["--model", "began", "--corpus", "toy"]
     flag = train.parser().parse_args([*words, "--precision", "mixed_float16"])
     key = train.parser().parse_args([*words, "--set", "train.precision=mixed_float16"])
-    assert asked.hyperparameters(flag, "toy") == asked.hyperparameters(key, "toy")
-    assert asked.hyperparameters(flag, "toy")["train"]["precision"] == "mixed_float16"
+    assert options.hyperparameters(flag, "toy") == options.hyperparameters(key, "toy")
+    assert options.hyperparameters(flag, "toy")["train"]["precision"] == "mixed_float16"
     none = train.parser().parse_args(words)
-    assert asked.hyperparameters(none, "toy")["train"]["precision"] == "float32"
+    assert options.hyperparameters(none, "toy")["train"]["precision"] == "float32"
 
 
 def test_networks_of_another_precision_are_others(tmp_path):

@@ -4,7 +4,8 @@ import pytest
 from running import called, slow
 from test_extract import SMALL, on, table  # noqa: F401
 
-from tfser import passes, train
+from tfser import passes
+from tfser.cli import train
 
 # Folds whose batches have one size, as those of a corpus that is larger than a batch.
 EPOCHS = {

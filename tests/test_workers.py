@@ -18,7 +18,8 @@ import pytest
 import yaml
 from running import called
 
-from tfser import meeting, search, train
+from tfser import meeting
+from tfser.cli import search, train
 from tfser.corpora import toy
 from tfser.errors import DataError, TfserError, UsageError
 
@@ -233,7 +234,8 @@ TOGETHER = """
 import json, os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from tfser import cli, errors, workers
+from tfser import errors, workers
+from tfser.cli import base
 from tfser.storage import atomic_files
 
 workers.END_SECONDS = 2.0
@@ -248,7 +250,7 @@ def work(args):
 
 class args:
     debug = False
-code = cli.run(work, args)
+code = base.run(work, args)
 assert not workers._here
 sys.exit(code)
 """
@@ -570,7 +572,7 @@ def numbers(path):
 def test_a_run_that_lost_a_worker_goes_on_where_it_was(tmp_path):
     """And ends as that of one process; the other worker leaves nothing and says nothing."""
     run = tmp_path / "run"
-    command = ["-m", "tfser.train", *acnn_on(tmp_path, "--strategy", "multiworker")]
+    command = ["-m", "tfser.cli.train", *acnn_on(tmp_path, "--strategy", "multiworker")]
     command += ["--workdir", run]
     fold = run / "seed-0" / "fold-00"
     with started([command] * 2, tmp_path) as (processes, places):

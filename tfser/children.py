@@ -22,7 +22,7 @@ def child(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int,
     run_directory.wait_until_free(
         folder
     )  # what was killed may leave its child at work there for a moment
-    command = [sys.executable, "-m", "tfser.train", *arguments, "--workdir", str(folder)]
+    command = [sys.executable, "-m", "tfser.cli.train", *arguments, "--workdir", str(folder)]
     errors = folder.with_name(f"{folder.name}.txt")
     stopped = False
     with open(errors, "w") as stderr:

@@ -17,7 +17,8 @@ import threading
 import time
 from pathlib import Path
 
-from tfser import cli, gate, tensorflow_startup
+from tfser import gate, tensorflow_startup
+from tfser.cli import base
 from tfser.errors import DataError, UsageError
 
 log = logging.getLogger("tfser")
@@ -44,7 +45,7 @@ PLAIN = {  # of Gradio's environment variables, what the page must not differ in
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-serve."""
-    p = cli.Parser("tfser-serve", __doc__.partition(": ")[2], EPILOG)
+    p = base.Parser("tfser-serve", __doc__.partition(": ")[2], EPILOG)
     p.add_argument("--export", type=Path, nargs="+", required=True, metavar="DIR",
                    help="folders of tfser-export, or runs; the page offers them all")  # fmt: skip
     p.add_argument("--host", default=LOOPBACK[0], help="address to listen at (default: loopback)")
@@ -55,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return cli.run(serve, parser().parse_args(argv), interrupted="the page is closed")
+    return base.run(serve, parser().parse_args(argv), interrupted="the page is closed")
 
 
 def serve(args) -> None:

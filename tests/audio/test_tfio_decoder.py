@@ -10,8 +10,9 @@ import pytest
 import soundfile
 from running import called
 
-from tfser import store, train
+from tfser import store
 from tfser.audio import decode
+from tfser.cli import train
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError

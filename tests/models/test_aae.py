@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfser import report, store, training
+from tfser.cli.train import main
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
@@ -18,7 +19,6 @@ from tfser.models import aae
 from tfser.models.aae import generation, network
 from tfser.models.aae import speech as corpus_of
 from tfser.storage import atomic_files, run_directory
-from tfser.train import main
 
 K, N_FEATURES, N_Z = 3, 12, 5
 TABLE_2 = network._FILTERS

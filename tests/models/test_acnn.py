@@ -17,6 +17,7 @@ from running import killing_events
 
 from tfser import data, store, training, unlabelled
 from tfser.audio import decode as audio
+from tfser.cli.train import main
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
@@ -26,7 +27,6 @@ from tfser.models import acnn
 from tfser.models.acnn import autoencoder, network, pretraining
 from tfser.models.acnn import speech as corpus_of
 from tfser.storage import atomic_files, run_directory
-from tfser.train import main
 
 AUDEEP = {
     "sample_rate_hz": 16000, "window_seconds": 0.08, "hop_seconds": 0.04, "n_bands": 128,

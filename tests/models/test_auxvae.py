@@ -16,6 +16,7 @@ from running import killing_events
 
 from tfser import data, folds, metrics, ratings, store, training, unlabelled
 from tfser.audio import decode
+from tfser.cli.train import main
 from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.corpora.utterance import Utterance
@@ -25,7 +26,6 @@ from tfser.models import auxvae
 from tfser.models.auxvae import network, pretraining, probes, transformation
 from tfser.models.auxvae import speech as corpus_of
 from tfser.storage import atomic_files, run_directory
-from tfser.train import main
 
 AUTHORS = {
     "sample_rate_hz": 22050, "n_fft": 2048, "hop_samples": 512, "n_bands": 140, "range_db": 80.0,
@@ -976,7 +976,7 @@ def finished(tmp_path_factory):
 
 
 def transform(folder, *more, out="out.wav", style="d-anger-1.wav"):
-    from tfser import transform as script
+    from tfser.cli import transform as script
 
     return script.main(
         ["--run", str(folder / "run"), "--content", str(folder / "a-anger-1.wav"),

@@ -16,6 +16,7 @@ from running import killing_events, slow
 
 from tfser import folds, metrics, precision, training
 from tfser.audio import decode
+from tfser.cli.train import main
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
@@ -24,7 +25,6 @@ from tfser.models import began
 from tfser.models.began import heads, network, pretraining
 from tfser.models.began import speech as corpus_of
 from tfser.storage import run_directory
-from tfser.train import main
 
 AUTHORS = {
     "sample_rate_hz": 16000, "slice_seconds": 1.0, "n_fft": 1024, "hop_samples": 512,

@@ -22,7 +22,7 @@ import pytest
 import soundfile
 from running import called
 
-from tfser import cli, extract, search, train
+from tfser.cli import base, extract, search, train
 from tfser.corpora import toy
 from tfser.errors import UsageError
 from tfser.storage import s3 as remote
@@ -200,7 +200,7 @@ def command(server, name, *words, cwd):
     clean = {key: value for key, value in os.environ.items() if key not in VARIABLES}
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-m", f"tfser.{name}", *map(str, words)],
+        [sys.executable, "-m", f"tfser.cli.{name}", *map(str, words)],
         capture_output=True, text=True, timeout=300, cwd=cwd,
         env={**clean, **server, "PYTHONPATH": path},
     )  # fmt: skip
@@ -381,7 +381,7 @@ def test_the_toy_corpus_is_not_made_on_s3(tmp_path):
     "argv, module, is_one",
     [
         (["/venv/bin/tfser-train"], None, True),
-        (["-m"], "tfser.train", True),
+        (["-m"], "tfser.cli.train", True),
         (["pytest"], None, False),
         (["my.py"], "pytest.__main__", False),
     ],
@@ -390,7 +390,7 @@ def test_the_exit_code_of_another_program_is_its_own(monkeypatch, argv, module, 
     monkeypatch.setattr(sys, "argv", argv)
     spec = module and importlib.util.spec_from_loader(module, None)
     monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=spec))
-    assert cli._is_command() == is_one
+    assert base._is_command() == is_one
 
 
 def test_the_toy_corpus_is_made_on_the_disk(monkeypatch, tmp_path):

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser import asked, cli, spark, tasks, tensorflow_startup, workers
+from tfser import spark, tensorflow_startup, workers
+from tfser.cli import base, options, spark_jobs
 from tfser.corpora import labels, loader, omg
 from tfser.errors import UsageError
 from tfser.storage import run_directory, s3
@@ -27,7 +28,7 @@ example: tfser-train --model epr --corpus casia --data-root ~/corpora/CASIA --pr
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-train; made without importing TensorFlow."""
-    p = cli.Parser("tfser-train", __doc__.partition(": ")[2], EPILOG)
+    p = base.Parser("tfser-train", __doc__.partition(": ")[2], EPILOG)
     add_flags(p)
     p.add_argument(
         "--evaluate",
@@ -54,7 +55,7 @@ def _parts(text: str) -> frozenset:
 
 def add_flags(p: argparse.ArgumentParser) -> None:
     """Adds what tfser-search has as well: all but the folder and the part that is scored."""
-    asked.add_data_flags(p)
+    options.add_data_flags(p)
     p.add_argument(
         "--test-corpus",
         metavar="NAME",
@@ -104,7 +105,7 @@ def add_flags(p: argparse.ArgumentParser) -> None:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return cli.run(train, parser().parse_args(argv))
+    return base.run(train, parser().parse_args(argv))
 
 
 class Task(NamedTuple):
@@ -159,7 +160,7 @@ def train_in(folder: Path, args, task: Task) -> None:
             run_directory.wait_until_free(lock.parent)
         log.info("%s", loader.describe(args.corpus, task.utterances))
         if args.spark:
-            tasks.train_folds(args, folder)
+            spark_jobs.train_folds(args, folder)
         with tensorflow_startup.quiet():
             tensorflow_startup.import_keras()
             paper = importlib.import_module(f"tfser.models.{args.model}")
@@ -187,8 +188,8 @@ def train_in(folder: Path, args, task: Task) -> None:
 
 def checked(args) -> Task:
     """The task of the flags of `add_flags`; UsageError or DataError where there is none."""
-    asked.check_model(args.model)
-    asked.check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
+    options.check_model(args.model)
+    options.check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
     if isinstance(args.workdir, s3.Remote):
         raise UsageError(f"--workdir {args.workdir}: results are written to a disk; give a folder")
     if args.model == "svm" and args.strategy == "multiworker":
@@ -201,12 +202,12 @@ def checked(args) -> Task:
         raise UsageError("--protocol loso: with --test-corpus there are no folds; leave one out")
     if args.test_corpus and args.folds:
         raise UsageError(f"--folds {args.folds}: with --test-corpus there are no folds")
-    cache = asked.cache_of(args)
-    corpus, utterances, hp = asked.corpus_of(args, args.corpus, args.data_root, cache)
+    cache = options.cache_of(args)
+    corpus, utterances, hp = options.corpus_of(args, args.corpus, args.data_root, cache)
     settings = {"model": args.model, "corpus": corpus, "protocol": args.protocol}
     tested = None
     if args.test_corpus:
-        tested_name, tested, tested_hp = asked.corpus_of(
+        tested_name, tested, tested_hp = options.corpus_of(
             args, args.test_corpus, args.test_root, cache
         )
         spans = [

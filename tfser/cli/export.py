@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import cli, export_page, tensorflow_startup
+from tfser import export_page, tensorflow_startup
+from tfser.cli import base
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.storage import atomic_files
 
@@ -29,7 +30,7 @@ CLOSE = {"savedmodel": 1e-5, "keras": 1e-5, "tflite": 1e-4, "onnx": 1e-4}
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-export."""
-    p = cli.Parser("tfser-export", __doc__.partition(": ")[2], EPILOG)
+    p = base.Parser("tfser-export", __doc__.partition(": ")[2], EPILOG)
     p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run of tfser-train")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
     p.add_argument(
@@ -55,12 +56,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return cli.run(export, parser().parse_args(argv), interrupted="nothing is written")
+    return base.run(export, parser().parse_args(argv), interrupted="nothing is written")
 
 
 def export(args) -> None:
     """Saves, checks, and only then gives the folder its name."""
-    cli.check_new(args.out)
+    base.check_new(args.out)
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         from tfser import formats, serving
@@ -102,12 +103,13 @@ def _older(run) -> str:
 
 def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     """What the fold's test part sounds like, and the run's probabilities of it [n, K]."""
-    from tfser import asked, serving
+    from tfser import serving
     from tfser.audio import decode
+    from tfser.cli import options
     from tfser.corpora import loader
 
     rows = left_out(run)[:CHECKED]
-    is_table = root is not None and asked.is_table(str(root))
+    is_table = root is not None and options.is_table(str(root))
     corpus, root = (str(root), None) if is_table else (run.tested, root)
     if not is_table and corpus not in loader.names():
         raise UsageError(f"{run.folder} is of a table: give it by --data-root path/to/files.csv")

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from running import called, ended, needs_java, started
 
-from tfser import children, errors, outcomes, search, spark, tasks, train
+from tfser import children, errors, outcomes, spark
+from tfser.cli import search, spark_jobs, train
 from tfser.proposals import Proposals
 from tfser.storage import atomic_files
 
@@ -45,7 +46,7 @@ def at_work(folder) -> dict[str, tuple[int, int]]:
     return {
         Path(words[-2]).name: (number, parent)
         for number, parent, words in processes()
-        if "tfser.train" in words and Path(words[-2]).parent == folder
+        if "tfser.cli.train" in words and Path(words[-2]).parent == folder
     }
 
 
@@ -433,7 +434,7 @@ def test_what_is_wrong_with_a_corpus_is_said_as_without_spark(tmp_path):
     args = train.parser().parse_args([*command, str(tmp_path / "run"), "--spark", "local[2]"])
     (tmp_path / "run").mkdir()
     with pytest.raises(errors.DataError) as caught:
-        tasks.train_folds(args, tmp_path / "run")
+        spark_jobs.train_folds(args, tmp_path / "run")
     assert plain.code == caught.value.exit_code == 3
     assert plain.err.splitlines()[-1] == f"error: {caught.value}"
 

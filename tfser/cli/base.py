@@ -56,7 +56,7 @@ def run(function, args, *, interrupted=CONTINUES) -> int:
 
 
 def _is_command() -> bool:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)  # of python -m tfser.train
+    spec = getattr(sys.modules["__main__"], "__spec__", None)  # of python -m tfser.cli.train
     name = spec.name if spec else os.path.basename(sys.argv[0])
     return name.startswith(("tfser.", "tfser-"))
 

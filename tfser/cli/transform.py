@@ -4,7 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from tfser import cli, tensorflow_startup
+from tfser import tensorflow_startup
+from tfser.cli import base
 from tfser.errors import DataError, UsageError
 from tfser.storage import atomic_files
 
@@ -20,7 +21,7 @@ example: tfser-transform --run runs/auxvae-ravdess-paper --content he.wav --styl
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-transform."""
-    p = cli.Parser("tfser-transform", __doc__.partition(": ")[2], EPILOG)
+    p = base.Parser("tfser-transform", __doc__.partition(": ")[2], EPILOG)
     of = {"type": Path, "metavar": "FILE", "required": True}
     p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory of auxvae")
     p.add_argument("--content", help="what is said", **of)
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return cli.run(transform, parser().parse_args(argv))
+    return base.run(transform, parser().parse_args(argv))
 
 
 def transform(args) -> None:
@@ -47,7 +48,7 @@ def transform(args) -> None:
         raise UsageError(f"--out {args.out}: give a file that ends in .wav")
     picture = args.out.with_suffix(".png")
     for path in (args.out, picture):
-        cli.check_new(path)
+        base.check_new(path)
     hp, network_file = _of_run(args.run)
     if args.latent == "m" and not hp["model"]["medium"]:
         raise UsageError(f"{args.run} has no m (model.medium=false); use --latent h")

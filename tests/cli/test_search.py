@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from running import REPOSITORY, called, started
 
-from tfser import card, folds, outcomes, plots, report, search, train
+from tfser import card, folds, outcomes, plots, report
+from tfser.cli import search, train
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError

@@ -7,7 +7,8 @@ import math
 import sys
 from pathlib import Path
 
-from tfser import cli, tensorflow_startup
+from tfser import tensorflow_startup
+from tfser.cli import base
 from tfser.corpora import audio_folder
 from tfser.errors import ConflictError, DataError, UsageError
 
@@ -28,7 +29,7 @@ SUFFIXES = (*audio_folder.AUDIO_SUFFIXES, ".mp3", ".ogg", ".opus", ".aiff", ".ai
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-predict."""
-    p = cli.Parser("tfser-predict", __doc__.partition(": ")[2], EPILOG)
+    p = base.Parser("tfser-predict", __doc__.partition(": ")[2], EPILOG)
     of = p.add_mutually_exclusive_group(required=True)
     of.add_argument("--run", type=Path, metavar="DIR", help="run directory of tfser-train")
     of.add_argument("--export", type=Path, metavar="DIR", help="folder of tfser-export")
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return cli.run(predict, parser().parse_args(argv), interrupted=KEPT)
+    return base.run(predict, parser().parse_args(argv), interrupted=KEPT)
 
 
 def predict(args) -> None:
@@ -56,7 +57,7 @@ def predict(args) -> None:
     if args.out and args.out.suffix not in (".csv", ".jsonl"):
         raise UsageError(f"--out {args.out}: give a file that ends in .csv or .jsonl")
     if args.out:
-        cli.check_new(args.out)
+        base.check_new(args.out)
     if args.plot:
         if args.plot.exists() and (not args.plot.is_dir() or any(args.plot.iterdir())):
             raise ConflictError(f"--plot {args.plot}: give a new or empty folder")

@@ -18,7 +18,8 @@ import soundfile
 from running import REPOSITORY, called, started
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-from tfser import tensorflow_startup, train
+from tfser import tensorflow_startup
+from tfser.cli import train
 from tfser.corpora import toy
 from tfser.storage import atomic_files
 
@@ -653,7 +654,7 @@ def wrong_commands(tmp_path_factory):
     """All of WRONG in one process that has to do without TensorFlow: {name: (code, stderr)}."""
     program = """
 import contextlib, io, json, sys
-from tfser import train
+from tfser.cli import train
 
 answers = {}
 for name, arguments in json.loads(sys.stdin.read()).items():

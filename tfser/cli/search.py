@@ -18,8 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-from tfser import asked, cli, metrics, outcomes, spark, tasks, train
+from tfser import metrics, outcomes, spark
 from tfser.children import child, flags, overrides_of
+from tfser.cli import base, options, spark_jobs, train
 from tfser.config import hparams
 from tfser.errors import ConflictError, TfserError, UsageError
 from tfser.proposals import Proposals
@@ -42,7 +43,7 @@ WEIGHTS = ("*.keras", "*.npz")  # of a finished trial: some hundred MB, and its 
 
 def parser() -> argparse.ArgumentParser:
     """The flags of tfser-search: those of tfser-train, and how to search."""
-    p = cli.Parser("tfser-search", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
+    p = base.Parser("tfser-search", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
     train.add_flags(p)
     p.add_argument("--evals", type=int, default=20, metavar="N", help="trials (default: 20)")
     p.add_argument(
@@ -68,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return cli.run(search, parser().parse_args(argv))
+    return base.run(search, parser().parse_args(argv))
 
 
 def search(args) -> None:
@@ -80,7 +81,7 @@ def search(args) -> None:
     if args.spark is not None:
         spark.check(args.spark)
     task = train.checked(args)
-    overrides = asked.overrides(args)
+    overrides = options.overrides(args)
     space = hparams.search_space(args.model, overlay=args.hparams, overrides=overrides)
     folder = args.workdir or Path("searches", f"{args.model}-{task.corpus}-{args.protocol}")
     settings = task.settings | {
@@ -162,7 +163,7 @@ def run_trials(args, space: dict, folder: Path) -> list[dict]:
 
     open_ones = [n for n in range(args.evals) if n >= len(trials) or trials[n]["status"] == "begun"]
     if args.spark and open_ones:
-        tasks.run_trials(args, proposals, open_ones, begin, end, folder)
+        spark_jobs.run_trials(args, proposals, open_ones, begin, end, folder)
     else:
         for n in open_ones:
             parameters = begin(n)
@@ -258,8 +259,8 @@ def write_best(args, trials: list[dict], space: dict, folder: Path) -> None:
     if best := outcomes.best_of(trials):
         plain = argparse.Namespace(model=args.model, hparams=None, overrides=[], target=None)
         text = hparams.difference(
-            asked.hyperparameters(plain, args.corpus),
-            asked.hyperparameters(args, args.corpus, overrides_of(best["parameters"])),
+            options.hyperparameters(plain, args.corpus),
+            options.hyperparameters(args, args.corpus, overrides_of(best["parameters"])),
         )
         head = f"# tfser-search: {of}\n# {outcomes.summary(trials)}\n"
         atomic_files.write_bytes(folder / "best.toml", (head + text).encode())

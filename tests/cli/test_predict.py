@@ -8,7 +8,8 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tfser import predict, predictor
+from tfser import predictor
+from tfser.cli import predict
 from tfser.errors import DataError, UsageError
 
 RATE = 16000

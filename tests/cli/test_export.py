@@ -12,8 +12,9 @@ from running import slow
 from sklearn.ensemble import RandomForestClassifier
 
 import tfser
-from tfser import export, formats, predictor, serving, train
+from tfser import formats, predictor, serving
 from tfser.audio import decode as audio
+from tfser.cli import export, train
 from tfser.features.magnitude_slices import Slices
 from tfser.features.mel_pieces import MelPieces
 from tfser.models.auxvae import serving as auxvae_serving

@@ -14,8 +14,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tfser import asked, cli, spark, tensorflow_startup
+from tfser import spark, tensorflow_startup
 from tfser.audio import decode
+from tfser.cli import base, options
 from tfser.corpora import loader
 from tfser.errors import DataError, UsageError
 from tfser.storage import s3
@@ -37,8 +38,8 @@ example: tfser-extract --model began --corpus librispeech --data-root ~/corpora/
 
 def parser():
     """The flags of tfser-extract; made without importing TensorFlow."""
-    p = cli.Parser("tfser-extract", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
-    asked.add_data_flags(p)
+    p = base.Parser("tfser-extract", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
+    options.add_data_flags(p)
     p.add_argument(
         "--spark",
         metavar="MASTER",
@@ -50,17 +51,17 @@ def parser():
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return cli.run(extract, parser().parse_args(argv))
+    return base.run(extract, parser().parse_args(argv))
 
 
 def extract(args) -> None:
     """Checks everything that can be checked without audio, extracts, prints a line a folder."""
     if args.spark is not None:
         spark.check(args.spark)
-    asked.check_model(args.model)
-    asked.check_least(args, max_bad=0)
-    cache = asked.cache_of(args)
-    corpus, utterances, hp = asked.corpus_of(args, args.corpus, args.data_root, cache)
+    options.check_model(args.model)
+    options.check_least(args, max_bad=0)
+    cache = options.cache_of(args)
+    corpus, utterances, hp = options.corpus_of(args, args.corpus, args.data_root, cache)
     decoder = hp["audio"]["decoder"]
     check_writable(cache)
     log.info("%s", loader.describe(args.corpus, utterances))

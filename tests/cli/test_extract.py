@@ -13,8 +13,9 @@ import pytest
 import soundfile
 from running import REPOSITORY, called, ended, needs_java, started
 
-from tfser import extract, making, shard_tasks, spark, store, train
+from tfser import making, shard_tasks, spark, store
 from tfser.audio import decode
+from tfser.cli import extract, train
 from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
 
