@@ -17,7 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import tensorflow_startup, workers
+from tfser import tensorflow_startup
+from tfser.distributed import multi_worker
 from tfser.errors import UsageError
 
 
@@ -34,7 +35,7 @@ def across_workers() -> tf.distribute.Strategy:
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has taken it
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts graphs of other networks
     devices = [tf.DeviceSpec.from_string(d).device_type for d in strategy.extended.worker_devices]
-    of_chief = workers.agreed(devices)
+    of_chief = multi_worker.agreed(devices)
     if of_chief != devices:
         raise UsageError(
             f"this worker has {' '.join(devices)}, the chief {' '.join(of_chief)}; show all the "

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfser import making, spark, store
+from tfser import making, store
 from tfser.audio import decode
+from tfser.distributed import spark_session
 from tfser.errors import TfserError, UsageError
 from tfser.shards import disk_errors, shard_path, write_shard
 
@@ -39,10 +40,10 @@ def by_spark(master: str, missing, shards, work) -> None:
             seen.touch()
         stack.callback(seen.unlink, missing_ok=True)
         session, n_at_once = stack.enter_context(
-            spark.session(master, len(missing), "shards", errors)
+            spark_session.session(master, len(missing), "shards", errors)
         )
         bar = stack.enter_context(making.progress(missing, work))
-        place = spark.here()
+        place = spark_session.here()
         # The arguments of a Keras layer are a dict of Keras's own, which cannot be unpickled.
         arguments = dict(work.feature.arguments)
         described = type(work.feature), arguments, _versions(work.feature), work.decoder
@@ -57,18 +58,18 @@ def by_spark(master: str, missing, shards, work) -> None:
                     session.sparkContext.parallelize([0], 1).map(lambda _: task()).collect()
                 )
             except Exception as failed:
-                if not spark.alive(session):
+                if not spark_session.alive(session):
                     raise TfserError(
                         f"Spark has ended, or no master answers at {master}, see {errors}; the "
                         "same command continues"
                     ) from None
-                why = spark.reason(failed)
-                if spark.RAISED.search(str(failed)):  # before `_task` could answer
+                why = spark_session.reason(failed)
+                if spark_session.RAISED.search(str(failed)):  # before `_task` could answer
                     raise TfserError(
                         f"Spark's workers cannot run tfser: {why}; install it there as it is "
                         f"here, see {errors}"
                     ) from None
-                if not spark.lost(failed):
+                if not spark_session.lost(failed):
                     raise TfserError(
                         f"Spark cannot make {path.name}: {why}; see {errors}; the same command "
                         "continues"
@@ -88,12 +89,12 @@ def by_spark(master: str, missing, shards, work) -> None:
                 bar.update(len(work.groups[number]))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            spark.stop(session)
+            spark_session.stop(session)
             raise
     if lost:
         raise TfserError(
             f"{len(lost)} of {len(missing)} shards are not made, the others are kept: the workers "
-            f"of {', '.join(sorted(lost)[: store.NAMED_FILES])} were lost {spark.ATTEMPTS} times, "
+            f"of {', '.join(sorted(lost)[: store.NAMED_FILES])} were lost {spark_session.ATTEMPTS} times, "
             f"as where memory is used up; see {errors}; the same command tries them again"
         )
 
@@ -124,7 +125,7 @@ def _task(place, seen, described, group, contents, path) -> tuple:
                 f"Spark's worker on {socket.gethostname()} does not see the folder {folder} of "
                 f"this machine, which all workers must share; {fix}, or mount it there"
             )
-    return spark.answer(place, _shard, described, group, contents, path)
+    return spark_session.answer(place, _shard, described, group, contents, path)
 
 
 def _shard(described, group, contents, path) -> dict:

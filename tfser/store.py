@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import data, making, workers
+from tfser import data, making
 from tfser.audio import tfio_decoder
+from tfser.distributed import multi_worker
 from tfser.errors import DataError, TfserError
 from tfser.shards import names_of, replacing, shard_contents, shard_path
 from tfser.storage import s3
@@ -151,7 +152,7 @@ def _made(utterances, feature, cache, max_bad, decoder, read, make, contents=Non
 
 def _check_agreed(found) -> None:
     """Raises DataError where workers that train together hear different audio."""
-    if workers.agreed(found) != found:
+    if multi_worker.agreed(found) != found:
         raise DataError(
             "the corpus's files are not those that the chief has, or others of them cannot be "
             "read; give all workers the same"

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import passes, precision, workers
+from tfser import passes, precision
+from tfser.distributed import multi_worker
 from tfser.errors import TfserError, UsageError
 from tfser.storage import atomic_files
 
@@ -218,13 +219,13 @@ def epochs(
     Returns the history: rows with "epoch" (from 1). Raises TfserError: a loss is not a number.
     """
     state, best = folder / "state.npz", folder / "best.npz"
-    saved, kept = workers.read_arrays(state), workers.read_arrays(best)
+    saved, kept = multi_worker.read_arrays(state), multi_worker.read_arrays(best)
     _build_optimizers(model)  # in the first step, that would be traced twice
     history = _restore(model, saved) if saved and kept else []
     started, saving_seconds, new_best = time.monotonic(), 0.0, False
     while not finished(history):
         # Workers must not part over a last digit.
-        row = workers.agreed({"epoch": len(history) + 1, **one_epoch(history)})
+        row = multi_worker.agreed({"epoch": len(history) + 1, **one_epoch(history)})
         bad = [name for name, value in row.items() if not math.isfinite(value)]
         if bad:
             values = ", ".join(f"{name} {row[name]}" for name in bad)
@@ -234,7 +235,7 @@ def epochs(
             kept, new_best = _arrays(model.variables), True
         now = time.monotonic()
         due = saving_seconds <= SAVING_SHARE * (now - started) or finished(history)
-        if due and workers.is_chief():
+        if due and multi_worker.is_chief():
             if new_best:
                 atomic_files.write_arrays(best, **kept)
             atomic_files.write_arrays(

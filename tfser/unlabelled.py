@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import plots, precision, store, training, workers
+from tfser import plots, precision, store, training
 from tfser.corpora import loader, tedlium
+from tfser.distributed import multi_worker
 from tfser.errors import UsageError, did_you_mean
 from tfser.storage import atomic_files, run_directory
 
@@ -134,13 +135,13 @@ def kept(name: str, key: dict, run, seed: int, make) -> Path:
         key = key | {"precision": name_of}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     # Of several workers the chief keeps it; those of the others go with them.
-    folder = (run.local_cache if workers.is_chief() else run.folder) / f"{name}-{digest}"
+    folder = (run.local_cache if multi_worker.is_chief() else run.folder) / f"{name}-{digest}"
     path = folder / f"{name}.keras"
-    if not workers.agreed(path.exists()):
+    if not multi_worker.agreed(path.exists()):
         with run_directory.opened(folder, key, [seed], waits=True):
-            if not workers.agreed(path.exists()):  # another process has just trained it
+            if not multi_worker.agreed(path.exists()):  # another process has just trained it
                 make(folder)
-    workers.copy(folder, "*.keras")
+    multi_worker.copy(folder, "*.keras")
     return path
 
 

@@ -13,10 +13,11 @@ import pytest
 import soundfile
 from running import REPOSITORY, called, ended, needs_java, started
 
-from tfser import making, shard_tasks, spark, store
+from tfser import making, shard_tasks, store
 from tfser.audio import decode
 from tfser.cli import extract, train
 from tfser.corpora.utterance import Utterance
+from tfser.distributed import spark_session
 from tfser.errors import UsageError
 
 RATE = 8000
@@ -361,7 +362,7 @@ def of_worker(tmp_path):
         described = Odd, feature.arguments, versions or shard_tasks._versions(feature), "soundfile"
         contents = {utterance.path: content or store.content_of(utterance.path)}
         path = tmp_path / "shard"
-        place = (place, {}) if place else spark.here()
+        place = (place, {}) if place else spark_session.here()
         return shard_tasks._task(place, seen, described, [utterance], contents, path)
 
     return ask

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import pytest
 from running import called, ended, needs_java, started
 
-from tfser import children, errors, outcomes, spark
+from tfser import errors, outcomes
 from tfser.cli import search, spark_jobs, train
+from tfser.distributed import spark_session, subprocesses
 from tfser.proposals import Proposals
 from tfser.storage import atomic_files
 
@@ -107,9 +108,9 @@ def test_what_is_a_master(master, monkeypatch):
     asked = []
     answering = SimpleNamespace(close=lambda: None)
     monkeypatch.setattr(
-        spark.socket, "create_connection", lambda place, _: asked.append(place) or answering
+        spark_session.socket, "create_connection", lambda place, _: asked.append(place) or answering
     )
-    spark.check(master)
+    spark_session.check(master)
     assert asked == ([("host", "7077")] if master.startswith("spark:") else [])
 
 
@@ -117,7 +118,7 @@ def test_what_is_a_master(master, monkeypatch):
 def test_a_master_that_does_not_answer(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as answering:
         place = f"127.0.0.1:{answering.getsockname()[1]}"
-        spark.check(f"spark://nohost.invalid:7077,{place}")  # the second is there
+        spark_session.check(f"spark://nohost.invalid:7077,{place}")  # the second is there
     for master in (f"spark://{place}", f"spark://nohost.invalid:7077,{place}"):
         begun = time.monotonic()
         answer = called(train.main, *SMALL, "--workdir", tmp_path / "x", "--spark", master)
@@ -149,8 +150,8 @@ IN_JAVA = "\n\tat org.apache.spark.scheduler.Task.run(Task.scala:141)\n"
 )
 def test_a_worker_that_is_lost(said):
     error = Exception(ABORTED + said + IN_JAVA)
-    assert spark.lost(error)
-    assert spark.reason(error) == "the worker was lost 4 times, as where memory is used up"
+    assert spark_session.lost(error)
+    assert spark_session.reason(error) == "the worker was lost 4 times, as where memory is used up"
 
 
 @pytest.mark.parametrize(
@@ -171,8 +172,8 @@ def test_a_worker_that_is_lost(said):
     ],
 )
 def test_a_job_that_fails_otherwise(said, reason):
-    assert not spark.lost(Exception(said))
-    assert spark.reason(Exception(said)) == reason
+    assert not spark_session.lost(Exception(said))
+    assert spark_session.reason(Exception(said)) == reason
 
 
 @pytest.mark.parametrize("main", [train.main, search.main])
@@ -198,7 +199,7 @@ def test_spark_is_no_setting_of_a_run_or_a_trial():
     args = search.parser().parse_args([*SMALL, "--spark", "local[2]"])
     plain = search.parser().parse_args(SMALL)
     assert args.spark == "local[2]" and plain.spark is None
-    assert children.flags(args, {}) == children.flags(plain, {})
+    assert subprocesses.flags(args, {}) == subprocesses.flags(plain, {})
     assert train.checked(args).settings == train.checked(plain).settings
 
 
@@ -456,13 +457,13 @@ def test_the_parts_of_a_run_are_trained_alone(model, tmp_path):
 
 def test_workers_of_a_cluster_are_waited_for(monkeypatch):
     cores, now = iter([2, 2, 8, 8, 16, *[16] * 99]), [0.0]
-    monkeypatch.setattr(spark.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(spark.time, "sleep", lambda s: now.__setitem__(0, now[0] + 4))
+    monkeypatch.setattr(spark_session.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(spark_session.time, "sleep", lambda s: now.__setitem__(0, now[0] + 4))
 
     class Context:
         @property
         def defaultParallelism(self):
             return next(cores)
 
-    assert spark._n_at_once(Context(), wait=True) == 16
-    assert spark._n_at_once(SimpleNamespace(defaultParallelism=2), wait=False) == 2
+    assert spark_session._n_at_once(Context(), wait=True) == 16
+    assert spark_session._n_at_once(SimpleNamespace(defaultParallelism=2), wait=False) == 2

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from tfser import children
+from tfser.distributed import subprocesses
 from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 from tfser.storage import atomic_files, s3
 
@@ -70,7 +70,7 @@ def _code_of(function, args, interrupted) -> int:
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
         signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed
     try:
-        children.end_with_parent()
+        subprocesses.end_with_parent()
         function(args)
         return 0
     except KeyboardInterrupt:

@@ -14,10 +14,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tfser import spark, tensorflow_startup
+from tfser import tensorflow_startup
 from tfser.audio import decode
 from tfser.cli import base, options
 from tfser.corpora import loader
+from tfser.distributed import spark_session
 from tfser.errors import DataError, UsageError
 from tfser.storage import s3
 
@@ -57,7 +58,7 @@ def main(argv=None) -> int:
 def extract(args) -> None:
     """Checks everything that can be checked without audio, extracts, prints a line a folder."""
     if args.spark is not None:
-        spark.check(args.spark)
+        spark_session.check(args.spark)
     options.check_model(args.model)
     options.check_least(args, max_bad=0)
     cache = options.cache_of(args)

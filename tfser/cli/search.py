@@ -18,10 +18,11 @@ import sys
 import time
 from pathlib import Path
 
-from tfser import metrics, outcomes, spark
-from tfser.children import child, flags, overrides_of
+from tfser import metrics, outcomes
 from tfser.cli import base, options, spark_jobs, train
 from tfser.config import hparams
+from tfser.distributed import spark_session
+from tfser.distributed.subprocesses import child, flags, overrides_of
 from tfser.errors import ConflictError, TfserError, UsageError
 from tfser.proposals import Proposals
 from tfser.storage import atomic_files, run_directory, s3
@@ -79,7 +80,7 @@ def search(args) -> None:
     if args.strategy == "multiworker":
         raise UsageError("--strategy multiworker is for one training; leave it out, or use --spark")
     if args.spark is not None:
-        spark.check(args.spark)
+        spark_session.check(args.spark)
     task = train.checked(args)
     overrides = options.overrides(args)
     space = hparams.search_space(args.model, overlay=args.hparams, overrides=overrides)

@@ -13,8 +13,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tfser import outcomes, spark
-from tfser.children import child, flags
+from tfser import outcomes
+from tfser.distributed import spark_session as spark
+from tfser.distributed.subprocesses import child, flags
 from tfser.errors import TfserError, of_code
 from tfser.proposals import chosen, expressions
 from tfser.storage import atomic_files, run_directory

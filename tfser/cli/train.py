@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from tfser import spark, tensorflow_startup, workers
+from tfser import tensorflow_startup
 from tfser.cli import base, options, spark_jobs
 from tfser.corpora import labels, loader, omg
+from tfser.distributed import multi_worker, spark_session
 from tfser.errors import UsageError
 from tfser.storage import run_directory, s3
 
@@ -122,7 +123,7 @@ class Task(NamedTuple):
 def train(args) -> None:
     """Checks everything that can be checked without audio, then trains, then prints the scores."""
     if args.spark is not None:
-        spark.check(args.spark)
+        spark_session.check(args.spark)
     task = checked(args)
     folder = args.workdir or Path("runs", f"{args.model}-{task.corpus}-{args.protocol}")
     if args.strategy != "multiworker":
@@ -130,14 +131,14 @@ def train(args) -> None:
     if args.spark is not None:
         raise UsageError("--spark and --strategy multiworker are two ways; leave one of them out")
     first = {"seed": args.seed, "seeds": args.seeds, "max_bad": args.max_bad}
-    with workers.joined({**task.settings, **first, "evaluate": args.evaluate}, folder) as own:
+    with multi_worker.joined({**task.settings, **first, "evaluate": args.evaluate}, folder) as own:
         train_in(own, args, task)
 
 
 def train_in(folder: Path, args, task: Task) -> None:
     """Trains in a run directory, of several workers with the others, and prints the scores."""
     parts = args.part
-    if not workers.is_chief():  # it trains every fold, and leaves the scores to the chief
+    if not multi_worker.is_chief():  # it trains every fold, and leaves the scores to the chief
         seeds = range(args.seed, args.seed + args.seeds)
         parts = frozenset(itertools.product(seeds, range(len(task.utterances))))
     run = run_directory.Run(

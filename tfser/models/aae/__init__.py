@@ -27,8 +27,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import metrics, passes, plots, precision, report, training, workers
+from tfser import metrics, passes, plots, precision, report, training
 from tfser.corpora.labels import check_classes, describe, warn_of_unheard
+from tfser.distributed import multi_worker
 from tfser.models.aae import generation
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
 from tfser.models.aae.speech import (
@@ -177,7 +178,7 @@ def train_network(lab, split, folder, seed) -> dict:
     """
     speech, hp, run, model, bar = lab
     done = folder / "test.npz"
-    if finished := workers.read_arrays(done):
+    if finished := multi_worker.read_arrays(done):
         training.forget(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)

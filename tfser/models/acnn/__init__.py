@@ -23,8 +23,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import metrics, passes, plots, precision, report, training, workers
+from tfser import metrics, passes, plots, precision, report, training
 from tfser.corpora import labels
+from tfser.distributed import multi_worker
 from tfser.errors import UsageError
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
@@ -161,7 +162,7 @@ def train_network(lab, split, folder, seed) -> dict:
     """
     speech, hp, run, model, bar = lab
     done = folder / "test.npz"
-    if finished := workers.read_arrays(done):
+    if finished := multi_worker.read_arrays(done):
         training.forget(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)

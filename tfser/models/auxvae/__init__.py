@@ -25,8 +25,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import folds, metrics, precision, ratings, report, training, unlabelled, workers
+from tfser import folds, metrics, precision, ratings, report, training, unlabelled
 from tfser.corpora import labels
+from tfser.distributed import multi_worker
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pictures, pretraining, probes
 from tfser.models.auxvae.speech import Speech, chosen, heard, plan
@@ -146,7 +147,7 @@ def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
     speech, hp, run, _, bar = lab
     bar.at("probes")
     done = folder / "test.npz"
-    if not (found := workers.read_arrays(done)):
+    if not (found := multi_worker.read_arrays(done)):
         path = network_for(lab, split)
         latents = pretraining.latents(path, speech, hp, run)
         folder.mkdir(parents=True, exist_ok=True)

@@ -36,9 +36,9 @@ from tfser import (
     report,
     training,
     unlabelled,
-    workers,
 )
 from tfser.corpora import labels
+from tfser.distributed import multi_worker
 from tfser.features.magnitude_slices import layer_of
 from tfser.models.began import pretraining
 from tfser.models.began.heads import new_network
@@ -200,7 +200,7 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
     """
     speech, hp, run, _, network, bar = lab
     done = folder / "test.npz"
-    if finished := workers.read_arrays(done):
+    if finished := multi_worker.read_arrays(done):
         training.forget(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)

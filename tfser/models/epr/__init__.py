@@ -21,8 +21,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, folds, passes, precision, report, training, workers
+from tfser import data, folds, passes, precision, report, training
 from tfser.corpora.labels import describe, select
+from tfser.distributed import multi_worker
 from tfser.errors import UsageError
 from tfser.models.epr import results
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics, utterance_means
@@ -212,7 +213,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     """Trains one VGG by soft cross-entropy, Eq. (4), and returns its profiles [segments, K]."""
     speech, hp, run, model, precise, bar = lab
     done = folder / "profiles.npz"
-    if finished := workers.read_arrays(done):
+    if finished := multi_worker.read_arrays(done):
         training.forget(folder)
         return finished["profiles"]
     folder.mkdir(parents=True, exist_ok=True)

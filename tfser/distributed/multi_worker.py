@@ -27,9 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import meeting, tensorflow_startup
+from tfser import tensorflow_startup
+from tfser.distributed import rendezvous
+from tfser.distributed.rendezvous import DONE, ERROR, VALUE, Cluster
 from tfser.errors import TfserError
-from tfser.meeting import DONE, ERROR, VALUE, Cluster
 from tfser.storage import atomic_files
 
 END_SECONDS = 10.0  # for a process to end by itself once another one has
@@ -93,11 +94,11 @@ def joined(settings: dict, folder: Path):
         TfserError: a worker is not there, or has ended; of the kind that it has ended with.
     """
     global _here
-    members = meeting.cluster(os.environ.get("TF_CONFIG"))
+    members = rendezvous.cluster(os.environ.get("TF_CONFIG"))
     about = {"cluster": members.addresses, "code": _code(), "versions": _versions(), **settings}
     about = json.loads(json.dumps(about))  # as the others will read it: lists, not tuples
     with contextlib.ExitStack() as stack:
-        connections = meeting.meet(members, about)
+        connections = rendezvous.meet(members, about)
         for connection in connections.values():
             stack.enter_context(connection)
         if members.rank:
@@ -141,19 +142,19 @@ class _Worker:
         if self.cluster.rank:
             return self._next(VALUE)
         for connection in self.connections.values():
-            meeting.send(connection, VALUE, content)
+            rendezvous.send(connection, VALUE, content)
         return content
 
     def finish(self) -> None:
         """Waits until all workers are at their end: one that leaves is taken for lost."""
         if self.cluster.rank:
-            meeting.send(self.connections[0], DONE)
+            rendezvous.send(self.connections[0], DONE)
             self._next(DONE)
         else:
             for _ in self.connections:
                 self._next(DONE)
             for connection in self.connections.values():
-                meeting.send(connection, DONE)
+                rendezvous.send(connection, DONE)
 
     def _next(self, expected: bytes) -> bytes:
         kind, content = self.inbox.get()
@@ -180,16 +181,16 @@ class _Worker:
             text = f"{type(error).__name__}: {text}"
         if error is not self.lost:
             text = f"{self.cluster.name(self.cluster.rank)}: {text}"
-        meeting.tell(
+        rendezvous.tell(
             self.connections.values(), text, getattr(error, "exit_code", TfserError.exit_code)
         )
 
     def _listen(self, rank: int, connection: socket.socket) -> None:
         try:
             while True:
-                kind, content = meeting.receive(connection)
+                kind, content = rendezvous.receive(connection)
                 if kind == ERROR:
-                    self._end(meeting.error_of(content))
+                    self._end(rendezvous.error_of(content))
                     return
                 self.inbox.put((kind, content))
                 if kind == DONE:
@@ -216,7 +217,7 @@ class _Worker:
 def _code() -> str:
     """A digest of this package."""
     digest = hashlib.sha256()
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:12]

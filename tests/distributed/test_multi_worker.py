@@ -18,9 +18,9 @@ import pytest
 import yaml
 from running import called
 
-from tfser import meeting
 from tfser.cli import search, train
 from tfser.corpora import toy
+from tfser.distributed import rendezvous
 from tfser.errors import DataError, TfserError, UsageError
 
 TESTS = Path(__file__).resolve().parent
@@ -74,11 +74,11 @@ def ended(process, seconds=LINE_SECONDS):
 
 def test_who_the_workers_are():
     places = ["a:1", "b:2", "c:3"]
-    assert meeting.cluster(tf_config(places, 2)) == (places, 2)
+    assert rendezvous.cluster(tf_config(places, 2)) == (places, 2)
     of_chief = {"chief": ["x.y.svc:1"], "worker": ["[::1]:2"]}
     for kind, rank in (("chief", 0), ("worker", 1)):
         text = json.dumps({"cluster": of_chief, "task": {"type": kind, "index": "0"}})
-        assert meeting.cluster(text) == (["x.y.svc:1", "[::1]:2"], rank)
+        assert rendezvous.cluster(text) == (["x.y.svc:1", "[::1]:2"], rank)
 
 
 TWO = ["a:1", "b:2"]
@@ -108,7 +108,7 @@ TWO = ["a:1", "b:2"]
 )  # fmt: skip
 def test_a_tf_config_that_makes_no_sense(text, says):
     with pytest.raises(UsageError) as error:
-        meeting.cluster(text)
+        rendezvous.cluster(text)
     assert says in str(error.value)
 
 
@@ -154,7 +154,7 @@ def met(*abouts, ranks=None, n=None):
 
     def attend(i, rank):
         try:
-            answers[i] = meeting.meet(meeting.Cluster(places, rank), abouts[i])
+            answers[i] = rendezvous.meet(rendezvous.Cluster(places, rank), abouts[i])
         except TfserError as error:
             answers[i] = error
 
@@ -174,11 +174,11 @@ def test_workers_meet():
     (chief, first, second), _ = met(about, about, about)
     assert sorted(chief) == [1, 2] and list(first) == list(second) == [0]
     content = os.urandom(3_000_000)
-    threading.Thread(target=meeting.send, args=(chief[2], meeting.VALUE, content)).start()
-    assert meeting.receive(second[0]) == (meeting.VALUE, content)
+    threading.Thread(target=rendezvous.send, args=(chief[2], rendezvous.VALUE, content)).start()
+    assert rendezvous.receive(second[0]) == (rendezvous.VALUE, content)
     chief[1].close()
     with pytest.raises(OSError):
-        meeting.receive(first[0])
+        rendezvous.receive(first[0])
 
 
 def test_workers_that_differ():
@@ -192,7 +192,7 @@ def test_workers_that_differ():
 
 
 def test_two_that_say_they_are_one(monkeypatch):
-    monkeypatch.setattr(meeting, "_listening", lambda members, listen=meeting._listening: (
+    monkeypatch.setattr(rendezvous, "_listening", lambda members, listen=rendezvous._listening: (
         contextlib.nullcontext() if members.rank else listen(members)
     ))  # fmt: skip  # one host: two of them have one port
     answers, places = met({}, {}, {}, ranks=[0, 1, 1], n=3)
@@ -201,7 +201,7 @@ def test_two_that_say_they_are_one(monkeypatch):
 
 
 def test_whoever_does_not_come(monkeypatch):
-    monkeypatch.setattr(meeting, "JOIN_SECONDS", 1.0)
+    monkeypatch.setattr(rendezvous, "JOIN_SECONDS", 1.0)
     for rank, missing in ((0, "worker 1"), (1, "worker 0")):
         started_at = time.monotonic()
         [error], _ = met({}, ranks=[rank], n=2)
@@ -210,8 +210,8 @@ def test_whoever_does_not_come(monkeypatch):
 
 
 def test_strangers_at_the_door_are_sent_away(monkeypatch):
-    monkeypatch.setattr(meeting, "HELLO_SECONDS", 0.5)
-    listen = meeting._listening
+    monkeypatch.setattr(rendezvous, "HELLO_SECONDS", 0.5)
+    listen = rendezvous._listening
 
     def listening(members):
         server = listen(members)
@@ -223,7 +223,7 @@ def test_strangers_at_the_door_are_sent_away(monkeypatch):
         return server
 
     strangers = []
-    monkeypatch.setattr(meeting, "_listening", listening)
+    monkeypatch.setattr(rendezvous, "_listening", listening)
     (chief, other), _ = met({}, {})
     assert list(chief) == [1] and list(other) == [0]
 
@@ -234,15 +234,16 @@ TOGETHER = """
 import json, os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from tfser import errors, workers
+from tfser import errors
+from tfser.distributed import multi_worker
 from tfser.cli import base
 from tfser.storage import atomic_files
 
-workers.END_SECONDS = 2.0
+multi_worker.END_SECONDS = 2.0
 rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
 
 def work(args):
-    with workers.joined({"a": 1}, Path("run")) as folder:
+    with multi_worker.joined({"a": 1}, Path("run")) as folder:
         folder.mkdir(exist_ok=True)
         do(folder)
 
@@ -251,7 +252,7 @@ def work(args):
 class args:
     debug = False
 code = base.run(work, args)
-assert not workers._here
+assert not multi_worker._here
 sys.exit(code)
 """
 
@@ -413,7 +414,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from tfser import passes, training, workers
+from tfser import passes, training
+from tfser.distributed import multi_worker
 
 def lines(folder):
     rows = [row.split(",") for row in (folder / "history.csv").read_text().splitlines()[1:]]
@@ -421,15 +423,15 @@ def lines(folder):
 
 %s
 
-with workers.joined({}, Path("run")) as folder:
+with multi_worker.joined({}, Path("run")) as folder:
     across = training.strategy("multiworker")
     assert across.num_replicas_in_sync == 2
-    here, workers._here = workers._here, None
+    here, multi_worker._here = multi_worker._here, None
     if not here.cluster.rank:  # for comparison, and without the others
         alone = curve("none", folder / "none")
-    workers._here = here
+    multi_worker._here = here
     found = curve("multiworker", folder / "multiworker")
-    if workers.is_chief():
+    if multi_worker.is_chief():
         print(json.dumps([alone, found]))
 """
 
