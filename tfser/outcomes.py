@@ -7,8 +7,8 @@ import io
 import time
 from pathlib import Path
 
-from tfser import plots
 from tfser.config import hparams
+from tfser.plots import figures
 from tfser.storage import atomic_files
 
 
@@ -24,7 +24,7 @@ def draw(trials: list[dict], space: dict, of: str, path: Path) -> None:
     scale = 100 if of_classes else 1
     drawn = [t | {"score": None if t["score"] is None else scale * t["score"]} for t in trials]
     score = "dev UAR (%)" if of_classes else "dev CCC, mean of arousal and valence"
-    plots.save(plots.trials_figure(drawn, space, f"{of}\n{summary(trials)}", score), path)
+    figures.save(figures.trials_figure(drawn, space, f"{of}\n{summary(trials)}", score), path)
 
 
 def write_event(trial: dict, folder: Path) -> None:

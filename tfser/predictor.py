@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfser import plots, serving, views
+from tfser import serving
 from tfser.audio import decode
 from tfser.errors import DataError, UsageError
+from tfser.plots import figures, spectrograms
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -74,7 +75,7 @@ class Predictor:
                 name = path.stem if start is None else f"{path.stem}-{start:g}"
                 of_same_name = (folder / f"{name}-{n}.png" for n in itertools.count(2))
                 files = itertools.chain([folder / f"{name}.png"], of_same_name)
-                plots.save(figure, next(file for file in files if not file.exists()))
+                figures.save(figure, next(file for file in files if not file.exists()))
 
     def figure(self, path, start=None, end=None, *, window_seconds=None, hop_seconds=None):
         """What is said of a recording over time; windows overlap by default.
@@ -98,7 +99,7 @@ class Predictor:
         rows = [row for row in rows if not row["error"]]
         if not rows:
             return None
-        return views.prediction_figure(
+        return spectrograms.prediction_figure(
             [(row["start"] + row["end"]) / 2 for row in rows],
             [[row[name] for name in self.classes] for row in rows],
             self.classes,

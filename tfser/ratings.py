@@ -7,7 +7,8 @@ import logging
 
 import numpy as np
 
-from tfser import metrics, plots, report
+from tfser import metrics, report
+from tfser.plots import figures
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -95,7 +96,7 @@ def finish(
         "systems": systems,
     }
     of_last = results[-1]["systems"][name]
-    figure = plots.ratings_figure(
+    figure = figures.ratings_figure(
         truth(utterances),
         found,
         f"{model.upper()}: {name} on {run.corpus}, {run.protocol} "

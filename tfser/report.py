@@ -13,8 +13,9 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from tfser import folds, metrics, plots, training
+from tfser import folds, metrics, training
 from tfser.errors import UsageError
+from tfser.plots import figures as plot_figures
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -193,7 +194,7 @@ def finish(
         **more,
         "systems": systems,
     }
-    figure = plots.confusion_figure(
+    figure = plot_figures.confusion_figure(
         np.sum([result["confusion"] for result in results], axis=0),
         classes,
         f"{'' if name.startswith(model.upper()) else model.upper() + ': '}{name} "
@@ -242,7 +243,7 @@ def write(run, scores: dict, figures: dict) -> None:
     text = "".join(parts[0][:1] + sum((part[1:] for part in parts), []))
     atomic_files.write_bytes(run.folder / "predictions.csv", text.encode())
     for name, figure in figures.items():
-        plots.save(figure, run.folder / f"{name}.png")
+        plot_figures.save(figure, run.folder / f"{name}.png")
     with training.events(run.folder / "events" / "scores") as to_tensorboard:
         for step, of_system in enumerate(scores["systems"].values(), start=1):
             shown = {key: of_system[key]["mean"] for key in metrics.headline(scores)}
@@ -251,7 +252,7 @@ def write(run, scores: dict, figures: dict) -> None:
             f"profile/{path.stem}": path.read_bytes()
             for path in (run.folder / "profiles").glob("*.png")
         }
-        drawn = {name: plots.png(figure) for name, figure in figures.items()}
+        drawn = {name: plot_figures.png(figure) for name, figure in figures.items()}
         to_tensorboard(step, {}, drawn | pictures)
     atomic_files.write_json(run.folder / "scores.json", scores)  # last
 

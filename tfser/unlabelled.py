@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import plots, precision, store, training
+from tfser import precision, store, training
 from tfser.corpora import loader, tedlium
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError, did_you_mean
+from tfser.plots import figures
 from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
@@ -192,7 +193,7 @@ def train(
             advice=advice,
         )
     atomic_files.write_csv(folder / "history.csv", history)
-    plots.training_curves(
+    figures.training_curves(
         history, folder / "history.png", title, panels, kept_epoch=best_epoch(history) + 1
     )
     kept = history[best_epoch(history)]

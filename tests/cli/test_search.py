@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from running import REPOSITORY, called, started
 
-from tfser import card, folds, outcomes, plots, report
+from tfser import card, folds, outcomes, report
 from tfser.cli import search, train
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
@@ -25,6 +25,7 @@ from tfser.models import svm
 from tfser.models.aae import speech as aae
 from tfser.models.acnn import speech as acnn
 from tfser.models.epr import speech as epr
+from tfser.plots import figures
 from tfser.proposals import Proposals, chosen
 from tfser.storage import atomic_files, run_directory
 
@@ -578,7 +579,7 @@ def test_the_picture_shows_the_trials(tmp_path, monkeypatch):
         "a.kind": ["choice", "x", "y"],
         "b.n": ["quniform", 1, 5, 1],
     }
-    figure = plots.trials_figure(TRIALS, space, "title", "dev UAR")
+    figure = figures.trials_figure(TRIALS, space, "title", "dev UAR")
     first, rate, kind, n, *unused = figure.axes
     assert not any(axes.get_visible() for axes in unused)
     trial, best, failed = first.lines
@@ -594,7 +595,7 @@ def test_the_picture_shows_the_trials(tmp_path, monkeypatch):
     assert first.get_ylabel() == "dev UAR" and first.get_xlabel() == "trial"
 
     drawn = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure.axes[0]))
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure.axes[0]))
     outcomes.draw(TRIALS, space, "svm", tmp_path / "x.png")
     outcomes.draw(TRIALS[1:2], space, "svm", tmp_path / "x.png")
     ratings = [trial | {"measure": "CCC"} for trial in TRIALS]

@@ -64,7 +64,7 @@ def transform(args) -> None:
 
     import soundfile
 
-    from tfser import plots, views
+    from tfser.plots import figures, spectrograms
 
     layer = MelPieces(**hp["input"] | {"drop_short": False}, **hp["features"])
     network = pretraining.network_of(network_file, hp, layer)
@@ -77,7 +77,7 @@ def transform(args) -> None:
     content, style = pieces
     found = transformation.transformed(network, content, style, args.latent, layer)
     sound = transformation.waveform(found, content, layer)
-    figure = views.spectrograms_figure(
+    figure = spectrograms.spectrograms_figure(
         {
             f"content: {args.content.name}": transformation.spectrogram(
                 content.heard, content.lengths, layer
@@ -95,7 +95,7 @@ def transform(args) -> None:
     )
     with atomic_files.replacing(args.out) as temporary:
         soundfile.write(temporary, sound, rate, format="WAV", subtype="PCM_16")
-    plots.save(figure, picture)
+    figures.save(figure, picture)
     print(f"{args.out} ({len(sound) / rate:.1f} s at {rate} Hz) and {picture}")
 
 

@@ -27,7 +27,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import metrics, passes, plots, precision, report, training
+from tfser import metrics, passes, precision, report, training
 from tfser.corpora.labels import check_classes, describe, warn_of_unheard
 from tfser.distributed import multi_worker
 from tfser.models.aae import generation
@@ -44,6 +44,7 @@ from tfser.models.aae.speech import (
     statistics,
     with_priors,
 )
+from tfser.plots import figures
 from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
@@ -262,7 +263,7 @@ def write_network(folder, place, history, model, is_baseline) -> None:
                 "generator": "generator",
             },
         }
-    plots.training_curves(
+    figures.training_curves(
         history, folder / "history.png", f"AAE, {place}", panels, kept_epoch=kept["epoch"]
     )
     with atomic_files.replacing(folder / "model.keras") as path:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tfser import passes, plots, views
+from tfser import passes
+from tfser.plots import figures, spectrograms
 from tfser.storage import atomic_files
 
 N_SHOWN = 5  # features a class, in the picture
@@ -49,11 +50,11 @@ def write(run, system: str, classes, names, moved) -> None:
         ],
     )
     shown = list(dict.fromkeys(strongest[:, :N_SHOWN].ravel()))
-    figure = views.shifts_figure(
+    figure = spectrograms.shifts_figure(
         moved[:, shown].T,
         [names[i] for i in shown],
         classes,
         f"{system} on {run.corpus}: what a class changes in the decoded features\n"
         f"(z = 0; the {N_SHOWN} features that move most for each class)",
     )
-    plots.save(figure, run.folder / "generation.png")
+    figures.save(figure, run.folder / "generation.png")

@@ -23,13 +23,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import metrics, passes, plots, precision, report, training
+from tfser import metrics, passes, precision, report, training
 from tfser.corpora import labels
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
 from tfser.models.acnn.speech import Speech, batches, heard, input_of, plan, statistics
+from tfser.plots import figures
 from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
@@ -226,7 +227,7 @@ def write_network(folder, place, history, model) -> None:
         "cross-entropy (nats)": {"training, all views": "loss", "dev, emotion": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
     }
-    plots.training_curves(
+    figures.training_curves(
         history, folder / "history.png", f"ACNN, {place}", panels, kept_epoch=kept["epoch"]
     )
     with atomic_files.replacing(folder / "model.keras") as path:

@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 
-from tfser import maps, plots, precision, views
+from tfser import precision
 from tfser.models.acnn.network import shown
 from tfser.models.acnn.speech import LEVELS, batches
+from tfser.plots import figures, spectrograms, tsne
 
 
 def write(lab, split, condition: str) -> None:
@@ -36,7 +37,7 @@ def write(lab, split, condition: str) -> None:
 def write_map(lab, chosen, vectors, name: str, title: str) -> None:
     """A t-SNE map of vectors [m, n] of the utterances `chosen`, and the vectors for TensorBoard."""
     utterances = [lab.speech.utterances[i] for i in chosen]
-    maps.write(lab.run, name, vectors, utterances, labels_of(lab.speech, chosen), title)
+    tsne.write(lab.run, name, vectors, utterances, labels_of(lab.speech, chosen), title)
 
 
 def labels_of(speech, chosen) -> dict[str, list[str]]:
@@ -48,7 +49,7 @@ def labels_of(speech, chosen) -> dict[str, list[str]]:
         numbers = np.where(labelled, one_hot[chosen].argmax(axis=1), len(names) - 1)
         labels[name] = [str(label) for label in names[numbers]]
     utterances = [speech.utterances[i] for i in chosen]
-    return labels | maps.labels_of(utterances, "speaker", "gender")
+    return labels | tsne.labels_of(utterances, "speaker", "gender")
 
 
 def _write_attention(lab, test, alphas, condition) -> None:
@@ -62,7 +63,7 @@ def _write_attention(lab, test, alphas, condition) -> None:
         number = test[of_class[0]]
         utterance = speech.utterances[number]
         start, end = speech.offsets[number], speech.offsets[number + 1]
-        figure = views.attention_figure(
+        figure = spectrograms.attention_figure(
             speech.frames[start : min(end, start + speech.n_frames)].numpy(),
             alphas[of_class[0]],
             f"ACNN, {condition} on {lab.run.corpus}: {utterance.name} ({emotion})",
@@ -70,4 +71,4 @@ def _write_attention(lab, test, alphas, condition) -> None:
             step_seconds=hop_seconds * hp["model"]["stride_frames"] * hp["model"]["pool_steps"],
         )
         file = re.sub(r"[^\w.-]+", "-", emotion)
-        plots.save(figure, lab.run.folder / "attention" / f"{file}.png")
+        figures.save(figure, lab.run.folder / "attention" / f"{file}.png")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfser import maps
 from tfser.models.auxvae import pretraining
+from tfser.plots import tsne
 
 SPEAKERS_A_GENDER = 4  # section 6.2: eight speakers, four of each
 
@@ -18,11 +18,11 @@ def write(lab, split) -> None:
     utterances = [speech.utterances[i] for i in numbers]
     for name in ("h", "m" if "m" in latents else "z"):
         vectors = np.stack([latents[name][speech.utterance == i].mean(axis=0) for i in numbers])
-        labels = maps.labels_of(utterances, "gender", "speaker", "emotion")
+        labels = tsne.labels_of(utterances, "gender", "speaker", "emotion")
         if hp["labels"]["target"] != "emotion":  # `emotion` is the target, ratings may have none
             del labels["emotion"]
         title = f"Aux-VAE on {run.corpus}: t-SNE of {name}"
-        maps.write(run, f"tsne-{name}", vectors, utterances, labels, title)
+        tsne.write(run, f"tsne-{name}", vectors, utterances, labels, title)
 
 
 def speakers(utterances) -> set[str]:

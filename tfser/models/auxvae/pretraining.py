@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, passes, plots, store, training, unlabelled, views
+from tfser import data, passes, store, training, unlabelled
 from tfser.errors import UsageError
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae.network import AuxVAE
+from tfser.plots import figures, spectrograms
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -138,13 +139,13 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
     [piece] = next(iter(batches(0)))[:1].numpy()
     picture = {"heard": -layer.range_db * piece}
     picture["reconstructed"] = -layer.range_db * passes.predict(model, piece[None])[0]
-    figure = views.spectrograms_figure(
+    figure = spectrograms.spectrograms_figure(
         picture,
         f"Aux-VAE after {max_epochs} epochs: a piece of its training speech",
         hop_seconds=layer.hop / layer.sample_rate_hz,
         label="dB to the loudest",
     )
-    plots.save(figure, folder / "reconstruction.png")
+    figures.save(figure, folder / "reconstruction.png")
     with atomic_files.replacing(folder / "vae.keras") as path:  # last: it says "done"
         model.optimizer = None
         model.save(path)

@@ -25,24 +25,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import (
-    data,
-    folds,
-    metrics,
-    passes,
-    plots,
-    precision,
-    ratings,
-    report,
-    training,
-    unlabelled,
-)
+from tfser import data, folds, metrics, passes, precision, ratings, report, training, unlabelled
 from tfser.corpora import labels
 from tfser.distributed import multi_worker
 from tfser.features.magnitude_slices import layer_of
 from tfser.models.began import pretraining
 from tfser.models.began.heads import new_network
 from tfser.models.began.speech import Speech, chosen, heard, of_utterances, plan
+from tfser.plots import figures
 from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
@@ -310,7 +300,7 @@ def write_head(folder, place, history, encoder, of_head) -> None:
         "loss": {"training": "loss", "dev": "dev_loss"},
         {"dev_uar": "UAR", "dev_ccc": "CCC, mean of both"}[score]: {"dev": score},
     }
-    plots.training_curves(
+    figures.training_curves(
         history, folder / "history.png", f"BEGAN, {place}", panels, kept_epoch=kept["epoch"]
     )
     with atomic_files.replacing(folder / "model.keras") as path:

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, passes, plots, store, training, unlabelled, views
+from tfser import data, passes, store, training, unlabelled
 from tfser.errors import UsageError
 from tfser.features.magnitude_slices import layer_of
 from tfser.models.began.network import Began
+from tfser.plots import figures, spectrograms
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -144,10 +145,10 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
         title=f"BEGAN, {n_slices:,} slices of {hp['features']['slice_seconds']:g} s",
         shown="M_global {m_global:.4f} k {k:.3f}",
         advice="try a lower --set began.learning_rate",
-        pictures=lambda: {"pictures": plots.png(grid(model, batches(0), hp))},
+        pictures=lambda: {"pictures": figures.png(grid(model, batches(0), hp))},
     )
     warn(history)
-    plots.save(grid(model, batches(0), hp), folder / "pictures.png")
+    figures.save(grid(model, batches(0), hp), folder / "pictures.png")
     with atomic_files.replacing(folder / "began.keras") as path:  # last: it says "done"
         model.save_for_use(path)
     training.forget(folder)
@@ -200,7 +201,7 @@ def grid(model, batches, hp):
         "G(z)": model.generator(z),
     }
     rows = {name: np.array(x)[..., 0] for name, x in rows.items()}
-    return views.pictures_figure(rows, "BEGAN: slices of 1 s, frequency upwards")
+    return spectrograms.pictures_figure(rows, "BEGAN: slices of 1 s, frequency upwards")
 
 
 def digest_of_weights(network) -> str:

@@ -2,10 +2,11 @@
 
 import logging
 
-from tfser import metrics, plots, training
+from tfser import metrics, training
 from tfser.corpora.labels import describe
 from tfser.errors import UsageError, did_you_mean
 from tfser.models.epr.forest import utterance_means
+from tfser.plots import figures
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -38,7 +39,7 @@ def write_network(folder, place, history, model, chance_loss) -> None:
             place,
         )
     atomic_files.write_csv(folder / "history.csv", history)
-    plots.training_curves(
+    figures.training_curves(
         history,
         folder / "history.png",
         f"VGG-E, {place}",
@@ -107,7 +108,7 @@ def draw_profiles(run, speech, hp, profiles) -> None:
     folder.mkdir(exist_ok=True)
     for i, utterance in enumerate(speech.utterances):
         if utterance.name in names:
-            plots.emotion_profile(
+            figures.emotion_profile(
                 {
                     network_name(hp, t): rounds[speech.owner == i]
                     for t, rounds in enumerate(profiles)

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from tfser import plots, views
+from tfser.plots import figures, spectrograms
 
 NAMES = ["anger", "fear", "joy"]
 SEGMENTS = {"hop_seconds": 0.03, "segment_seconds": 0.335}
@@ -25,7 +25,7 @@ def is_png(content):
 
 
 def test_confusion_shows_percentages_of_rows_and_counts():
-    axes = plots.confusion_figure([[3, 1, 0], [0, 2, 0], [0, 0, 0]], NAMES, "title").axes[0]
+    axes = figures.confusion_figure([[3, 1, 0], [0, 2, 0], [0, 0, 0]], NAMES, "title").axes[0]
     texts = [text.get_text() for text in axes.texts]
     assert texts[:6] == ["75.0%", "3", "25.0%", "1", "0.0%", "0"]
     assert texts[8:10] == ["100.0%", "2"]
@@ -35,7 +35,7 @@ def test_confusion_shows_percentages_of_rows_and_counts():
 
 
 def test_profile_has_a_panel_for_each_round_and_the_time_of_segment_centres():
-    figure = plots.emotion_profile_figure(
+    figure = figures.emotion_profile_figure(
         {"VGG": profile(5), "VGG*2": profile(5)}, NAMES, "t", **SEGMENTS
     )
     first, second = figure.axes
@@ -49,18 +49,18 @@ def test_profile_has_a_panel_for_each_round_and_the_time_of_segment_centres():
 
 
 def test_profile_of_a_lone_segment_is_drawn_as_points():
-    figure = plots.emotion_profile_figure({"VGG": profile(1)}, NAMES, "t", **SEGMENTS)
+    figure = figures.emotion_profile_figure({"VGG": profile(1)}, NAMES, "t", **SEGMENTS)
     assert figure.axes[0].lines[0].get_marker() == "o"
 
 
 def test_profile_of_other_classes_is_an_error():
     with pytest.raises(ValueError, match=r"'VGG' is \(5, 3\), expected \[segments, 2\]"):
-        plots.emotion_profile_figure({"VGG": profile(5)}, NAMES[:2], "t", **SEGMENTS)
+        figures.emotion_profile_figure({"VGG": profile(5)}, NAMES[:2], "t", **SEGMENTS)
 
 
 def test_no_two_emotions_look_alike():
-    assert len({plots.line(k)["color"] for k in range(8)}) == 8
-    assert len({tuple(plots.line(k).values()) for k in range(32)}) == 32
+    assert len({figures.line(k)["color"] for k in range(8)}) == 8
+    assert len({tuple(figures.line(k).values()) for k in range(32)}) == 32
 
 
 PANELS = {
@@ -70,7 +70,7 @@ PANELS = {
 
 
 def test_training_curves_show_training_dev_and_the_loss_of_ignoring_the_input():
-    loss, accuracy = plots.training_curves_figure(
+    loss, accuracy = figures.training_curves_figure(
         ROWS, "t", PANELS, chance_loss=1.05, kept_epoch=2
     ).axes
     lines = {line.get_label(): line for line in loss.lines}
@@ -84,7 +84,7 @@ def test_training_curves_show_training_dev_and_the_loss_of_ignoring_the_input():
 
 @pytest.mark.parametrize("kept_epoch", [1, 2, 3])
 def test_training_curves_mark_the_epoch_they_are_told(kept_epoch):
-    figure = plots.training_curves_figure(
+    figure = figures.training_curves_figure(
         ROWS, "t", PANELS, chance_loss=1.05, kept_epoch=kept_epoch
     )
     for axes, key in zip(figure.axes, ["dev_loss", "dev_accuracy"], strict=True):
@@ -94,41 +94,41 @@ def test_training_curves_mark_the_epoch_they_are_told(kept_epoch):
 
 def test_dollars_in_names_are_no_formulas(tmp_path):
     names = ["a$\\frac$", "$$", "c"]
-    figure = plots.confusion_figure(np.eye(3, dtype=int), names, "x$_{y$ 5 $")
-    plots.save(figure, tmp_path / "confusion.png")
+    figure = figures.confusion_figure(np.eye(3, dtype=int), names, "x$_{y$ 5 $")
+    figures.save(figure, tmp_path / "confusion.png")
     assert is_png((tmp_path / "confusion.png").read_bytes())
 
 
 def test_pictures_are_written_whole_and_nothing_else_stays(tmp_path):
-    figure = plots.confusion_figure(np.eye(3, dtype=int), NAMES, "t")
-    plots.save(figure, tmp_path / "confusion.png")
-    plots.emotion_profile({"VGG": profile(4)}, NAMES, tmp_path / "profile.png", "t", **SEGMENTS)
+    figure = figures.confusion_figure(np.eye(3, dtype=int), NAMES, "t")
+    figures.save(figure, tmp_path / "confusion.png")
+    figures.emotion_profile({"VGG": profile(4)}, NAMES, tmp_path / "profile.png", "t", **SEGMENTS)
     curves = str(tmp_path / "curves.png")
-    plots.training_curves(ROWS, curves, "t", PANELS, chance_loss=1.05, kept_epoch=2)
+    figures.training_curves(ROWS, curves, "t", PANELS, chance_loss=1.05, kept_epoch=2)
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == ["confusion.png", "curves.png", "profile.png"]
     assert all(is_png(file.read_bytes()) for file in tmp_path.iterdir())
 
 
 def test_png_is_for_tensorboard():
-    assert is_png(plots.png(plots.confusion_figure(np.eye(3, dtype=int), NAMES, "t")))
+    assert is_png(figures.png(figures.confusion_figure(np.eye(3, dtype=int), NAMES, "t")))
 
 
 def test_pyplot_and_its_global_state_are_not_touched():
-    plots.png(plots.confusion_figure(np.eye(3, dtype=int), NAMES, "t"))
+    figures.png(figures.confusion_figure(np.eye(3, dtype=int), NAMES, "t"))
     pyplot = sys.modules.get("matplotlib.pyplot")  # imported by another test, perhaps
     assert pyplot is None or not pyplot.get_fignums()
 
 
 def test_shifts_are_in_their_cells():
     shifts = np.array([[1.0, -2.0, 0.5], [0.0, 0.25, -0.25]])
-    axes, bar = views.shifts_figure(shifts, ["f0", "loudness"], NAMES, "t").axes
+    axes, bar = spectrograms.shifts_figure(shifts, ["f0", "loudness"], NAMES, "t").axes
     assert [t.get_text() for t in axes.get_yticklabels()] == ["f0", "loudness"]
     cells = [text.get_text() for text in axes.texts]
     assert cells == ["+1.00", "-2.00", "+0.50", "+0.00", "+0.25", "-0.25"]
     assert axes.images[0].get_clim() == (-2.0, 2.0)  # white is 0
     assert "standard deviations" in bar.get_ylabel()
-    small, _ = views.shifts_figure(0.04 * shifts, ["f0", "loudness"], NAMES, "t").axes
+    small, _ = spectrograms.shifts_figure(0.04 * shifts, ["f0", "loudness"], NAMES, "t").axes
     assert [text.get_text() for text in small.texts][:3] == ["+0.040", "-0.080", "+0.020"]
 
 
@@ -139,7 +139,7 @@ def test_a_map_has_a_panel_for_each_label_that_tells_points_apart():
         "gender": ["female"] * 40,
         "speaker": [f"s{i}" for i in range(20)] * 2,
     }
-    figure = views.map_figure(points, labels, "title")
+    figure = spectrograms.map_figure(points, labels, "title")
     emotion, speaker = figure.axes
     assert emotion.get_title() == "emotion" and speaker.get_title() == "speaker (20)"
     assert [text.get_text() for text in emotion.get_legend().texts] == ["anger", "joy", "unknown"]
@@ -151,7 +151,7 @@ def test_a_map_has_a_panel_for_each_label_that_tells_points_apart():
 
 
 def test_attention_stands_above_the_frames_it_is_of():
-    figure = views.attention_figure(
+    figure = spectrograms.attention_figure(
         np.zeros((150, 26)), [0.25, 0.75, 0.0], "t", hop_seconds=0.01, step_seconds=0.9
     )
     above, below = figure.axes[:2]
@@ -165,15 +165,15 @@ def test_attention_stands_above_the_frames_it_is_of():
 
 def test_many_classes_have_no_numbers_and_few_names():
     names = [f"speaker-{k}" for k in range(60)]
-    axes = plots.confusion_figure(np.eye(60, dtype=int), names, "t", "speaker").axes[0]
+    axes = figures.confusion_figure(np.eye(60, dtype=int), names, "t", "speaker").axes[0]
     assert not axes.texts and len(axes.get_xticklabels()) == 30
-    few = plots.confusion_figure(np.eye(12, dtype=int), names[:12], "t").axes[0]
+    few = figures.confusion_figure(np.eye(12, dtype=int), names[:12], "t").axes[0]
     assert len(few.texts) == 2 * 144 and len(few.get_xticklabels()) == 12
 
 
 def test_ratings_lie_on_a_line_where_they_are_right():
     y = {"arousal": np.array([0.1, 0.9]), "valence": np.array([-0.5, 0.5])}
-    axes = plots.ratings_figure(y, {k: v + 0.1 for k, v in y.items()}, "title").axes
+    axes = figures.ratings_figure(y, {k: v + 0.1 for k, v in y.items()}, "title").axes
     assert [a.get_title() for a in axes] == ["arousal", "valence"]
     points = axes[0].collections[0].get_offsets()
     np.testing.assert_allclose(points, [[0.1, 0.2], [0.9, 1.0]])
@@ -182,7 +182,7 @@ def test_ratings_lie_on_a_line_where_they_are_right():
 
 def test_spectrograms_share_a_scale():
     of = {"a": np.zeros((10, 4)), "b": np.full((20, 4), -80.0)}
-    figure = views.spectrograms_figure(of, "title", hop_seconds=0.5, label="dB")
+    figure = spectrograms.spectrograms_figure(of, "title", hop_seconds=0.5, label="dB")
     *axes, bar = figure.axes
     assert [a.get_title() for a in axes] == ["a", "b"] and bar.get_ylabel() == "dB"
     for one in axes:
@@ -192,7 +192,7 @@ def test_spectrograms_share_a_scale():
 
 def test_pictures_have_a_row_each_and_low_frequencies_below():
     of = {"speech": np.random.default_rng(0).uniform(0, 2, (3, 8, 4)), "G(z)": np.zeros((3, 8, 4))}
-    figure = views.pictures_figure(of, "title")
+    figure = spectrograms.pictures_figure(of, "title")
     axes = figure.axes[:6]
     assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["speech", "G(z)"]
     assert all(a.images[0].origin == "lower" for a in axes)

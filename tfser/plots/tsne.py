@@ -2,7 +2,7 @@
 
 import logging
 
-from tfser import plots, views
+from tfser.plots import figures, spectrograms
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -25,8 +25,8 @@ def write(run, name: str, vectors, utterances, labels: dict, title: str) -> None
         return
     perplexity = min(PERPLEXITY, (len(utterances) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
-    figure = views.map_figure(points, labels, f"{title}, {len(utterances)} utterances")
-    plots.save(figure, run.folder / f"{name}.png")
+    figure = spectrograms.map_figure(points, labels, f"{title}, {len(utterances)} utterances")
+    figures.save(figure, run.folder / f"{name}.png")
 
     folder = run.folder / "events" / name
     folder.mkdir(parents=True, exist_ok=True)
