@@ -11,8 +11,8 @@ WITH_EXTRAS = .venv/with-extras
 WITH_IO = .venv-io/installed
 TESTS =
 # What .ci/run has time for: audio, the cache, tf.data, S3, and a training from end to end on it.
-SOME_TESTS = tests/audio/test_decode.py tests/audio/test_tfio_decoder.py tests/storage/test_s3.py tests/test_store.py \
-	tests/test_data.py
+SOME_TESTS = tests/audio/test_decode.py tests/audio/test_tfio_decoder.py tests/storage/test_s3.py tests/cache/test_feature_cache.py \
+	tests/cache/test_pipelines.py
 
 .PHONY: train test test-all test-io test-io-part lint format clean
 

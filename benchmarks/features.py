@@ -25,8 +25,8 @@ import numpy as np
 import pieces
 import spectrograms
 
-from tfser import store
 from tfser.audio import decode
+from tfser.cache import feature_cache
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.features.magnitude_slices import layer_of as slices_of
@@ -75,7 +75,9 @@ def main():
 
         def by_store(feature=feature):
             with tempfile.TemporaryDirectory() as cache:
-                return sum(map(sum, store.stored(utterances, feature, cache=Path(cache)).n_frames))
+                return sum(
+                    map(sum, feature_cache.stored(utterances, feature, cache=Path(cache)).n_frames)
+                )
 
         def by_loop(feature=feature, function=function):
             rate = feature.sample_rate_hz

@@ -23,14 +23,14 @@ import soundfile
 OURS = """
 import sys, time
 from pathlib import Path
-from tfser import store
+from tfser.cache import feature_cache
 from tfser.features import opensmile
 from tfser.corpora.utterance import Utterance
 files = sorted(p for p in Path(sys.argv[1]).rglob("*") if p.suffix in (".wav", ".flac"))
 utterances = [Utterance(path, str(i), "speaker") for i, path in enumerate(files)]
 start = time.perf_counter()
 feature = opensmile.OpenSmile(sample_rate_hz=16000, feature_set="IS13", level="functionals")
-features = store.load(utterances, feature, cache=Path(sys.argv[2]))
+features = feature_cache.load(utterances, feature, cache=Path(sys.argv[2]))
 print(time.perf_counter() - start, *features.frames.shape)
 """
 THEIRS = """

@@ -26,8 +26,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tfser.audio import decode
+from tfser.cache.feature_cache import SHARD_UTTERANCES
 from tfser.features.log_mel import LogMel
-from tfser.store import SHARD_UTTERANCES
 
 RATE = 16000
 FLOOR = 1e-6

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, store, training
+from tfser import training
+from tfser.cache import feature_cache, pipelines
+from tfser.cache.tfrecord import shard_path, write_shard
 from tfser.config import hparams
 from tfser.models import aae, acnn, auxvae, began
 from tfser.models.acnn import autoencoder
@@ -22,7 +24,6 @@ from tfser.models.auxvae import pretraining as of_auxvae
 from tfser.models.began import heads
 from tfser.models.began import pretraining as of_began
 from tfser.models.epr.network import vgg
-from tfser.shards import shard_path, write_shard
 from tfser.storage import run_directory
 
 SHARDS, PIECES = 8, 32  # of the input that lies on the disk
@@ -48,7 +49,7 @@ def noise(*shape) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape, dtype="float32")
 
 
-def on_disk(folder: Path, n_frames: int, n_features: int) -> store.Stored:
+def on_disk(folder: Path, n_frames: int, n_features: int) -> feature_cache.Stored:
     """Pieces of noise in [0, 1] in shards of the cache's format."""
     rng, n_bytes = np.random.default_rng(0), []
     for number in range(SHARDS):
@@ -56,7 +57,7 @@ def on_disk(folder: Path, n_frames: int, n_features: int) -> store.Stored:
         write_shard(shard_path(folder, number), {}, [piece.tobytes() for piece in pieces])
         n_bytes.append([n_frames] * PIECES)
     paths = [str(shard_path(folder, number)) for number in range(SHARDS)]
-    return store.Stored([None] * SHARDS * PIECES, paths, n_bytes, n_features, "")
+    return feature_cache.Stored([None] * SHARDS * PIECES, paths, n_bytes, n_features, "")
 
 
 def in_layouts(*script_and_arguments) -> dict:
@@ -73,12 +74,12 @@ def epr_vgg(folder, width=1.0) -> Network:
     optimizer = keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"])
     model = training.compiled(network, optimizer, keras.losses.CategoricalCrossentropy())
     offsets = np.arange(7200 + 1) * 198
-    starts, _ = data.segment_index(offsets, n_frames=n_frames, hop_frames=1)
+    starts, _ = pipelines.segment_index(offsets, n_frames=n_frames, hop_frames=1)
     labels = np.full((len(starts), n_classes), 1 / n_classes, "float32")
-    frames = data.as_tensor(noise(offsets[-1], n_bands))
+    frames = pipelines.as_tensor(noise(offsets[-1], n_bands))
 
     def batches(epoch):
-        return data.segments(
+        return pipelines.segments(
             frames, starts, labels,
             n_frames=n_frames, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
         )  # fmt: skip
@@ -95,7 +96,7 @@ def acnn_network(folder) -> Network:
     views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
     views |= dict.fromkeys(("arousal", "valence"), np.eye(3, dtype="float32")[y % 3])
     speech = acnn.Speech(
-        [], list("abcd"), y, data.as_tensor(noise(n * n_frames, layer.n_features)),
+        [], list("abcd"), y, pipelines.as_tensor(noise(n * n_frames, layer.n_features)),
         np.arange(n + 1) * n_frames, n_frames, views, noise(n, 1024), False,
     )  # fmt: skip
     model = acnn.compiled_network(speech, hp, run())
@@ -124,7 +125,7 @@ def acnn_autoencoder(folder) -> Network:
     stored = on_disk(folder, *shape)
 
     def batches(epoch):
-        found = data.stream(stored, n_frames=shape[0], batch_size=size, seed=0, epoch=epoch)
+        found = pipelines.stream(stored, n_frames=shape[0], batch_size=size, seed=0, epoch=epoch)
         return found.map(lambda x: (x, x[:, ::-1]))
 
     twins = {"PyTorch": ("recurrent_torch.py", size)}
@@ -138,7 +139,7 @@ def aae_network(folder, level="utterance") -> Network:
     n_frames, n_features = (None, 6373) if level == "utterance" else (hp["frames"]["n_frames"], 65)
     offsets = np.arange(n + 1) * (n_frames or 1)
     y = np.arange(n) % n_classes
-    frames = data.as_tensor(noise(offsets[-1], n_features))
+    frames = pipelines.as_tensor(noise(offsets[-1], n_features))
     speech = aae.Speech("", [], list("abcd"), y, frames, offsets, n_frames, [""] * n_features)
     model = aae.compiled_network(speech, hp, run())
     model.get_layer("standardize").set_statistics(np.zeros(n_features), np.ones(n_features))
@@ -164,7 +165,9 @@ def auxvae_network(folder) -> Network:
     stored, size = on_disk(folder, layer.n_frames, layer.n_features), settings["batch_size"]
 
     def batches(epoch):
-        return data.stream(stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch)
+        return pipelines.stream(
+            stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch
+        )
 
     shape = f"{layer.n_frames} x {layer.n_features}"
     return Network(model, batches, size, f"pieces of {shape}", {"PyTorch": ("vae_torch.py", size)})
@@ -179,7 +182,9 @@ def began_network(folder, size=4) -> Network:
     stored = on_disk(folder, layer.n_frames, layer.n_features)
 
     def batches(epoch):
-        found = data.stream(stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch)
+        found = pipelines.stream(
+            stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch
+        )
         return of_began.with_noise(found, (2, size, hp["model"]["hidden"]), seed=[0, epoch])
 
     twins = in_layouts("began_torch.py", size, hp["features"]["input_mode"], n_filters)
@@ -199,11 +204,11 @@ def began_head(folder) -> Network:
         "categorical_crossentropy",
         metrics=(),
     )
-    rows = data.as_tensor(noise(n, flat.shape[1]))
+    rows = pipelines.as_tensor(noise(n, flat.shape[1]))
     labels, size = np.eye(n_classes, dtype="float32")[np.arange(n) % n_classes], 16
 
     def batches(epoch):
-        return data.utterances(
+        return pipelines.utterances(
             rows, np.arange(n + 1), np.arange(n), labels,
             n_frames=None, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
         )  # fmt: skip

@@ -26,8 +26,9 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tfser import making, shard_tasks, store
 from tfser.audio import decode
+from tfser.cache import extraction, feature_cache, spark_extraction
+from tfser.cache.tfrecord import shard_contents, shard_path, write_shard
 from tfser.cli import extract
 from tfser.config import hparams
 from tfser.corpora import loader
@@ -37,7 +38,6 @@ from tfser.models.aae.speech import descriptors
 from tfser.models.acnn.pretraining import spectrogram
 from tfser.models.acnn.speech import input_of
 from tfser.models.epr.speech import layer_of as log_mel
-from tfser.shards import shard_contents, shard_path, write_shard
 
 PLANNED_HOURS = {"LibriSpeech": 1_000, "Libri-Light": 60_000}
 CORES = len(os.sched_getaffinity(0))
@@ -74,13 +74,13 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
         seconds[part] += time.perf_counter() - start
         return found
 
-    size = store.SHARD_UTTERANCES
+    size = feature_cache.SHARD_UTTERANCES
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
     feature.extract([decode.load(groups[0][0].path, sample_rate_hz=feature.sample_rate_hz)])
     for number, group in enumerate(groups):
         waveforms = []
         for u in group:
-            timed("hash", store.content_of, u.path)
+            timed("hash", feature_cache.content_of, u.path)
             load = functools.partial(decode.load, sample_rate_hz=feature.sample_rate_hz)
             waveforms.append(timed("decode", load, u.path))
             timed("durations", decode.duration_seconds, u.path)
@@ -98,7 +98,7 @@ def whole(utterances, feature, make) -> tuple[float, int]:
     """Seconds of the whole job into an empty cache, and the bytes of the shards."""
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        found = store.stored(utterances, feature, cache=Path(cache), make=make)
+        found = feature_cache.stored(utterances, feature, cache=Path(cache), make=make)
         extract.duration_seconds.cache_clear()
         extract.hours_of(found.utterances)  # its line says it
         seconds = time.perf_counter() - start
@@ -135,7 +135,7 @@ def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
     by_part |= {"read back": cpu["read back"], "disk": seconds / 3600}
     return {
         "utterances": utterances,
-        "shards": -(-utterances // store.SHARD_UTTERANCES),
+        "shards": -(-utterances // feature_cache.SHARD_UTTERANCES),
         "shard_bytes": round(shard_bytes),
         "audio_bytes": round(audio_bytes),
         "core_hours": hours * measured["whole_core_seconds_per_hour"] / 3600,
@@ -168,12 +168,12 @@ def main():
         "bytes": sum(u.path.stat().st_size for u in utterances),
     }
     of_disk, measured, of_features = disk(), {}, features()
-    by_spark = functools.partial(shard_tasks.by_spark, f"local[{CORES}]")
+    by_spark = functools.partial(spark_extraction.by_spark, f"local[{CORES}]")
     spark_seconds, _ = whole(utterances, of_features["epr, log-mel"], by_spark)
     for name, feature in of_features.items():
         with tempfile.TemporaryDirectory() as folder:
             parts = pieces(utterances, feature, Path(folder))
-        jobs = [whole(utterances, feature, making.by_threads) for _ in range(args.rounds)]
+        jobs = [whole(utterances, feature, extraction.by_threads) for _ in range(args.rounds)]
         seconds = statistics.median(seconds for seconds, _ in jobs)
         measured[name] = {
             "core_seconds_per_hour": {k: s / sample["hours"] for k, s in parts.items()},

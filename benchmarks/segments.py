@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from tfser import data
+from tfser.cache import pipelines
 
 UTTERANCES, FRAMES, BANDS, CLASSES = 7200, 198, 64, 6
 
@@ -39,16 +39,16 @@ def main():
     rng = np.random.default_rng(0)
     frames = rng.standard_normal((UTTERANCES * FRAMES, BANDS), dtype="float32")
     offsets = np.arange(UTTERANCES + 1) * FRAMES
-    starts, utterance = data.segment_index(offsets, n_frames=32, hop_frames=3)
+    starts, utterance = pipelines.segment_index(offsets, n_frames=32, hop_frames=3)
     labels = rng.dirichlet(np.ones(CLASSES), len(starts)).astype("float32")
     before_gb = peak_gb()
-    frames = data.as_tensor(frames)  # once, and the array goes
+    frames = pipelines.as_tensor(frames)  # once, and the array goes
 
     rates = []
     for epoch in range(args.epochs):
         start = time.perf_counter()
         n_seen = 0
-        for x, _ in data.segments(
+        for x, _ in pipelines.segments(
             frames, starts, labels, n_frames=32, batch_size=128, seed=0, epoch=epoch
         ):
             n_seen += x.shape[0]

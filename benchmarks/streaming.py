@@ -22,7 +22,7 @@ WORK = """
 import resource, sys, time
 from pathlib import Path
 import numpy as np, soundfile
-from tfser import data, store
+from tfser.cache import feature_cache, pipelines
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.models.acnn import pretraining
@@ -42,7 +42,7 @@ for i in range(round(hours * 3600 / talk)):
 hp = hparams.load("acnn", "toy", overrides=["input.seconds=7.5", "autoencoder.units=16"])
 layer = pretraining.spectrogram(hp)
 start = time.perf_counter()
-stored = store.stored(utterances, layer, cache=folder / f"cache-{hours}")
+stored = feature_cache.stored(utterances, layer, cache=folder / f"cache-{hours}")
 extracted = time.perf_counter() - start
 import keras
 from tfser import training
@@ -50,7 +50,7 @@ from tfser.models.acnn.autoencoder import autoencoder, rmse
 shape = layer.n_frames, layer.n_features
 sizes = {name: hp["autoencoder"][name] for name in pretraining.NETWORK}
 model = training.compiled(autoencoder(shape, **sizes), keras.optimizers.Adam(), rmse, metrics=())
-batches = data.stream(stored, n_frames=layer.n_frames, batch_size=64, seed=0, epoch=0)
+batches = pipelines.stream(stored, n_frames=layer.n_frames, batch_size=64, seed=0, epoch=0)
 start = time.perf_counter()
 model.fit(batches.map(lambda x: (x, x[:, ::-1])).take(int(n_steps)), verbose=0)
 seconds = time.perf_counter() - start

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import precision, store, training
+from tfser import precision, training
+from tfser.cache import feature_cache
 from tfser.corpora import loader, tedlium
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError, did_you_mean
@@ -82,7 +83,7 @@ def stored(utterances, layer, run, known=None) -> tuple:
 
     known: the numbers of the utterances that take part; without it all do, and "which" is None.
     """
-    found = store.stored(utterances, layer, **run.reading)
+    found = feature_cache.stored(utterances, layer, **run.reading)
     counts = np.concatenate(found.n_frames) // layer.n_frames
     if known is None:
         return found, None, int(counts.sum())

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from running import called
 
-from tfser import store
 from tfser.audio import decode
+from tfser.cache import feature_cache
 from tfser.cli import train
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
@@ -208,7 +208,8 @@ def test_what_one_decoder_left_out_the_other_reads(tmp_path):
 
     def found(decoder):
         return [
-            u.name for u in store.load(utterances, log_mel(), decoder=decoder, **cache).utterances
+            u.name
+            for u in feature_cache.load(utterances, log_mel(), decoder=decoder, **cache).utterances
         ]
 
     assert found("tensorflow-io") == ["a"]
@@ -270,8 +271,8 @@ def test_features_of_lossless_files_are_those_that_soundfile_has_left(tmp_path):
     for n, path in enumerate(files):
         soundfile.write(path, noise(n_samples=6000 + 100 * n), RATE)
     cuts = [Utterance(path, path.stem, "s") for path in files]
-    first = store.load(cuts, log_mel(), cache=tmp_path / "a", decoder="tensorflow-io")
-    second = store.load(cuts, log_mel(), cache=tmp_path / "b")
+    first = feature_cache.load(cuts, log_mel(), cache=tmp_path / "a", decoder="tensorflow-io")
+    second = feature_cache.load(cuts, log_mel(), cache=tmp_path / "b")
     np.testing.assert_array_equal(first.frames, second.frames)
     names = [sorted(p.relative_to(tmp_path / f) for p in (tmp_path / f).rglob("*")) for f in "ab"]
     assert names[0] == names[1] and len(names[0]) == 1 + 5 + 1
@@ -282,14 +283,16 @@ def test_the_key_has_the_decoder_where_it_changes_samples(tmp_path):
         soundfile.write(tmp_path / f"a.{suffix}", noise(), RATE)
     lossless, lossy = ([Utterance(tmp_path / f"a.{s}", "a", "s")] for s in ("wav", "ogg"))
     layer = log_mel()
-    assert store.key_of(lossless, layer) == store.key_of(lossless, layer, "tensorflow-io")
-    assert store.key_of(lossy, layer) != store.key_of(lossy, layer, "tensorflow-io")
+    assert feature_cache.key_of(lossless, layer) == feature_cache.key_of(
+        lossless, layer, "tensorflow-io"
+    )
+    assert feature_cache.key_of(lossy, layer) != feature_cache.key_of(lossy, layer, "tensorflow-io")
     # As it was before there was a choice: caches stay valid.
     content = (tmp_path / "a.ogg").read_bytes()
     listed = [["a", "a.ogg", None, None, len(content), hashlib.sha256(content).hexdigest()]]
-    decisive = {"store": store.VERSION, "feature": layer.settings(), "utterances": listed}
+    decisive = {"store": feature_cache.VERSION, "feature": layer.settings(), "utterances": listed}
     before = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-    assert store.key_of(lossy, layer) == before
+    assert feature_cache.key_of(lossy, layer) == before
 
 
 @pytest.mark.parametrize("model", MODELS)

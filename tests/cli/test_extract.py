@@ -13,8 +13,8 @@ import pytest
 import soundfile
 from running import REPOSITORY, called, ended, needs_java, started
 
-from tfser import making, shard_tasks, store
 from tfser.audio import decode
+from tfser.cache import extraction, feature_cache, spark_extraction
 from tfser.cli import extract, train
 from tfser.corpora.utterance import Utterance
 from tfser.distributed import spark_session
@@ -144,7 +144,7 @@ def test_the_line(table, tmp_path):
 def test_after_it_nothing_is_extracted(table, tmp_path, monkeypatch):
     flags = on("svm", table, tmp_path / "cache")
     first = called(extract.main, *flags)
-    monkeypatch.delattr(making, "computed")
+    monkeypatch.delattr(extraction, "computed")
     again = called(extract.main, *flags)
     assert first.code == again.code == 0
     assert re.sub("seconds=.* ", "", again.out) == re.sub("seconds=.* ", "", first.out)
@@ -154,8 +154,10 @@ def test_after_it_nothing_is_extracted(table, tmp_path, monkeypatch):
 
 def test_a_file_is_hashed_once_for_all_folders(table, tmp_path, monkeypatch):
     hashed, measured = [], []
-    content_of, duration = store.content_of, decode.duration_seconds
-    monkeypatch.setattr(store, "content_of", lambda path: hashed.append(path) or content_of(path))
+    content_of, duration = feature_cache.content_of, decode.duration_seconds
+    monkeypatch.setattr(
+        feature_cache, "content_of", lambda path: hashed.append(path) or content_of(path)
+    )
     extract.duration_seconds.cache_clear()
     monkeypatch.setattr(
         decode, "duration_seconds", lambda path: measured.append(path) or duration(path)
@@ -265,9 +267,9 @@ def tones(folder):
 
 
 def test_an_error_nobody_has_foreseen_is_of_its_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "MIN_SHARDS", 1)
+    monkeypatch.setattr(feature_cache, "MIN_SHARDS", 1)
     utterances = tones(tmp_path)
-    found = store.stored(utterances, Odd(), cache=tmp_path / "cache", max_bad=2)
+    found = feature_cache.stored(utterances, Odd(), cache=tmp_path / "cache", max_bad=2)
     assert [u.name[-1] for u in found.utterances] == list("01235678") and len(found.paths) == 1
     [index] = (tmp_path / "cache").glob("*/index.json")
     assert '"IndexError: what nobody"' in index.read_text().replace(f"{tmp_path}/tone-4.wav: ", "")
@@ -315,10 +317,10 @@ from functools import partial
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_extract import Odd, tones
-from tfser import shard_tasks, store
-make = partial(shard_tasks.by_spark, "local[2]")
+from tfser.cache import feature_cache, spark_extraction
+make = partial(spark_extraction.by_spark, "local[2]")
 folder = Path(sys.argv[1])
-store.stored(tones(folder), Odd(kills=True), cache=folder / "cache", make=make)
+feature_cache.stored(tones(folder), Odd(kills=True), cache=folder / "cache", make=make)
 """
 
 
@@ -359,11 +361,16 @@ def of_worker(tmp_path):
 
     def ask(seen=seen, content=None, versions=None, place=None):
         feature = Odd()
-        described = Odd, feature.arguments, versions or shard_tasks._versions(feature), "soundfile"
-        contents = {utterance.path: content or store.content_of(utterance.path)}
+        described = (
+            Odd,
+            feature.arguments,
+            versions or spark_extraction._versions(feature),
+            "soundfile",
+        )
+        contents = {utterance.path: content or feature_cache.content_of(utterance.path)}
         path = tmp_path / "shard"
         place = (place, {}) if place else spark_session.here()
-        return shard_tasks._task(place, seen, described, [utterance], contents, path)
+        return spark_extraction._task(place, seen, described, [utterance], contents, path)
 
     return ask
 
@@ -371,7 +378,7 @@ def of_worker(tmp_path):
 def test_what_a_worker_must_share(of_worker, tmp_path):
     shard, error = of_worker()
     assert error is None and shard["n_frames"] == [40]
-    versions = shard_tasks._versions(Odd())
+    versions = spark_extraction._versions(Odd())
     assert {"TensorFlow", "libsndfile", "soxr", "Odd's feature"} < versions.keys()
     tf = versions["TensorFlow"]
     for asked, message in (
@@ -380,7 +387,10 @@ def test_what_a_worker_must_share(of_worker, tmp_path):
         ({"content": [9, "other"]}, "tone-0.wav of this machine (it has other content)"),
         ({"versions": versions | {"TensorFlow": "1"}}, f"TensorFlow {tf} instead of 1; install"),
         ({"versions": versions | {"Odd's version": 2}}, "has Odd's version None instead of 2; "),
-        ({"versions": {"tfser's cache": 0}}, f"cache {store.VERSION} instead of 0, TensorFlow "),
+        (
+            {"versions": {"tfser's cache": 0}},
+            f"cache {feature_cache.VERSION} instead of 0, TensorFlow ",
+        ),
     ):
         shard, error = of_worker(**asked)
         assert shard is None and isinstance(error, UsageError) and message in str(error)

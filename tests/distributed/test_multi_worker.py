@@ -384,12 +384,12 @@ def do(folder):
 
 
 def test_other_audio_than_the_chief_s_is_refused(monkeypatch):
-    from tfser import store
+    from tfser.cache import feature_cache
 
-    store._check_agreed(["key", [[3, None]]])
-    monkeypatch.setattr(store.workers, "agreed", lambda found: ["key", [[3, 4]]])
+    feature_cache._check_agreed(["key", [[3, None]]])
+    monkeypatch.setattr(feature_cache.workers, "agreed", lambda found: ["key", [[3, 4]]])
     with pytest.raises(DataError, match="not those that the chief has"):
-        store._check_agreed(["key", [[3, None]]])
+        feature_cache._check_agreed(["key", [[3, None]]])
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(9, 3), (1, 2)])

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfser import store
 from tfser.audio import decode
+from tfser.cache import feature_cache
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import opensmile
@@ -92,8 +92,8 @@ def test_the_failing_file_is_named_and_the_others_are_kept(tmp_path):
         soundfile.write(tmp_path / f"{name}.wav", voice(seconds), RATE)
         utterances.append(Utterance(tmp_path / f"{name}.wav", name=name, speaker="s"))
     with pytest.raises(DataError, match=r"b\.wav: openSMILE gives NaN for its 0\.050 s; too short"):
-        store.load(utterances, feature(), cache=tmp_path / "cache")
-    kept = store.load(utterances, feature(), cache=tmp_path / "cache", max_bad=1)
+        feature_cache.load(utterances, feature(), cache=tmp_path / "cache")
+    kept = feature_cache.load(utterances, feature(), cache=tmp_path / "cache", max_bad=1)
     assert [u.name for u in kept.utterances] == ["a", "c"]
     assert kept.frames.shape == (2, 6373) and kept.offsets.tolist() == [0, 1, 2]
     [expected] = feature().extract([decode.load(tmp_path / "c.wav")])

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfser import report, store, training
+from tfser import report, training
+from tfser.cache import feature_cache
 from tfser.cli.train import main
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
@@ -617,7 +618,7 @@ def corpus(monkeypatch):
 
     def load(chosen, feature, **_):
         speech = speech_of(chosen, n_frames=256 if feature.settings["level"] == "lld" else None)
-        return store.Features(chosen, speech.frames.numpy(), speech.offsets, "key")
+        return feature_cache.Features(chosen, speech.frames.numpy(), speech.offsets, "key")
 
     monkeypatch.setattr(corpus_of.smile, "OpenSmile", FakeSmile)
     monkeypatch.setattr(corpus_of.store, "load", load)
@@ -673,7 +674,7 @@ def test_an_attribute_of_iemocap_in_the_paper_s_folds(corpus, tmp_path, monkeypa
     def load(chosen, feature, **_):
         heard.extend(chosen)
         frames = np.random.default_rng(0).normal(size=(len(chosen), N_FEATURES)).astype("float32")
-        return store.Features(chosen, frames, np.arange(len(chosen) + 1), "key")
+        return feature_cache.Features(chosen, frames, np.arange(len(chosen) + 1), "key")
 
     monkeypatch.setattr(corpus_of.store, "load", load)
     arguments = ["--model", "aae", "--corpus", "iemocap", "--data-root", str(tmp_path)]

@@ -15,8 +15,9 @@ import scipy.signal
 import tensorflow as tf
 from running import killing_events
 
-from tfser import data, store, training, unlabelled
+from tfser import training, unlabelled
 from tfser.audio import decode as audio
+from tfser.cache import feature_cache, pipelines
 from tfser.cli.train import main
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
@@ -578,7 +579,7 @@ def sounds(folder, hp, n=24):
         write_wav(path, sound + rng.normal(0, 0.02, len(t)))
         utterances.append(Utterance(path, f"clip-{i}", str(i)))
     layer = pretraining.spectrogram(hp)
-    return layer, store.stored(utterances, layer, cache=folder / "store")
+    return layer, feature_cache.stored(utterances, layer, cache=folder / "store")
 
 
 def write_wav(path, samples):
@@ -598,11 +599,11 @@ def test_an_epoch_of_the_stream_has_every_clip(tmp_path):
     options = {"n_frames": layer.n_frames, "batch_size": 8}
 
     def epoch(seed, number):
-        batches = list(data.stream(stored, seed=seed, epoch=number, **options))
+        batches = list(pipelines.stream(stored, seed=seed, epoch=number, **options))
         assert [x.shape for x in batches] == [(8, 24, 6)] * 3
         return np.concatenate(batches)
 
-    loaded = store.load(stored.utterances, layer, cache=tmp_path / "store").frames
+    loaded = feature_cache.load(stored.utterances, layer, cache=tmp_path / "store").frames
     first = epoch(0, 0)
     np.testing.assert_array_equal(
         np.sort(first.sum(axis=(1, 2))), np.sort(loaded.reshape(24, 24, 6).sum(axis=(1, 2)))
@@ -610,7 +611,7 @@ def test_an_epoch_of_the_stream_has_every_clip(tmp_path):
     np.testing.assert_array_equal(first, epoch(0, 0))
     assert not np.array_equal(first, epoch(0, 1)) and not np.array_equal(first, epoch(1, 0))
     # An epoch is of full batches: 24 = 2 x 10 + 4, and the last batch begins the next round.
-    streamed = data.stream(stored, seed=0, epoch=0, n_frames=24, batch_size=10)
+    streamed = pipelines.stream(stored, seed=0, epoch=0, n_frames=24, batch_size=10)
     assert streamed.options().autotune.enabled is False
     [*_, last] = streamed
     assert last.shape == (10, 24, 6)
@@ -651,7 +652,7 @@ def test_the_target_is_the_clip_reversed_in_time(tmp_path):
     (tmp_path / "run").mkdir()
     pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "run", "none")
     [[_, loss]] = numbers((tmp_path / "run" / "history.csv").read_text().splitlines())
-    clips = store.load(stored.utterances, layer, cache=tmp_path / "store").frames
+    clips = feature_cache.load(stored.utterances, layer, cache=tmp_path / "store").frames
     clips = clips.reshape(24, 24, 6)
     model = keras.saving.load_model(tmp_path / "run" / "autoencoder.keras", compile=False)
     said = model.predict(clips, verbose=0)
@@ -672,7 +673,9 @@ def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatc
     monkeypatch.setattr(pretraining, "train", train)
     run = run_in(tmp_path)
     path = pretraining.trained(stored.utterances, layer, hp, run)
-    monkeypatch.setattr(store, "stored", lambda *_, **__: pytest.fail("spectrograms are read"))
+    monkeypatch.setattr(
+        feature_cache, "stored", lambda *_, **__: pytest.fail("spectrograms are read")
+    )
     assert pretraining.trained(stored.utterances, layer, hp, run) == path and len(calls) == 1
     # Another process at work: it is waited for, and its encoder taken.
     whole = path.with_name("autoencoder.keras")
@@ -709,8 +712,10 @@ def test_an_autoencoder_that_heard_the_tested_is_told(tmp_path, monkeypatch, cor
     monkeypatch.setattr(pretraining, "trained", lambda *_: Path(__file__))
     monkeypatch.setattr(pretraining, "encoder_of", lambda *_: None)
     monkeypatch.setattr(pretraining, "representations", lambda *_: np.zeros((9, 4), "float32"))
-    features = store.Features(utterances, np.zeros((90, 4), "float32"), np.arange(0, 91, 10), "key")
-    monkeypatch.setattr(store, "load", lambda *_, **__: features)
+    features = feature_cache.Features(
+        utterances, np.zeros((90, 4), "float32"), np.arange(0, 91, 10), "key"
+    )
+    monkeypatch.setattr(feature_cache, "load", lambda *_, **__: features)
     hp = hyperparameters(f"autoencoder.corpus={corpus}")
     speech = corpus_of.heard(utterances, [], hp, run_in(tmp_path))
     assert speech.transductive is transductive

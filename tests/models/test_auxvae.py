@@ -14,8 +14,9 @@ import soundfile
 import tensorflow as tf
 from running import killing_events
 
-from tfser import data, folds, metrics, ratings, store, training, unlabelled
+from tfser import folds, metrics, ratings, training, unlabelled
 from tfser.audio import decode
+from tfser.cache import feature_cache, pipelines
 from tfser.cli.train import main
 from tfser.config import hparams
 from tfser.corpora import loader
@@ -557,13 +558,13 @@ def test_a_part_of_a_corpus_and_a_start(tmp_path):
     other = pretraining.trained(utterances, hp, run, known=known + 1, max_epochs=1)
     # The same pieces, and no others, as those utterances alone would give.
     layer = layer_of(hp)
-    stored = store.stored(utterances, layer, cache=run.cache)
+    stored = feature_cache.stored(utterances, layer, cache=run.cache)
     counts = np.concatenate(stored.n_frames) // 32
     kept = np.repeat(np.isin(np.arange(24), known), counts)
     n = int(kept.sum())
     options = {"n_frames": 32, "batch_size": n, "seed": 3}
-    [batch] = data.stream(stored, epoch=0, kept=kept, **options)
-    alone = store.load([utterances[i] for i in known], layer, cache=run.cache).frames
+    [batch] = pipelines.stream(stored, epoch=0, kept=kept, **options)
+    alone = feature_cache.load([utterances[i] for i in known], layer, cache=run.cache).frames
     expected = np.sort(alone.reshape(n, -1).sum(axis=1))
     np.testing.assert_array_equal(np.sort(batch.numpy().reshape(n, -1).sum(axis=1)), expected)
     # At such a rate nothing moves: a continued network is the one it began with.

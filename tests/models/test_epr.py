@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
-from tfser import data, report, training
+from tfser import report, training
+from tfser.cache import pipelines
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
@@ -69,7 +70,7 @@ def speech_of(utterances, noise=()):
     recordings = [recording(u, noise) for u in utterances]
     frames = np.concatenate(recordings)
     offsets = np.cumsum([0, *map(len, recordings)])
-    starts, owner = data.segment_index(offsets, n_frames=32, hop_frames=5)
+    starts, owner = pipelines.segment_index(offsets, n_frames=32, hop_frames=5)
     classes, y = np.unique([u.emotion for u in utterances], return_inverse=True)
     sums = [[part(r.astype("float64")).sum(axis=0) for r in recordings]
             for part in (np.array, np.square)]  # fmt: skip
@@ -277,7 +278,7 @@ def test_a_train_step_moves_the_trainable_weights_alone():
         epr.standardize(model, *speech.band_statistics(corpus, np.arange(5)))
         model.optimizer.learning_rate = 1e-3
         before = {v.path: v.numpy() for v in model.weights}
-        model.fit(data.segments(corpus.frames, corpus.starts, corpus.one_hot, n_frames=32,
+        model.fit(pipelines.segments(corpus.frames, corpus.starts, corpus.one_hot, n_frames=32,
                                 batch_size=32), verbose=0)  # fmt: skip
         moved = {v.path for v in model.weights if (v.numpy() != before[v.path]).any()}
         statistics = {v.path for v in model.weights if "moving_" in v.path}
@@ -781,7 +782,7 @@ def test_a_saved_network_gives_the_same_profiles(clean_and_spoilt):
     folder = clean_and_spoilt[0] / "seed-0" / "fold-00" / "round-2"
     corpus = speech_of(voices())
     model = keras.saving.load_model(folder / "model.keras")
-    segments = data.segments(corpus.frames, corpus.starts, None, n_frames=32, batch_size=512)
+    segments = pipelines.segments(corpus.frames, corpus.starts, None, n_frames=32, batch_size=512)
     expected = atomic_files.read_arrays(folder / "profiles.npz")["profiles"]
     np.testing.assert_array_equal(model.predict(segments, verbose=0), expected)
     assert np.ptp(expected, axis=0).max() > 1e-4  # not the same for all segments

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from tfser import store
+from tfser.cache import feature_cache
 from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.corpora.utterance import Utterance
@@ -42,7 +42,7 @@ def corpus(monkeypatch):
     for i, u in enumerate(utterances):
         x[i, 0] += 3 * EMOTIONS.index(u.emotion)
         x[i] += 10 * "abcd".index(u.speaker)
-    features = store.Features(utterances, x, np.arange(len(x) + 1), "key")
+    features = feature_cache.Features(utterances, x, np.arange(len(x) + 1), "key")
     monkeypatch.setattr(svm, "functionals", lambda settings: None)
     monkeypatch.setattr(svm.store, "load", lambda *_, **__: features)
     return utterances, x
@@ -173,7 +173,7 @@ def test_the_target_is_in_every_result(corpus, tmp_path, monkeypatch):
     utterances = [
         dataclasses.replace(u, valence=1.0 + 2 * (i % 3)) for i, u in enumerate(corpus[0])
     ]
-    features = store.Features(utterances, corpus[1], np.arange(33), "key")
+    features = feature_cache.Features(utterances, corpus[1], np.arange(33), "key")
     hp = hparams.load("svm", "emodb", overrides=["labels.target=valence"])
     chosen = []
 

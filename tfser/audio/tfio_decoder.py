@@ -39,11 +39,11 @@ def lossless(path) -> bool:
 def decoded(paths):
     """Yields (samples [n, channels] float32, rate in Hz, problem) of each file; "" is none."""
     tf = s3.check_decoder("tensorflow-io")
-    from tfser import data  # which imports TensorFlow
+    from tfser.cache import pipelines  # which imports TensorFlow
 
     names = tf.constant([str(path) for path in paths], tf.string)
     files = tf.data.Dataset.from_tensor_slices(names).map(_graph()).prefetch(1)
-    files = iter(data.without_autotuning(files))
+    files = iter(pipelines.without_autotuning(files))
     for path in paths:
         try:
             samples, numbers, problem = files.get_next()

@@ -69,9 +69,13 @@ def extract(args) -> None:
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         module = importlib.import_module(f"tfser.models.{args.model}.extraction")
-    from tfser import making, shard_tasks, store
+    from tfser.cache import extraction, feature_cache, spark_extraction
 
-    how = functools.partial(shard_tasks.by_spark, args.spark) if args.spark else making.by_threads
+    how = (
+        functools.partial(spark_extraction.by_spark, args.spark)
+        if args.spark
+        else extraction.by_threads
+    )
     done, contents = [], {}
 
     def make(wanted, feature):
@@ -81,7 +85,7 @@ def extract(args) -> None:
             if before == what:  # a system may ask twice
                 return found
         started = time.monotonic()
-        found = store.stored(
+        found = feature_cache.stored(
             wanted,
             feature,
             cache=cache,

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, store
+from tfser import folds
+from tfser.cache import feature_cache, pipelines
 from tfser.corpora.labels import select
 from tfser.errors import DataError, UsageError
 from tfser.features import opensmile
@@ -101,7 +102,7 @@ def heard(utterances, hp, run) -> Speech:
     """The corpus's functionals (section 5.1), or its low-level descriptors (section 5.3)."""
     settings, in_frames = hp["features"], hp["model"]["level"] == "frame"
     feature = descriptors(hp)
-    features = store.load(utterances, feature, **run.reading)
+    features = feature_cache.load(utterances, feature, **run.reading)
     frames = features.frames
     if settings["normalize"] == "speaker":
         speakers = [u.speaker for u in features.utterances]
@@ -115,7 +116,7 @@ def heard(utterances, hp, run) -> Speech:
         utterances=list(features.utterances),
         classes=classes,
         y=np.array([numbers.get(u.emotion, -1) for u in features.utterances]),
-        frames=data.as_tensor(frames),
+        frames=pipelines.as_tensor(frames),
         offsets=features.offsets,
         n_frames=hp["frames"]["n_frames"] if in_frames else None,
         names=feature.names,
@@ -153,7 +154,7 @@ def statistics(speech, known) -> tuple[np.ndarray, np.ndarray]:
 
 def batches(speech, chosen, one_hot, batch_size, **options):
     """Batches of (features, labels), or of features alone where `one_hot` is None."""
-    return data.utterances(
+    return pipelines.utterances(
         speech.frames,
         speech.offsets,
         chosen,
@@ -171,7 +172,7 @@ def with_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
     or how many devices share a batch. `epoch` may be a tf.Variable, see `data.utterances`.
     """
 
-    @data.unconverted
+    @pipelines.unconverted
     def add(number, batch):
         x, labels = batch
         fold_in = tf.random.experimental.stateless_fold_in

@@ -5,7 +5,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfser import data, passes, store, training, unlabelled
+from tfser import passes, training, unlabelled
+from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.audeep import Spectrogram
 from tfser.models.acnn.autoencoder import autoencoder, rmse
@@ -49,7 +50,7 @@ def encoder_of(path: Path, layer) -> keras.Model:
 def representations(utterances, encoder, layer, run) -> np.ndarray:
     """Step (2) of figure 1: the representation [n, 1024] of each utterance."""
     # The features of the corpora that papers label fit into memory, unlike those without labels.
-    heard = store.load(utterances, layer, **run.reading)
+    heard = feature_cache.load(utterances, layer, **run.reading)
     clips = heard.frames.reshape(-1, layer.n_frames, layer.n_features)
     return encoder.predict(clips, batch_size=256, verbose=0)
 
@@ -66,12 +67,12 @@ def trained(utterances, layer, hp, run) -> Path:
     }
     key = {
         "version": VERSION,
-        "features": store.key_of(utterances, layer, run.decoder),
+        "features": feature_cache.key_of(utterances, layer, run.decoder),
         "autoencoder": training_settings,
     }
 
     def make(folder):
-        stored = store.stored(utterances, layer, **run.reading)
+        stored = feature_cache.stored(utterances, layer, **run.reading)
         train(stored, layer, settings, folder, run.strategy)
 
     path = unlabelled.kept("autoencoder", key, run, settings["seed"], make)
@@ -95,7 +96,7 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
     batch_size = training.shared(min(settings["batch_size"], len(stored.utterances)), strategy)
 
     def one_epoch(history):
-        batches = data.stream(
+        batches = pipelines.stream(
             stored,
             n_frames=layer.n_frames,
             batch_size=batch_size,
@@ -103,7 +104,7 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
             epoch=len(history),
         )
         # The target is the input, reversed in time.
-        with_target = batches.map(data.unconverted(lambda x: (x, x[:, ::-1])))
+        with_target = batches.map(pipelines.unconverted(lambda x: (x, x[:, ::-1])))
         return {"loss": passes.train(model, with_target)["loss"]}
 
     unlabelled.train(

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, store, unlabelled
+from tfser import folds, unlabelled
+from tfser.cache import feature_cache, pipelines
 from tfser.corpora.labels import three_classes
 from tfser.errors import UsageError
 from tfser.features.log_mel import LogMel
@@ -95,7 +96,7 @@ def heard(utterances, tested, hp, run) -> Speech:
     settings = hp["autoencoder"]
     # Refused before any work.
     without_labels = unlabelled.speech_of(settings, tested or utterances, run)
-    features = store.load(utterances, layer, **run.reading)
+    features = feature_cache.load(utterances, layer, **run.reading)
     kept = list(features.utterances)
     represented, digest = None, {}
     if settings["corpus"] or settings["weights"]:
@@ -115,7 +116,7 @@ def heard(utterances, tested, hp, run) -> Speech:
         utterances=kept,
         classes=[str(name) for name in classes],
         y=y,
-        frames=data.as_tensor(features.frames),
+        frames=pipelines.as_tensor(features.frames),
         offsets=features.offsets,
         n_frames=n_frames,
         views=views_of(kept, y, len(classes), hp["labels"]["rounding"], tested),
@@ -156,7 +157,7 @@ def batches(speech, chosen, batch_size, **options):
     if speech.representations is not None:
         parts["representation"] = speech.representations
     sizes = [part.shape[1] for part in parts.values()]
-    dataset = data.utterances(
+    dataset = pipelines.utterances(
         speech.frames,
         speech.offsets,
         chosen,
@@ -166,7 +167,7 @@ def batches(speech, chosen, batch_size, **options):
         **options,
     )
 
-    @data.unconverted
+    @pipelines.unconverted
     def separate(x, joined):
         labels = dict(zip(parts, tf.split(joined, sizes, axis=1), strict=True))
         inputs = {"log_mel": x}

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, passes, store, training, unlabelled
+from tfser import passes, training, unlabelled
+from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae.network import AuxVAE
@@ -67,7 +68,7 @@ def trained(utterances, hp, run, *, known=None, start: Path | None = None, max_e
     layer, settings = layer_of(hp), hp["vae"]
     key = {
         "version": VERSION,
-        "features": store.key_of(utterances, layer, run.decoder),
+        "features": feature_cache.key_of(utterances, layer, run.decoder),
         "model": hp["model"],
         "vae": {name: settings[name] for name in (*TRAINING, *WEIGHTS)},
         "max_epochs": max_epochs,
@@ -102,7 +103,7 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
         )
 
     def batches(epoch):
-        return data.stream(
+        return pipelines.stream(
             stored,
             n_frames=layer.n_frames,
             batch_size=training.shared(min(settings["batch_size"], n_pieces), strategy),

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser import data, ratings
+from tfser import ratings
+from tfser.cache import pipelines
 from tfser.errors import TfserError
 
 
@@ -92,16 +93,16 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
     joined = np.concatenate([*latents.values()], axis=1)
     sizes = [x.shape[1] for x in latents.values()]
 
-    @data.unconverted
+    @pipelines.unconverted
     def separate(x, y):
         parts = dict(zip(latents, tf.split(x, sizes, axis=1), strict=True))
         return parts, {name: y[:, of] for name, of in columns.items()}
 
-    frames = data.as_tensor(joined)
+    frames = pipelines.as_tensor(joined)
 
-    @data.unconverted
+    @pipelines.unconverted
     def epoch(number):
-        return data.utterances(
+        return pipelines.utterances(
             frames,
             np.arange(len(joined) + 1),
             training,
@@ -115,7 +116,7 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
     n_batches = -(-len(training) // settings["batch_size"]) * settings["epochs"]
     epochs = tf.data.Dataset.range(settings["epochs"]).flat_map(epoch).map(separate)
     epochs = epochs.apply(tf.data.experimental.assert_cardinality(n_batches))
-    epochs = data.without_autotuning(epochs)
+    epochs = pipelines.without_autotuning(epochs)
     history = network.fit(epochs, epochs=1, shuffle=False, verbose=0).history
     if not np.isfinite(history["loss"][0]):
         raise TfserError("the probes' loss is not a number; try a lower --set probe.learning_rate")

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfser import folds, ratings, store
+from tfser import folds, ratings
+from tfser.cache import feature_cache
 from tfser.corpora import labels
 from tfser.errors import DataError, UsageError
 from tfser.features.mel_pieces import layer_of
@@ -90,7 +91,7 @@ def _plan(utterances, hp, run, seed) -> list[folds.Split]:
 def heard(utterances, hp, run) -> Speech:
     """The pieces of a corpus; utterances that have none (`input.drop_short`) are left out."""
     layer = layer_of(hp)
-    features = store.load(utterances, layer, **run.reading)
+    features = feature_cache.load(utterances, layer, **run.reading)
     pieces = features.frames.reshape(-1, layer.n_frames, layer.n_features)
     counts = np.diff(features.offsets) // layer.n_frames
     kept = [u for u, n in zip(features.utterances, counts, strict=True) if n]

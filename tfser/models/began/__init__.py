@@ -25,7 +25,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, metrics, passes, precision, ratings, report, training, unlabelled
+from tfser import folds, metrics, passes, precision, ratings, report, training, unlabelled
+from tfser.cache import pipelines
 from tfser.corpora import labels
 from tfser.distributed import multi_worker
 from tfser.features.magnitude_slices import layer_of
@@ -202,12 +203,12 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
         inputs, encoder = speech.slices, network.get_layer("maps")  # which learns
     else:
         inputs = maps_of(encoder, lab)
-    rows = data.as_tensor(inputs.reshape(len(inputs), -1))
+    rows = pipelines.as_tensor(inputs.reshape(len(inputs), -1))
     y = speech.y[speech.utterance]
     known, dev, test = (np.flatnonzero(np.isin(speech.utterance, part)) for part in split)
 
     def batches(chosen, labels, size, **options):
-        return data.utterances(
+        return pipelines.utterances(
             rows,
             np.arange(len(inputs) + 1),
             chosen,

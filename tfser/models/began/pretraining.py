@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, passes, store, training, unlabelled
+from tfser import passes, training, unlabelled
+from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.magnitude_slices import layer_of
 from tfser.models.began.network import Began
@@ -77,7 +78,7 @@ def trained(utterances, hp, run, *, known=None) -> Path:
     layer, settings = layer_of(hp), hp["began"]
     key = {
         "version": VERSION,
-        "features": store.key_of(utterances, layer, run.decoder),
+        "features": feature_cache.key_of(utterances, layer, run.decoder),
         "input": [hp["features"]["input_mode"], hp["features"]["scaling"]],
         "model": hp["model"],
         "began": {name: settings[name] for name in (*TRAINING, "max_epochs")},
@@ -110,7 +111,7 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
     batch_size = training.shared(min(settings["batch_size"], n_slices), strategy)
 
     def batches(epoch):
-        return data.stream(
+        return pipelines.stream(
             stored,
             n_frames=layer.n_frames,
             batch_size=batch_size,
@@ -168,7 +169,7 @@ def scale_of(batches) -> float:
 def with_noise(batches, shape, *, seed):
     """(magnitudes, (z_D, z_G)) with both [batch, hidden], of (seed, number of the batch) alone."""
 
-    @data.unconverted
+    @pipelines.unconverted
     def add(number, x):
         z = tf.random.stateless_uniform(shape, [*seed[:1], seed[1] * 2**20 + number], -1.0, 1.0)
         return x, (z[0], z[1])

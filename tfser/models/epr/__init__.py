@@ -21,7 +21,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import data, folds, passes, precision, report, training
+from tfser import folds, passes, precision, report, training
+from tfser.cache import pipelines
 from tfser.corpora.labels import describe, select
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError
@@ -231,7 +232,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     schedule = hp["schedule"]
 
     def batches(segments, **options):
-        return data.segments(
+        return pipelines.segments(
             speech.frames,
             speech.starts[segments],
             labels[segments],
@@ -265,7 +266,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
             folder=folder,
             report=after_epoch,
         )
-    everything = data.segments(
+    everything = pipelines.segments(
         speech.frames, speech.starts, None, n_frames=hp["segments"]["n_frames"], batch_size=512
     )
     if precise is not model:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import data, folds, store
+from tfser import folds
+from tfser.cache import feature_cache, pipelines
 from tfser.corpora import labels
 from tfser.errors import UsageError
 from tfser.features.log_mel import LogMel
@@ -87,8 +88,8 @@ def segmented(utterances, hp, run) -> Speech:
             f"features.hop_seconds={hp['features']['hop_seconds']}"
         )
     n_frames = hp["segments"]["n_frames"]
-    features = store.load(utterances, layer_of(hp), **run.reading)
-    starts, owner = data.segment_index(
+    features = feature_cache.load(utterances, layer_of(hp), **run.reading)
+    starts, owner = pipelines.segment_index(
         features.offsets, n_frames=n_frames, hop_frames=round(hop_frames)
     )
     classes, y = np.unique([u.emotion for u in features.utterances], return_inverse=True)
@@ -98,7 +99,7 @@ def segmented(utterances, hp, run) -> Speech:
         utterances=list(features.utterances),
         classes=[str(name) for name in classes],
         y=y,
-        frames=data.as_tensor(features.frames),
+        frames=pipelines.as_tensor(features.frames),
         band_sums=band_sums(features),
         offsets=features.offsets,
         starts=starts,

@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from tfser import folds, report, store
+from tfser import folds, report
+from tfser.cache import feature_cache
 from tfser.corpora.labels import check_classes, common, describe, select, warn_of_unheard
 from tfser.errors import UsageError
 from tfser.features.opensmile import OpenSmile, normalized_by_speaker
@@ -43,7 +44,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     plans = {seed: plan(utterances, hp, run, seed, n_trained) for seed in run.seeds}
     if run.protocol == "loso":
         warn_of_unheard(utterances, plans[run.seeds[0]])
-    features = store.load(utterances, functionals(hp["features"]), **run.reading)
+    features = feature_cache.load(utterances, functionals(hp["features"]), **run.reading)
     if len(features.utterances) < len(utterances):  # --max-bad left some out
         left = check_classes(features.utterances)
         if tested is not None:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfser import making, store
 from tfser.audio import decode
+from tfser.cache import extraction, feature_cache
+from tfser.cache.tfrecord import disk_errors, shard_path, write_shard
 from tfser.distributed import spark_session
 from tfser.errors import TfserError, UsageError
-from tfser.shards import disk_errors, shard_path, write_shard
 
 QUEUED = 2  # tasks for each that can run: a worker does not wait while an answer is taken
 
@@ -42,7 +42,7 @@ def by_spark(master: str, missing, shards, work) -> None:
         session, n_at_once = stack.enter_context(
             spark_session.session(master, len(missing), "shards", errors)
         )
-        bar = stack.enter_context(making.progress(missing, work))
+        bar = stack.enter_context(extraction.progress(missing, work))
         place = spark_session.here()
         # The arguments of a Keras layer are a dict of Keras's own, which cannot be unpickled.
         arguments = dict(work.feature.arguments)
@@ -94,7 +94,7 @@ def by_spark(master: str, missing, shards, work) -> None:
     if lost:
         raise TfserError(
             f"{len(lost)} of {len(missing)} shards are not made, the others are kept: the workers "
-            f"of {', '.join(sorted(lost)[: store.NAMED_FILES])} were lost {spark_session.ATTEMPTS} times, "
+            f"of {', '.join(sorted(lost)[: feature_cache.NAMED_FILES])} were lost {spark_session.ATTEMPTS} times, "
             f"as where memory is used up; see {errors}; the same command tries them again"
         )
 
@@ -108,7 +108,11 @@ def _log_name() -> str:
 def _versions(feature) -> dict:
     """What must be the same on all machines: {what: its version or setting}."""
     name = type(feature).__name__
-    versions = {"tfser's cache": store.VERSION, "TensorFlow": tf.__version__, **decode.versions()}
+    versions = {
+        "tfser's cache": feature_cache.VERSION,
+        "TensorFlow": tf.__version__,
+        **decode.versions(),
+    }
     versions["librosa"] = metadata.version("librosa")  # its mel bands
     return versions | {f"{name}'s {key}": value for key, value in feature.settings().items()}
 
@@ -140,13 +144,13 @@ def _shard(described, group, contents, path) -> dict:
         )
     for file, content in contents.items():
         # [0, why] of a file that could not be read here either.
-        if content[0] and (found := store.content_of(file)) != content:
+        if content[0] and (found := feature_cache.content_of(file)) != content:
             reason = "it has other content" if found[0] else found[1]
             raise UsageError(
                 f"Spark's worker on {host} does not see the {file} of this machine ({reason}); "
                 "the corpus must lie in a folder that all workers share"
             )
-    shard, records = making.computed(group, feature, decoder)
+    shard, records = extraction.computed(group, feature, decoder)
     write_shard(path, shard, records)
     return shard
 

@@ -17,8 +17,8 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tfser import shards, store
 from tfser.audio import decode
+from tfser.cache import feature_cache, tfrecord
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, TfserError
 from tfser.features.log_mel import LogMel
@@ -50,8 +50,8 @@ class Levels:
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(store, "SHARD_UTTERANCES", 3)
-    monkeypatch.setattr(store, "MIN_SHARDS", 1)
+    monkeypatch.setattr(feature_cache, "SHARD_UTTERANCES", 3)
+    monkeypatch.setattr(feature_cache, "MIN_SHARDS", 1)
 
 
 @pytest.fixture
@@ -70,7 +70,9 @@ def corpus(tmp_path):
 @pytest.fixture
 def load(corpus, tmp_path):
     def call(utterances=corpus, feature=None, **arguments):
-        return store.load(utterances, feature or Levels(), cache=tmp_path / "cache", **arguments)
+        return feature_cache.load(
+            utterances, feature or Levels(), cache=tmp_path / "cache", **arguments
+        )
 
     return call
 
@@ -104,7 +106,7 @@ def test_frames_lie_in_the_order_of_the_utterances(corpus, load):
 
 @pytest.mark.parametrize(("least", "n_shards"), [(1, 4), (5, 5), (7, 10), (32, 10)])
 def test_a_small_corpus_has_shards_for_all_cores(load, tmp_path, monkeypatch, least, n_shards):
-    monkeypatch.setattr(store, "MIN_SHARDS", least)
+    monkeypatch.setattr(feature_cache, "MIN_SHARDS", least)
     whole = load()
     assert len(list(only_folder(tmp_path).glob("shard-*"))) == n_shards
     same(load(), whole)
@@ -165,7 +167,7 @@ def test_the_key_is_made_of_all_that_matters(corpus, load, tmp_path):
 
 def test_an_older_format_is_another_key(load, tmp_path, monkeypatch):
     load()
-    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
+    monkeypatch.setattr(feature_cache, "VERSION", feature_cache.VERSION + 1)
     load()
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
@@ -291,7 +293,7 @@ import sys, time, pickle
 from tfser import store
 store.SHARD_UTTERANCES, store.MIN_SHARDS = 3, 1
 sys.path.insert(0, {tests!r})
-from test_store import Levels
+from test_feature_cache import Levels
 class Slow(Levels):
     def extract(self, waveforms):
         time.sleep(0.7)
@@ -312,7 +314,7 @@ def test_a_killed_extraction_continues(corpus, load, tmp_path, sent):
         cache=str(tmp_path / "cache"),
         corpus=str(tmp_path / "corpus.pickle"),
     )
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stderr=subprocess.PIPE,
@@ -339,7 +341,7 @@ def test_a_killed_extraction_continues(corpus, load, tmp_path, sent):
     feature = Levels()
     features = load(corpus, feature)
     assert feature.extracted == 30 - 3 * finished
-    same(features, store.load(corpus, Levels(), cache=tmp_path / "fresh"))
+    same(features, feature_cache.load(corpus, Levels(), cache=tmp_path / "fresh"))
 
 
 def test_old_temporary_files_are_swept(load, tmp_path):
@@ -372,15 +374,15 @@ def test_a_full_disk(corpus, tmp_path):
 
     try:
         with pytest.raises(TfserError, match=f"disk full at {disk}.*--cache") as caught:
-            store.load(corpus, Wide(), cache=disk)
+            feature_cache.load(corpus, Wide(), cache=disk)
         assert caught.value.exit_code == 1
         assert not list(disk.glob("*/*.tmp"))
         finished = len(list(disk.glob("*/shard-*.tfrecord")))
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
         feature = Wide()
         same(
-            store.load(corpus, feature, cache=disk),
-            store.load(corpus, Wide(), cache=tmp_path / "other"),
+            feature_cache.load(corpus, feature, cache=disk),
+            feature_cache.load(corpus, Wide(), cache=tmp_path / "other"),
         )
         assert feature.extracted <= 10 - 3 * max(0, finished - 1)
     finally:
@@ -395,15 +397,15 @@ def test_a_disk_that_fills_at_the_third_shard(load, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
-    monkeypatch.setattr(shards.os, "replace", full)
-    monkeypatch.setattr(store.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(tfrecord.os, "replace", full)
+    monkeypatch.setattr(feature_cache.os, "cpu_count", lambda: 1)
     with pytest.raises(TfserError, match="disk full at .*No space left on device; free space"):
         load()
     assert sorted(p.name for p in only_folder(tmp_path).iterdir()) == [
         "shard-00000.tfrecord",
         "shard-00001.tfrecord",
     ]
-    monkeypatch.setattr(shards.os, "replace", replace)
+    monkeypatch.setattr(tfrecord.os, "replace", replace)
     feature = Levels()
     load(feature=feature)
     assert feature.extracted == 4
@@ -412,14 +414,16 @@ def test_a_disk_that_fills_at_the_third_shard(load, tmp_path, monkeypatch):
 def test_a_cache_that_cannot_be_written(corpus, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(TfserError, match="cannot write .*--cache elsewhere"):
-        store.load(corpus, Levels(), cache=tmp_path / "file")
+        feature_cache.load(corpus, Levels(), cache=tmp_path / "file")
 
 
 def test_two_extractions_at_once(corpus, tmp_path):
     results = []
     threads = [
         threading.Thread(
-            target=lambda: results.append(store.load(corpus, Levels(), cache=tmp_path / "cache"))
+            target=lambda: results.append(
+                feature_cache.load(corpus, Levels(), cache=tmp_path / "cache")
+            )
         )
         for _ in range(3)
     ]
@@ -436,7 +440,7 @@ def test_two_extractions_at_once(corpus, tmp_path):
 def test_more_audio_than_is_extracted_at_once(load, monkeypatch, tmp_path):
     first = load()
     monkeypatch.setattr(Levels, "batch_samples", 2000)
-    same(store.load(first.utterances, Levels(), cache=tmp_path / "other"), first)
+    same(feature_cache.load(first.utterances, Levels(), cache=tmp_path / "other"), first)
 
 
 def test_log_mel_of_real_speech(shared_data, tmp_path, monkeypatch):
@@ -456,7 +460,7 @@ def test_log_mel_of_real_speech(shared_data, tmp_path, monkeypatch):
         floor=1e-6,
         min_frames=32,
     )
-    features = store.load(utterances, feature, cache=tmp_path)
+    features = feature_cache.load(utterances, feature, cache=tmp_path)
     assert features.frames.shape == (70 * 198, 64)
     waveform = decode.load(files[66])
     np.testing.assert_allclose(

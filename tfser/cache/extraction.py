@@ -1,6 +1,6 @@
 """The shards of the feature cache are made here, by the threads of this process.
 
-By processes of a cluster: tfser/shard_tasks.py.
+By processes of a cluster: tfser/cache/spark_extraction.py.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfser.audio import decode
+from tfser.cache.tfrecord import disk_errors, names_of, shard_path, write_shard
 from tfser.errors import DataError, TfserError
-from tfser.shards import disk_errors, names_of, shard_path, write_shard
 from tfser.storage import s3
 
 OF_THE_MACHINE = (TfserError, MemoryError, OSError, tf.errors.ResourceExhaustedError)

@@ -2,7 +2,7 @@
 
     <cache>/<feature>-<key>/shard-00000.tfrecord ... index.json
 
-A shard (tfser/shards.py) holds up to SHARD_UTTERANCES utterances. It is written under a temporary
+A shard (tfser/cache/tfrecord.py) holds up to SHARD_UTTERANCES utterances. It is written under a temporary
 name and renamed, the index last: a killed extraction continues, and what is damaged later is found
 by the checksums and made again.
 """
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import data, making
 from tfser.audio import tfio_decoder
+from tfser.cache import extraction, pipelines
+from tfser.cache.tfrecord import names_of, replacing, shard_contents, shard_path
 from tfser.distributed import multi_worker
 from tfser.errors import DataError, TfserError
-from tfser.shards import names_of, replacing, shard_contents, shard_path
 from tfser.storage import s3
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
@@ -72,7 +72,7 @@ def load(utterances, feature, *, cache: Path, max_bad=0, decoder="soundfile") ->
     def read(shards, folder):
         nonlocal frames
         n_frames = sum(n or 0 for shard in shards for n in shard["n_frames"])
-        frames = data.aligned((n_frames, feature.n_features), "float32")
+        frames = pipelines.aligned((n_frames, feature.n_features), "float32")
         rest = frames.reshape(-1)
         for number, content in _checked(shards, feature, folder):
             if content is None:
@@ -81,7 +81,7 @@ def load(utterances, feature, *, cache: Path, max_bad=0, decoder="soundfile") ->
             rest[:size] = 0 if content is None else np.frombuffer(content, "<f4")
             rest = rest[size:]
 
-    make = making.by_threads
+    make = extraction.by_threads
     key, _, shards = _made(utterances, feature, cache, max_bad, decoder, read, make)
     kept, n_frames = _kept(utterances, shards)
     return Features(kept, frames, np.cumsum([0, *n_frames], dtype="int64"), key)
@@ -94,7 +94,7 @@ def stored(
     cache: Path,
     max_bad=0,
     decoder="soundfile",
-    make=making.by_threads,
+    make=extraction.by_threads,
     contents=None,
 ) -> Stored:
     """As `load`, but the features stay where they are: memory does not grow with the corpus.
@@ -127,7 +127,7 @@ def _made(utterances, feature, cache, max_bad, decoder, read, make, contents=Non
     folder = s3.path(cache) / f"{type(feature).__name__}-{key[:16]}"
     size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
-    work = making.Work(groups, contents, feature, folder, decoder)
+    work = extraction.Work(groups, contents, feature, folder, decoder)
     shards = _read_index(folder, key, groups, decoder)
     indexed = shards is not None
     if not indexed:
@@ -135,7 +135,7 @@ def _made(utterances, feature, cache, max_bad, decoder, read, make, contents=Non
     for _ in range(3):
         missing = [number for number, shard in enumerate(shards) if shard is None]
         if missing:
-            making.prepare(folder)
+            extraction.prepare(folder)
             make(missing, shards, work)
         _refuse_bad(shards, groups, max_bad)
         if missing or not indexed:

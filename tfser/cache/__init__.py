@@ -1,0 +1,1 @@
+"""The feature cache, and the tf.data pipelines that read it."""
