@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import metrics, report
 from tfser.corpora import loader
 from tfser.corpora.labels import select
+from tfser.evaluation import classification_report, metrics
 from tfser.models import epr
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
 from tfser.storage import atomic_files, run_directory
@@ -66,7 +66,7 @@ def main() -> None:
     speech = epr.segmented(utterances, hp, run)
     n_rounds = hp["refinery"]["rounds"]
     rows = []
-    with report.progress(1, 1) as bar:
+    with classification_report.progress(1, 1) as bar:
         # Nothing is trained.
         lab = epr.Experiment(speech, hp, run, model=None, precise=None, bar=bar)
         for fold, split in enumerate(epr.plan(utterances, hp, run, 0)):

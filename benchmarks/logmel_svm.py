@@ -22,10 +22,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tfser import folds, metrics
 from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.corpora.labels import select
+from tfser.evaluation import metrics, splits
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
@@ -85,10 +85,10 @@ def main() -> None:
     x = statistics(np.asarray(speech.frames), spans)
     speakers = [u.speaker for u in utterances]
     plans = {
-        "loso": folds.by_speaker(speakers, n_folds=len(set(speakers))),
+        "loso": splits.by_speaker(speakers, n_folds=len(set(speakers))),
         "random10": [
             (split.train, split.test)
-            for split in folds.stratified(
+            for split in splits.stratified(
                 [u.emotion for u in utterances], n_folds=10, dev_fraction=0.0, seed=0
             )
         ],

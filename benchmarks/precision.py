@@ -22,7 +22,7 @@ from pathlib import Path
 
 from scipy import stats
 
-from tfser import metrics
+from tfser.evaluation import metrics
 from tfser.storage import atomic_files
 
 COMMON = "--corpus emodb --protocol loso"

@@ -18,8 +18,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import turns
 
-from tfser import folds
 from tfser.config import hparams
+from tfser.evaluation import splits
 from tfser.models.auxvae import probes
 
 HP = hparams.load("auxvae", "librispeech")
@@ -29,7 +29,7 @@ def nine_probes(n=1000):
     """Seconds of three tasks, each on three latent variables, trained on four fifths."""
     rng = np.random.default_rng(0)
     latents = {name: rng.normal(0, 1, (n, 512)).astype("float32") for name in "hmz"}
-    split = folds.Split(np.arange(n * 4 // 5), np.empty(0, int), np.arange(n * 4 // 5, n))
+    split = splits.Split(np.arange(n * 4 // 5), np.empty(0, int), np.arange(n * 4 // 5, n))
     start = time.perf_counter()
     for n_classes in (24, 2, 8):  # speakers, genders, emotions
         speech = SimpleNamespace(

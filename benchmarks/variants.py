@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import metrics, precision, report, training
+from tfser import precision, training
 from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.corpora.labels import select
+from tfser.evaluation import classification_report, metrics
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
@@ -36,7 +37,7 @@ def train_c1(args, variant: str) -> list[dict]:
     entries = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        report.progress(args.first_folds, hp["train"]["max_epochs"]) as bar,
+        classification_report.progress(args.first_folds, hp["train"]["max_epochs"]) as bar,
         precision.policy(hp["train"]["precision"]),
     ):
         run = run_directory.Run(

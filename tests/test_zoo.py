@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfser import card, models
+from tfser import models
 from tfser.config import hparams
+from tfser.evaluation import model_card
 from tfser.storage import atomic_files
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
@@ -52,7 +53,10 @@ def test_hyperparameters_and_cards_are_of_models():
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_result_is_on_its_card(path):
     text = path.with_name("README.md").read_text(encoding="utf-8")
-    assert f"<!-- {path.stem} -->\n{card.table(atomic_files.read_json(path))}<!-- end -->" in text
+    assert (
+        f"<!-- {path.stem} -->\n{model_card.table(atomic_files.read_json(path))}<!-- end -->"
+        in text
+    )
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -2,7 +2,7 @@
 
 import json
 
-from tfser import metrics
+from tfser.evaluation import metrics
 
 
 def page(form, run, served) -> str:

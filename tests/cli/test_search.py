@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from running import REPOSITORY, called, started
 
-from tfser import card, folds, outcomes, report
+from tfser import outcomes
 from tfser.cli import search, train
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
+from tfser.evaluation import classification_report, model_card
+from tfser.evaluation import splits as folds
 from tfser.models import svm
 from tfser.models.aae import speech as aae
 from tfser.models.acnn import speech as acnn
@@ -695,7 +697,7 @@ def test_folds_without_a_dev_part(tmp_path):
     for dev in (test[:0], test[:1]):
         plans = {0: [folds.Split(train_part, dev, test)]}
         with pytest.raises(UsageError, match="no dev part"):
-            report.write_splits(run_on("dev", folder=tmp_path), voices()[:5], plans)
+            classification_report.write_splits(run_on("dev", folder=tmp_path), voices()[:5], plans)
     assert not list(tmp_path.iterdir())
 
 
@@ -715,7 +717,7 @@ def test_evaluated_on_dev_end_to_end(tmp_path):
         assert [parts.count(part) for part in ("train", "dev", "test", "")] == [80, 40, 0, 40]
     assert atomic_files.read_json(folder / "scores.json")["facts"][-1] == "scored on the dev part"
     with pytest.raises(DataError, match="scored on its dev part"):
-        card.record(folder, tmp_path)
+        model_card.record(folder, tmp_path)
     answer = called(train.main, *command)
     assert answer.code == 4 and "(evaluate: dev -> None)" in error_line(answer)
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfser import report, training
+from tfser import training
 from tfser.cache import feature_cache
 from tfser.cli.train import main
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
+from tfser.evaluation import classification_report
 from tfser.models import aae
 from tfser.models.aae import generation, network
 from tfser.models.aae import speech as corpus_of
@@ -791,4 +792,6 @@ def test_frames_are_averaged_over_time():
 
 def test_progress_is_that_of_report():
     """The stub used here has the bar's methods."""
-    assert all(hasattr(report.Progress, name) for name in ("at", "epoch", "network_done"))
+    assert all(
+        hasattr(classification_report.Progress, name) for name in ("at", "epoch", "network_done")
+    )

@@ -14,7 +14,7 @@ import soundfile
 import tensorflow as tf
 from running import killing_events
 
-from tfser import folds, metrics, ratings, training, unlabelled
+from tfser import training, unlabelled
 from tfser.audio import decode
 from tfser.cache import feature_cache, pipelines
 from tfser.cli.train import main
@@ -22,6 +22,8 @@ from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, TfserError, UsageError
+from tfser.evaluation import metrics, regression_report
+from tfser.evaluation import splits as folds
 from tfser.features.mel_pieces import MelPieces, layer_of
 from tfser.models import auxvae
 from tfser.models.auxvae import network, pretraining, probes, transformation
@@ -746,7 +748,7 @@ def test_regression_by_each_loss():
     truth = y[speech.utterance[np.isin(speech.utterance, split.test)]]
     for key, p in found.items():
         name, _, attribute = key.split("-")
-        ccc = metrics.ccc(truth[:, list(ratings.ATTRIBUTES).index(attribute)], p)
+        ccc = metrics.ccc(truth[:, list(regression_report.ATTRIBUTES).index(attribute)], p)
         assert (ccc > 0.8) == (name == "h"), (key, ccc)
 
 

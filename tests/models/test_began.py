@@ -14,12 +14,14 @@ import soundfile
 import tensorflow as tf
 from running import killing_events, slow
 
-from tfser import folds, metrics, precision, training
+from tfser import precision, training
 from tfser.audio import decode
 from tfser.cli.train import main
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
+from tfser.evaluation import metrics
+from tfser.evaluation import splits as folds
 from tfser.features.magnitude_slices import Slices, layer_of
 from tfser.models import began
 from tfser.models.began import heads, network, pretraining

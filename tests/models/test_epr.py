@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
-from tfser import report, training
+from tfser import training
 from tfser.cache import pipelines
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
+from tfser.evaluation import classification_report
 from tfser.models import epr
 from tfser.models.epr import forest, results, speech
 from tfser.storage import atomic_files, run_directory
@@ -86,7 +87,7 @@ def experiment(folder, hp, corpus=None, model=None, **changes):
     """The stage of a corpus: what `train` gives to the functions that it calls."""
     corpus = corpus or speech_of(voices())
     run = run_in(folder, **changes)
-    bar = report.Progress(total=1, disable=True)
+    bar = classification_report.Progress(total=1, disable=True)
     if model is None:
         return epr.experiment(corpus, hp, run, bar)
     return epr.Experiment(corpus, hp, run, model, model, bar)
@@ -493,8 +494,8 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
     monkeypatch.setattr(epr, "fit_forest", fit_forest)
     monkeypatch.setattr(epr, "forest_probabilities", forest_probabilities)
     monkeypatch.setattr(results, "draw_profiles", lambda *_: None)
-    monkeypatch.setattr(report, "seed_scores", seed_scores)
-    monkeypatch.setattr(report, "finish", lambda *_, **__: None)
+    monkeypatch.setattr(classification_report, "seed_scores", seed_scores)
+    monkeypatch.setattr(classification_report, "finish", lambda *_, **__: None)
     epr.train(corpus.utterances, hp, run)
     assert scored["names"] == [corpus.utterances[i].name for i in sorted(on_dev)]
     for system in scored["systems"].values():
@@ -542,8 +543,8 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
     monkeypatch.setattr(epr, "classify", classify)
     monkeypatch.setattr(results, "systems", systems)
     monkeypatch.setattr(results, "draw_profiles", lambda *_: None)
-    monkeypatch.setattr(report, "seed_scores", seed_scores)
-    monkeypatch.setattr(report, "finish", lambda *_, **__: None)
+    monkeypatch.setattr(classification_report, "seed_scores", seed_scores)
+    monkeypatch.setattr(classification_report, "finish", lambda *_, **__: None)
     epr.train(corpus.utterances, hp, run)
 
     fold_of = np.zeros(len(corpus.y), int)
@@ -887,7 +888,7 @@ def test_scores_of_a_seed(tmp_path):
     profiles = np.array([[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]], "float32")
     predicted = np.array([[[0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.0, 1.0]]])
     systems = results.systems({"refinery": {"labels": "soft"}}, corpus, profiles, predicted)
-    scores = report.seed_scores(
+    scores = classification_report.seed_scores(
         run_in(tmp_path), 0, corpus.utterances, corpus.classes, systems, np.array([0, 1, 0, 1])
     )
     assert list(scores["systems"]) == ["VGG"]

@@ -18,12 +18,13 @@ import sys
 import time
 from pathlib import Path
 
-from tfser import metrics, outcomes
+from tfser import outcomes
 from tfser.cli import base, options, spark_jobs, train
 from tfser.config import hparams
 from tfser.distributed import spark_session
 from tfser.distributed.subprocesses import child, flags, overrides_of
 from tfser.errors import ConflictError, TfserError, UsageError
+from tfser.evaluation import metrics
 from tfser.proposals import Proposals
 from tfser.storage import atomic_files, run_directory, s3
 

@@ -182,9 +182,11 @@ def train_in(folder: Path, args, task: Task) -> None:
         own_parts = "ccc_arousal" in scores and scores["folds"] == 1 and args.evaluate == "test"
         if args.corpus == "omg" and own_parts:
             omg.submit(loader.root_of("omg", args.data_root), folder, task.utterances)
-    from tfser import report  # it imports TensorFlow, which is there by now
+    from tfser.evaluation import (
+        classification_report,  # it imports TensorFlow, which is there by now
+    )
 
-    report.show(scores, folder)
+    classification_report.show(scores, folder)
 
 
 def checked(args) -> Task:

@@ -27,9 +27,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import metrics, passes, precision, report, training
+from tfser import passes, precision, training
 from tfser.corpora.labels import check_classes, describe, warn_of_unheard
 from tfser.distributed import multi_worker
+from tfser.evaluation import classification_report, metrics
 from tfser.models.aae import generation
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
 from tfser.models.aae.speech import (
@@ -66,7 +67,7 @@ class Experiment(NamedTuple):
     hp: dict
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
-    bar: report.Progress
+    bar: classification_report.Progress
 
 
 def train(utterances, hp, run) -> dict | None:
@@ -82,17 +83,19 @@ def train(utterances, hp, run) -> dict | None:
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
         splits = plan(check_classes(speech.utterances), run)
         warn_of_unheard(speech.utterances, splits)
-    report.write_splits(run, speech.utterances, dict.fromkeys(run.seeds, splits))
+    classification_report.write_splits(run, speech.utterances, dict.fromkeys(run.seeds, splits))
 
     name = ROWS[hp["model"]["level"], hp["model"]["system"]]
     labelled = np.flatnonzero(speech.y >= 0)
     results, moves = [], []
-    with report.progress(len(run.seeds) * len(splits), hp["train"]["max_epochs"]) as bar:
+    with classification_report.progress(
+        len(run.seeds) * len(splits), hp["train"]["max_epochs"]
+    ) as bar:
         lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
         for seed in run.seeds:
             probabilities = np.zeros((len(speech.y), len(speech.classes)))
             fold_of = np.zeros(len(speech.y), int)
-            for fold, split, folder in report.own_folds(run, seed, splits, bar):
+            for fold, split, folder in classification_report.own_folds(run, seed, splits, bar):
                 bar.at(hp["model"]["system"])
                 found = train_network(lab, split, folder, [seed, fold])
                 bar.network_done()
@@ -105,7 +108,7 @@ def train(utterances, hp, run) -> dict | None:
                 "probabilities": probabilities[labelled],
             }
             results.append(
-                report.seed_scores(
+                classification_report.seed_scores(
                     run,
                     seed,
                     [speech.utterances[i] for i in labelled],
@@ -121,7 +124,7 @@ def train(utterances, hp, run) -> dict | None:
     target = describe(**hp["labels"])
     transductive = hp["features"]["normalize"] == "speaker"
     semi = semi_supervised(speech, hp)
-    return report.finish(
+    return classification_report.finish(
         run,
         "aae",
         speech.classes,

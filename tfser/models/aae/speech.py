@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import folds
 from tfser.cache import feature_cache, pipelines
 from tfser.corpora.labels import select
 from tfser.errors import DataError, UsageError
+from tfser.evaluation import splits as folds
 from tfser.features import opensmile
 from tfser.models.aae.network import FRAMES_A_STEP
 

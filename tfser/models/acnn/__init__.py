@@ -23,10 +23,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import metrics, passes, precision, report, training
+from tfser import passes, precision, training
 from tfser.corpora import labels
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError
+from tfser.evaluation import classification_report, metrics
 from tfser.models.acnn import pictures, pretraining
 from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
 from tfser.models.acnn.speech import Speech, batches, heard, input_of, plan, statistics
@@ -45,7 +46,7 @@ class Experiment(NamedTuple):
     hp: dict
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
-    bar: report.Progress
+    bar: classification_report.Progress
 
 
 def train(utterances, hp, run, tested=None) -> dict | None:
@@ -71,18 +72,18 @@ def train(utterances, hp, run, tested=None) -> dict | None:
         if tested is not None:
             n_trained = len(set(left).intersection(utterances[:n_trained]))
         plans = {seed: plan(left, hp, run, seed, n_trained) for seed in run.seeds}
-    report.write_splits(run, speech.utterances, plans)
+    classification_report.write_splits(run, speech.utterances, plans)
 
     name = condition(hp["autoencoder"])
     results = []
     n_networks = sum(map(len, plans.values()))
-    with report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
+    with classification_report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
         lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
         for seed in run.seeds:
             splits = plans[seed]
             probabilities = np.zeros((len(speech.y), len(speech.classes)))
             fold_of = np.full(len(speech.y), -1)
-            for fold, split, folder in report.own_folds(run, seed, splits, bar):
+            for fold, split, folder in classification_report.own_folds(run, seed, splits, bar):
                 bar.at(name)
                 found = train_network(lab, split, folder, [seed, fold])
                 bar.network_done()
@@ -96,13 +97,13 @@ def train(utterances, hp, run, tested=None) -> dict | None:
             }
             of_test = [speech.utterances[i] for i in scored]
             results.append(
-                report.seed_scores(
+                classification_report.seed_scores(
                     run, seed, of_test, speech.classes, {name: system}, fold_of[scored]
                 )
             )
     if run.parts is not None:
         return None
-    scores = report.finish(
+    scores = classification_report.finish(
         run,
         "acnn",
         speech.classes,

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import folds, unlabelled
+from tfser import unlabelled
 from tfser.cache import feature_cache, pipelines
 from tfser.corpora.labels import three_classes
 from tfser.errors import UsageError
+from tfser.evaluation import splits as folds
 from tfser.features.log_mel import LogMel
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.network import VIEWS

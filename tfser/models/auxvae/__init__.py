@@ -25,9 +25,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import folds, metrics, precision, ratings, report, training, unlabelled
+from tfser import precision, training, unlabelled
 from tfser.corpora import labels
 from tfser.distributed import multi_worker
+from tfser.evaluation import classification_report, metrics, regression_report
+from tfser.evaluation import splits as folds
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pictures, pretraining, probes
 from tfser.models.auxvae.speech import Speech, chosen, heard, plan
@@ -46,7 +48,7 @@ class Experiment(NamedTuple):
     hp: dict
     run: run_directory.Run
     base: Path | None  # the network that every fold begins with
-    bar: report.Progress
+    bar: classification_report.Progress
 
 
 def train(utterances, hp, run) -> dict | None:
@@ -60,19 +62,23 @@ def train(utterances, hp, run) -> dict | None:
     speech = heard(utterances, hp, run)
     if len(speech.utterances) < len(utterances):  # left out by --max-bad or input.drop_short
         plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
-    report.write_splits(run, speech.utterances, plans)
+    classification_report.write_splits(run, speech.utterances, plans)
     base, transductive = base_network(speech, hp, run)
     digest = {"network": unlabelled.digest_of(base)} if base else {}
     run_directory.check_data(run.folder, speech.utterances, speech.key, **digest)
 
     target = hp["labels"]["target"]
     results = []
-    with report.progress(sum(map(len, plans.values())), hp["probe"]["epochs"]) as bar:
+    with classification_report.progress(
+        sum(map(len, plans.values())), hp["probe"]["epochs"]
+    ) as bar:
         lab = Experiment(speech, hp, run, base, bar)
         for seed in run.seeds:
             of_folds = [
                 probe(lab, split, folder, [seed, fold])
-                for fold, split, folder in report.own_folds(run, seed, plans[seed], bar)
+                for fold, split, folder in classification_report.own_folds(
+                    run, seed, plans[seed], bar
+                )
             ]
             if run.parts is None:
                 results.append(scores_of(lab, seed, plans[seed], of_folds))
@@ -89,14 +95,14 @@ def train(utterances, hp, run) -> dict | None:
     strict = all(folds.independent(speakers, splits) for splits in plans.values())
     options = {"independent": strict, "facts": facts, "flags": flags}
     if target == "ratings":
-        scores = ratings.finish(
+        scores = regression_report.finish(
             *(run, "auxvae", [result for result, _ in results], *results[-1][1]),
             n_folds=len(plans[run.seeds[0]]),
             **options,
         )
     else:
         of_seeds = [result for result, _ in results]
-        scores = report.finish(run, "auxvae", speech.classes, of_seeds, **options)
+        scores = classification_report.finish(run, "auxvae", speech.classes, of_seeds, **options)
     pictures.write(lab, plans[run.seeds[0]][0])
     return scores
 
@@ -193,13 +199,13 @@ def scores_of(lab, seed, splits, of_folds):
                 # The paper's figure: of pieces of 4 s.
                 "wa_of_pieces": metrics.wa(y, probabilities.argmax(axis=1)),
             }
-        of_tested = report.seed_scores(
+        of_tested = classification_report.seed_scores(
             run, seed, utterances, speech.classes, systems, fold_of[tested]
         )
         return of_tested, None
     for name in names:
         for loss in ("MSE", "CCC"):
-            values = {a: found[f"{name}-{loss}-{a}"] for a in ratings.ATTRIBUTES}
+            values = {a: found[f"{name}-{loss}-{a}"] for a in regression_report.ATTRIBUTES}
             system = {
                 a: mean_of_utterances(p[:, None], numbers, tested)[:, 0] for a, p in values.items()
             }
@@ -208,7 +214,7 @@ def scores_of(lab, seed, splits, of_folds):
                 if of_batches is not None:
                     system[f"ccc_of_batches_{attribute}"] = of_batches
             systems[f"{name if name == 'mel' else prefix + name}, {loss}"] = system
-    of_tested = ratings.seed_scores(run, seed, utterances, systems, fold_of[tested])
+    of_tested = regression_report.seed_scores(run, seed, utterances, systems, fold_of[tested])
     return of_tested, (utterances, system)
 
 

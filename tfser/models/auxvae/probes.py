@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser import ratings
 from tfser.cache import pipelines
 from tfser.errors import TfserError
+from tfser.evaluation import regression_report
 
 
 def concordance(y, p):
@@ -50,7 +50,7 @@ def regress(latents, speech, hp) -> keras.Model:
     settings, outputs = hp["probe"], {}
     for name, x in standardized(inputs).items():
         for loss in LOSSES:
-            for attribute in ratings.ATTRIBUTES:
+            for attribute in regression_report.ATTRIBUTES:
                 hidden = layers.Dense(settings["units"], activation="relu")(x)
                 hidden = layers.Dropout(settings["dropout"])(hidden)
                 key = f"{name}-{loss}-{attribute}"
@@ -83,7 +83,7 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
         y, columns, losses = speech.y[speech.utterance], {}, {}
         for key in network.output:
             _, loss, attribute = key.split("-")
-            column = list(ratings.ATTRIBUTES).index(attribute)
+            column = list(regression_report.ATTRIBUTES).index(attribute)
             columns[key], losses[key] = slice(column, column + 1), LOSSES[loss]
     training = np.flatnonzero(np.isin(speech.utterance, split.train))
     testing = np.flatnonzero(np.isin(speech.utterance, split.test))

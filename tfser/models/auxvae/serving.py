@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from tfser import ratings, serving
+from tfser import serving
 from tfser.errors import UsageError
+from tfser.evaluation import regression_report
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pretraining
 
@@ -32,7 +33,7 @@ def serve(run) -> serving.Served:
         if run.classes:
             found["probabilities"] = said[best]
         else:
-            of_both = [said[f"{best}-{loss}-{a}"] for a in ratings.ATTRIBUTES]
+            of_both = [said[f"{best}-{loss}-{a}"] for a in regression_report.ATTRIBUTES]
             found["ratings"] = tf.concat(of_both, axis=1)
         return {name: tf.math.unsorted_segment_mean(x, owner, batch) for name, x in found.items()}
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfser import folds, ratings
 from tfser.cache import feature_cache
 from tfser.corpora import labels
 from tfser.errors import DataError, UsageError
+from tfser.evaluation import regression_report, splits
 from tfser.features.mel_pieces import layer_of
 
 log = logging.getLogger("tfser")
@@ -33,16 +33,16 @@ def chosen(utterances, hp) -> list:
     return labels.select(utterances, **hp["labels"])
 
 
-def plan(utterances, hp, run, seed) -> list[folds.Split]:
+def plan(utterances, hp, run, seed) -> list[splits.Split]:
     """The folds; no epoch is chosen, so that there is a dev part with `--evaluate dev` alone.
 
     Section 6: a random part of all speakers' utterances is tested, or the corpus's own test part
     of emotions and ratings. `--protocol loso`: speakers are left out, one or a group at a time.
     """
-    return folds.evaluated_on(run.evaluate, _plan(utterances, hp, run, seed))
+    return splits.evaluated_on(run.evaluate, _plan(utterances, hp, run, seed))
 
 
-def _plan(utterances, hp, run, seed) -> list[folds.Split]:
+def _plan(utterances, hp, run, seed) -> list[splits.Split]:
     on_dev = run.evaluate == "dev"
     target = hp["labels"]["target"]
     speakers = [u.speaker for u in utterances]
@@ -58,11 +58,11 @@ def _plan(utterances, hp, run, seed) -> list[folds.Split]:
                 f"--folds {run.n_folds}: the corpus has {everyone} speakers; use --folds {everyone}"
             )
         if on_dev:
-            return folds.leave_speakers_out(speakers, n_folds=run.n_folds)
+            return splits.leave_speakers_out(speakers, n_folds=run.n_folds)
         if everyone < 2:
             raise DataError("leave one speaker out needs two speakers, the corpus has one")
-        pairs = folds.by_speaker(speakers, n_folds=run.n_folds or everyone)
-        return [folds.Split(train, np.empty(0, np.int64), test) for train, test in pairs]
+        pairs = splits.by_speaker(speakers, n_folds=run.n_folds or everyone)
+        return [splits.Split(train, np.empty(0, np.int64), test) for train, test in pairs]
     parts = np.array([u.split for u in utterances], object)
     if target in ("emotion", "ratings") and not run.n_folds and any(parts):
         train, dev, test = (np.flatnonzero(parts == part) for part in ("train", "dev", "test"))
@@ -71,7 +71,7 @@ def _plan(utterances, hp, run, seed) -> list[folds.Split]:
                 f"of the corpus's own parts train has {len(train)} utterances that can be used "
                 f"and test {len(test)}; complete them, or use --folds 5 or --protocol loso"
             )
-        return [folds.Split(train, dev, test)]
+        return [splits.Split(train, dev, test)]
     classes = ["rated" if target == "ratings" else u.emotion for u in utterances]
     n_folds = run.n_folds or hp["protocol"]["n_folds"]
     if target == "speaker":
@@ -85,7 +85,7 @@ def _plan(utterances, hp, run, seed) -> list[folds.Split]:
         if not run.n_folds:  # the rarest speaker has an utterance in each part of some folds
             n_folds = min(n_folds, counts.min())
     fraction = hp["protocol"]["dev_fraction"] if on_dev else 0
-    return folds.stratified(classes, n_folds=n_folds, dev_fraction=fraction, seed=seed)
+    return splits.stratified(classes, n_folds=n_folds, dev_fraction=fraction, seed=seed)
 
 
 def heard(utterances, hp, run) -> Speech:
@@ -103,7 +103,7 @@ def heard(utterances, hp, run) -> Speech:
     if not kept:
         raise DataError("no utterance is long enough; use --set input.drop_short=false")
     if hp["labels"]["target"] == "ratings":
-        classes, y = [], np.stack(list(ratings.truth(kept).values()), axis=1)
+        classes, y = [], np.stack(list(regression_report.truth(kept).values()), axis=1)
     else:
         labels.check_classes(kept)
         names, y = np.unique([u.emotion for u in kept], return_inverse=True)

@@ -25,10 +25,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import folds, metrics, passes, precision, ratings, report, training, unlabelled
+from tfser import passes, precision, training, unlabelled
 from tfser.cache import pipelines
 from tfser.corpora import labels
 from tfser.distributed import multi_worker
+from tfser.evaluation import classification_report, metrics, regression_report
+from tfser.evaluation import splits as folds
 from tfser.features.magnitude_slices import layer_of
 from tfser.models.began import pretraining
 from tfser.models.began.heads import new_network
@@ -53,7 +55,7 @@ class Experiment(NamedTuple):
     run: run_directory.Run
     encoder: keras.Model | None  # that every fold begins with
     network: keras.Model  # compiled once, see `training.restart`
-    bar: report.Progress
+    bar: classification_report.Progress
 
 
 def train(utterances, hp, run) -> dict | None:
@@ -66,7 +68,7 @@ def train(utterances, hp, run) -> dict | None:
     speech = heard(utterances, hp, run)
     if len(speech.utterances) < len(utterances):  # left out by --max-bad or features.drop_short
         plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
-    report.write_splits(run, speech.utterances, plans)
+    classification_report.write_splits(run, speech.utterances, plans)
     base, transductive = base_network(speech, hp, run)
     digest = {"network": unlabelled.digest_of(base)} if base else {}
     run_directory.check_data(run.folder, speech.utterances, speech.key, **digest)
@@ -77,7 +79,9 @@ def train(utterances, hp, run) -> dict | None:
         network = new_network(shaped, speech, hp)
 
     results = []
-    with report.progress(sum(map(len, plans.values())), hp["train"]["max_epochs"]) as bar:
+    with classification_report.progress(
+        sum(map(len, plans.values())), hp["train"]["max_epochs"]
+    ) as bar:
         lab = Experiment(speech, hp, run, encoder, network, bar)
         for seed in run.seeds:
             results.append(scores_of(lab, seed, plans[seed]))
@@ -95,8 +99,10 @@ def train(utterances, hp, run) -> dict | None:
     of_seeds = [result for result, _ in results]
     if not speech.classes:
         n_folds = len(plans[run.seeds[0]])
-        return ratings.finish(run, "began", of_seeds, *results[-1][1], n_folds=n_folds, **options)
-    return report.finish(run, "began", speech.classes, of_seeds, **options)
+        return regression_report.finish(
+            run, "began", of_seeds, *results[-1][1], n_folds=n_folds, **options
+        )
+    return classification_report.finish(run, "began", speech.classes, of_seeds, **options)
 
 
 def base_network(speech, hp, run) -> tuple[Path | None, bool]:
@@ -136,7 +142,7 @@ def scores_of(lab, seed, splits):
     outputs = np.zeros((len(speech.utterances), speech.y.shape[1]))
     fold_of = np.full(len(speech.utterances), -1)
     slices = []
-    for fold, split, folder in report.own_folds(run, seed, splits, bar):
+    for fold, split, folder in classification_report.own_folds(run, seed, splits, bar):
         bar.at("head")
         found = train_head(lab, split, folder, [seed, fold])["outputs"]
         bar.network_done()
@@ -150,8 +156,10 @@ def scores_of(lab, seed, splits):
     utterances = [speech.utterances[i] for i in tested]
     name = NAMES[hp["head"]["encoder"]]
     if not speech.classes:
-        found = dict(zip(ratings.ATTRIBUTES, outputs[tested].T, strict=True))
-        of_seed = ratings.seed_scores(run, seed, utterances, {name: found}, fold_of[tested])
+        found = dict(zip(regression_report.ATTRIBUTES, outputs[tested].T, strict=True))
+        of_seed = regression_report.seed_scores(
+            run, seed, utterances, {name: found}, fold_of[tested]
+        )
         return of_seed, (utterances, found)
     guess = outputs[tested].argmax(axis=1)
     system = {"predicted": guess, "probabilities": outputs[tested]}
@@ -163,7 +171,7 @@ def scores_of(lab, seed, splits):
         for fold, split in enumerate(splits):
             of_fold = fold_of[tested] == fold
             system[f"wa_of_{speakers[split.test[0]]}"] = metrics.wa(true[of_fold], guess[of_fold])
-    of_seed = report.seed_scores(
+    of_seed = classification_report.seed_scores(
         run, seed, utterances, speech.classes, {name: system}, fold_of[tested]
     )
     return of_seed, None

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfser import folds, ratings
 from tfser.cache import feature_cache
 from tfser.corpora import labels
 from tfser.errors import DataError, UsageError
+from tfser.evaluation import regression_report, splits
 from tfser.features.magnitude_slices import layer_of
 
 log = logging.getLogger("tfser")
@@ -32,24 +32,24 @@ def chosen(utterances, hp) -> list:
     return labels.select(utterances, **hp["labels"])
 
 
-def plan(utterances, hp, run, seed) -> list[folds.Split]:
+def plan(utterances, hp, run, seed) -> list[splits.Split]:
     """Section 3.3: a network for each speaker, leave one speaker out, or the corpus's own parts."""
-    return folds.evaluated_on(run.evaluate, _plan(utterances, hp, run, seed))
+    return splits.evaluated_on(run.evaluate, _plan(utterances, hp, run, seed))
 
 
-def _plan(utterances, hp, run, seed) -> list[folds.Split]:
+def _plan(utterances, hp, run, seed) -> list[splits.Split]:
     kind = "loso" if run.protocol == "loso" else hp["protocol"]["kind"]
     ratings_too = hp["labels"]["target"] == "ratings"
     classes = [0 if ratings_too else u.emotion for u in utterances]
     speakers, fraction = [u.speaker for u in utterances], hp["train"]["dev_fraction"]
     if kind == "loso":
-        return folds.leave_speakers_out(speakers, n_folds=run.n_folds)
+        return splits.leave_speakers_out(speakers, n_folds=run.n_folds)
     if run.n_folds:
         raise UsageError(f"--folds {run.n_folds}: protocol.kind={kind} has folds of its own")
     if kind == "official":
-        return [folds.official([u.split for u in utterances], classes, fraction, seed)]
+        return [splits.official([u.split for u in utterances], classes, fraction, seed)]
     share = hp["protocol"]["train_fraction"]
-    return folds.within_speakers(
+    return splits.within_speakers(
         speakers, classes, train_fraction=share, dev_fraction=fraction, seed=seed
     )
 
@@ -69,7 +69,7 @@ def heard(utterances, hp, run) -> Speech:
     if hp["labels"]["target"] == "ratings":
         if not kept:
             raise DataError("no utterance has a slice; use --set features.drop_short=false")
-        classes, y = [], np.stack(list(ratings.truth(kept).values()), axis=1)
+        classes, y = [], np.stack(list(regression_report.truth(kept).values()), axis=1)
     else:
         labels.check_classes(kept)
         names, numbers = np.unique([u.emotion for u in kept], return_inverse=True)

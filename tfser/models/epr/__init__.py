@@ -21,11 +21,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import folds, passes, precision, report, training
+from tfser import passes, precision, training
 from tfser.cache import pipelines
 from tfser.corpora.labels import describe, select
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError
+from tfser.evaluation import classification_report, splits
 from tfser.models.epr import results
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics, utterance_means
 from tfser.models.epr.network import standardize, vgg
@@ -69,7 +70,7 @@ class Experiment(NamedTuple):
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
     precise: keras.Model  # `model` where it is in float32, else that with weights of its own
-    bar: report.Progress
+    bar: classification_report.Progress
 
 
 def train(utterances, hp, run) -> dict | None:
@@ -86,25 +87,25 @@ def train(utterances, hp, run) -> dict | None:
         raise UsageError("forest.profiles=inner is for --protocol loso; leave it out")
     n_inner = hp["forest"]["inner_folds"] if inner else 0
     for split in plans[run.seeds[0]] if inner else []:
-        folds.by_speaker([utterances[i].speaker for i in split.train], n_folds=n_inner)
+        splits.by_speaker([utterances[i].speaker for i in split.train], n_folds=n_inner)
     results.check_names(utterances, hp["plots"]["utterances"])
     speech = segmented(utterances, hp, run)
     run_directory.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
         plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
-    report.write_splits(run, speech.utterances, plans)
+    classification_report.write_splits(run, speech.utterances, plans)
 
     n_rounds = hp["refinery"]["rounds"]
     n_networks = sum(map(len, plans.values())) * (1 + n_inner) * n_rounds
     of_seeds = []
-    with report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
+    with classification_report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
         lab = experiment(speech, hp, run, bar)
         for seed in run.seeds:
             n_segments, n_classes = speech.one_hot.shape
             profiles = np.zeros((n_rounds, n_segments, n_classes), np.float32)
             predicted = np.zeros((n_rounds, len(speech.y), n_classes))
             fold_of = np.zeros(len(speech.y), int)
-            for fold, split, folder in report.own_folds(run, seed, plans[seed], bar):
+            for fold, split, folder in classification_report.own_folds(run, seed, plans[seed], bar):
                 # Profiles of held-out utterances, Eq. (2): from networks that never saw them.
                 fold_profiles = refinery(lab, split.train, split.dev, folder, [seed, fold])
                 test = np.isin(speech.owner, split.test)
@@ -134,7 +135,7 @@ def train(utterances, hp, run) -> dict | None:
                     )
                     fold_of[split.test] = fold
             of_seeds.append(
-                report.seed_scores(
+                classification_report.seed_scores(
                     run,
                     seed,
                     tested.utterances,
@@ -148,7 +149,7 @@ def train(utterances, hp, run) -> dict | None:
     if run.parts is not None:
         return None
     stuck = results.at_chance(run)
-    return report.finish(
+    return classification_report.finish(
         run,
         "epr",
         speech.classes,
@@ -290,7 +291,7 @@ def inner_profiles(lab, split, profiles, folder, seed) -> np.ndarray:
     speech, bar, n_folds = lab.speech, lab.bar, lab.hp["forest"]["inner_folds"]
     speakers = [speech.utterances[i].speaker for i in split.train]
     place = bar.where
-    for i, (known, held_out) in enumerate(folds.by_speaker(speakers, n_folds=n_folds)):
+    for i, (known, held_out) in enumerate(splits.by_speaker(speakers, n_folds=n_folds)):
         bar.where = f"{place} inner-{i} of {n_folds}"
         # + 1000: NumPy pads seeds with zeros, and [s, f, i] would be that of the fold's round i.
         inner_seed = [*seed, 1000 + i]

@@ -2,9 +2,10 @@
 
 import logging
 
-from tfser import metrics, training
+from tfser import training
 from tfser.corpora.labels import describe
 from tfser.errors import UsageError, did_you_mean
+from tfser.evaluation import metrics
 from tfser.models.epr.forest import utterance_means
 from tfser.plots import figures
 from tfser.storage import atomic_files

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import folds
 from tfser.cache import feature_cache, pipelines
 from tfser.corpora import labels
 from tfser.errors import UsageError
+from tfser.evaluation import splits as folds
 from tfser.features.log_mel import LogMel
 
 log = logging.getLogger("tfser")

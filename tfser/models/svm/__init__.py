@@ -16,10 +16,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from tfser import folds, report
 from tfser.cache import feature_cache
 from tfser.corpora.labels import check_classes, common, describe, select, warn_of_unheard
 from tfser.errors import UsageError
+from tfser.evaluation import classification_report
+from tfser.evaluation import splits as folds
 from tfser.features.opensmile import OpenSmile, normalized_by_speaker
 from tfser.storage import atomic_files, run_directory
 
@@ -55,7 +56,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     transductive = hp["features"]["normalize"] == "speaker"
     if transductive:
         x = normalized_by_speaker(x, [u.speaker for u in utterances])
-    report.write_splits(run, utterances, plans)
+    classification_report.write_splits(run, utterances, plans)
     classes = sorted({u.emotion for u in utterances})
     y = np.array([classes.index(u.emotion) for u in utterances])
     name = "SVM" + ", speaker-normalized" * transductive
@@ -75,10 +76,12 @@ def train(utterances, hp, run, tested=None) -> dict | None:
         scored = np.flatnonzero(fold_of >= 0)
         systems = {name: {"predicted": predicted[scored], "probabilities": None}}
         of_test = [utterances[i] for i in scored]
-        results.append(report.seed_scores(run, seed, of_test, classes, systems, fold_of[scored]))
+        results.append(
+            classification_report.seed_scores(run, seed, of_test, classes, systems, fold_of[scored])
+        )
     if run.parts is not None:
         return None
-    return report.finish(
+    return classification_report.finish(
         run,
         "svm",
         classes,
@@ -159,7 +162,7 @@ def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:
             bar.update()
             return kept["predicted"]
 
-        return list(pool.map(fit, report.own_folds(run, seed, splits, bar)))
+        return list(pool.map(fit, classification_report.own_folds(run, seed, splits, bar)))
 
 
 def arrays_of(svm) -> dict[str, np.ndarray]:

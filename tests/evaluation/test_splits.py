@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfser import folds
 from tfser.errors import DataError, UsageError
+from tfser.evaluation import splits as folds
 
 # Emo-DB: utterances of each emotion, in random order, and its ten speakers.
 EMODB = {"anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "joy": 71, "neutral": 79}

@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate
 from sklearn import metrics as sklearn_metrics
 
-from tfser import metrics
+from tfser.evaluation import metrics
 
 # Three of four 0s, one of two 1s and the only 2 are right; one 0 is called 2, one 1 is called 0.
 Y = [0, 0, 0, 0, 1, 1, 2]

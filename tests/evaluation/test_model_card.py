@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tfser import card
 from tfser.errors import DataError
+from tfser.evaluation import model_card
 from tfser.storage import atomic_files
 
 
@@ -17,7 +17,7 @@ PROCESS = {"command": "tfser-train --x", "git_commit": "abc", "device": "CPU"}
 
 
 def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,), first_seed=0):
-    names = (*card.SCORES, "segment_accuracy", "mean_profile_uar")
+    names = (*model_card.SCORES, "segment_accuracy", "mean_profile_uar")
     values = {name: summary(uar, 0.01) for name in names}
     folds = uar + 0.01 * np.sin(np.arange(10 * seeds))
     values["fold_uar"] |= {"values": folds.tolist()}
@@ -63,7 +63,7 @@ def zoo(tmp_path):
 
 
 def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zoo):
-    assert card.main([str(finished_run(tmp_path / "a", 0.6789)), "--zoo", str(zoo)]) == 0
+    assert model_card.main([str(finished_run(tmp_path / "a", 0.6789)), "--zoo", str(zoo)]) == 0
     text = (zoo / "epr" / "README.md").read_text()
     assert text.startswith("before\n<!-- emodb -->\nFrom [emodb.json](emodb.json):\n\n| run |")
     assert text.endswith("\n<!-- end -->\nafter <!-- end -->\n")
@@ -81,9 +81,9 @@ def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zo
 
 
 def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
-    card.record(finished_run(tmp_path / "a", 0.1), zoo)
-    card.record(finished_run(tmp_path / "b", 0.2, protocol="paper"), zoo)
-    card.record(finished_run(tmp_path / "c", 0.3), zoo)
+    model_card.record(finished_run(tmp_path / "a", 0.1), zoo)
+    model_card.record(finished_run(tmp_path / "b", 0.2, protocol="paper"), zoo)
+    model_card.record(finished_run(tmp_path / "c", 0.3), zoo)
     entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
     found = [
         (e["scores"]["protocol"], e["scores"]["systems"]["VGG*2"]["uar"]["mean"]) for e in entries
@@ -95,9 +95,11 @@ def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
 def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     """As of one run that had them all, whichever was recorded first."""
     other = {"command": "tfser-train --x --seed 2", "git_commit": "def", "device": "H200"}
-    card.record(finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=2, processes=[other]), zoo)
-    card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
-    card.record(finished_run(tmp_path / "c", 0.1, seeds=2, protocol="paper"), zoo)
+    model_card.record(
+        finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=2, processes=[other]), zoo
+    )
+    model_card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
+    model_card.record(finished_run(tmp_path / "c", 0.1, seeds=2, protocol="paper"), zoo)
     text = (zoo / "epr" / "README.md").read_text()
     values = [0.59, 0.61, 0.69, 0.71]  # mean - sd and mean + sd of each
     mean, sd = 100 * np.mean(values), 100 * np.std(values, ddof=1)
@@ -107,11 +109,11 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     assert "| 2 | paper, 10 folds | VGG*2 | 10.0 ± 1.0 |" in text and "\n3. " not in text
     # Folds are pooled seed after seed, for the paired test.
     folds = 0.6 + 0.01 * np.sin(np.arange(20)), 0.7 + 0.01 * np.sin(np.arange(20))
-    [joined, _] = card._joined(atomic_files.read_json(zoo / "epr" / "emodb.json"))
+    [joined, _] = model_card._joined(atomic_files.read_json(zoo / "epr" / "emodb.json"))
     found = joined["scores"]["systems"]["VGG*2"]["fold_uar"]["values"]
     assert found == pytest.approx(np.concatenate(folds))
     # One that has all of them takes their place.
-    card.record(finished_run(tmp_path / "d", 0.5, seeds=4), zoo)
+    model_card.record(finished_run(tmp_path / "d", 0.5, seeds=4), zoo)
     entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
     assert [e["scores"]["seed_numbers"] for e in entries] == [[0, 1, 2, 3], [0, 1]]
 
@@ -121,7 +123,7 @@ def test_a_command_that_ran_for_several_seeds_is_told_once(tmp_path, zoo):
         flags = f" --y{' --z' * (seed == 3)} --seed {seed} --workdir runs/{seed}"
         process = PROCESS | {"command": f"tfser-train --x{flags}"}
         folder = finished_run(tmp_path / str(seed), 0.6, first_seed=seed, processes=[process])
-        card.record(folder, zoo)
+        model_card.record(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     told = (
         "1. `tfser-train --x --y --seed 0 --workdir runs/0`, the same in other folders with "
@@ -140,31 +142,31 @@ def test_what_older_runs_do_not_say_of_themselves_makes_no_other_row(tmp_path, z
     settings["hparams"]["train"]["precision"] = "float32"
     settings["hparams"]["audio"] = {"decoder": "soundfile"}
     atomic_files.write_json(newer / "hparams.json", settings)
-    card.record(older, zoo)
-    card.record(newer, zoo)
+    model_card.record(older, zoo)
+    model_card.record(newer, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "535 utterances, 4 seeds" in text and "\n2. " not in text
     settings["hparams"]["train"]["precision"] = "mixed_bfloat16"
     other = finished_run(tmp_path / "c", 0.7, seeds=2)
     atomic_files.write_json(other / "hparams.json", settings)
-    card.record(other, zoo)
+    model_card.record(other, zoo)
     assert "\n2. " in (zoo / "epr" / "README.md").read_text()
     # And the older one's place is taken by a run of all its seeds.
     del settings["hparams"]["train"]["precision"]
     again = finished_run(tmp_path / "d", 0.8, seeds=4)
     atomic_files.write_json(again / "hparams.json", settings)
-    card.record(again, zoo)
+    model_card.record(again, zoo)
     entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
     assert sorted(e["scores"]["seed_numbers"] for e in entries) == [[0, 1], [0, 1, 2, 3]]
 
 
 def test_a_row_of_several_runs_has_what_is_known_of_each(tmp_path, zoo, capsys):
-    card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo, "2 s copy")
+    model_card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo, "2 s copy")
     other = finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=2)
     scores = atomic_files.read_json(other / "scores.json")
     stuck = {"facts": [*scores["facts"], "3 networks never left chance"]}
     atomic_files.write_json(other / "scores.json", scores | stuck)
-    card.record(other, zoo)
+    model_card.record(other, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "labels assisted, 11,235 segments, 3 networks never left chance, 10 folds" in text
     assert "535 utterances, 4 seeds, 2 s copy, commit" in text
@@ -172,16 +174,16 @@ def test_a_row_of_several_runs_has_what_is_known_of_each(tmp_path, zoo, capsys):
     atomic_files.write_json(
         third / "scores.json", atomic_files.read_json(third / "scores.json") | {"n": 534}
     )
-    assert card.main([str(third), "--zoo", str(zoo)]) == DataError.exit_code
+    assert model_card.main([str(third), "--zoo", str(zoo)]) == DataError.exit_code
     assert "other utterances, folds or systems" in capsys.readouterr().err
     assert (zoo / "epr" / "README.md").read_text() == text
 
 
 def test_a_seed_does_not_count_twice(tmp_path, zoo, capsys):
-    card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
+    model_card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
     before = (zoo / "epr" / "emodb.json").read_text()
     again = finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=1)
-    assert card.main([str(again), "--zoo", str(zoo)]) == DataError.exit_code
+    assert model_card.main([str(again), "--zoo", str(zoo)]) == DataError.exit_code
     assert capsys.readouterr().err == (
         f"error: {again} has seeds 1, 2, and the card those 0, 1 of the same settings; record a "
         "run with all of them, or with others alone (--seed)\n"
@@ -190,13 +192,13 @@ def test_a_seed_does_not_count_twice(tmp_path, zoo, capsys):
 
 
 def test_several_seeds_show_their_spread(tmp_path, zoo):
-    card.record(finished_run(tmp_path / "a", 0.6, seeds=5), zoo)
+    model_card.record(finished_run(tmp_path / "a", 0.6, seeds=5), zoo)
     assert "| 1 | VGG*2 | 60.0 ± 1.0 | 60.0 ± 1.0 |" in (zoo / "epr" / "README.md").read_text()
 
 
 def test_rows_of_the_same_folds_are_compared(tmp_path, zoo):
-    card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
-    card.record(finished_run(tmp_path / "b", 0.7, seeds=1, protocol="paper"), zoo)
+    model_card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
+    model_card.record(finished_run(tmp_path / "b", 0.7, seeds=1, protocol="paper"), zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "loso, 10 folds: probability, by Welch's one-tailed t-test" in text
     assert "paper, 10 folds: probability" not in text
@@ -221,7 +223,7 @@ def test_rows_of_the_same_folds_stand_together(tmp_path, zoo):
         scores = atomic_files.read_json(folder / "scores.json")
         atomic_files.write_json(folder / "scores.json", scores | {"folds": folds})
         atomic_files.write_json(folder / "hparams.json", {"name": command})
-        card.record(folder, zoo)
+        model_card.record(folder, zoo)
     lines = (zoo / "epr" / "README.md").read_text().splitlines()
     rows = [line.partition(" | VGG*2")[0] for line in lines if " | VGG*2 | 60.0" in line]
     assert rows == ["| 1 | loso, 5 folds", "| 2 | loso, 5 folds", "| 3 | loso, 10 folds"]
@@ -237,7 +239,7 @@ def test_rows_of_other_labels_are_not_compared(tmp_path, zoo, flag):
         scores = atomic_files.read_json(folder / "scores.json")
         atomic_files.write_json(folder / "scores.json", scores | {"flags": {flag: value}})
         atomic_files.write_json(folder / "hparams.json", {flag: value})
-        card.record(folder, zoo)
+        model_card.record(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "| | 1 VGG | 1 VGG*2 |\n" in text and "| | 2 VGG | 2 VGG*2 |\n" in text
 
@@ -255,7 +257,7 @@ def test_ratings_have_columns_of_their_own():
     }  # fmt: skip
     entry = {"command": "tfser-train", "note": "", "scores": scores, "settings": {}}
     entry["processes"] = [PROCESS]
-    text = card.table([entry])
+    text = model_card.table([entry])
     assert (
         "| run | system | CCC arousal | CCC valence | CCC of batches arousal | MSE arousal |"
         in text
@@ -269,7 +271,7 @@ def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):
     scores = atomic_files.read_json(folder / "scores.json")
     scores["systems"]["VGG*2"]["fold_uar"]["sd"] = None
     atomic_files.write_json(folder / "scores.json", scores)
-    card.record(folder, zoo)
+    model_card.record(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "| 1 | VGG*2 | 60.0 | 60.0 | 60.0 | 60.0 | 60.0 |" in text
 
@@ -281,7 +283,7 @@ def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
         PROCESS | {"command": "tfser-train --x --resumed", "device": "H200"},
         PROCESS | {"command": "tfser-train --x --printed", "git_commit": None},
     ]
-    card.record(finished_run(tmp_path / "a", 0.6, processes=processes), zoo)
+    model_card.record(finished_run(tmp_path / "a", 0.6, processes=processes), zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "1. `tfser-train --x`: " in text
     assert "commit abc, unknown, CPU, H200\n" in text
@@ -290,20 +292,20 @@ def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
 
 
 def test_the_zoo_lies_beside_the_hyperparameters(tmp_path, monkeypatch):
-    assert (card.zoo_folder() / "epr" / "README.md").is_file()
-    monkeypatch.setattr(card.hparams, "folder", lambda: tmp_path / "tfser" / "_hparams")
-    assert card.zoo_folder() == tmp_path / "tfser" / "_zoo"
+    assert (model_card.zoo_folder() / "epr" / "README.md").is_file()
+    monkeypatch.setattr(model_card.hparams, "folder", lambda: tmp_path / "tfser" / "_hparams")
+    assert model_card.zoo_folder() == tmp_path / "tfser" / "_zoo"
 
 
 def test_without_a_folder_the_default_one_is_written(tmp_path, zoo, monkeypatch):
-    monkeypatch.setattr(card, "zoo_folder", lambda: zoo)
-    assert card.main([str(finished_run(tmp_path / "a", 0.6))]) == 0
+    monkeypatch.setattr(model_card, "zoo_folder", lambda: zoo)
+    assert model_card.main([str(finished_run(tmp_path / "a", 0.6))]) == 0
     assert (zoo / "epr" / "emodb.json").is_file()
 
 
 def test_an_unfinished_run_is_refused(tmp_path, zoo, capsys):
     (tmp_path / "half").mkdir()
-    assert card.main([str(tmp_path / "half"), "--zoo", str(zoo)]) == DataError.exit_code
+    assert model_card.main([str(tmp_path / "half"), "--zoo", str(zoo)]) == DataError.exit_code
     assert "is not a finished run" in capsys.readouterr().err
     assert "stale" in (zoo / "epr" / "README.md").read_text()
 
@@ -320,6 +322,6 @@ def test_without_a_place_for_the_table_nothing_is_written(tmp_path, zoo, text, m
     readme = zoo / "epr" / "README.md"
     readme.unlink() if text is None else readme.write_text(text)
     with pytest.raises(DataError, match=message):
-        card.record(finished_run(tmp_path / "a", 0.6), zoo)
+        model_card.record(finished_run(tmp_path / "a", 0.6), zoo)
     assert not (zoo / "epr" / "emodb.json").exists()
     assert text is None or readme.read_text() == text

@@ -7,7 +7,7 @@ import logging
 
 import numpy as np
 
-from tfser import metrics, report
+from tfser.evaluation import classification_report, metrics
 from tfser.plots import figures
 from tfser.storage import atomic_files
 
@@ -78,7 +78,7 @@ def finish(
         found: its predictions {attribute: [n]} of the last seed, for the picture.
         independent, facts, flags: see `report.finish`.
     """
-    systems = report.over_seeds(results)
+    systems = classification_report.over_seeds(results)
     name = list(systems)[-1]
     scores = {
         "model": model,
@@ -104,5 +104,5 @@ def finish(
         + ", ".join(f"CCC of {a} {of_last[f'ccc_{a}']:.3f}" for a in ATTRIBUTES)
         + f", {len(utterances)} utterances",
     )
-    report.write(run, scores, {"ratings": figure})
+    classification_report.write(run, scores, {"ratings": figure})
     return scores

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import metrics
 from tfser.config import hparams
 from tfser.errors import DataError, TfserError
+from tfser.evaluation import metrics
 from tfser.storage import atomic_files, run_directory
 
 FEWEST_FOLDS = 3  # of a paired t-test

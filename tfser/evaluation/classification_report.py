@@ -13,8 +13,10 @@ import numpy as np
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from tfser import folds, metrics, training
+from tfser import training
 from tfser.errors import UsageError
+from tfser.evaluation import metrics
+from tfser.evaluation import splits as folds
 from tfser.plots import figures as plot_figures
 from tfser.storage import atomic_files
 
