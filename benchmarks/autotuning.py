@@ -17,7 +17,7 @@ import networks  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import turns  # noqa: E402
 
-from tfser import passes  # noqa: E402
+from tfser.training import epoch  # noqa: E402
 
 
 def main():
@@ -31,7 +31,7 @@ def main():
     tuned.autotune.enabled = True
 
     def epoch_of(dataset):
-        return turns.timed(lambda: passes.train(model, dataset))
+        return turns.timed(lambda: epoch.train(model, dataset))
 
     found = {}
     for n in (10, 20, 30):

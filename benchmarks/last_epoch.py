@@ -14,9 +14,9 @@ import sys
 
 import numpy as np
 
-from tfser import training
 from tfser.cli import train
 from tfser.models import aae
+from tfser.training import loop
 
 
 def last(history):
@@ -30,7 +30,7 @@ def main():
     parser.add_argument("control", choices=("last", "dev-trains"))
     parser.add_argument("--workdir", default="runs/aae", help="the control's name is added to it")
     args, flags = parser.parse_known_args()
-    training.best_uar_epoch = last
+    loop.best_uar_epoch = last
     if args.control == "dev-trains":
         plan = aae.plan
 

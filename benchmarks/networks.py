@@ -12,7 +12,6 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import training
 from tfser.cache import feature_cache, pipelines
 from tfser.cache.tfrecord import shard_path, write_shard
 from tfser.config import hparams
@@ -25,6 +24,7 @@ from tfser.models.began import heads
 from tfser.models.began import pretraining as of_began
 from tfser.models.epr.network import vgg
 from tfser.storage import run_directory
+from tfser.training import loop
 
 SHARDS, PIECES = 8, 32  # of the input that lies on the disk
 
@@ -72,7 +72,7 @@ def epr_vgg(folder, width=1.0) -> Network:
     n_frames, n_bands, n_classes, size = 32, 64, 6, hp["train"]["batch_size"]
     network = vgg(n_frames=n_frames, n_bands=n_bands, n_classes=n_classes, **hp["model"])
     optimizer = keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"])
-    model = training.compiled(network, optimizer, keras.losses.CategoricalCrossentropy())
+    model = loop.compiled(network, optimizer, keras.losses.CategoricalCrossentropy())
     offsets = np.arange(7200 + 1) * 198
     starts, _ = pipelines.segment_index(offsets, n_frames=n_frames, hop_frames=1)
     labels = np.full((len(starts), n_classes), 1 / n_classes, "float32")
@@ -116,7 +116,7 @@ def acnn_autoencoder(folder) -> Network:
     hp = hparams.load("acnn", "librispeech")
     layer, settings = of_acnn.spectrogram(hp), hp["autoencoder"]
     shape, size = (layer.n_frames, layer.n_features), settings["batch_size"]
-    model = training.compiled(
+    model = loop.compiled(
         autoencoder.autoencoder(shape, **{name: settings[name] for name in of_acnn.NETWORK}),
         keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
         autoencoder.rmse,
@@ -198,7 +198,7 @@ def began_head(folder) -> Network:
     settings = {name: value for name, value in hp["head"].items() if name != "encoder"}
     flat = keras.Input((int(np.prod(shape)),))
     head = heads.head(shape, n_classes, **settings, activation="softmax")
-    model = training.compiled(
+    model = loop.compiled(
         keras.Model(flat, head(keras.layers.Reshape(shape)(flat))),
         heads.OPTIMIZERS[hp["train"]["optimizer"]](hp["train"]["learning_rate"]),
         "categorical_crossentropy",

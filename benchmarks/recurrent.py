@@ -19,8 +19,8 @@ import keras
 import numpy as np
 import turns
 
-from tfser import training
 from tfser.models.acnn import autoencoder
+from tfser.training import loop
 
 SHAPE = (186, 128)
 SETTINGS = {
@@ -47,7 +47,7 @@ def step_of(gru, x):
     model = autoencoder.autoencoder(SHAPE, **SETTINGS)
     autoencoder.GRU = ours
     optimizer = keras.optimizers.Adam(1e-3, clipvalue=2.0)
-    training.compiled(model, optimizer, autoencoder.rmse, metrics=())
+    loop.compiled(model, optimizer, autoencoder.rmse, metrics=())
     y = x[:, ::-1].copy()
 
     return turns.timed(lambda: model.train_on_batch(x, y))

@@ -69,7 +69,7 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
     import networks
     import turns
 
-    from tfser import precision
+    from tfser.training import mixed_precision
 
     keras.utils.set_random_seed(0)
     model, batches, batch_size, example, twins = networks.NETWORKS[name](folder)
@@ -103,7 +103,7 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
     for variant in also:
         if variant == "noXLA" and not hasattr(model, "phases"):
             continue  # nothing of it is compiled
-        with precision.policy("mixed_bfloat16" if variant == "bfloat16" else "float32"):
+        with mixed_precision.policy("mixed_bfloat16" if variant == "bfloat16" else "float32"):
             other = networks.NETWORKS[name](folder).model
             if variant == "XLA":
                 other.jit_compile = True

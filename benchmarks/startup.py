@@ -56,8 +56,8 @@ def fit(model, batches, dev, **options):
 import_keras = tensorflow_startup.import_keras
 def import_keras_and_replace_fit():
     import_keras()
-    from tfser import training
-    training.fit = fit
+    from tfser.training import loop
+    loop.fit = fit
 tensorflow_startup.import_keras = import_keras_and_replace_fit
 sys.exit(train.main())
 """

@@ -45,11 +45,11 @@ start = time.perf_counter()
 stored = feature_cache.stored(utterances, layer, cache=folder / f"cache-{hours}")
 extracted = time.perf_counter() - start
 import keras
-from tfser import training
+from tfser.training import loop
 from tfser.models.acnn.autoencoder import autoencoder, rmse
 shape = layer.n_frames, layer.n_features
 sizes = {name: hp["autoencoder"][name] for name in pretraining.NETWORK}
-model = training.compiled(autoencoder(shape, **sizes), keras.optimizers.Adam(), rmse, metrics=())
+model = loop.compiled(autoencoder(shape, **sizes), keras.optimizers.Adam(), rmse, metrics=())
 batches = pipelines.stream(stored, n_frames=layer.n_frames, batch_size=64, seed=0, epoch=0)
 start = time.perf_counter()
 model.fit(batches.map(lambda x: (x, x[:, ::-1])).take(int(n_steps)), verbose=0)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import turns
 
-from tfser import training
 from tfser.storage import atomic_files
+from tfser.training import loop
 
 
 def rows(path):
@@ -33,7 +33,7 @@ def of_run(folder: Path) -> dict:
     command = atomic_files.read_json(folder / "environment.json")["processes"][0]["command"]
     command = command.replace("tfser-last_epoch", "python benchmarks/last_epoch.py")
     histories = [rows(path) for path in sorted(folder.glob("seed-*/fold-*/history.csv"))]
-    kept = [1 + int(training.best_uar_epoch(history)) for history in histories]
+    kept = [1 + int(loop.best_uar_epoch(history)) for history in histories]
     last = [history[-1] for history in histories]
     of_class = folder / "generation.csv"
     moved = [abs(row["shift_sd"]) for row in rows(of_class)] if of_class.exists() else []

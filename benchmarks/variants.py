@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import precision, training
 from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.corpora.labels import select
@@ -25,6 +24,7 @@ from tfser.evaluation import classification_report, metrics
 from tfser.models import epr
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
+from tfser.training import loop, mixed_precision
 
 
 def train_c1(args, variant: str) -> list[dict]:
@@ -38,7 +38,7 @@ def train_c1(args, variant: str) -> list[dict]:
     with (
         tempfile.TemporaryDirectory() as folder,
         classification_report.progress(args.first_folds, hp["train"]["max_epochs"]) as bar,
-        precision.policy(hp["train"]["precision"]),
+        mixed_precision.policy(hp["train"]["precision"]),
     ):
         run = run_directory.Run(
             Path(folder), cache, args.corpus, args.protocol, None, (0,), "none", 0
@@ -57,7 +57,7 @@ def train_c1(args, variant: str) -> list[dict]:
                     {name: row[name] if name == "learnt" else float(row[name]) for name in row}
                     for row in csv.DictReader(file)
                 ]
-            _, learnt_loss = training.chance(speech.one_hot[np.isin(speech.owner, split.train)])
+            _, learnt_loss = loop.chance(speech.one_hot[np.isin(speech.owner, split.train)])
             guess = utterance_means(profiles, speech.owner)[split.dev].argmax(axis=1)
             dev_segments = np.isin(speech.owner, split.dev)
             left = [int(row["epoch"]) for row in history if row["loss"] < learnt_loss]

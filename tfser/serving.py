@@ -122,11 +122,11 @@ def served(run: Finished) -> Served:
 
 def network_of(path: Path):
     """A network of a run, in float32; DataError where the file is missing or damaged."""
-    from tfser import precision
+    from tfser.training import mixed_precision
 
     existing(path)
     try:
-        return precision.load(path)
+        return mixed_precision.load(path)
     except (ValueError, OSError, KeyError, TypeError) as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
         raise DataError(f"{path} is damaged: {reason}; {LOST}") from None

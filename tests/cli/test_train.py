@@ -283,13 +283,13 @@ def test_environment(paper_run):
 
 
 def test_the_same_command_again_trains_nothing(paper_run, monkeypatch, tmp_path):
-    from tfser import training
+    from tfser.training import loop
 
     # A copy: other tests look at the original's environment.json.
     folder = tmp_path / "copy"
     shutil.copytree(paper_run[0], folder)
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.suffix in (".csv", ".npz", ".json")}
-    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "fit", lambda *_, **__: pytest.fail("trained again"))
     answer = on_toy(folder, "--folds", 2)
     assert answer.code == 0, answer.err
     original = paper_run[1].out.splitlines()
@@ -303,11 +303,11 @@ def test_the_same_command_again_trains_nothing(paper_run, monkeypatch, tmp_path)
 
 
 def test_fewer_seeds_in_the_same_directory(seeds_run, tmp_path, monkeypatch):
-    from tfser import training
+    from tfser.training import loop
 
     folder = tmp_path / "copy"
     shutil.copytree(seeds_run[0], folder)
-    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "fit", lambda *_, **__: pytest.fail("trained again"))
     answer = on_toy(folder, "--folds", 2, "--seed", 5,
                     overrides=[ONE_EPOCH, "refinery.labels=hard"])  # fmt: skip
     assert answer.code == 0, answer.err

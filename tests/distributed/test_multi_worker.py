@@ -396,13 +396,13 @@ def test_other_audio_than_the_chief_s_is_refused(monkeypatch):
 def test_batches_that_cannot_be_shared(monkeypatch, n, batch_size):
     import tensorflow as tf
 
-    from tfser import passes
+    from tfser.training import epoch
 
-    monkeypatch.setattr(passes, "on_workers", lambda model: True)
+    monkeypatch.setattr(epoch, "on_workers", lambda model: True)
     model = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=2))
     batches = tf.data.Dataset.range(n).batch(batch_size, drop_remainder=True)
     with pytest.raises(UsageError, match="2 replicas cannot share"):
-        passes.train(model, batches)
+        epoch.train(model, batches)
 
 
 # Networks: as on two devices (tests/models), to 1e-6.
@@ -414,7 +414,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from tfser import passes, training
+from tfser.training import epoch, loop
 from tfser.distributed import multi_worker
 
 def lines(folder):
@@ -424,7 +424,7 @@ def lines(folder):
 %s
 
 with multi_worker.joined({}, Path("run")) as folder:
-    across = training.strategy("multiworker")
+    across = loop.strategy("multiworker")
     assert across.num_replicas_in_sync == 2
     here, multi_worker._here = multi_worker._here, None
     if not here.cluster.rank:  # for comparison, and without the others

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfser import training
 from tfser.cache import feature_cache
 from tfser.cli.train import main
 from tfser.config import hparams
@@ -21,6 +20,7 @@ from tfser.models import aae
 from tfser.models.aae import generation, network
 from tfser.models.aae import speech as corpus_of
 from tfser.storage import atomic_files, run_directory
+from tfser.training import loop
 
 K, N_FEATURES, N_Z = 3, 12, 5
 TABLE_2 = network._FILTERS
@@ -265,7 +265,7 @@ def test_each_phase_moves_its_own_weights_in_the_paper_s_order(monkeypatch):
 
     def watched(loss, variables, optimizer):
         before = {name: [v.numpy() for v in part] for name, part in parts.items()}
-        value = training.minimize(loss, variables, optimizer)
+        value = loop.minimize(loss, variables, optimizer)
         moved.append(
             {
                 name
@@ -425,8 +425,8 @@ def test_the_epoch_with_the_highest_dev_uar_then_the_lowest_loss():
     history = [
         {"epoch": i + 1, "dev_uar": uar, "dev_loss": loss} for i, (uar, loss) in enumerate(rows)
     ]
-    assert training.best_uar_epoch(history) == 2
-    assert training.best_uar_epoch(history[:1]) == 0
+    assert loop.best_uar_epoch(history) == 2
+    assert loop.best_uar_epoch(history[:1]) == 0
 
 
 def outcome(folder):
@@ -452,7 +452,7 @@ def test_a_killed_training_ends_as_one_never_killed(
     monkeypatch.setattr(network, "_XLA_WEIGHTS", 0 if by_xla else np.inf)
     keras.config.set_dtype_policy(policy)
     request.addfinalizer(lambda: keras.config.set_dtype_policy("float32"))
-    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
     speech = speech_of(voices("abc", 2), n_frames=n_frames)
     hp = hyperparameters(f"model.system={system}", "model.units=8", "train.learning_rate=1e-2")
     split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
@@ -523,13 +523,13 @@ def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path, monk
     speech = speech_of(voices())
     split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
     lab = experiment(tmp_path, hyperparameters("train.learning_rate=1e-2"), speech)
-    traces, minimize = [0], training.minimize
+    traces, minimize = [0], loop.minimize
 
     def counted(*arguments):
         traces[0] += 1  # Python runs when the step is traced
         return minimize(*arguments)
 
-    monkeypatch.setattr(training, "minimize", counted)
+    monkeypatch.setattr(loop, "minimize", counted)
     found = [
         aae.train_network(lab, split, tmp_path / "seed-0" / f"fold-{i:02}", [seed, 0])
         for i, seed in enumerate((0, 1, 0))

@@ -15,7 +15,6 @@ import scipy.signal
 import tensorflow as tf
 from running import killing_events
 
-from tfser import training, unlabelled
 from tfser.audio import decode as audio
 from tfser.cache import feature_cache, pipelines
 from tfser.cli.train import main
@@ -28,6 +27,8 @@ from tfser.models import acnn
 from tfser.models.acnn import autoencoder, network, pretraining
 from tfser.models.acnn import speech as corpus_of
 from tfser.storage import atomic_files, run_directory
+from tfser.training import loop
+from tfser.training import pretraining as unlabelled
 
 AUDEEP = {
     "sample_rate_hz": 16000, "window_seconds": 0.08, "hop_seconds": 0.04, "n_bands": 128,
@@ -317,7 +318,7 @@ def test_the_multi_view_loss_by_hand():
     weights = network.weights_of_views(0.2, 0.3, list(network.VIEWS))
     assert weights == {"emotion": 0.5, "arousal": 0.2, "valence": 0.3}
     model = small_acnn(views=network.VIEWS, dropout=0.0)
-    training.compiled(
+    loop.compiled(
         model, keras.optimizers.SGD(0.0), dict.fromkeys(weights, network.cross_entropy),
         metrics=(), loss_weights=weights,
     )  # fmt: skip
@@ -479,7 +480,7 @@ def outcome(folder):
 
 
 def test_a_killed_network_ends_as_one_never_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
     speech, hp = speech_of(voices("abc")), hyperparameters()
     split = acnn.plan(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
     whole = tmp_path / "whole" / "seed-0" / "fold-00"
@@ -618,7 +619,7 @@ def test_an_epoch_of_the_stream_has_every_clip(tmp_path):
 
 
 def test_an_autoencoder_is_trained_once_and_goes_on_where_it_was_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
     hp = hyperparameters(*SMALL_AUTOENCODER)
     layer, stored = sounds(tmp_path, hp)
     for name in ("whole", "killed"):
@@ -627,13 +628,11 @@ def test_an_autoencoder_is_trained_once_and_goes_on_where_it_was_killed(tmp_path
     history = numbers((tmp_path / "whole" / "history.csv").read_text().splitlines())
     assert history.shape == (4, 2) and history[-1, 1] < history[0, 1]
 
-    monkeypatch.setattr(
-        training, "events", functools.partial(killing_events, events=training.events)
-    )
+    monkeypatch.setattr(loop, "events", functools.partial(killing_events, events=loop.events))
     with pytest.raises(KeyboardInterrupt):
         pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "killed", "none")
     monkeypatch.undo()
-    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
     pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "killed", "none")
     encoders = [
         keras.saving.load_model(tmp_path / name / "encoder.keras") for name in ("whole", "killed")

@@ -14,7 +14,6 @@ import soundfile
 import tensorflow as tf
 from running import killing_events
 
-from tfser import training, unlabelled
 from tfser.audio import decode
 from tfser.cache import feature_cache, pipelines
 from tfser.cli.train import main
@@ -29,6 +28,8 @@ from tfser.models import auxvae
 from tfser.models.auxvae import network, pretraining, probes, transformation
 from tfser.models.auxvae import speech as corpus_of
 from tfser.storage import atomic_files, run_directory
+from tfser.training import loop
+from tfser.training import pretraining as unlabelled
 
 AUTHORS = {
     "sample_rate_hz": 22050, "n_fft": 2048, "hop_samples": 512, "n_bands": 140, "range_db": 80.0,
@@ -525,16 +526,16 @@ def test_pieces_know_whose_they_are(tmp_path):
 
 
 def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
     hp = hyperparameters("vae.max_epochs=4")
     utterances = sounds(tmp_path / "wavs")
     paths = []
     for name in ("whole", "killed"):
         run = run_in(tmp_path / name)
         if name == "killed":
-            events = training.events
+            events = loop.events
             with monkeypatch.context() as patch:
-                patch.setattr(training, "events", functools.partial(killing_events, events=events))
+                patch.setattr(loop, "events", functools.partial(killing_events, events=events))
                 with pytest.raises(KeyboardInterrupt):
                     pretraining.trained(utterances, hp, run, max_epochs=4)
             assert list((tmp_path / name).rglob("state.npz"))

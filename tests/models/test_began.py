@@ -14,7 +14,6 @@ import soundfile
 import tensorflow as tf
 from running import killing_events, slow
 
-from tfser import precision, training
 from tfser.audio import decode
 from tfser.cli.train import main
 from tfser.config import hparams
@@ -27,6 +26,7 @@ from tfser.models import began
 from tfser.models.began import heads, network, pretraining
 from tfser.models.began import speech as corpus_of
 from tfser.storage import run_directory
+from tfser.training import loop, mixed_precision
 
 AUTHORS = {
     "sample_rate_hz": 16000, "slice_seconds": 1.0, "n_fft": 1024, "hop_samples": 512,
@@ -162,18 +162,18 @@ def test_a_step_by_hand():
     real, generated = distance(x), distance(model.generator(z_d).numpy())
     before = {name: [w.numpy() for w in getattr(model, name).weights] for name in PARTS}
     losses = []
-    minimize = training.minimize
+    minimize = loop.minimize
 
     def noted(loss, variables, optimizer):
         value = minimize(loss, variables, optimizer)
         losses.append(float(value))
         return value
 
-    training.minimize = noted
+    loop.minimize = noted
     try:
         found = model.train_step((magnitudes, (z_d, z_g)))
     finally:
-        training.minimize = minimize
+        loop.minimize = minimize
     assert losses[0] == pytest.approx(real - 0.3 * generated, rel=1e-5)
     balance = 0.7 * real - generated
     assert float(found["real"]) == pytest.approx(real, rel=1e-5)
@@ -194,14 +194,14 @@ def test_each_update_moves_its_own_weights_alone(moved, still, monkeypatch):
     updates = model.updates
     given = []
     monkeypatch.setattr(
-        training, "minimize", lambda loss, variables, optimizer: given.append((loss, variables))
+        loop, "minimize", lambda loss, variables, optimizer: given.append((loss, variables))
         or loss()
     )  # fmt: skip
     model.train_step(some_data())
     monkeypatch.undo()
     loss, variables = given[moved]
     before = {name: [w.numpy() for w in getattr(model, name).weights] for name in PARTS}
-    training.minimize(loss, variables, updates[moved][0])
+    loop.minimize(loss, variables, updates[moved][0])
     for name in PARTS:
         same = all(
             np.array_equal(old, new.numpy())
@@ -365,7 +365,7 @@ def test_the_f_score_of_the_authors():
     "policy", slow(["float32", "mixed_bfloat16", "mixed_float16"], but=["float32"])
 )
 def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch, policy):
-    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
     hp = hyperparameters("began.max_epochs=4", "began.lambda_k=0.1", "features.scaling=max")
     make = pretraining.new_network
 
@@ -380,12 +380,12 @@ def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch, policy):
     for name in ("whole", "killed"):
         run = run_in(tmp_path / name)
         if name == "killed":
-            events = training.events
-            with monkeypatch.context() as patch, precision.policy(policy):
-                patch.setattr(training, "events", functools.partial(killing_events, events=events))
+            events = loop.events
+            with monkeypatch.context() as patch, mixed_precision.policy(policy):
+                patch.setattr(loop, "events", functools.partial(killing_events, events=events))
                 with pytest.raises(KeyboardInterrupt):
                     pretraining.trained(utterances, hp, run)
-        with precision.policy(policy):
+        with mixed_precision.policy(policy):
             paths.append(pretraining.trained(utterances, hp, run))
     one, other = (keras.saving.load_model(path) for path in paths)
     for a, b in zip(one.weights, other.weights, strict=True):
@@ -553,7 +553,7 @@ def test_the_model_of_a_fold_says_what_was_predicted(tmp_path):
 
 
 def test_a_head_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SAVING_SHARE", np.inf)
+    monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
     hp = hyperparameters("head.encoder=untrained", "train.max_epochs=4")
     utterances, found = sounds(tmp_path / "wavs"), []
     for name in ("whole", "killed"):
@@ -567,9 +567,9 @@ def test_a_head_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
         split = corpus_of.plan(utterances, hp, run, 0)[0]
         folder = run.folder / "seed-0" / "fold-00"
         if name == "killed":
-            events = training.events
+            events = loop.events
             with monkeypatch.context() as patch:
-                patch.setattr(training, "events", functools.partial(killing_events, events=events))
+                patch.setattr(loop, "events", functools.partial(killing_events, events=events))
                 with pytest.raises(KeyboardInterrupt):
                     began.train_head(lab, split, folder, [0, 0])
         found.append(began.train_head(lab, split, folder, [0, 0])["outputs"])

@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
-from tfser import training
 from tfser.cache import pipelines
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
@@ -20,6 +19,7 @@ from tfser.evaluation import classification_report
 from tfser.models import epr
 from tfser.models.epr import forest, results, speech
 from tfser.storage import atomic_files, run_directory
+from tfser.training import loop
 
 N_BANDS = 32
 TINY = [
@@ -275,7 +275,7 @@ def test_a_train_step_moves_the_trainable_weights_alone():
         hp = hyperparameters("model.width_multiplier=0.0625", f"model.batch_norm={batch_norm}")
         model = epr.compiled_network(corpus, hp, run_in(Path()))
         keras.utils.set_random_seed(0)
-        training.restart(model, epr.new_network(corpus, hp))
+        loop.restart(model, epr.new_network(corpus, hp))
         epr.standardize(model, *speech.band_statistics(corpus, np.arange(5)))
         model.optimizer.learning_rate = 1e-3
         before = {v.path: v.numpy() for v in model.weights}
@@ -612,7 +612,7 @@ def test_a_network_is_given_its_training_segments_and_z_score(tmp_path, tiny, mo
         given["learnt_loss"] = learnt_loss
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(loop, "fit", fit)
     labels = epr.refine("assisted", np.full_like(corpus.one_hot, 0.5), corpus.one_hot, None)
     train, dev = np.array([0, 4, 9, 10]), np.array([2, 3])
     with pytest.raises(KeyboardInterrupt):
@@ -636,7 +636,7 @@ def test_a_network_is_given_its_training_segments_and_z_score(tmp_path, tiny, mo
     assert (first.numpy() != second.numpy()).any()
     # Balanced labels (3/4, 1/4): chance is ln 2, the entropy of a label 0.5623351.
     own_labels = labels[in_segments(corpus, train)]
-    assert given["learnt_loss"] == training.chance(own_labels)[1]
+    assert given["learnt_loss"] == loop.chance(own_labels)[1]
     layer = tiny.get_layer("standardize")
     frames = np.concatenate([recording(corpus.utterances[i]) for i in train])
     np.testing.assert_allclose(layer.moving_mean, frames.mean(axis=0), atol=1e-5)
@@ -652,7 +652,7 @@ def test_an_epoch_may_be_a_share_of_the_segments(tmp_path, tiny, monkeypatch):
             epochs.append([row.tobytes() for x, _ in batches(epoch) for row in x.numpy()])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(loop, "fit", fit)
     train = np.arange(20)
     with pytest.raises(KeyboardInterrupt):
         epr.train_network(lab, train, np.arange(20, 24), lab.speech.one_hot, tmp_path, [0])
@@ -682,7 +682,7 @@ def test_a_finished_network_is_not_trained_again(tmp_path, tiny, monkeypatch):
     assert sorted(p.name for p in tmp_path.glob("*.*")) == [
         "history.csv", "history.png", "model.keras", "profiles.npz"
     ]  # fmt: skip
-    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "fit", lambda *_, **__: pytest.fail("trained again"))
     np.testing.assert_array_equal(epr.train_network(*arguments), profiles)
 
 
@@ -810,7 +810,7 @@ def test_held_out_utterances_of_the_paper_s_folds_reach_no_network(tmp_path, tin
 
 REPLICAS = """
 import test_epr
-from tfser import training
+from tfser.training import loop
 from tfser.models import epr
 
 hp = test_epr.hyperparameters(

@@ -173,9 +173,9 @@ def train_in(folder: Path, args, task: Task) -> None:
                 )
             log.info("tested on %s", loader.describe(args.test_corpus, task.tested))
             more = [labels.select(task.tested, **settings["tested"]["labels"])]
-        from tfser import precision  # it imports Keras
+        from tfser.training import mixed_precision  # it imports Keras
 
-        with precision.policy(task.hp.get("train", {}).get("precision", "float32")):
+        with mixed_precision.policy(task.hp.get("train", {}).get("precision", "float32")):
             scores = paper.train(task.utterances, task.hp, run, *more)
         if scores is None:  # the scores are another process's
             return

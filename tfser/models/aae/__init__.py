@@ -27,7 +27,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import passes, precision, training
 from tfser.corpora.labels import check_classes, describe, warn_of_unheard
 from tfser.distributed import multi_worker
 from tfser.evaluation import classification_report, metrics
@@ -47,6 +46,8 @@ from tfser.models.aae.speech import (
 )
 from tfser.plots import figures
 from tfser.storage import atomic_files, run_directory
+from tfser.training import epoch as passes
+from tfser.training import loop, mixed_precision
 
 log = logging.getLogger("tfser")
 
@@ -72,7 +73,7 @@ class Experiment(NamedTuple):
 
 def train(utterances, hp, run) -> dict | None:
     """Cross-validates one row of table 1; returns the scores, as in scores.json."""
-    training.strategy(run.strategy)  # refused before any work where there is one device
+    loop.strategy(run.strategy)  # refused before any work where there is one device
     check_frames(hp)
     is_baseline = hp["model"]["system"] == "baseline"
     utterances = chosen(utterances, hp)
@@ -144,10 +145,10 @@ def compiled_network(speech, hp, run) -> keras.Model:
     """The network of this experiment, compiled; its weights are set by `train_network`."""
     rate = hp["train"]["learning_rate"]
     optimized = hp["model"]["system"] == "optimized"
-    with training.strategy(run.strategy).scope():
+    with loop.strategy(run.strategy).scope():
         model = new_network(speech, hp)
         if hp["model"]["system"] == "baseline":
-            return training.compiled(
+            return loop.compiled(
                 model, keras.optimizers.Nadam(rate), keras.losses.CategoricalCrossentropy()
             )
         # Section 5.2: '"strengthened" generator'.
@@ -183,13 +184,13 @@ def train_network(lab, split, folder, seed) -> dict:
     speech, hp, run, model, bar = lab
     done = folder / "test.npz"
     if finished := multi_worker.read_arrays(done):
-        training.forget(folder)
+        loop.forget(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     # One seed for the weights and dropout, one for the batches and which labels are used.
     weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.set_random_seed(weight_seed)
-    training.restart(model, new_network(speech, hp))
+    loop.restart(model, new_network(speech, hp))
     is_baseline = hp["model"]["system"] == "baseline"
     labelled = split.train[speech.y[split.train] >= 0]
     if (fraction := hp["train"]["labelled_fraction"]) < 1:
@@ -200,7 +201,7 @@ def train_network(lab, split, folder, seed) -> dict:
     one_hot = np.eye(len(speech.classes), dtype="float32")[speech.y[known]]
     one_hot[~np.isin(known, labelled)] = 0
     dev_y = speech.y[split.dev]
-    batch_size = training.shared(min(hp["train"]["batch_size"], len(known)), run.strategy)
+    batch_size = loop.shared(min(hp["train"]["batch_size"], len(known)), run.strategy)
     dev_batches = batches(speech, split.dev, None, 256)
 
     with tf.device("CPU:0"):  # where tf.data works
@@ -220,34 +221,34 @@ def train_network(lab, split, folder, seed) -> dict:
             "dev_uar": metrics.uar(dev_y, dev.argmax(axis=1)),
         }
 
-    with training.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
+    with loop.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
 
         def after_epoch(row):
             bar.epoch(row)
             write(row["epoch"], {name: row[name] for name in row if name != "epoch"})
 
-        history = training.epochs(
+        history = loop.epochs(
             model,
             one_epoch,
-            best_epoch=training.best_uar_epoch,
+            best_epoch=loop.best_uar_epoch,
             finished=lambda history: len(history) >= hp["train"]["max_epochs"],
             folder=folder,
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    precise = precision.in_float32(model)
+    precise = mixed_precision.in_float32(model)
     found = {"probabilities": passes.predict(precise, batches(speech, split.test, None, 256))}
     if not is_baseline:
         found["generated"] = generation.shifts(precise)
     write_network(folder, bar.place, history, model, is_baseline)
     atomic_files.write_arrays(done, **found)  # last: it says that this network is finished
-    training.forget(folder)
+    loop.forget(folder)
     return found
 
 
 def write_network(folder, place, history, model, is_baseline) -> None:
     """The history, its picture and the network of one fold."""
-    kept = history[training.best_uar_epoch(history)]
+    kept = history[loop.best_uar_epoch(history)]
     log.info(
         "%s: kept epoch %d of %d: loss %.3f dev loss %.3f dev UAR %.1f %%",
         *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
@@ -270,4 +271,4 @@ def write_network(folder, place, history, model, is_baseline) -> None:
         history, folder / "history.png", f"AAE, {place}", panels, kept_epoch=kept["epoch"]
     )
     with atomic_files.replacing(folder / "model.keras") as path:
-        training.save(model, path) if is_baseline else model.save_for_prediction(path)
+        loop.save(model, path) if is_baseline else model.save_for_prediction(path)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tfser import passes
 from tfser.plots import figures, spectrograms
 from tfser.storage import atomic_files
+from tfser.training import epoch
 
 N_SHOWN = 5  # features a class, in the picture
 N_LISTED = 20  # in the table
@@ -14,7 +14,7 @@ def generate(model, y, z) -> np.ndarray:
     """Decodes latent variables: y [batch, K], z [batch, n_z] -> standardized features
     [batch, *shape], in standard deviations of the training part.
     """
-    return passes.predict(model.decoder, [y, z])
+    return epoch.predict(model.decoder, [y, z])
 
 
 def shifts(model) -> np.ndarray:

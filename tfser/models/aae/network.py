@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser import precision, training
 from tfser.features.log_mel import Standardize
+from tfser.training import loop, mixed_precision
 
 # Table 2; the decoder runs through them backwards. After each but the last, time is pooled by 4.
 _FILTERS = (128, 128, 256, 256, 256)
@@ -164,9 +164,9 @@ class AdversarialAutoencoder(keras.Model):
             self.run_phases = self.phases
         d_rate = discriminator_learning_rate
         rates = learning_rate, d_rate, learning_rate, learning_rate
-        self.nadams = [precision.scaled(keras.optimizers.Nadam(rate)) for rate in rates]
+        self.nadams = [mixed_precision.scaled(keras.optimizers.Nadam(rate)) for rate in rates]
         for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
-            precision.build(optimizer, variables)
+            mixed_precision.build(optimizer, variables)
 
     @property
     def updates(self) -> list[tuple]:
@@ -230,7 +230,7 @@ class AdversarialAutoencoder(keras.Model):
 
         phases = (reconstruction, discrimination, generation, classification)
         return [
-            training.minimize(phase, variables, optimizer)
+            loop.minimize(phase, variables, optimizer)
             for phase, (optimizer, variables) in zip(phases, self.updates, strict=True)
         ]
 

@@ -23,7 +23,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import passes, precision, training
 from tfser.corpora import labels
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError
@@ -33,6 +32,8 @@ from tfser.models.acnn.network import acnn, cross_entropy, weights_of_views
 from tfser.models.acnn.speech import Speech, batches, heard, input_of, plan, statistics
 from tfser.plots import figures
 from tfser.storage import atomic_files, run_directory
+from tfser.training import epoch as passes
+from tfser.training import loop, mixed_precision
 
 log = logging.getLogger("tfser")
 
@@ -54,7 +55,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
 
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
     """
-    training.strategy(run.strategy)  # refused before any work where there is one device
+    loop.strategy(run.strategy)  # refused before any work where there is one device
     input_of(hp)
     pretraining.check(hp)
     if hp["train"]["alpha"] + hp["train"]["beta"] >= 1:
@@ -147,8 +148,8 @@ def compiled_network(speech, hp, run) -> keras.Model:
     """A network with Adam and the multi-view loss, Eq. (2)."""
     settings = hp["train"]
     weights = weights_of_views(settings["alpha"], settings["beta"], list(speech.views))
-    with training.strategy(run.strategy).scope():
-        return training.compiled(
+    with loop.strategy(run.strategy).scope():
+        return loop.compiled(
             new_network(speech, hp),
             keras.optimizers.Adam(settings["learning_rate"]),
             dict.fromkeys(weights, cross_entropy),
@@ -165,15 +166,15 @@ def train_network(lab, split, folder, seed) -> dict:
     speech, hp, run, model, bar = lab
     done = folder / "test.npz"
     if finished := multi_worker.read_arrays(done):
-        training.forget(folder)
+        loop.forget(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     # One seed for the weights and dropout, one for the batches.
     weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.set_random_seed(weight_seed)
-    training.restart(model, new_network(speech, hp))
+    loop.restart(model, new_network(speech, hp))
     model.get_layer("standardize").set_statistics(*statistics(speech, split.train))
-    batch_size = training.shared(min(hp["train"]["batch_size"], len(split.train)), run.strategy)
+    batch_size = loop.shared(min(hp["train"]["batch_size"], len(split.train)), run.strategy)
     with tf.device("CPU:0"):  # where tf.data works
         epoch = tf.Variable(0, dtype="int64")
     dataset = batches(
@@ -191,33 +192,33 @@ def train_network(lab, split, folder, seed) -> dict:
             "dev_uar": metrics.uar(dev_y, dev.argmax(axis=1)),
         }
 
-    with training.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
+    with loop.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
 
         def after_epoch(row):
             bar.epoch(row)
             write(row["epoch"], {name: row[name] for name in row if name != "epoch"})
 
-        history = training.epochs(
+        history = loop.epochs(
             model,
             one_epoch,
-            best_epoch=training.best_uar_epoch,
+            best_epoch=loop.best_uar_epoch,
             finished=lambda history: len(history) >= hp["train"]["max_epochs"],
             folder=folder,
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    found = passes.predict(precision.in_float32(model), batches(speech, split.test, 256))
+    found = passes.predict(mixed_precision.in_float32(model), batches(speech, split.test, 256))
     write_network(folder, bar.place, history, model)
     atomic_files.write_arrays(
         done, probabilities=found["emotion"]
     )  # last: this network is finished
-    training.forget(folder)
+    loop.forget(folder)
     return {"probabilities": found["emotion"]}
 
 
 def write_network(folder, place, history, model) -> None:
     """The history, its picture and the network of one fold."""
-    kept = history[training.best_uar_epoch(history)]
+    kept = history[loop.best_uar_epoch(history)]
     log.info(
         "%s: kept epoch %d of %d: loss %.3f dev loss %.3f dev UAR %.1f %%",
         *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
@@ -232,4 +233,4 @@ def write_network(folder, place, history, model) -> None:
         history, folder / "history.png", f"ACNN, {place}", panels, kept_epoch=kept["epoch"]
     )
     with atomic_files.replacing(folder / "model.keras") as path:
-        training.save(model, path)
+        loop.save(model, path)

@@ -1,9 +1,9 @@
 """Which features ACNN hears of a corpus, for tfser-extract."""
 
-from tfser import unlabelled
 from tfser.corpora.labels import select
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.speech import input_of
+from tfser.training import pretraining as unlabelled
 
 
 def fill(corpus, utterances, hp, make) -> None:

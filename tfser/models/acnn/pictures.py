@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
-from tfser import precision
 from tfser.models.acnn.network import shown
 from tfser.models.acnn.speech import LEVELS, batches
 from tfser.plots import figures, spectrograms, tsne
+from tfser.training import mixed_precision
 
 
 def write(lab, split, condition: str) -> None:
@@ -18,7 +18,7 @@ def write(lab, split, condition: str) -> None:
     """
     speech, run = lab.speech, lab.run
     fold = run.folder / f"seed-{run.seeds[0]}" / "fold-00"
-    network = precision.load(fold / "model.keras")
+    network = mixed_precision.load(fold / "model.keras")
     found = shown(network).predict(batches(speech, split.test, 256), verbose=0)
     on = f"on {run.corpus}: t-SNE of"
     write_map(

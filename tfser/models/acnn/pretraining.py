@@ -5,12 +5,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfser import passes, training, unlabelled
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.audeep import Spectrogram
 from tfser.models.acnn.autoencoder import autoencoder, rmse
 from tfser.storage import atomic_files
+from tfser.training import epoch as passes
+from tfser.training import loop, pretraining
 
 VERSION = 1  # part of an encoder's key: raise it when training gives another one
 VIEW = ("window_seconds", "hop_seconds", "n_bands", "pre_emphasis", "floor_db")
@@ -19,7 +20,7 @@ NETWORK = ("n_layers", "units", "bidirectional_encoder", "bidirectional_decoder"
 
 def check(hp) -> None:
     """Raises UsageError where [autoencoder] names what is not there, before any work."""
-    unlabelled.check("autoencoder", hp["autoencoder"])
+    pretraining.check("autoencoder", hp["autoencoder"])
     if weights := hp["autoencoder"]["weights"]:
         encoder_of(Path(weights).expanduser(), spectrogram(hp))
 
@@ -35,7 +36,7 @@ def spectrogram(hp) -> Spectrogram:
 
 def encoder_of(path: Path, layer) -> keras.Model:
     """The encoder in a file; UsageError where it is none, or not of the spectrograms of `layer`."""
-    encoder = unlabelled.loaded(path, "encoder.keras", "input_shape", "output_shape")
+    encoder = pretraining.loaded(path, "encoder.keras", "input_shape", "output_shape")
     shapes = encoder.input_shape, encoder.output_shape
     expected = (None, layer.n_frames, layer.n_features)
     if [len(shape) for shape in shapes] != [3, 2] or shapes[0] != expected:
@@ -75,7 +76,7 @@ def trained(utterances, layer, hp, run) -> Path:
         stored = feature_cache.stored(utterances, layer, **run.reading)
         train(stored, layer, settings, folder, run.strategy)
 
-    path = unlabelled.kept("autoencoder", key, run, settings["seed"], make)
+    path = pretraining.kept("autoencoder", key, run, settings["seed"], make)
     return path.with_name("encoder.keras")
 
 
@@ -86,14 +87,14 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
     """
     keras.utils.set_random_seed(settings["seed"])
     shape = layer.n_frames, layer.n_features
-    with training.strategy(strategy).scope():
-        model = training.compiled(
+    with loop.strategy(strategy).scope():
+        model = loop.compiled(
             autoencoder(shape, **{name: settings[name] for name in NETWORK}),
             keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
             rmse,
             metrics=(),
         )
-    batch_size = training.shared(min(settings["batch_size"], len(stored.utterances)), strategy)
+    batch_size = loop.shared(min(settings["batch_size"], len(stored.utterances)), strategy)
 
     def one_epoch(history):
         batches = pipelines.stream(
@@ -107,7 +108,7 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
         with_target = batches.map(pipelines.unconverted(lambda x: (x, x[:, ::-1])))
         return {"loss": passes.train(model, with_target)["loss"]}
 
-    unlabelled.train(
+    pretraining.train(
         model,
         one_epoch,
         name="autoencoder",
@@ -121,5 +122,5 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
     # The whole one last: it says that both are there.
     for name, network in (("encoder", model.get_layer("encoder")), ("autoencoder", model)):
         with atomic_files.replacing(folder / f"{name}.keras") as path:
-            training.save(network, path)
-    training.forget(folder)
+            loop.save(network, path)
+    loop.forget(folder)

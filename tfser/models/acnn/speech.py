@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser import unlabelled
 from tfser.cache import feature_cache, pipelines
 from tfser.corpora.labels import three_classes
 from tfser.errors import UsageError
@@ -16,6 +15,7 @@ from tfser.features.log_mel import LogMel
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.network import VIEWS
 from tfser.storage import run_directory
+from tfser.training import pretraining as unlabelled
 
 log = logging.getLogger("tfser")
 

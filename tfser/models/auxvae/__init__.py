@@ -25,7 +25,6 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import precision, training, unlabelled
 from tfser.corpora import labels
 from tfser.distributed import multi_worker
 from tfser.evaluation import classification_report, metrics, regression_report
@@ -34,6 +33,8 @@ from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pictures, pretraining, probes
 from tfser.models.auxvae.speech import Speech, chosen, heard, plan
 from tfser.storage import atomic_files, run_directory
+from tfser.training import loop, mixed_precision
+from tfser.training import pretraining as unlabelled
 
 log = logging.getLogger("tfser")
 
@@ -53,7 +54,7 @@ class Experiment(NamedTuple):
 
 def train(utterances, hp, run) -> dict | None:
     """Trains the autoencoder, then probes its latent variables; returns the scores."""
-    training.strategy(run.strategy)  # refused before any work where there is one device
+    loop.strategy(run.strategy)  # refused before any work where there is one device
     pretraining.check(hp, layer_of(hp))
     utterances = chosen(utterances, hp)
     plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
@@ -161,11 +162,11 @@ def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
         weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
         keras.utils.set_random_seed(weight_seed)
         make = probes.regress if hp["labels"]["target"] == "ratings" else probes.classify
-        with precision.policy("float32"):  # they are small, and what measures
+        with mixed_precision.policy("float32"):  # they are small, and what measures
             network = make(latents, speech, hp)
             found = probes.trained(network, latents, speech, split, hp, order_seed)
         with atomic_files.replacing(folder / "probes.keras") as file:
-            training.save(network, file)
+            loop.save(network, file)
         atomic_files.write_arrays(done, **found)  # last: this fold is finished
     bar.network_done()
     return found

@@ -1,10 +1,10 @@
 """Which features the Aux-VAE hears of a corpus, for tfser-extract."""
 
-from tfser import unlabelled
 from tfser.errors import DataError
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae import pretraining
 from tfser.models.auxvae.speech import chosen
+from tfser.training import pretraining as unlabelled
 
 
 def fill(corpus, utterances, hp, make) -> None:

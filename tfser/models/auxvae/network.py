@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser import precision, training
+from tfser.training import loop, mixed_precision
 
 LOG_VARIANCE = 10.0  # at most, and -10 at least: exp() of more is no number
 
@@ -177,10 +177,12 @@ class AuxVAE(keras.Model):
 
     def prepare(self, *, learning_rate, clip_norm):
         """Compiles with Adam; gradients are clipped to a global norm."""
-        self.compile(precision.scaled(keras.optimizers.Adam(learning_rate)), jit_compile=False)
+        self.compile(
+            mixed_precision.scaled(keras.optimizers.Adam(learning_rate)), jit_compile=False
+        )
         self.clip_norm = clip_norm
         # Unbuilt, it fails on several replicas.
-        precision.build(self.optimizer, self.trainable_variables)
+        mixed_precision.build(self.optimizer, self.trainable_variables)
 
     def encode(self, x, training=False, sampled=True, style=None) -> Latents:
         """The posteriors of figure 1 and a sample of each, or their means.
@@ -260,7 +262,7 @@ class AuxVAE(keras.Model):
             found.update(self.bound(x, training=True))
             return found["loss"]
 
-        training.minimize(loss, self.trainable_variables, self.optimizer, clip_norm=self.clip_norm)
+        loop.minimize(loss, self.trainable_variables, self.optimizer, clip_norm=self.clip_norm)
         for name, mean in self.means.items():
             mean.update_state(found[name])
         return self.get_metrics_result()

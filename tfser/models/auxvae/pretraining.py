@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import passes, training, unlabelled
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.mel_pieces import layer_of
 from tfser.models.auxvae.network import AuxVAE
 from tfser.plots import figures, spectrograms
 from tfser.storage import atomic_files
+from tfser.training import epoch as passes
+from tfser.training import loop, pretraining
 
 log = logging.getLogger("tfser")
 
@@ -28,7 +29,7 @@ BATCH = 64  # of pieces, where nothing is learnt
 
 def check(hp, layer) -> None:
     """Raises UsageError where [vae] names what is not there, before any work."""
-    unlabelled.check("vae", hp["vae"])
+    pretraining.check("vae", hp["vae"])
     if not (hp["vae"]["corpus"] or hp["vae"]["weights"]):
         raise UsageError('vae.corpus="" trains no network; name a corpus, or give vae.weights')
     if weights := hp["vae"]["weights"]:
@@ -44,7 +45,7 @@ def new_network(hp, layer) -> AuxVAE:
 
 def network_of(path: Path, hp, layer) -> AuxVAE:
     """The network in a file; UsageError where it is none, or another than [model] says."""
-    network = unlabelled.loaded(path, "vae.keras", "settings")
+    network = pretraining.loaded(path, "vae.keras", "settings")
     settings = network.settings
     wanted = new_network(hp, layer).settings
     wanted |= {name: settings[name] for name in WEIGHTS}  # of no account once it is trained
@@ -72,15 +73,15 @@ def trained(utterances, hp, run, *, known=None, start: Path | None = None, max_e
         "model": hp["model"],
         "vae": {name: settings[name] for name in (*TRAINING, *WEIGHTS)},
         "max_epochs": max_epochs,
-        "start": start and unlabelled.digest_of(start),
+        "start": start and pretraining.digest_of(start),
         "known": None if known is None else hashlib.sha256(known.tobytes()).hexdigest(),
     }
 
     def make(folder):
-        speech = unlabelled.stored(utterances, layer, run, known)
+        speech = pretraining.stored(utterances, layer, run, known)
         train(speech, layer, hp, folder, run.strategy, max_epochs, start=start)
 
-    return unlabelled.kept("vae", key, run, settings["seed"], make)
+    return pretraining.kept("vae", key, run, settings["seed"], make)
 
 
 def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> None:
@@ -91,7 +92,7 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
     """
     settings = hp["vae"]
     keras.utils.set_random_seed(settings["seed"])
-    with training.strategy(strategy).scope():
+    with loop.strategy(strategy).scope():
         model = new_network(hp, layer)
         if start:
             model.set_weights(network_of(start, hp, layer).get_weights())
@@ -106,7 +107,7 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
         return pipelines.stream(
             stored,
             n_frames=layer.n_frames,
-            batch_size=training.shared(min(settings["batch_size"], n_pieces), strategy),
+            batch_size=loop.shared(min(settings["batch_size"], n_pieces), strategy),
             seed=settings["seed"],
             epoch=epoch,
             kept=kept,
@@ -116,7 +117,7 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
         return passes.train(model, batches(len(history)))
 
     names = [name for name in model.means if name.startswith("kl_")]
-    history = unlabelled.train(
+    history = pretraining.train(
         model,
         one_epoch,
         name="vae",
@@ -150,7 +151,7 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
     with atomic_files.replacing(folder / "vae.keras") as path:  # last: it says "done"
         model.optimizer = None
         model.save(path)
-    training.forget(folder)
+    loop.forget(folder)
 
 
 def title_of(name: str) -> str:
@@ -169,7 +170,7 @@ def latents(path: Path, speech, hp, run) -> dict[str, np.ndarray]:
     beside the network for all runs, of samples one draw.
     """
     kind = hp["probe"]["latents"]
-    file = run.local_cache / f"latents-{unlabelled.digest_of(path)}-{speech.key[:16]}-{kind}.npz"
+    file = run.local_cache / f"latents-{pretraining.digest_of(path)}-{speech.key[:16]}-{kind}.npz"
     if found := atomic_files.read_arrays_if_whole(file):
         return found
     keras.utils.set_random_seed(0)  # noise and dropout: files do not hold their states

@@ -25,7 +25,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import passes, precision, training, unlabelled
 from tfser.cache import pipelines
 from tfser.corpora import labels
 from tfser.distributed import multi_worker
@@ -37,6 +36,9 @@ from tfser.models.began.heads import new_network
 from tfser.models.began.speech import Speech, chosen, heard, of_utterances, plan
 from tfser.plots import figures
 from tfser.storage import atomic_files, run_directory
+from tfser.training import epoch as passes
+from tfser.training import loop, mixed_precision
+from tfser.training import pretraining as unlabelled
 
 log = logging.getLogger("tfser")
 
@@ -60,7 +62,7 @@ class Experiment(NamedTuple):
 
 def train(utterances, hp, run) -> dict | None:
     """Trains BEGAN, then a head in each fold; returns the scores."""
-    training.strategy(run.strategy)  # refused before any work where there is one device
+    loop.strategy(run.strategy)  # refused before any work where there is one device
     pretraining.check(hp, layer_of(hp))
     utterances = chosen(utterances, hp)
     plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
@@ -74,7 +76,7 @@ def train(utterances, hp, run) -> dict | None:
     run_directory.check_data(run.folder, speech.utterances, speech.key, **digest)
 
     encoder = base and pretraining.maps_network(pretraining.network_of(base, hp, layer_of(hp)))
-    with training.strategy(run.strategy).scope():
+    with loop.strategy(run.strategy).scope():
         shaped = encoder or pretraining.maps_network(pretraining.new_network(hp, layer_of(hp)))
         network = new_network(shaped, speech, hp)
 
@@ -128,7 +130,7 @@ def encoder_for(lab, split) -> keras.Model:
         path = pretraining.trained(speech.utterances, hp, run, known=split.train)
         return pretraining.maps_network(pretraining.network_of(path, hp, layer))
     keras.utils.set_random_seed(hp["began"]["seed"])
-    with precision.policy("float32"):  # as one that is loaded
+    with mixed_precision.policy("float32"):  # as one that is loaded
         began = pretraining.new_network(hp, layer)
     if hp["features"]["scaling"] == "max":  # of the training part
         known = speech.slices[np.isin(speech.utterance, split.train)]
@@ -200,13 +202,13 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
     speech, hp, run, _, network, bar = lab
     done = folder / "test.npz"
     if finished := multi_worker.read_arrays(done):
-        training.forget(folder)
+        loop.forget(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     encoder = encoder_for(lab, split)
     weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.set_random_seed(weight_seed)
-    training.restart(network, new_network(encoder, speech, hp))
+    loop.restart(network, new_network(encoder, speech, hp))
     if hp["head"]["encoder"] == "end-to-end":
         inputs, encoder = speech.slices, network.get_layer("maps")  # which learns
     else:
@@ -228,7 +230,7 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
 
     with tf.device("CPU:0"):  # where tf.data works
         epoch = tf.Variable(0, dtype="int64")
-    size = training.shared(min(hp["train"]["batch_size"], len(known)), run.strategy)
+    size = loop.shared(min(hp["train"]["batch_size"], len(known)), run.strategy)
     options = {"seed": order_seed, "epoch": epoch, "drop_remainder": True}
     dataset, dev_batches = batches(known, y[known], size, **options), batches(dev, None, 256)
     dev_y = speech.y[split.dev]
@@ -240,13 +242,13 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
         said = of_utterances(speech, speech.utterance[dev], said, split.dev)
         return {"loss": means["loss"]} | dev_scores(speech, dev_y, said)
 
-    with training.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
+    with loop.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
 
         def after_epoch(row):
             bar.epoch(row)
             write(row["epoch"], {name: row[name] for name in row if name != "epoch"})
 
-        history = training.epochs(
+        history = loop.epochs(
             network,
             one_epoch,
             best_epoch=best_epoch,
@@ -255,11 +257,11 @@ def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    precise = precision.in_float32(network)
+    precise = mixed_precision.in_float32(network)
     found = {"outputs": passes.predict(precise, batches(test, None, 256))}
     write_head(folder, bar.place, history, encoder, network.get_layer("head"))
     atomic_files.write_arrays(done, **found)  # last: it says that this head is finished
-    training.forget(folder)
+    loop.forget(folder)
     return found
 
 

@@ -1,9 +1,9 @@
 """Which features BEGAN hears of a corpus, for tfser-extract."""
 
-from tfser import unlabelled
 from tfser.features.magnitude_slices import layer_of
 from tfser.models.began import pretraining
 from tfser.models.began.speech import chosen
+from tfser.training import pretraining as unlabelled
 
 
 def fill(corpus, utterances, hp, make) -> None:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfser import training
+from tfser.training import loop
 
 OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -39,7 +39,7 @@ def new_network(encoder, speech, hp) -> keras.Model:
     shape = (encoder.input_shape if together else encoder.output_shape)[1:]
     flat = keras.Input((int(np.prod(shape)),))
     x = layers.Reshape(shape)(flat)
-    return training.compiled(
+    return loop.compiled(
         keras.Model(flat, of_head(encoder(x) if together else x)),
         OPTIMIZERS[hp["train"]["optimizer"]](hp["train"]["learning_rate"]),
         "categorical_crossentropy" if speech.classes else "mean_absolute_error",

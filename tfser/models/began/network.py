@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser import precision, training
+from tfser.training import loop, mixed_precision
 
 _BLOCKS = 4  # of two convolutions each; all but the last halve the picture
 
@@ -142,9 +142,11 @@ class Began(keras.Model):
     def prepare(self, *, learning_rate):
         """Compiles, with an optimizer for each of the two."""
         self.compile(optimizer=None, jit_compile=False)
-        self.adams = [precision.scaled(keras.optimizers.Adam(learning_rate)) for _ in range(2)]
+        self.adams = [
+            mixed_precision.scaled(keras.optimizers.Adam(learning_rate)) for _ in range(2)
+        ]
         for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
-            precision.build(optimizer, variables)
+            mixed_precision.build(optimizer, variables)
 
     @property
     def updates(self) -> list[tuple]:
@@ -180,7 +182,7 @@ class Began(keras.Model):
         for loss, (optimizer, variables) in zip(
             (discrimination, generation), self.updates, strict=True
         ):
-            value = training.minimize(loss, variables, optimizer)
+            value = loop.minimize(loss, variables, optimizer)
             found.setdefault("loss", value)
         real, generated = mean_of_replicas([found["real"], found["generated"]])
         balance = self.gamma * real - generated

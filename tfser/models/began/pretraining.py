@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import passes, training, unlabelled
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.magnitude_slices import layer_of
 from tfser.models.began.network import Began
 from tfser.plots import figures, spectrograms
 from tfser.storage import atomic_files
+from tfser.training import epoch as passes
+from tfser.training import loop, pretraining
 
 log = logging.getLogger("tfser")
 
@@ -29,7 +30,7 @@ RISE = 1.5  # M_global over its lowest
 
 def check(hp, layer) -> None:
     """Raises UsageError where [began] names what is not there, before any work."""
-    unlabelled.check("began", hp["began"])
+    pretraining.check("began", hp["began"])
     if hp["head"]["encoder"] != "pretrained":
         return
     if not (hp["began"]["corpus"] or hp["began"]["weights"]):
@@ -52,7 +53,7 @@ def new_network(hp, layer) -> Began:
 
 def network_of(path: Path, hp, layer) -> Began:
     """The network in a file; UsageError where it is none, or another than [model] says."""
-    network = unlabelled.loaded(path, "began.keras", "settings")
+    network = pretraining.loaded(path, "began.keras", "settings")
     settings = network.settings
     wanted = new_network(hp, layer).settings
     differ = [f"{k}: {settings[k]}, not {wanted[k]}" for k in wanted if settings[k] != wanted[k]]
@@ -86,10 +87,10 @@ def trained(utterances, hp, run, *, known=None) -> Path:
     }
 
     def make(folder):
-        speech = unlabelled.stored(utterances, layer, run, known)
+        speech = pretraining.stored(utterances, layer, run, known)
         train(speech, layer, hp, folder, run.strategy)
 
-    return unlabelled.kept("began", key, run, settings["seed"], make)
+    return pretraining.kept("began", key, run, settings["seed"], make)
 
 
 def train(speech, layer, hp, folder: Path, strategy: str) -> None:
@@ -100,7 +101,7 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
     """
     settings = hp["began"]
     keras.utils.set_random_seed(settings["seed"])
-    with training.strategy(strategy).scope():
+    with loop.strategy(strategy).scope():
         model = new_network(hp, layer)
         model.prepare(learning_rate=settings["learning_rate"])
     stored, kept, n_slices = speech
@@ -108,7 +109,7 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
         raise UsageError(
             "no recording to train on has a slice; use --set features.drop_short=false"
         )
-    batch_size = training.shared(min(settings["batch_size"], n_slices), strategy)
+    batch_size = loop.shared(min(settings["batch_size"], n_slices), strategy)
 
     def batches(epoch):
         return pipelines.stream(
@@ -131,7 +132,7 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
         )
         return passes.train(model, dataset)
 
-    history = unlabelled.train(
+    history = pretraining.train(
         model,
         one_epoch,
         name="began",
@@ -152,7 +153,7 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
     figures.save(grid(model, batches(0), hp), folder / "pictures.png")
     with atomic_files.replacing(folder / "began.keras") as path:  # last: it says "done"
         model.save_for_use(path)
-    training.forget(folder)
+    loop.forget(folder)
 
 
 def scale_of(batches) -> float:

@@ -21,7 +21,6 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser import passes, precision, training
 from tfser.cache import pipelines
 from tfser.corpora.labels import describe, select
 from tfser.distributed import multi_worker
@@ -39,6 +38,8 @@ from tfser.models.epr.speech import (
     tested_part,
 )
 from tfser.storage import atomic_files, run_directory
+from tfser.training import epoch as passes
+from tfser.training import loop, mixed_precision
 
 
 def refine(labelling: str, profiles, one_hot, owner) -> np.ndarray:
@@ -78,7 +79,7 @@ def train(utterances, hp, run) -> dict | None:
 
     Returns the scores, as in scores.json: see `report.finish`.
     """
-    training.strategy(run.strategy)  # refused before any work where there is one device
+    loop.strategy(run.strategy)  # refused before any work where there is one device
     utterances = select(utterances, **hp["labels"])
     # All folds are made before any audio is read: a corpus that does not allow them fails at once.
     plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
@@ -164,15 +165,15 @@ def train(utterances, hp, run) -> dict | None:
 def experiment(speech, hp, run, bar) -> Experiment:
     """The experiment with its networks."""
     model = compiled_network(speech, hp, run)
-    return Experiment(speech, hp, run, model, precision.in_float32(model), bar)
+    return Experiment(speech, hp, run, model, mixed_precision.in_float32(model), bar)
 
 
 def compiled_network(speech, hp, run) -> keras.Model:
     """The network of this experiment, compiled; its weights are set by `train_network`."""
     # Zeros: to draw 41 million weights that are never used takes a while.
     unused = hp | {"model": hp["model"] | {"initializer": "zeros"}}
-    with training.strategy(run.strategy).scope():
-        return training.compiled(
+    with loop.strategy(run.strategy).scope():
+        return loop.compiled(
             new_network(speech, unused),
             keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"]),
             keras.losses.CategoricalCrossentropy(),  # against soft labels this is Eq. (4)
@@ -216,18 +217,18 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     speech, hp, run, model, precise, bar = lab
     done = folder / "profiles.npz"
     if finished := multi_worker.read_arrays(done):
-        training.forget(folder)
+        loop.forget(folder)
         return finished["profiles"]
     folder.mkdir(parents=True, exist_ok=True)
     # One seed for the weights and dropout, one for the order of segments.
     weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.set_random_seed(weight_seed)
-    training.restart(model, new_network(speech, hp))
+    loop.restart(model, new_network(speech, hp))
     standardize(model, *band_statistics(speech, train))
     train_segments = np.flatnonzero(np.isin(speech.owner, train))
     dev_segments = np.flatnonzero(np.isin(speech.owner, dev))
-    chance_loss, learnt_loss = training.chance(labels[train_segments])
-    batch_size = training.shared(min(hp["train"]["batch_size"], len(train_segments)), run.strategy)
+    chance_loss, learnt_loss = loop.chance(labels[train_segments])
+    batch_size = loop.shared(min(hp["train"]["batch_size"], len(train_segments)), run.strategy)
     # The segments of an epoch are drawn anew each time, without replacement.
     n_steps = max(1, int(hp["train"]["epoch_share"] * (len(train_segments) // batch_size)))
     schedule = hp["schedule"]
@@ -242,7 +243,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
             **options,
         )
 
-    with training.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
+    with loop.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
 
         def after_epoch(row):
             bar.epoch(row)
@@ -250,7 +251,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
                 row["epoch"], {name: row[name] for name in row if name not in ("epoch", "learnt")}
             )
 
-        history = training.fit(
+        history = loop.fit(
             model,
             lambda epoch: batches(
                 train_segments, seed=order_seed, epoch=epoch, drop_remainder=True
@@ -277,7 +278,7 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     atomic_files.write_arrays(
         done, profiles=profiles
     )  # last: it says that this network is finished
-    training.forget(folder)
+    loop.forget(folder)
     return profiles
 
 

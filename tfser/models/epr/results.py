@@ -2,13 +2,13 @@
 
 import logging
 
-from tfser import training
 from tfser.corpora.labels import describe
 from tfser.errors import UsageError, did_you_mean
 from tfser.evaluation import metrics
 from tfser.models.epr.forest import utterance_means
 from tfser.plots import figures
 from tfser.storage import atomic_files
+from tfser.training import loop
 
 log = logging.getLogger("tfser")
 
@@ -23,7 +23,7 @@ def check_names(utterances, names) -> None:
 
 def write_network(folder, place, history, model, chance_loss) -> None:
     """The history, its picture and the network of one round."""
-    kept = history[training.best_epoch(history)]
+    kept = history[loop.best_epoch(history)]
     log.info(
         "%s: %d epochs, kept %d: loss %.3f dev loss %.3f dev accuracy %.1f %% (segments)",
         place,
@@ -52,7 +52,7 @@ def write_network(folder, place, history, model, chance_loss) -> None:
         kept_epoch=kept["epoch"],
     )
     with atomic_files.replacing(folder / "model.keras") as path:
-        training.save(model, path)
+        loop.save(model, path)
 
 
 def at_chance(run) -> list[str]:

@@ -4,8 +4,8 @@ import pytest
 from running import called, slow
 from test_extract import SMALL, on, table  # noqa: F401
 
-from tfser import passes
 from tfser.cli import train
+from tfser.training import epoch
 
 # Folds whose batches have one size, as those of a corpus that is larger than a batch.
 EPOCHS = {
@@ -46,7 +46,7 @@ def test_no_trace_after_the_first_pass(model, table, tmp_path, monkeypatch):  # 
         return counted
 
     for name in STEPS:
-        monkeypatch.setattr(passes, name, counting(name, getattr(passes, name)))
+        monkeypatch.setattr(epoch, name, counting(name, getattr(epoch, name)))
     sets = [word for override in EPOCHS[model] for word in ("--set", override)]
     flags = on(model, table, tmp_path / "cache", "--protocol", "loso", "--folds", 3, *sets)
     answer = called(train.main, *flags, "--workdir", tmp_path / "run")

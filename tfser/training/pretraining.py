@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfser import precision, training
 from tfser.cache import feature_cache
 from tfser.corpora import loader, tedlium
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError, did_you_mean
 from tfser.plots import figures
 from tfser.storage import atomic_files, run_directory
+from tfser.training import loop, mixed_precision
 
 log = logging.getLogger("tfser")
 
@@ -119,7 +119,7 @@ def loaded(path: Path, file: str, *attributes: str):
     attributes: what only such networks have.
     """
     try:
-        network = precision.load(path)
+        network = mixed_precision.load(path)
         for name in attributes:
             getattr(network, name)
     except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
@@ -133,7 +133,7 @@ def kept(name: str, key: dict, run, seed: int, make) -> Path:
 
     <cache>/<name>-<digest of key>/: of one process at a time, the others wait for it.
     """
-    if (name_of := precision.current()) != "float32":  # keys are older than the choice
+    if (name_of := mixed_precision.current()) != "float32":  # keys are older than the choice
         key = key | {"precision": name_of}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     # Of several workers the chief keeps it; those of the others go with them.
@@ -175,7 +175,7 @@ def train(
     """
     with (
         tqdm(total=max_epochs, desc=name, unit="epoch") as bar,
-        training.events(folder / "events") as write,
+        loop.events(folder / "events") as write,
     ):
 
         def after_epoch(row):
@@ -184,7 +184,7 @@ def train(
             scalars = {key: value for key, value in row.items() if key != "epoch"}
             write(row["epoch"], scalars, pictures())
 
-        history = training.epochs(
+        history = loop.epochs(
             model,
             one_epoch,
             best_epoch=best_epoch,

@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser import passes, precision
 from tfser.distributed import multi_worker
 from tfser.errors import TfserError, UsageError
 from tfser.storage import atomic_files
+from tfser.training import epoch as passes
+from tfser.training import mixed_precision
 
 SAVING_SHARE = 0.05
 
@@ -28,7 +29,7 @@ def strategy(name: str) -> tf.distribute.Strategy:
     Raises UsageError where it is not to be had, or not with the precision.
     """
     found = _strategy(name)
-    if found.num_replicas_in_sync > 1 and precision.current() == "mixed_float16":
+    if found.num_replicas_in_sync > 1 and mixed_precision.current() == "mixed_float16":
         raise UsageError(
             "train.precision=mixed_float16: on several devices Keras looks at the gradients of one "
             "alone for its loss scale; use mixed_bfloat16, or --strategy none"
@@ -93,7 +94,7 @@ def restart(model: keras.Model, fresh: keras.Model) -> None:
     for optimizer, variables in optimizers(model):
         # Not zeros throughout: mixed_float16 scales the loss by one of these variables.
         unused = type(optimizer).from_config(optimizer.get_config())
-        precision.build(unused, variables)
+        mixed_precision.build(unused, variables)
         for variable, value in zip(optimizer.variables, unused.variables, strict=True):
             variable.assign(value)
 
@@ -283,7 +284,7 @@ def _state(model) -> list:
 def _build_optimizers(model) -> None:
     with model.distribute_strategy.scope():  # unbuilt, they have no moments
         for optimizer, variables in optimizers(model):
-            precision.build(optimizer, variables)
+            mixed_precision.build(optimizer, variables)
 
 
 def _arrays(variables) -> dict:

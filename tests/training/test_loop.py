@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfser import training
 from tfser.errors import TfserError, UsageError
 from tfser.storage import atomic_files
+from tfser.training import loop
 
 N, BATCH, EPOCHS = 96, 16, 6
 
@@ -34,7 +34,7 @@ def network(seed, dropout=0.4):
 
 
 def compiled(seed, **options):
-    return training.compiled(
+    return loop.compiled(
         network(seed, **options), keras.optimizers.Adam(0.5), keras.losses.CategoricalCrossentropy()
     )
 
@@ -49,7 +49,7 @@ def new(shared_model):
     """Makes the model anew from a seed, by `restart`: a compilation each would take minutes."""
 
     def make(seed):
-        training.restart(shared_model, network(seed))
+        loop.restart(shared_model, network(seed))
         return shared_model
 
     make.model = shared_model
@@ -59,7 +59,7 @@ def new(shared_model):
 @pytest.fixture(autouse=True)
 def save_every_epoch(monkeypatch):
     """So short epochs as these would else be saved several at a time."""
-    monkeypatch.setattr(training, "SAVING_SHARE", math.inf)
+    monkeypatch.setattr(loop, "SAVING_SHARE", math.inf)
 
 
 def dataset(x, y):
@@ -79,7 +79,7 @@ def fit(model, examples, folder, *, report=lambda row: None, **changes):
         "patience": 3,
         "learnt_loss": 0.0,  # never below: no early stop
     }
-    return training.fit(
+    return loop.fit(
         model, batches, dataset(x[:40], y[:40]), folder=folder, report=report, **options | changes
     )
 
@@ -111,27 +111,27 @@ def uninterrupted(examples, tmp_path_factory):
 
 @pytest.mark.parametrize("k", [2, 4, 7])
 def test_chance_of_balanced_one_hot_labels(k):
-    at_chance, learnt = training.chance(np.tile(np.eye(k, dtype="float32"), (5, 1)))
+    at_chance, learnt = loop.chance(np.tile(np.eye(k, dtype="float32"), (5, 1)))
     assert at_chance == pytest.approx(math.log(k), abs=1e-7)
     assert learnt == pytest.approx(0.95 * math.log(k), abs=1e-7)
 
 
 def test_chance_of_unbalanced_labels():
-    at_chance, learnt = training.chance(np.eye(2)[[0, 0, 0, 1]])
+    at_chance, learnt = loop.chance(np.eye(2)[[0, 0, 0, 1]])
     # -(3/4 ln 3/4 + 1/4 ln 1/4)
     assert at_chance == pytest.approx(0.5623351446, abs=1e-9)
     assert learnt == pytest.approx(0.95 * 0.5623351446, abs=1e-9)
 
 
 def test_chance_of_soft_labels():
-    at_chance, learnt = training.chance(np.array([[0.8, 0.2], [0.2, 0.8]]))
+    at_chance, learnt = loop.chance(np.array([[0.8, 0.2], [0.2, 0.8]]))
     # The mean is (1/2, 1/2): ln 2 = 0.6931472; each has -(0.8 ln 0.8 + 0.2 ln 0.2) = 0.5004024.
     assert at_chance == pytest.approx(0.6931471806, abs=1e-9)
     assert learnt == pytest.approx(0.6931471806 - 0.05 * (0.6931471806 - 0.5004024235), abs=1e-9)
 
 
 def test_chance_with_another_share():
-    assert training.chance(np.eye(2), share=0.5)[1] == pytest.approx(0.5 * math.log(2))
+    assert loop.chance(np.eye(2), share=0.5)[1] == pytest.approx(0.5 * math.log(2))
 
 
 # Early stopping, on histories written by hand.
@@ -155,7 +155,7 @@ def history(dev_losses, learnt_from=1):
     ],
 )
 def test_best_epoch(rows, best):
-    assert training.best_epoch(rows) == best
+    assert loop.best_epoch(rows) == best
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_best_epoch(rows, best):
     ],
 )
 def test_finished(rows, done):
-    assert training.finished(rows, max_epochs=20, patience=3) is done
+    assert loop.finished(rows, max_epochs=20, patience=3) is done
 
 
 # Fit.
@@ -290,7 +290,7 @@ def test_short_epochs_are_saved_several_at_a_time(examples, tmp_path, new, monke
     """And the end is that of a training that was never killed."""
     fit(new(3), examples, tmp_path / "whole")
     whole = weights(new.model)
-    monkeypatch.setattr(training, "SAVING_SHARE", 0.0)  # after the first save never again
+    monkeypatch.setattr(loop, "SAVING_SHARE", 0.0)  # after the first save never again
     epochs = []
 
     def report(row):
@@ -311,7 +311,7 @@ def test_short_epochs_are_saved_several_at_a_time(examples, tmp_path, new, monke
 def test_minimize_moves_what_it_is_told():
     a, b = keras.Variable(2.0), keras.Variable(3.0)
     optimizer = keras.optimizers.SGD(0.1)
-    assert training.minimize(lambda: a * a * b, [a], optimizer) == 12.0
+    assert loop.minimize(lambda: a * a * b, [a], optimizer) == 12.0
     assert (float(a), float(b)) == (pytest.approx(2.0 - 0.1 * 12.0), 3.0)
 
 
@@ -319,8 +319,8 @@ def test_forget(examples, tmp_path, new):
     fit(new(3), examples, tmp_path, max_epochs=1)
     (tmp_path / "history.csv").write_text("kept")
     assert {p.name for p in tmp_path.iterdir()} == {"state.npz", "best.npz", "history.csv"}
-    training.forget(tmp_path)
-    training.forget(tmp_path)  # nothing there: no error
+    loop.forget(tmp_path)
+    loop.forget(tmp_path)  # nothing there: no error
     assert [p.name for p in tmp_path.iterdir()] == ["history.csv"]
 
 
@@ -337,7 +337,7 @@ def test_a_loss_that_is_not_a_number(examples, tmp_path, new):
 def test_a_dev_loss_that_is_not_a_number(examples, tmp_path, new):
     x, y = examples
     with pytest.raises(TfserError, match="epoch 1 gave dev_loss nan,"):
-        training.fit(
+        loop.fit(
             new(3), lambda epoch: dataset(x, y), dataset(x, y * np.nan), folder=tmp_path,
             learning_rate=lambda epoch: 0.01, max_epochs=2, patience=1, learnt_loss=0.0,
             report=lambda row: None,
@@ -355,7 +355,7 @@ def test_restart(examples, tmp_path, new):
     fresh = network(7)
     expected = weights(fresh)
     assert any((a != b).any() for a, b in zip(weights(model), expected, strict=True))
-    training.restart(model, fresh)
+    loop.restart(model, fresh)
 
     assert_same(weights(model), expected)
     assert_same(weights(fresh), expected)
@@ -371,7 +371,7 @@ def test_restart(examples, tmp_path, new):
 def test_a_restarted_model_trains_like_a_new_one(examples, tmp_path, new):
     model = new(3)
     fit(model, examples, tmp_path / "before", max_epochs=2)
-    training.restart(model, network(7))
+    loop.restart(model, network(7))
     again = fit(model, examples, tmp_path / "again", max_epochs=3)
     other = compiled(7)
     assert again == fit(other, examples, tmp_path / "new", max_epochs=3)
@@ -381,7 +381,7 @@ def test_a_restarted_model_trains_like_a_new_one(examples, tmp_path, new):
 def test_the_fresh_model_does_not_follow(examples, tmp_path, shared_model):
     model, fresh = shared_model, network(7)
     expected = weights(fresh)
-    training.restart(model, fresh)
+    loop.restart(model, fresh)
     fit(model, examples, tmp_path, max_epochs=1)
     assert_same(weights(fresh), expected)
 
@@ -389,7 +389,7 @@ def test_the_fresh_model_does_not_follow(examples, tmp_path, shared_model):
 def test_restart_of_another_architecture_is_refused(shared_model):
     x = keras.Input((4,))
     with pytest.raises(ValueError):
-        training.restart(shared_model, keras.Model(x, keras.layers.Dense(3)(x)))
+        loop.restart(shared_model, keras.Model(x, keras.layers.Dense(3)(x)))
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -397,7 +397,7 @@ def test_restart_in_half_precision(examples, tmp_path, policy):
     keras.config.set_dtype_policy(policy)
     try:
         model = compiled(3, dropout=0.0)
-        training.restart(model, network(7, dropout=0.0))
+        loop.restart(model, network(7, dropout=0.0))
         rows = fit(model, examples, tmp_path)
     finally:
         keras.config.set_dtype_policy("float32")
@@ -420,15 +420,15 @@ def test_several_networks_are_traced_once(examples, tmp_path):
         return keras.Model(x, keras.layers.Dense(3, activation="softmax")(Counted()(x)))
 
     x, y = examples
-    model = training.compiled(
+    model = loop.compiled(
         counted(0), keras.optimizers.Adam(), keras.losses.CategoricalCrossentropy()
     )
     traced = []
     for i, n in enumerate((96, 64, 83)):
         fresh = counted(i)
-        training.restart(model, fresh)
+        loop.restart(model, fresh)
         before = len(calls)
-        training.fit(
+        loop.fit(
             model, lambda epoch, n=n: dataset(x[:n], y[:n]), dataset(x[: 40 + i], y[: 40 + i]),
             folder=tmp_path / str(i), learning_rate=lambda epoch: 0.01, max_epochs=3, patience=3,
             learnt_loss=0.0, report=lambda row: None,
@@ -445,16 +445,16 @@ def test_strategies_of_one_device():
     if tf.config.list_logical_devices("GPU"):
         pytest.skip("this machine has a GPU")
     for name in ("auto", "none"):
-        assert training.strategy(name) is tf.distribute.get_strategy()
-        assert training.strategy(name).num_replicas_in_sync == 1
+        assert loop.strategy(name) is tf.distribute.get_strategy()
+        assert loop.strategy(name).num_replicas_in_sync == 1
     with pytest.raises(UsageError, match="needs two devices or more"):
-        training.strategy("mirrored")
+        loop.strategy("mirrored")
 
 
 def test_events(tmp_path):
     pixels = np.zeros((2, 3, 3), "uint8")
     pixels[0, 1] = [255, 128, 0]
-    with training.events(tmp_path) as write:
+    with loop.events(tmp_path) as write:
         write(1, {"loss": 0.5})
         write(2, {"loss": 0.25}, {"picture": tf.io.encode_png(pixels).numpy()})
     [path] = tmp_path.iterdir()

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from running import called
 
-from tfser import precision, serving, training, unlabelled
+from tfser import serving
 from tfser.cli import options, train
 from tfser.errors import UsageError
 from tfser.models.aae import network as of_aae
@@ -20,6 +20,7 @@ from tfser.models.began import heads
 from tfser.models.began import network as of_began
 from tfser.models.epr import network as of_epr
 from tfser.storage import run_directory
+from tfser.training import loop, mixed_precision, pretraining
 
 HALVES = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 K, N_Z = 3, 4
@@ -85,7 +86,7 @@ def narrow(monkeypatch):
 
 
 def made(name, policy):
-    with precision.policy(policy):
+    with mixed_precision.policy(policy):
         keras.utils.set_random_seed(1)
         return NETWORKS[name]()
 
@@ -128,7 +129,7 @@ def test_products_are_in_16_bits_weights_and_outputs_are_not(name, policy):
     said = tf.nest.flatten(network(inputs(network)))
     assert {x.dtype for x in said} == {tf.float32}
     assert all(np.isfinite(x).all() for x in said)
-    assert precision.current() == "float32"
+    assert mixed_precision.current() == "float32"
 
 
 def ones(x):
@@ -150,8 +151,8 @@ def test_in_float32_it_says_what_its_weights_say(name, policy, tmp_path):
         def ask(network):
             return network(x, training=False)
 
-    with precision.policy(policy):  # as at the end of a training
-        precise = precision.in_float32(network)
+    with mixed_precision.policy(policy):  # as at the end of a training
+        precise = mixed_precision.in_float32(network)
     single = of_aae.Standardize, keras.Model  # a model's own dtype is of no account
     dtypes = {y.compute_dtype for y in precise._flatten_layers() if not isinstance(y, single)}
     assert dtypes == {"float32"}
@@ -162,7 +163,7 @@ def test_in_float32_it_says_what_its_weights_say(name, policy, tmp_path):
         for one, two in zip(own, said, strict=True):
             np.testing.assert_allclose(one, two, atol=1e-6)
     assert max(np.max(np.abs(a - b)) for a, b in zip(own, others[2], strict=True)) > 1e-5
-    assert precision.in_float32(expected) is expected
+    assert mixed_precision.in_float32(expected) is expected
 
 
 def step_of(name, policy):
@@ -170,7 +171,7 @@ def step_of(name, policy):
     network = made(name, policy)
     rng = np.random.default_rng(0)
     x, labels = inputs(network), np.eye(K, dtype="float32")[[0, 1, 2, 0]]
-    with precision.policy(policy):
+    with mixed_precision.policy(policy):
         if name.startswith("aae") and hasattr(network, "prepare"):
             network.prepare(learning_rate=1e-3, discriminator_learning_rate=1e-4)
             prior_z = rng.normal(size=(4, N_Z)).astype("float32")
@@ -188,7 +189,7 @@ def step_of(name, policy):
                 losses = dict.fromkeys(data[1], of_acnn.cross_entropy)
             if name == "acnn, autoencoder":
                 losses, data = of_autoencoder.rmse, (x, x[:, ::-1].copy())
-            training.compiled(network, keras.optimizers.Adam(1e-3), losses, metrics=())
+            loop.compiled(network, keras.optimizers.Adam(1e-3), losses, metrics=())
     batches = tf.data.Dataset.from_tensors(tf.nest.map_structure(tf.constant, data))
     return network, network.fit(batches, verbose=0).history
 
@@ -201,7 +202,7 @@ def test_a_step_s_losses_are_those_of_float32(name):
         assert found.keys() == expected.keys()
         for key in found:
             np.testing.assert_allclose(found[key], expected[key], rtol=atol, atol=atol)
-        for optimizer, _ in training.optimizers(network):
+        for optimizer, _ in loop.optimizers(network):
             scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
             assert scaled == (policy == "mixed_float16")
             assert not scaled or not isinstance(optimizer.inner_optimizer, type(optimizer))
@@ -217,13 +218,13 @@ def flat(arrays):
 
 def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
     """By what float32 moves them, and not at all where a gradient is no number."""
-    minimize, deltas = training.minimize, {}
+    minimize, deltas = loop.minimize, {}
     for policy in ("float32", "mixed_float16"):
         keras.utils.set_random_seed(1)
         monkeypatch.setattr(keras.optimizers, "Nadam", keras.optimizers.SGD)
         deltas[policy] = []
 
-        with precision.policy(policy):
+        with mixed_precision.policy(policy):
             model = aae(False)
             model.prepare(learning_rate=0.1, discriminator_learning_rate=0.1)
         parts = [model.encoder, model.decoder, model.d_y, model.d_z]
@@ -235,7 +236,7 @@ def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
             deltas[policy].append({n: flat(after[n]) - flat(before[n]) for n in before})
             return value
 
-        monkeypatch.setattr(training, "minimize", noted)
+        monkeypatch.setattr(loop, "minimize", noted)
         labels = np.eye(K, dtype="float32")[[0, 1, 2, 0]]
         z = np.random.default_rng(3).normal(size=(4, N_Z)).astype("float32")
         data = inputs(model), (labels, labels[::-1].copy(), z)
@@ -256,12 +257,12 @@ def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
 
 
 def test_gradients_of_float16_are_clipped_to_their_norm():
-    with precision.policy("mixed_float16"):
+    with mixed_precision.policy("mixed_float16"):
         variable = keras.Variable(np.zeros(4, "float32"))
-        optimizer = precision.scaled(keras.optimizers.SGD(1.0))
+        optimizer = mixed_precision.scaled(keras.optimizers.SGD(1.0))
         optimizer.build([variable])
     loss = lambda: tf.reduce_sum(variable.value * [3.0, 0.0, 4.0, 0.0])  # noqa: E731
-    training.minimize(loss, [variable], optimizer, clip_norm=0.5)
+    loop.minimize(loss, [variable], optimizer, clip_norm=0.5)
     np.testing.assert_allclose(variable.numpy(), [-0.3, 0, -0.4, 0], rtol=1e-5)
 
 
@@ -270,7 +271,7 @@ def test_the_recurrence_of_16_bits_has_the_gradients_of_32():
     x, first = rng.normal(size=(3, 50, 6)).astype("float32"), np.zeros((3, 8), "float32")
     found = {}
     for policy in ("float32", *HALVES):
-        with precision.policy(policy):
+        with mixed_precision.policy(policy):
             keras.utils.set_random_seed(0)
             layer = of_autoencoder.GRU(8)
             layer.build(x.shape, first.shape)
@@ -287,16 +288,16 @@ def test_the_recurrence_of_16_bits_has_the_gradients_of_32():
 
 def test_a_loss_scale_is_not_made_anew(tmp_path):
     """It is a state of the optimizer, which a killed training goes on with."""
-    with precision.policy("mixed_float16"):
+    with mixed_precision.policy("mixed_float16"):
         model = began()
         model.prepare(learning_rate=1e-3)
-    n = len(training._state(model))
+    n = len(loop._state(model))
     model.adams[0].dynamic_scale.assign(8.0)
-    saved = training._arrays(training._state(model)) | {"history": np.frombuffer(b"[]", np.uint8)}
+    saved = loop._arrays(loop._state(model)) | {"history": np.frombuffer(b"[]", np.uint8)}
     model.adams[0].dynamic_scale.assign(2.0)
-    assert training._restore(model, saved) == []
+    assert loop._restore(model, saved) == []
     assert float(model.adams[0].dynamic_scale.numpy()) == 8.0
-    assert len(training._state(model)) == n
+    assert len(loop._state(model)) == n
 
 
 # Settings.
@@ -333,8 +334,8 @@ def test_networks_of_another_precision_are_others(tmp_path):
     run, made = SimpleNamespace(local_cache=tmp_path), []
     paths = []
     for policy in ("float32", *HALVES, "float32"):
-        with precision.policy(policy):
-            paths.append(unlabelled.kept("vae", {"version": 1}, run, 0, lambda f: write(f, made)))
+        with mixed_precision.policy(policy):
+            paths.append(pretraining.kept("vae", {"version": 1}, run, 0, lambda f: write(f, made)))
     assert len(set(paths)) == len(made) == 3 and paths[0] == paths[3]
     # That of float32 is the one from before there was a choice.
     digest = hashlib.sha256(b'{"version": 1}').hexdigest()[:16]
@@ -364,18 +365,18 @@ def test_runs_from_before_there_was_a_choice_go_on(tmp_path):
 
 def test_float16_on_several_devices_is_refused(monkeypatch):
     two = SimpleNamespace(num_replicas_in_sync=2)
-    monkeypatch.setattr(training, "_strategy", lambda name: two)
-    with precision.policy("mixed_bfloat16"):
-        assert training.strategy("mirrored") is two
-    with precision.policy("mixed_float16"):
+    monkeypatch.setattr(loop, "_strategy", lambda name: two)
+    with mixed_precision.policy("mixed_bfloat16"):
+        assert loop.strategy("mirrored") is two
+    with mixed_precision.policy("mixed_float16"):
         with pytest.raises(UsageError, match="use mixed_bfloat16, or --strategy none"):
-            training.strategy("mirrored")
+            loop.strategy("mirrored")
 
 
 def test_bfloat16_on_two_devices_learns_as_on_one(on_two_devices):
     found = on_two_devices("""
-import test_precision as T
-from tfser import precision
+import test_mixed_precision as T
+from tfser.training import mixed_precision
 
 options = tf.data.Options()
 options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
@@ -385,7 +386,7 @@ T.of_auxvae.noise_like = lambda x, seed: tf.zeros_like(x)
 batches = tf.data.Dataset.from_tensors(x).repeat(6).with_options(options)
 for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
     keras.utils.set_random_seed(0)
-    with precision.policy("mixed_bfloat16"), strategy.scope():
+    with mixed_precision.policy("mixed_bfloat16"), strategy.scope():
         model = T.auxvae()
         model.prepare(learning_rate=1e-3, clip_norm=0.5)
     history = [model.fit(batches, epochs=1, shuffle=False, verbose=0).history for _ in range(4)]

@@ -1,0 +1,1 @@
+"""Resumable training loops, mixed precision, pre-training."""
