@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from running import REPOSITORY, called, started
 
-from tfser import outcomes
 from tfser.cli import search, train
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
@@ -28,7 +27,8 @@ from tfser.models.aae import speech as aae
 from tfser.models.acnn import speech as acnn
 from tfser.models.epr import speech as epr
 from tfser.plots import figures
-from tfser.proposals import Proposals, chosen
+from tfser.search import summary as outcomes
+from tfser.search.sampler import Proposals, chosen
 from tfser.storage import atomic_files, run_directory
 
 CONDITIONAL = {

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 import pytest
 from running import called, ended, needs_java, started
 
-from tfser import errors, outcomes
+from tfser import errors
 from tfser.cli import search, spark_jobs, train
 from tfser.distributed import spark_session, subprocesses
-from tfser.proposals import Proposals
+from tfser.search import summary
+from tfser.search.sampler import Proposals
 from tfser.storage import atomic_files
 
 SMALL = ["--model", "aae", "--corpus", "toy", "--protocol", "loso", "--folds", "3",
@@ -227,7 +228,7 @@ def rows_of(afters, algorithm="tpe"):
 def resumed(tmp_path, monkeypatch):
     """Continues a search with trials that are there; returns what `run_trials` does."""
     monkeypatch.setattr(search, "write_best", lambda *_: None)
-    monkeypatch.setattr(outcomes, "write_event", lambda *_: None)
+    monkeypatch.setattr(summary, "write_event", lambda *_: None)
 
     def run_trial(args, trials, n, parameters, folder):
         return {"status": "ok", "score": ((n * 7) % 10) / 10, "measure": "UAR", "seconds": 1.0,

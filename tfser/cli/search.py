@@ -18,14 +18,14 @@ import sys
 import time
 from pathlib import Path
 
-from tfser import outcomes
 from tfser.cli import base, options, spark_jobs, train
 from tfser.config import hparams
 from tfser.distributed import spark_session
 from tfser.distributed.subprocesses import child, flags, overrides_of
 from tfser.errors import ConflictError, TfserError, UsageError
 from tfser.evaluation import metrics
-from tfser.proposals import Proposals
+from tfser.search import summary as outcomes
+from tfser.search.sampler import Proposals
 from tfser.storage import atomic_files, run_directory, s3
 
 log = logging.getLogger("tfser")

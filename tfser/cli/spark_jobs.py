@@ -13,11 +13,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tfser import outcomes
 from tfser.distributed import spark_session as spark
 from tfser.distributed.subprocesses import child, flags
 from tfser.errors import TfserError, of_code
-from tfser.proposals import chosen, expressions
+from tfser.search import summary
+from tfser.search.sampler import chosen, expressions
 from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
@@ -91,7 +91,7 @@ def run_trials(args, proposals, numbers, begin, end, folder: Path) -> None:
             )
     finally:
         for n in running.values():
-            run_directory.wait_until_free(folder / outcomes.name_of(n))
+            run_directory.wait_until_free(folder / summary.name_of(n))
 
 
 def _found(document, session, errors: Path) -> dict:
