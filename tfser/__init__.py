@@ -6,6 +6,8 @@ def load(folder, *, seed=None, fold=0):
 
     See `tfser.predictor.Predictor`.
     """
-    from tfser import predictor  # TensorFlow, which the commands' --help need not wait for
+    from tfser.inference import (
+        predictor,  # TensorFlow, which the commands' --help need not wait for
+    )
 
     return predictor.load(folder, seed=seed, fold=fold)

@@ -12,11 +12,11 @@ from running import slow
 from sklearn.ensemble import RandomForestClassifier
 
 import tfser
-from tfser import formats, predictor, serving
 from tfser.audio import decode as audio
 from tfser.cli import export, train
 from tfser.features.magnitude_slices import Slices
 from tfser.features.mel_pieces import MelPieces
+from tfser.inference import export_formats, predictor, served_model
 from tfser.models.auxvae import serving as auxvae_serving
 from tfser.models.began import serving as began_serving
 from tfser.models.epr import forest as of_epr
@@ -115,7 +115,7 @@ def test_networks_for_keras_are_the_runs(model, folder, exported, monkeypatch):
     assert export.main(["--run", str(run), "--out", str(out), "--format", "keras"]) == 0
     monkeypatch.chdir(out)
     exec((out / "README.md").read_text().split("```")[1])
-    networks = formats.networks(serving.served(serving.finished(run)))
+    networks = export_formats.networks(served_model.served(served_model.finished(run)))
     assert {path.stem for path in out.glob("*.keras")} == set(networks)
     for name, network in networks.items():
         assert f" | {network.count_params():,} |" in (out / "README.md").read_text()
@@ -295,8 +295,8 @@ def test_sixteen_bits_are_served_in_thirty_two(model, folder, exported):
     words += ["--precision", "mixed_bfloat16", "--workdir", str(run)]
     assert train.main(words) == 0
     assert keras.config.dtype_policy().name == "float32"
-    own = serving.served(serving.finished(run))
-    for network in formats.networks(own).values():
+    own = served_model.served(served_model.finished(run))
+    for network in export_formats.networks(own).values():
         layers = [x for x in network._flatten_layers() if not isinstance(x, keras.Model)]
         assert {layer.compute_dtype for layer in layers} == {"float32"}
     assert export.main(["--run", str(run), "--out", str(out)]) == 0
@@ -412,9 +412,9 @@ def test_forms_that_cannot_be(folder, exported, capsys, monkeypatch):
     for form, said in (("keras", "it has no network"), ("tflite", "need 64 bits")):
         assert export.main([*words, form]) == 2
         assert said in capsys.readouterr().err
-    find = formats.importlib.util.find_spec
+    find = export_formats.importlib.util.find_spec
     monkeypatch.setattr(
-        formats.importlib.util, "find_spec", lambda name: name != "tf2onnx" and find(name)
+        export_formats.importlib.util, "find_spec", lambda name: name != "tf2onnx" and find(name)
     )
     assert export.main([*words, "onnx"]) == 2
     assert "pip install 'tfser[onnx]'" in capsys.readouterr().err
@@ -438,7 +438,7 @@ def test_only_a_savedmodel_predicts(folder, exported):
 def test_speakers_cannot_be_normalized_when_serving(folder):
     run = SimpleNamespace(folder="RUN", hp={"features": {"normalize": "speaker"}})
     with pytest.raises(tfser.errors.UsageError, match="all utterances of a speaker"):
-        serving.refuse_speakers(run)
+        served_model.refuse_speakers(run)
 
 
 def test_the_forest_is_scikit_learns():

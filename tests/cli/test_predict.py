@@ -8,9 +8,9 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from tfser import predictor
 from tfser.cli import predict
 from tfser.errors import DataError, UsageError
+from tfser.inference import predictor
 
 RATE = 16000
 

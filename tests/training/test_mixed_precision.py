@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 from running import called
 
-from tfser import serving
 from tfser.cli import options, train
 from tfser.errors import UsageError
+from tfser.inference import served_model
 from tfser.models.aae import network as of_aae
 from tfser.models.acnn import autoencoder as of_autoencoder
 from tfser.models.acnn import network as of_acnn
@@ -157,7 +157,7 @@ def test_in_float32_it_says_what_its_weights_say(name, policy, tmp_path):
     dtypes = {y.compute_dtype for y in precise._flatten_layers() if not isinstance(y, single)}
     assert dtypes == {"float32"}
     network.save(tmp_path / "model.keras")
-    loaded = serving.network_of(tmp_path / "model.keras")
+    loaded = served_model.network_of(tmp_path / "model.keras")
     own, *others = (tf.nest.flatten(ask(n)) for n in (expected, precise, loaded, network))
     for said in others[:2]:
         for one, two in zip(own, said, strict=True):

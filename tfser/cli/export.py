@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser import export_page, tensorflow_startup
+from tfser import tensorflow_startup
 from tfser.cli import base
 from tfser.errors import DataError, TfserError, UsageError
+from tfser.inference import export_readme
 from tfser.storage import atomic_files
 
 EPILOG = """\
@@ -64,19 +65,19 @@ def export(args) -> None:
     base.check_new(args.out)
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
-        from tfser import formats, serving
-    run = serving.finished(args.run, seed=args.seed, fold=args.fold)
-    formats.check(args.format, run)
-    served = serving.served(run)
+        from tfser.inference import export_formats, served_model
+    run = served_model.finished(args.run, seed=args.seed, fold=args.fold)
+    export_formats.check(args.format, run)
+    served = served_model.served(run)
     inputs, expected = tested(run, served, args.data_root)
     unfinished = args.out.with_name(f".{os.getpid()}.{args.out.name}")
     try:
         with tensorflow_startup.quiet():
             save(args.format, run, served, unfinished)
         if args.format == "keras":  # its networks are equal to the run's to the bit
-            answers = [serving.answer(served, x) for x in inputs]
+            answers = [served_model.answer(served, x) for x in inputs]
         else:
-            answers = formats.answers(unfinished, inputs)
+            answers = export_formats.answers(unfinished, inputs)
         worst = difference(answers, expected)
         if not worst <= CLOSE[args.format]:
             raise TfserError(
@@ -103,10 +104,10 @@ def _older(run) -> str:
 
 def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     """What the fold's test part sounds like, and the run's probabilities of it [n, K]."""
-    from tfser import serving
     from tfser.audio import decode
     from tfser.cli import options
     from tfser.corpora import loader
+    from tfser.inference import served_model
 
     rows = left_out(run)[:CHECKED]
     is_table = root is not None and options.is_table(str(root))
@@ -129,7 +130,7 @@ def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     for features in found:
         if isinstance(features, Exception):
             raise features
-    return [serving.as_input(features, served.smile.shape) for features in found], expected
+    return [served_model.as_input(features, served.smile.shape) for features in found], expected
 
 
 def left_out(run) -> list[dict]:
@@ -157,9 +158,9 @@ def left_out(run) -> list[dict]:
 
 def rows_of(path) -> list[dict]:
     """The rows of a .csv of a run; DataError where it is missing."""
-    from tfser import serving
+    from tfser.inference import served_model
 
-    serving.existing(path)
+    served_model.existing(path)
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -174,13 +175,13 @@ def said_of(run, rows) -> np.ndarray:
 
 def save(form, run, served, folder: Path) -> None:
     """The files of a form, and the folder's README."""
-    from tfser import formats, serving
+    from tfser.inference import export_formats, served_model
 
     folder.mkdir()
-    getattr(formats, f"save_{form}")(run, served, folder)
-    (folder / "README.md").write_text(export_page.page(form, run, served), encoding="utf-8")
+    getattr(export_formats, f"save_{form}")(run, served, folder)
+    (folder / "README.md").write_text(export_readme.page(form, run, served), encoding="utf-8")
     about = {
-        "format": serving.FORMAT,
+        "format": served_model.FORMAT,
         "form": form,
         "model": run.model,
         "classes": run.classes,

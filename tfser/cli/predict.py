@@ -65,7 +65,7 @@ def predict(args) -> None:
     asked = recordings(args)
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
-        from tfser import predictor
+        from tfser.inference import predictor
     predictor.check_window(args.window, args.hop)
     folder = args.run or args.export
     if (folder / "tfser.json").exists() != bool(args.export):

@@ -1,15 +1,15 @@
 """AAE's encoder as a function of openSMILE's features, which no graph can compute."""
 
-from tfser import serving
+from tfser.inference import served_model
 
 FRAME_SECONDS = 0.01  # openSMILE's descriptors
 
 
-def serve(run) -> serving.Served:
+def serve(run) -> served_model.Served:
     """The emotion's probabilities and, of an autoencoder, z."""
     settings = run.hp["features"]
-    serving.refuse_speakers(run)
-    network = serving.network_of(run.network / "model.keras")
+    served_model.refuse_speakers(run)
+    network = served_model.network_of(run.network / "model.keras")
     is_baseline = run.hp["model"]["system"] == "baseline"
 
     def function(features):
@@ -24,11 +24,11 @@ def serve(run) -> serving.Served:
     in_frames = run.hp["model"]["level"] == "frame"
     mean = network.get_layer("standardize").mean
     shape = (run.hp["frames"]["n_frames"], *mean.shape) if in_frames else tuple(mean.shape)
-    return serving.Served(
+    return served_model.Served(
         function,
         {"network": network},
         outputs,
         settings["sample_rate_hz"],
-        serving.Smile(settings["feature_set"], "lld" if in_frames else "functionals", shape),
+        served_model.Smile(settings["feature_set"], "lld" if in_frames else "functionals", shape),
         heard_seconds=shape[0] * FRAME_SECONDS if in_frames else None,
     )

@@ -3,28 +3,28 @@
 import keras
 import tensorflow as tf
 
-from tfser import serving
+from tfser.inference import served_model
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.speech import input_of
 
 
-def serve(run) -> serving.Served:
+def serve(run) -> served_model.Served:
     """The emotion's probabilities, those of the other views, and the attention."""
     view = encoder = None
     if run.hp["autoencoder"]["corpus"] or run.hp["autoencoder"]["weights"]:
         view = pretraining.spectrogram(run.hp)
-        encoder = serving.network_of(run.folder / "encoder.keras")
+        encoder = served_model.network_of(run.folder / "encoder.keras")
     layer, n_frames = input_of(run.hp)
-    network = serving.network_of(run.network / "model.keras")
+    network = served_model.network_of(run.network / "model.keras")
     _, alpha = network.get_layer("attention").output
     network = keras.Model(network.input, {**network.output, "attention": alpha})
 
     def function(waveform, lengths):
-        waveform = serving.silenced(waveform, lengths)
+        waveform = served_model.silenced(waveform, lengths)
         frames = layer(waveform)[:, :n_frames]
         missing = n_frames - tf.shape(frames)[1]
         frames = tf.pad(frames, [[0, 0], [0, missing], [0, 0]])
-        inside = tf.range(n_frames)[None] < serving.frame_counts(layer, lengths)[:, None]
+        inside = tf.range(n_frames)[None] < served_model.frame_counts(layer, lengths)[:, None]
         frames = tf.where(inside[..., None], frames, float("nan"))
         inputs = {"log_mel": frames}
         if encoder:
@@ -40,7 +40,7 @@ def serve(run) -> serving.Served:
     }
     for name in sorted(set(network.output) - {"emotion", "attention"}):
         outputs[name] = "[batch, 3]: low, neutral, high"
-    return serving.Served(
+    return served_model.Served(
         function,
         {"log_mel": layer, "network": network}
         | ({"spectrogram": view, "encoder": encoder} if encoder else {}),

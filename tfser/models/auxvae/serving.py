@@ -2,14 +2,14 @@
 
 import tensorflow as tf
 
-from tfser import serving
 from tfser.errors import UsageError
 from tfser.evaluation import regression_report
 from tfser.features.mel_pieces import layer_of
+from tfser.inference import served_model
 from tfser.models.auxvae import pretraining
 
 
-def serve(run) -> serving.Served:
+def serve(run) -> served_model.Served:
     """The latent variables' means, and what the run's best probe says of them."""
     if run.hp["probe"]["latents"] == "samples":
         raise UsageError(
@@ -17,14 +17,16 @@ def serve(run) -> serving.Served:
             "--set probe.latents=means (and another --workdir) to serve"
         )
     layer = layer_of(run.hp)
-    serving.existing(run.network / "vae.keras")
+    served_model.existing(run.network / "vae.keras")
     network = pretraining.network_of(run.network / "vae.keras", run.hp, layer)
-    probes = serving.network_of(run.network / "probes.keras")
+    probes = served_model.network_of(run.network / "probes.keras")
     best, _, loss = list(run.scores["systems"])[-1].rpartition(": ")[2].partition(", ")
 
     def function(waveform, lengths):
         batch = tf.shape(waveform)[0]
-        (pieces, of_pieces), owner = pieces_of(layer, serving.silenced(waveform, lengths), lengths)
+        (pieces, of_pieces), owner = pieces_of(
+            layer, served_model.silenced(waveform, lengths), lengths
+        )
         heard = layer(pieces, of_pieces)
         _, means = network.encode(heard, sampled=False)
         latents = {name: tf.reduce_mean(x, axis=1) for name, x in {"mel": heard, **means}.items()}
@@ -47,7 +49,7 @@ def serve(run) -> serving.Served:
         del scales["m"]
     for name, scale in scales.items():
         outputs[name] = f"[batch, {n}], the latent variable of {scale}: mean over the utterance"
-    return serving.Served(
+    return served_model.Served(
         function, {"pieces": layer, "vae": network, "probes": probes}, outputs, layer.sample_rate_hz
     )
 
@@ -66,7 +68,7 @@ def pieces_of(layer, waveform, lengths):
     counts = (rest >= least) & (long_enough | (n_whole == 0))
     if layer.arguments["drop_short"]:
         counts &= n_whole == 0
-    most = serving.ceil(tf.maximum(tf.shape(waveform)[1], least), whole)
+    most = served_model.ceil(tf.maximum(tf.shape(waveform)[1], least), whole)
     padded = tf.pad(waveform, [[0, 0], [0, most * whole - tf.shape(waveform)[1]]])
     padded = tf.reshape(padded, [-1, most, whole])
     inside = tf.sequence_mask(n_whole + tf.cast(counts, "int32"), most)

@@ -3,24 +3,24 @@
 import numpy as np
 import tensorflow as tf
 
-from tfser import serving
 from tfser.features.magnitude_slices import layer_of
+from tfser.inference import served_model
 
 
-def serve(run) -> serving.Served:
+def serve(run) -> served_model.Served:
     """What the head says of the utterance and of each slice."""
     layer = layer_of(run.hp)
-    network = serving.network_of(run.network / "model.keras")
+    network = served_model.network_of(run.network / "model.keras")
 
     def function(waveform, lengths):
         n_samples = layer.n_samples
-        n_slices = serving.ceil(tf.shape(waveform)[1], n_samples)
+        n_slices = served_model.ceil(tf.shape(waveform)[1], n_samples)
         missing = n_slices * n_samples - tf.shape(waveform)[1]
-        slices = tf.pad(serving.silenced(waveform, lengths), [[0, 0], [0, missing]])
+        slices = tf.pad(served_model.silenced(waveform, lengths), [[0, 0], [0, missing]])
         slices = tf.reshape(slices, [-1, n_slices, n_samples])
         inside = tf.sequence_mask(n_slices_of(layer, lengths), n_slices)
         found = network(layer(tf.boolean_mask(slices, inside)), training=False)
-        of_slices = serving.laid_out(found, inside)
+        of_slices = served_model.laid_out(found, inside)
         counts = tf.reduce_sum(tf.cast(inside, "float32"), axis=1)
         if run.classes:
             of_all = {"probabilities": tf.reduce_sum(of_slices, axis=1) / counts[:, None]}
@@ -41,7 +41,7 @@ def serve(run) -> serving.Served:
         "after the last one",
         "n_slices": "[batch], how many there are",
     }
-    return serving.Served(
+    return served_model.Served(
         function, {"slices": layer, "network": network}, outputs, layer.sample_rate_hz
     )
 

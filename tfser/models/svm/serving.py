@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from tfser import serving
+from tfser.inference import served_model
 
 
 class Votes(tf.Module):
@@ -34,14 +34,14 @@ class Votes(tf.Module):
         return tf.cast(votes / tf.cast(tf.shape(wins)[1], tf.float64), tf.float32)
 
 
-def serve(run) -> serving.Served:
+def serve(run) -> served_model.Served:
     """The votes of the pairs of classes: an SVM has no probabilities."""
     settings = run.hp["features"]
-    serving.refuse_speakers(run)
+    served_model.refuse_speakers(run)
     path = run.network / "svm.npz"
-    arrays = serving.arrays_of(path)
+    arrays = served_model.arrays_of(path)
     votes = Votes(arrays, len(run.classes))
-    return serving.Served(
+    return served_model.Served(
         lambda features: {"probabilities": votes(features)},
         {"votes": votes},
         {
@@ -49,5 +49,5 @@ def serve(run) -> serving.Served:
             "won: an SVM has no probabilities"
         },
         settings["sample_rate_hz"],
-        serving.Smile(settings["feature_set"], "functionals", (len(arrays["mean"]),)),
+        served_model.Smile(settings["feature_set"], "functionals", (len(arrays["mean"]),)),
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfser import serving
 from tfser.errors import TfserError, UsageError
 from tfser.features import log_mel
+from tfser.inference import served_model
 from tfser.storage import atomic_files
 
 OPSET = 18  # of ONNX
@@ -55,7 +55,7 @@ def of_waveforms(module, served, named) -> dict:
 
     def checked(waveform, lengths):
         batch, n = tf.unstack(tf.shape(waveform))
-        waveform = serving.silenced(waveform, lengths)
+        waveform = served_model.silenced(waveform, lengths)
         finite = tf.reduce_all(tf.math.is_finite(waveform))
         with tf.control_dependencies(
             [
@@ -172,7 +172,7 @@ def answers(folder: Path, inputs) -> list[np.ndarray]:
     """
     asked, told = folder / "asked.npz", folder / "answers.npz"
     atomic_files.write_arrays(asked, **{str(i): x for i, x in enumerate(inputs)})
-    script = Path(__file__).with_name("exported.py")
+    script = Path(__file__).with_name("export_check.py")
     done = subprocess.run(
         [sys.executable, "-P", script, folder, asked, told], capture_output=True, text=True
     )

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfser import serving
 from tfser.audio import decode
 from tfser.errors import DataError, UsageError
+from tfser.inference import served_model
 from tfser.plots import figures, spectrograms
 from tfser.storage import atomic_files
 
@@ -162,14 +162,14 @@ class Predictor:
             padded = np.zeros((len(waveforms), lengths.max()), "float32")
             for row, waveform in zip(padded, waveforms, strict=True):
                 row[: len(waveform)] = waveform
-            return list(serving.said(self.answer(tf.constant(padded), tf.constant(lengths))))
+            return list(served_model.said(self.answer(tf.constant(padded), tf.constant(lengths))))
         found = self.extractor.extract(waveforms)
         good = [x for x in found if not isinstance(x, DataError)]
         shape = self.smile.shape
         said = iter(())
         if good:
-            features = np.stack([serving.as_input(x, shape) for x in good])
-            said = iter(serving.said(self.answer(tf.constant(features))))
+            features = np.stack([served_model.as_input(x, shape) for x in good])
+            said = iter(served_model.said(self.answer(tf.constant(features))))
         return [x if isinstance(x, DataError) else next(said) for x in found]
 
 
@@ -184,13 +184,13 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
             raise UsageError(f"{folder} is an export, of one seed and fold; leave both out")
         try:
             about = atomic_files.read_json(folder / "tfser.json")
-            if about["format"] != serving.FORMAT:
+            if about["format"] != served_model.FORMAT:
                 raise DataError(f"{folder} is of another version of tfser; export the run again")
             if (form := about.get("form", "savedmodel")) != "savedmodel":
                 raise UsageError(
                     f"{folder} is of --format {form}; give one of --format savedmodel, or the run"
                 )
-            of_smile = about["smile"] and serving.Smile(**about["smile"])
+            of_smile = about["smile"] and served_model.Smile(**about["smile"])
             told = about["classes"], about["sample_rate_hz"], of_smile, about["heard_seconds"]
             loaded = tf.saved_model.load(str(folder))
             signature = loaded.signatures["serving_default" if of_smile else "lengths"]
@@ -205,8 +205,8 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
         return Predictor(answer, *told)
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
-    run = serving.finished(folder, seed=seed, fold=fold)
-    served = serving.served(run)
+    run = served_model.finished(folder, seed=seed, fold=fold)
+    served = served_model.served(run)
     answer = tf.function(served.function, reduce_retracing=True)
     told = run.classes, served.sample_rate_hz, served.smile, served.heard_seconds
     return Predictor(answer, *told)

@@ -103,9 +103,9 @@ def shapes(tensors) -> str:
 
 def of_networks(run, served) -> tuple[str, str, str]:
     """What an export for Keras has, a row for each network, and how it is loaded."""
-    from tfser import formats  # it imports TensorFlow, which is there by now
+    from tfser.inference import export_formats  # it imports TensorFlow, which is there by now
 
-    networks = formats.networks(served)
+    networks = export_formats.networks(served)
     rows = "| file | takes | gives | weights |\n| --- | --- | --- | --- |\n" + "\n".join(
         f"| `{name}.keras` | {takes} | {gives} | {network.count_params():,} |"
         for name, network in networks.items()

@@ -22,7 +22,7 @@ import soundfile
 import tensorflow as tf
 from running import called
 
-from tfser import page, predictor
+from tfser.inference import predictor, web_page
 
 pytest.importorskip("gradio")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -46,14 +46,14 @@ def served(tmp_path, monkeypatch):
         predictor, "load",
         lambda folder: predictor.Predictor(globals()[folder.name], CLASSES, 16000),
     )  # fmt: skip
-    pages, make = [], page.page_of
+    pages, make = [], web_page.page_of
     monkeypatch.setattr(
-        page, "page_of", lambda *arguments: pages.append(make(*arguments)) or pages[0]
+        web_page, "page_of", lambda *arguments: pages.append(make(*arguments)) or pages[0]
     )
-    monkeypatch.setattr(page.tempfile, "tempdir", str(tmp_path / "kept"))
+    monkeypatch.setattr(web_page.tempfile, "tempdir", str(tmp_path / "kept"))
     (tmp_path / "kept").mkdir()
     arguments = ["--export", str(tmp_path / "loud"), str(tmp_path / "quiet"), "--port"]
-    with page.opened(page.parser().parse_args([*arguments, str(free_port())])) as url:
+    with web_page.opened(web_page.parser().parse_args([*arguments, str(free_port())])) as url:
         yield SimpleNamespace(
             url=url,
             kept=tmp_path / "kept",
@@ -206,9 +206,9 @@ def test_what_nobody_asks_about_is_deleted(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(b"it")
     for name in ("old/it.wav", "half"):
         os.utime(tmp_path / name, (0, 0))
-    monkeypatch.setattr(page, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(web_page, "SWEEP_SECONDS", 0.01)
     ended = threading.Event()
-    thread = threading.Thread(target=page.sweep, args=(tmp_path, ended))
+    thread = threading.Thread(target=web_page.sweep, args=(tmp_path, ended))
     thread.start()
     for _ in range(500):
         if not (tmp_path / "old").exists() and not (tmp_path / "half").exists():
@@ -272,21 +272,21 @@ def test_what_cannot_be_served(tmp_path, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        answer = called(page.main, *export, "--port", taken.getsockname()[1])
+        answer = called(web_page.main, *export, "--port", taken.getsockname()[1])
         assert answer.code == 2 and "in use; give another --port" in answer.err
-    answer = called(page.main, *export, "--host", "192.0.2.1")
+    answer = called(web_page.main, *export, "--host", "192.0.2.1")
     assert answer.code == 2 and "give another --host" in answer.err
     for port in (0, 99999):
-        answer = called(page.main, *export, "--port", port)
+        answer = called(web_page.main, *export, "--port", port)
         assert answer.code == 2 and "give one of 1 to 65535" in answer.err
     monkeypatch.setattr(predictor, "load", lambda folder: predictor.Predictor(loud, [], 16000))
-    answer = called(page.main, *export, "--port", free_port())
+    answer = called(web_page.main, *export, "--port", free_port())
     assert answer.code == 2 and "predicts ratings" in answer.err
-    answer = called(page.main, *export, tmp_path / "other" / "loud")
+    answer = called(web_page.main, *export, tmp_path / "other" / "loud")
     assert answer.code == 2 and "same name" in answer.err
     monkeypatch.undo()
-    answer = called(page.main, *export)
+    answer = called(web_page.main, *export)
     assert answer.code == 2 and "there is no folder" in answer.err
-    monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
-    answer = called(page.main, *export)
+    monkeypatch.setattr(web_page.importlib.util, "find_spec", lambda name: None)
+    answer = called(web_page.main, *export)
     assert answer.code == 2 and "pip install 'tfser[demo]'" in answer.err

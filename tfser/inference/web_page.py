@@ -17,9 +17,10 @@ import threading
 import time
 from pathlib import Path
 
-from tfser import gate, tensorflow_startup
+from tfser import tensorflow_startup
 from tfser.cli import base
 from tfser.errors import DataError, UsageError
+from tfser.inference import request_filter
 
 log = logging.getLogger("tfser")
 
@@ -84,7 +85,7 @@ def opened(args):
     with tempfile.TemporaryDirectory(prefix="tfser-serve-") as folder, gradio_in(folder):
         with tensorflow_startup.quiet():
             tensorflow_startup.import_keras()
-            from tfser import predictor
+            from tfser.inference import predictor
         models = {
             name: predictor.load(export) for name, export in zip(names, args.export, strict=True)
         }
@@ -100,7 +101,7 @@ def opened(args):
                 server_name=args.host, server_port=args.port, prevent_thread_lock=True,
                 max_file_size=LARGEST, quiet=True, share=False, ssr_mode=False, footer_links=[],
                 run_history=False,
-                app_kwargs={"middleware": [Middleware(gate.Gate, folder=Path(folder))]},
+                app_kwargs={"middleware": [Middleware(request_filter.Gate, folder=Path(folder))]},
             )  # fmt: skip
             yield url
         finally:

@@ -1,0 +1,1 @@
+"""Prediction, export, the web page."""
