@@ -23,7 +23,7 @@ import tensorflow as tf
 import turns
 
 from tfser.config import hparams
-from tfser.models import aae
+from tfser.models.aae import experiment
 from tfser.storage import run_directory
 
 UPDATES = {"baseline": 1, "vanilla": 4, "optimized": 4}
@@ -43,12 +43,12 @@ def main():
     x = rng.normal(size=(n, N_FEATURES)).astype("float32")
     y = rng.integers(0, N_CLASSES, n)
     classes, names = ["high", "low", "neutral"], [""] * N_FEATURES
-    speech = aae.Speech("", [], classes, y, tf.constant(x), np.arange(n + 1), None, names)
+    speech = experiment.Speech("", [], classes, y, tf.constant(x), np.arange(n + 1), None, names)
     run = run_directory.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
     models, traces = {}, dict.fromkeys(UPDATES, 0)
     for system in UPDATES:
         hp = hparams.load("aae", "toy", overrides=[f"model.system={system}"])
-        models[system] = model = aae.compiled_network(speech, hp, run)
+        models[system] = model = experiment.compiled_network(speech, hp, run)
 
         def counted(data, step=model.train_step, system=system):
             traces[system] += 1  # Python runs when the step is traced
@@ -59,9 +59,9 @@ def main():
     def epoch(system, number):
         labels = np.eye(N_CLASSES, dtype="float32")[y]
         options = {"seed": 0, "epoch": number, "drop_remainder": True}
-        batches = aae.batches(speech, np.arange(n), labels, 64, **options)
+        batches = experiment.batches(speech, np.arange(n), labels, 64, **options)
         if system != "baseline":
-            batches = aae.with_priors(batches, 64, N_CLASSES, 100, seed=0, epoch=number)
+            batches = experiment.with_priors(batches, 64, N_CLASSES, 100, seed=0, epoch=number)
         models[system].fit(batches, epochs=1, shuffle=False, verbose=0)
 
     seconds = {system: [] for system in UPDATES}

@@ -30,7 +30,7 @@ from tfser.cache import feature_cache
 from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.features.magnitude_slices import layer_of as slices_of
-from tfser.models.epr.speech import layer_of as log_mel_of
+from tfser.models.epr.dataset import layer_of as log_mel_of
 
 
 def log_mel(waveform):

@@ -20,7 +20,7 @@ import numpy as np
 from tfser.corpora import loader
 from tfser.corpora.labels import select
 from tfser.evaluation import classification_report, metrics
-from tfser.models import epr
+from tfser.models.epr import experiment
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
 from tfser.storage import atomic_files, run_directory
 
@@ -63,17 +63,17 @@ def main() -> None:
     run = run_directory.Run(
         args.run, cache, args.corpus, "loso", settings["folds"], (0,), "none", 0
     )
-    speech = epr.segmented(utterances, hp, run)
+    speech = experiment.segmented(utterances, hp, run)
     n_rounds = hp["refinery"]["rounds"]
     rows = []
     with classification_report.progress(1, 1) as bar:
         # Nothing is trained.
-        lab = epr.Experiment(speech, hp, run, model=None, precise=None, bar=bar)
-        for fold, split in enumerate(epr.plan(utterances, hp, run, 0)):
+        lab = experiment.Experiment(speech, hp, run, model=None, precise=None, bar=bar)
+        for fold, split in enumerate(experiment.plan(utterances, hp, run, 0)):
             folder = args.run / "seed-0" / f"fold-{fold:02}"
             bar.where = folder.name
-            same = epr.refinery(lab, split.train, split.dev, folder, [0, fold])
-            inner = epr.inner_profiles(lab, split, same, folder, [0, fold])
+            same = experiment.refinery(lab, split.train, split.dev, folder, [0, fold])
+            inner = experiment.inner_profiles(lab, split, same, folder, [0, fold])
             for t in range(n_rounds):
                 row = {
                     "fold": fold,

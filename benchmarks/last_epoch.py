@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 from tfser.cli import train
-from tfser.models import aae
+from tfser.models.aae import experiment
 from tfser.training import loop
 
 
@@ -32,7 +32,7 @@ def main():
     args, flags = parser.parse_known_args()
     loop.best_uar_epoch = last
     if args.control == "dev-trains":
-        plan = aae.plan
+        plan = experiment.plan
 
         def with_dev(utterances, run):
             return [
@@ -40,7 +40,7 @@ def main():
                 for split in plan(utterances, run)
             ]
 
-        aae.plan = with_dev
+        experiment.plan = with_dev
     folder = f"{args.workdir.rstrip('/')}-{args.control}"
     return train.main(["--model", "aae", "--workdir", folder, *flags])
 

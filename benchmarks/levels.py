@@ -20,7 +20,7 @@ import numpy as np
 from tfser.audio import decode
 from tfser.config import hparams
 from tfser.corpora import loader
-from tfser.models.acnn.speech import input_of
+from tfser.models.acnn.dataset import input_of
 
 
 def frames_of(corpus, root):

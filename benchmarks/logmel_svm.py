@@ -26,7 +26,7 @@ from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.corpora.labels import select
 from tfser.evaluation import metrics, splits
-from tfser.models import epr
+from tfser.models.epr import experiment
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
 
@@ -76,7 +76,7 @@ def main() -> None:
     hp = hparams.load("epr", args.corpus, overlay=args.hparams, overrides=args.overrides)
     utterances = select(loader.load(args.corpus, args.data_root, cache), **hp["labels"])
     run = run_directory.Run(Path("."), cache, args.corpus, "loso", None, (0,), "none", 0)
-    speech = epr.segmented(utterances, hp, run)
+    speech = experiment.segmented(utterances, hp, run)
     if args.segments:
         starts = np.asarray(speech.starts)
         spans = np.stack([starts, starts + hp["segments"]["n_frames"]], axis=1)

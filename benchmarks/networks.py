@@ -15,11 +15,14 @@ import numpy as np
 from tfser.cache import feature_cache, pipelines
 from tfser.cache.tfrecord import shard_path, write_shard
 from tfser.config import hparams
-from tfser.models import aae, acnn, auxvae, began
+from tfser.models.aae import experiment
 from tfser.models.acnn import autoencoder
+from tfser.models.acnn import dataset as acnn_speech
+from tfser.models.acnn import experiment as acnn
 from tfser.models.acnn import pretraining as of_acnn
-from tfser.models.acnn import speech as acnn_speech
+from tfser.models.auxvae import experiment as auxvae
 from tfser.models.auxvae import pretraining as of_auxvae
+from tfser.models.began import experiment as began
 from tfser.models.began import heads
 from tfser.models.began import pretraining as of_began
 from tfser.models.epr.network import vgg
@@ -140,16 +143,20 @@ def aae_network(folder, level="utterance") -> Network:
     offsets = np.arange(n + 1) * (n_frames or 1)
     y = np.arange(n) % n_classes
     frames = pipelines.as_tensor(noise(offsets[-1], n_features))
-    speech = aae.Speech("", [], list("abcd"), y, frames, offsets, n_frames, [""] * n_features)
-    model = aae.compiled_network(speech, hp, run())
+    speech = experiment.Speech(
+        "", [], list("abcd"), y, frames, offsets, n_frames, [""] * n_features
+    )
+    model = experiment.compiled_network(speech, hp, run())
     model.get_layer("standardize").set_statistics(np.zeros(n_features), np.ones(n_features))
     size = hp["train"]["batch_size"]
 
     def batches(epoch):
         options = {"seed": 0, "epoch": epoch, "drop_remainder": True}
         labels = np.eye(n_classes, dtype="float32")[y]
-        found = aae.batches(speech, np.arange(n), labels, size, **options)
-        return aae.with_priors(found, size, n_classes, hp["model"]["n_z"], seed=0, epoch=epoch)
+        found = experiment.batches(speech, np.arange(n), labels, size, **options)
+        return experiment.with_priors(
+            found, size, n_classes, hp["model"]["n_z"], seed=0, epoch=epoch
+        )
 
     shape = f"{n_frames} x {n_features}" if n_frames else n_features
     twins = {"PyTorch": ("aae_torch.py", size, n_frames or 0)}

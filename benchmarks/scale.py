@@ -34,10 +34,10 @@ from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.features.magnitude_slices import layer_of as slices
 from tfser.features.mel_pieces import layer_of as mel_pieces
-from tfser.models.aae.speech import descriptors
+from tfser.models.aae.dataset import descriptors
+from tfser.models.acnn.dataset import input_of
 from tfser.models.acnn.pretraining import spectrogram
-from tfser.models.acnn.speech import input_of
-from tfser.models.epr.speech import layer_of as log_mel
+from tfser.models.epr.dataset import layer_of as log_mel
 
 PLANNED_HOURS = {"LibriSpeech": 1_000, "Libri-Light": 60_000}
 CORES = len(os.sched_getaffinity(0))

@@ -21,7 +21,7 @@ import turns
 from sklearn.ensemble import RandomForestClassifier
 
 from tfser.models.epr import forest
-from tfser.models.epr.serving import Forest
+from tfser.models.epr.inference import Forest
 from tfser.storage import atomic_files
 
 ANSWERS = 20

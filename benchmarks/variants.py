@@ -21,7 +21,7 @@ from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.corpora.labels import select
 from tfser.evaluation import classification_report, metrics
-from tfser.models import epr
+from tfser.models.epr import experiment
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop, mixed_precision
@@ -43,12 +43,12 @@ def train_c1(args, variant: str) -> list[dict]:
         run = run_directory.Run(
             Path(folder), cache, args.corpus, args.protocol, None, (0,), "none", 0
         )
-        speech = epr.segmented(utterances, hp, run)
-        lab = epr.experiment(speech, hp, run, bar)
-        for fold, split in enumerate(epr.plan(utterances, hp, run, 0)[: args.first_folds]):
+        speech = experiment.segmented(utterances, hp, run)
+        lab = experiment.experiment(speech, hp, run, bar)
+        for fold, split in enumerate(experiment.plan(utterances, hp, run, 0)[: args.first_folds]):
             bar.where = f"{variant or 'as it is'} fold-{fold:02}"
             c1 = Path(folder, f"fold-{fold:02}")
-            profiles = epr.train_network(
+            profiles = experiment.train_network(
                 lab, split.train, split.dev, speech.one_hot, c1, [0, fold, 0]
             )
             bar.network_done()

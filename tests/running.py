@@ -50,8 +50,8 @@ def started(module, *arguments):
     # A background job of a shell inherits SIGINT as ignored.
     heeds_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
-        [sys.executable, "-m", f"tfser.cli.{module}", *map(str, arguments)], cwd=REPOSITORY, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_sigint,
+        [sys.executable, "-m", f"tfser.cli.{module}", *map(str, arguments)], cwd=REPOSITORY,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_sigint,
     )  # fmt: skip
 
 

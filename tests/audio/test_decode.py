@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from tfser.audio import decode as audio
+from tfser.audio import sound_file
 from tfser.errors import DataError
 
 RATE = 16000
@@ -93,7 +94,7 @@ def test_long_files_are_read_in_blocks(tmp_path, noise, monkeypatch):
     for name in ("a.wav", "a.flac"):
         soundfile.write(tmp_path / name, stereo, RATE)
         whole = audio.load(tmp_path / name)
-        monkeypatch.setattr(audio, "BLOCK_SAMPLES", 999)
+        monkeypatch.setattr(sound_file, "BLOCK_SAMPLES", 999)
         np.testing.assert_array_equal(audio.load(tmp_path / name), whole)
         monkeypatch.undo()
 
@@ -203,7 +204,7 @@ def test_a_flac_of_unknown_length_is_read_to_its_end(flac, monkeypatch):
     np.testing.assert_array_equal(audio.load(flac, start_seconds=0.5), whole[8000:])
     np.testing.assert_array_equal(audio.load(flac, end_seconds=0.5), whole[:8000])
     refused(flac, "truncated, only 16000 of 32000", end_seconds=2.0)
-    monkeypatch.setattr(audio, "BLOCK_SAMPLES", 4000)  # the end of a block is that of the file
+    monkeypatch.setattr(sound_file, "BLOCK_SAMPLES", 4000)  # the end of a block is that of the file
     np.testing.assert_array_equal(audio.load(flac), whole)
 
 

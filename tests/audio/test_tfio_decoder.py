@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from running import called
 
-from tfser.audio import decode
+from tfser.audio import decode, sound_file
 from tfser.cache import feature_cache
 from tfser.cli import train
 from tfser.config import hparams
@@ -93,9 +93,9 @@ def test_parts_and_other_rates(tmp_path):
 @with_tensorflow_io
 def test_a_long_recording_is_decoded_once_for_its_parts(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", noise(), RATE)
-    read, facts = [], decode.facts
+    read, facts = [], sound_file.facts
     monkeypatch.setattr(
-        decode, "facts", lambda path, content: read.append(path) or facts(path, content)
+        sound_file, "facts", lambda path, content: read.append(path) or facts(path, content)
     )
     assert [
         len(w) for w in heard(*(cut(tmp_path / "a.wav", k / 10, (k + 1) / 10) for k in range(9)))

@@ -290,7 +290,7 @@ def test_many_bad_files_are_counted_and_logged(corpus, load, caplog):
 
 KILLED = """
 import sys, time, pickle
-from tfser import store
+from tfser.cache import feature_cache as store
 store.SHARD_UTTERANCES, store.MIN_SHARDS = 3, 1
 sys.path.insert(0, {tests!r})
 from test_feature_cache import Levels

@@ -207,7 +207,8 @@ with strategy.scope():
     model = keras.Sequential([keras.Input([32, 4]), keras.layers.Flatten(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
 history = model.fit(dataset, epochs=1, verbose=0)
-predicted = model.predict(pipelines.segments(frames, starts, None, n_frames=32, batch_size=8), verbose=0)
+segments = pipelines.segments(frames, starts, None, n_frames=32, batch_size=8)
+predicted = model.predict(segments, verbose=0)
 print(json.dumps(str(predicted.shape)))
 """
 

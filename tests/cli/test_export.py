@@ -17,11 +17,11 @@ from tfser.cli import export, train
 from tfser.features.magnitude_slices import Slices
 from tfser.features.mel_pieces import MelPieces
 from tfser.inference import export_formats, predictor, served_model
-from tfser.models.auxvae import serving as auxvae_serving
-from tfser.models.began import serving as began_serving
+from tfser.models.auxvae import inference as auxvae_serving
+from tfser.models.began import inference as began_serving
 from tfser.models.epr import forest as of_epr
-from tfser.models.epr import serving as epr_serving
-from tfser.models.svm import serving as svm_serving
+from tfser.models.epr import inference as epr_serving
+from tfser.models.svm import inference as svm_serving
 from tfser.storage import atomic_files
 
 TINY = {
@@ -473,12 +473,12 @@ def test_votes_are_scikit_learns(n_classes):
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    from tfser.models import svm
+    from tfser.models.svm import experiment
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(90, 5)) * [1, 1e6, 1, 1e-3, 1], rng.integers(0, n_classes, 90)
     pipeline = make_pipeline(StandardScaler(), SVC(kernel="linear", C=0.1)).fit(x, y)
-    found = svm_serving.Votes(svm.arrays_of(pipeline), n_classes)(tf.constant(x)).numpy()
+    found = svm_serving.Votes(experiment.arrays_of(pipeline), n_classes)(tf.constant(x)).numpy()
     np.testing.assert_array_equal(found.argmax(axis=1), pipeline.predict(x))
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 

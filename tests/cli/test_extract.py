@@ -466,7 +466,7 @@ def test_without_pyspark_or_java(table, tmp_path, monkeypatch):
 
 
 def test_help_needs_no_tensorflow():
-    code = "import sys; from tfser import extract; extract.parser(); assert 'keras' not in {0}"
+    code = "import sys; from tfser.cli import extract; extract.parser(); assert 'keras' not in {0}"
     code = code.format("sys.modules and 'tensorflow' not in sys.modules")
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True)
     assert done.returncode == 0, done.stderr

@@ -17,17 +17,18 @@ import pytest
 from running import REPOSITORY, called, started
 
 from tfser.cli import search, train
-from tfser.config import hparams
+from tfser.config import hparams, search_space
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.evaluation import classification_report, model_card
 from tfser.evaluation import splits as folds
-from tfser.models import svm
-from tfser.models.aae import speech as aae
-from tfser.models.acnn import speech as acnn
-from tfser.models.epr import speech as epr
+from tfser.models.aae import dataset as aae
+from tfser.models.acnn import dataset as acnn
+from tfser.models.epr import dataset as epr
+from tfser.models.svm import experiment
 from tfser.plots import figures
 from tfser.search import summary as outcomes
+from tfser.search import trials as search_trials
 from tfser.search.sampler import Proposals, chosen
 from tfser.storage import atomic_files, run_directory
 
@@ -67,13 +68,13 @@ def cache(tmp_path_factory):
 def space_of(tmp_path, text, model="aae", overrides=()):
     path = tmp_path / "space.toml"
     path.write_text(text)
-    return hparams.search_space(model, overlay=str(path), overrides=overrides)
+    return search_space.search_space(model, overlay=str(path), overrides=overrides)
 
 
 @pytest.mark.parametrize("model", ["aae", "acnn", "epr", "svm"])
 def test_the_space_of_a_model_is_in_no_run(model, tmp_path, monkeypatch):
-    space = hparams.search_space(model)
-    assert space and space == hparams.search_space(model, overlay=None)
+    space = search_space.search_space(model)
+    assert space and space == search_space.search_space(model, overlay=None)
     with_space = {corpus: hparams.load(model, corpus) for corpus in ("toy", "emodb", "table")}
     assert all("search" not in hp for hp in with_space.values())
     text = (Path(hparams.folder()) / f"{model}.toml").read_text(encoding="utf-8")
@@ -83,7 +84,7 @@ def test_the_space_of_a_model_is_in_no_run(model, tmp_path, monkeypatch):
     monkeypatch.setattr(hparams, "folder", lambda: tmp_path)
     assert with_space == {corpus: hparams.load(model, corpus) for corpus in with_space}
     with pytest.raises(UsageError, match=r"nothing to search: .* has no \[search\] table"):
-        hparams.search_space(model)
+        search_space.search_space(model)
 
 
 def test_the_overlay_s_space_replaces_the_model_s(tmp_path):
@@ -91,7 +92,7 @@ def test_the_overlay_s_space_replaces_the_model_s(tmp_path):
     assert space_of(tmp_path, text) == {"model.units": ["choice", 1, 2]}
     hp = hparams.load("aae", "toy", overlay=str(tmp_path / "space.toml"))
     assert hp["train"]["max_epochs"] == 3 and "search" not in hp
-    assert hparams.search_space("epr", overlay="epr.small") == hparams.search_space("epr")
+    assert search_space.search_space("epr", overlay="epr.small") == search_space.search_space("epr")
 
 
 @pytest.mark.parametrize(
@@ -157,8 +158,8 @@ def test_a_space_that_is_none(tmp_path, text, message):
 def test_a_key_that_is_set_and_searched():
     for override in ("svm.c=1.0", "svm.c = 1"):
         with pytest.raises(UsageError, match=r"--set .*: \[search\] chooses svm.c; leave one"):
-            hparams.search_space("svm", overrides=[override])
-    assert hparams.search_space("svm", overrides=["features.normalize=speaker"])
+            search_space.search_space("svm", overrides=[override])
+    assert search_space.search_space("svm", overrides=["features.normalize=speaker"])
 
 
 def test_a_conditional_space(tmp_path):
@@ -170,7 +171,7 @@ def test_a_conditional_space(tmp_path):
     {value = "optimized", "model.n_z" = ["quniform", 50, 60, 5], RATIO = ["uniform", 0.1, 1.0]}]
 """.replace("RATIO", '"train.discriminator_ratio"')
     assert space_of(tmp_path, text) == CONDITIONAL
-    assert hparams.flat(CONDITIONAL) == {
+    assert search_space.flat(CONDITIONAL) == {
         "train.learning_rate": ["loguniform", 1e-5, 1e-2],
         "model.units": ["quniform", 64, 500, 64],
         "model.system": ["choice", "baseline", "vanilla", "optimized"],
@@ -302,6 +303,7 @@ def stub(monkeypatch, score, dies_at=()):
         return 0, "", ""
 
     monkeypatch.setattr(search, "child", child)
+    monkeypatch.setattr(search_trials, "child", child)
     monkeypatch.setattr(outcomes, "draw", lambda *_: None)
     return calls
 
@@ -456,7 +458,7 @@ def test_bad_commands(tmp_path, arguments, code, message):
 
 def test_help_answers_without_what_is_slow():
     script = (
-        "import sys; from tfser import search\n"
+        "import sys; from tfser.cli import search\n"
         "try: search.main(['--help'])\n"
         "except SystemExit: pass\n"
         "slow = {'tensorflow', 'hyperopt', 'matplotlib', 'scipy'} & set(sys.modules)\n"
@@ -474,14 +476,14 @@ def test_help_answers_without_what_is_slow():
 
 def test_the_median_rule_by_hand():
     before = [{"a": x, "b": x, "c": x} for x in (0.1, 0.2, 0.3, 0.4, 0.5)]  # median 0.3
-    assert search.hopeless({"a": 0.29}, before)
-    assert not search.hopeless({"a": 0.3}, before)
-    assert search.hopeless({"a": 0.4, "b": 0.1}, before)  # a mean of 0.25
-    assert not search.hopeless({"a": 0.4, "b": 0.21}, before)
-    assert not search.hopeless({"a": 0.5, "b": 0.5, "c": 0.0}, before)  # it is through
-    assert not search.hopeless({"a": 0.0}, before[1:])  # a median of four
-    assert not search.hopeless({}, before)
-    assert not search.hopeless({"z": 0.0}, before)  # a network that they do not have
+    assert search_trials.hopeless({"a": 0.29}, before)
+    assert not search_trials.hopeless({"a": 0.3}, before)
+    assert search_trials.hopeless({"a": 0.4, "b": 0.1}, before)  # a mean of 0.25
+    assert not search_trials.hopeless({"a": 0.4, "b": 0.21}, before)
+    assert not search_trials.hopeless({"a": 0.5, "b": 0.5, "c": 0.0}, before)  # it is through
+    assert not search_trials.hopeless({"a": 0.0}, before[1:])  # a median of four
+    assert not search_trials.hopeless({}, before)
+    assert not search_trials.hopeless({"z": 0.0}, before)  # a network that they do not have
 
 
 def histories(folder, scores, column="dev_uar"):
@@ -494,9 +496,13 @@ def histories(folder, scores, column="dev_uar"):
 def test_dev_scores_of_the_files(tmp_path):
     histories(tmp_path, [0.5, 0.25], "dev_accuracy")
     expected = {"seed-0/fold-00/history.csv": 0.5, "seed-0/fold-01/history.csv": 0.25}
-    assert search.dev_scores(tmp_path) == expected
+    assert search_trials.dev_scores(tmp_path) == expected
     histories(tmp_path / "other", [0.5], "loss")
-    assert search.dev_scores(tmp_path / "other") == search.dev_scores(tmp_path / "none") == {}
+    assert (
+        search_trials.dev_scores(tmp_path / "other")
+        == search_trials.dev_scores(tmp_path / "none")
+        == {}
+    )
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -513,13 +519,13 @@ def test_a_hopeless_trial_is_stopped_where_asked(tmp_path, monkeypatch, asked):
         atomic_files.write_json(folder / "scores.json", {"uar": 0.5})
         return 0, "", ""
 
-    monkeypatch.setattr(search, "child", child)
+    monkeypatch.setattr(search_trials, "child", child)
     args = search.parser().parse_args(
         ["--model", "svm", "--corpus", "toy", *["--stop-hopeless"] * asked]
     )
     trials = []
     for n in range(6):
-        trial = search.run_trial(args, trials, n, {"svm.c": float(n)}, tmp_path)
+        trial = search_trials.run_trial(args, trials, n, {"svm.c": float(n)}, tmp_path)
         trials.append({"trial": n, "parameters": {"svm.c": float(n)}} | trial)
     assert [t["status"] for t in trials] == ["ok"] * 5 + ["stopped" if asked else "ok"]
     assert stopped == [5] * asked
@@ -658,9 +664,9 @@ PLANS = {
     "acnn": lambda u, run: acnn.plan(u, hparams.load("acnn", "emodb"), run, 0),
     "acnn, across": lambda u, run: acnn.plan(u, hparams.load("acnn", "emodb"), run, 0, 48),
     "epr": lambda u, run: epr.plan(u, hparams.load("epr", "emodb"), run, 0),
-    "svm": lambda u, run: svm.plan(u, hparams.load("svm", "emodb"), run, 0),
-    "svm, across": lambda u, run: svm.plan(u, hparams.load("svm", "emodb"), run, 0, 48),
-    "svm, no dev": lambda u, run: svm.plan(
+    "svm": lambda u, run: experiment.plan(u, hparams.load("svm", "emodb"), run, 0),
+    "svm, across": lambda u, run: experiment.plan(u, hparams.load("svm", "emodb"), run, 0, 48),
+    "svm, no dev": lambda u, run: experiment.plan(
         u, hparams.load("svm", "emodb", overrides=["svm.trains_on_dev=false"]), run, 0
     ),
 }
@@ -746,8 +752,8 @@ def test_a_plain_run_is_known_by_the_settings_it_always_was(tmp_path, monkeypatc
 def test_a_child_ends_with_its_parent(tmp_path, when):
     folder = tmp_path / "trial-000"
     program = (
-        "from pathlib import Path; from tfser import children\n"
-        f"children.child(['--model', 'svm', '--corpus', 'toy'], Path({str(folder)!r}))"
+        "from pathlib import Path; from tfser.distributed import subprocesses\n"
+        f"subprocesses.child(['--model', 'svm', '--corpus', 'toy'], Path({str(folder)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY)
     waited = folder.with_name("trial-000.txt") if when == "at once" else folder / "log.txt"
@@ -816,7 +822,7 @@ def test_a_folder_in_use_is_waited_for(tmp_path):
 import time
 import tomllib
 from pathlib import Path
-from tfser import runs
+from tfser.storage import run_directory as runs
 
 with runs.opened(Path({str(tmp_path / "run")!r}), {{}}, [0]):
     print("in", flush=True)

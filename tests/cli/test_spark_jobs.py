@@ -17,6 +17,7 @@ from tfser import errors
 from tfser.cli import search, spark_jobs, train
 from tfser.distributed import spark_session, subprocesses
 from tfser.search import summary
+from tfser.search import trials as search_trials
 from tfser.search.sampler import Proposals
 from tfser.storage import atomic_files
 
@@ -234,10 +235,10 @@ def resumed(tmp_path, monkeypatch):
         return {"status": "ok", "score": ((n * 7) % 10) / 10, "measure": "UAR", "seconds": 1.0,
                 "reason": ""}  # fmt: skip
 
-    monkeypatch.setattr(search, "run_trial", run_trial)
+    monkeypatch.setattr(search_trials, "run_trial", run_trial)
 
     def run(rows, n_evals):
-        search.write_trials(tmp_path / "trials.jsonl", rows)
+        search_trials.write_trials(tmp_path / "trials.jsonl", rows)
         args = SimpleNamespace(algorithm="tpe", seed=0, evals=n_evals, spark=None)
         return search.run_trials(args, SPACE, tmp_path)
 
@@ -328,7 +329,7 @@ def test_a_worker_is_killed_and_its_trial_goes_on(tmp_path, overlay, serial_sear
     assert_same_search(folder, answer, serial_search)
     lines = answer.err.splitlines()
     assert all(line.startswith(("trial ", "the best setting is trained")) for line in lines), lines
-    rows = search.read_trials(folder / "trials.jsonl")
+    rows = search_trials.read_trials(folder / "trials.jsonl")
     assert "after" not in rows[0] and rows[1]["after"] == []
     assert rows[2].get("after", [0, 1]) in ([0], [1], [0, 1])
     assert len(atomic_files.read_json(folder / "trial-000" / "environment.json")["processes"]) == 2
@@ -365,7 +366,7 @@ def test_a_search_is_interrupted_and_killed_and_continued(tmp_path, overlay, ser
     assert "Traceback" not in answer.err
     wait_for(lambda: not at_work(folder), seconds=20)
     wait_for(lambda: java not in [n for n, _, _ in processes()], seconds=20)
-    begun = search.read_trials(folder / "trials.jsonl")
+    begun = search_trials.read_trials(folder / "trials.jsonl")
     assert [row["status"] for row in begun] == ["begun"] * 3
 
     process = searching(folder, overlay, "--spark", "local[2]")

@@ -493,12 +493,12 @@ def test_a_link_to_nothing_is_a_bad_file(few_files, tmp_path):
 
 
 def test_an_unexpected_error_is_one_line(few_files, monkeypatch):
-    from tfser.models import epr
+    from tfser.models.epr import experiment
 
     def broken(*_):
         raise ZeroDivisionError("by zero\nmore")
 
-    monkeypatch.setattr(epr, "segmented", broken)
+    monkeypatch.setattr(experiment, "segmented", broken)
     answer = on_table(few_files(), "--folds", 2)
     assert answer.code == 1
     assert error_line(answer) == "error: ZeroDivisionError: by zero; --debug shows where"
@@ -594,15 +594,15 @@ def test_a_full_disk_at_the_start(tmp_path, monkeypatch):
 
 
 def test_a_loss_that_is_not_a_number(few_files, monkeypatch):
-    from tfser.models import epr
+    from tfser.models.epr import experiment
 
-    segmented = epr.segmented
+    segmented = experiment.segmented
 
     def broken(*arguments):
         speech = segmented(*arguments)
         return speech._replace(one_hot=speech.one_hot * np.float32(np.nan))
 
-    monkeypatch.setattr(epr, "segmented", broken)
+    monkeypatch.setattr(experiment, "segmented", broken)
     answer = on_table(few_files(), "--folds", 2)
     assert answer.code == 1
     assert re.search("epoch 1 gave loss nan, dev_loss nan, .*initial_learning_rate", answer.err)
@@ -734,10 +734,10 @@ def test_help():
 
 def test_keras_leaves_out_what_is_slow_and_what_comes_later_still_finds_it():
     script = (
-        "import sys; from tfser import cli; cli.import_keras();"
+        "import sys; from tfser import tensorflow_startup as t; t.import_keras();"
         "assert not {'sklearn', 'matplotlib'} & set(sys.modules), 'imported';"
         "import matplotlib.figure, sklearn.ensemble, keras, tensorflow;"
-        "cli.import_keras(); assert sys.modules['sklearn'] is sklearn"
+        "t.import_keras(); assert sys.modules['sklearn'] is sklearn"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

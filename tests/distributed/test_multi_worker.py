@@ -437,7 +437,7 @@ with multi_worker.joined({}, Path("run")) as folder:
 
 AAE = """
 import test_aae
-from tfser.models import aae
+from tfser.models.aae import experiment
 
 test_aae.network._FILTERS = test_aae.NARROW
 # Nadam divides a gradient by its size: of one that is 0 but for rounding it follows the rounding.
@@ -450,14 +450,14 @@ def curve(strategy, folder):
     )
     speech = test_aae.speech_of(test_aae.voices())
     lab = test_aae.experiment(folder, hp, speech, strategy=strategy)
-    split = aae.plan(speech.utterances, test_aae.run_in(folder, "loso"))[0]
-    found = aae.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
+    split = experiment.plan(speech.utterances, test_aae.run_in(folder, "loso"))[0]
+    found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
     return lines(folder / "seed-0" / "fold-00"), found["probabilities"].tolist()
 """
 
 ACNN = """
 import test_acnn
-from tfser.models import acnn
+from tfser.models.acnn import experiment
 from tfser.models.acnn import pretraining
 
 def curve(strategy, folder):
@@ -467,8 +467,8 @@ def curve(strategy, folder):
     )
     speech = test_acnn.speech_of(test_acnn.voices("abc"))
     lab = test_acnn.experiment(folder, hp, speech, strategy=strategy)
-    split = acnn.plan(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
-    found = acnn.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
+    split = experiment.plan(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
+    found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
     layer, stored = test_acnn.sounds(folder / "cache", hp)
     (folder / "ae").mkdir()
     pretraining.train(stored, layer, hp["autoencoder"], folder / "ae", strategy)
@@ -509,7 +509,7 @@ def curve(strategy, folder):
 
 EPR = """
 import test_epr
-from tfser.models import epr
+from tfser.models.epr import experiment
 
 def curve(strategy, folder):
     hp = test_epr.hyperparameters(
@@ -517,7 +517,9 @@ def curve(strategy, folder):
     )
     speech = test_epr.speech_of(test_epr.voices())
     lab = test_epr.experiment(folder, hp, speech, strategy=strategy)
-    profiles = epr.train_network(lab, np.arange(18), np.arange(18, 23), speech.one_hot, folder, [0])
+    profiles = experiment.train_network(
+        lab, np.arange(18), np.arange(18, 23), speech.one_hot, folder, [0]
+    )
     return lines(folder), profiles.tolist()
 """
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate
 from sklearn import metrics as sklearn_metrics
 
-from tfser.evaluation import metrics
+from tfser.evaluation import metrics, significance
 
 # Three of four 0s, one of two 1s and the only 2 are right; one 0 is called 2, one 1 is called 0.
 Y = [0, 0, 0, 0, 1, 1, 2]
@@ -73,7 +73,7 @@ def test_confusion_matrix_refuses_numbers_without_a_class(wrong):
 def test_t_test_by_hand():
     # Means 4 and 2, variances 4 and 1: t = 2 / sqrt(4/3 + 1/3), (5/3)^2 / (8/9 + 1/18) = 2.94
     # degrees of freedom; P(T > 1.5492) = .1106.
-    t, probability = metrics.t_test([2, 4, 6], [1, 2, 3])
+    t, probability = significance.t_test([2, 4, 6], [1, 2, 3])
     assert t == pytest.approx(2 / np.sqrt(5 / 3))
     x = np.linspace(t, 2000, 4_000_001)
     density = (1 + x**2 / 2.941176) ** (-(2.941176 + 1) / 2)
@@ -86,30 +86,34 @@ def test_t_test_by_hand():
 
 def test_t_test_has_one_tail():
     better, worse = [0.7, 0.8, 0.75], [0.6, 0.65, 0.68]
-    assert metrics.t_test(better, worse)[1] < 0.05
-    assert metrics.t_test(worse, better)[1] == pytest.approx(1 - metrics.t_test(better, worse)[1])
+    assert significance.t_test(better, worse)[1] < 0.05
+    assert significance.t_test(worse, better)[1] == pytest.approx(
+        1 - significance.t_test(better, worse)[1]
+    )
 
 
 def test_t_test_of_equal_scores_says_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.isnan(metrics.t_test([0.5, 0.5], [0.5, 0.5])).all()
-        assert metrics.t_test([0.5, 0.6], [0.5, 0.6]) == pytest.approx((0, 0.5))
+        assert np.isnan(significance.t_test([0.5, 0.5], [0.5, 0.5])).all()
+        assert significance.t_test([0.5, 0.6], [0.5, 0.6]) == pytest.approx((0, 0.5))
     with pytest.raises(ValueError, match="at least two scores"):
-        metrics.t_test([0.5, 0.6], [0.5])
+        significance.t_test([0.5, 0.6], [0.5])
 
 
 def test_paired_t_test_by_hand():
     # Differences 1, 1, 3, 3: mean 2, sd 2 / sqrt(3), t = 2 sqrt(3); three degrees of freedom.
-    t, probability = metrics.paired_t_test([2, 3, 5, 6], [1, 2, 2, 3])
+    t, probability = significance.paired_t_test([2, 3, 5, 6], [1, 2, 2, 3])
     assert t == pytest.approx(2 * np.sqrt(3))
     # The cumulative t distribution of three degrees of freedom in closed form.
     u = t / np.sqrt(3)
     assert probability == pytest.approx(0.5 - (np.arctan(u) + u / (1 + u**2)) / np.pi)
-    assert metrics.paired_t_test([1, 2, 2, 3], [2, 3, 5, 6])[1] == pytest.approx(1 - probability)
-    assert np.isnan(metrics.paired_t_test([2, 3], [1, 2])).all()
+    assert significance.paired_t_test([1, 2, 2, 3], [2, 3, 5, 6])[1] == pytest.approx(
+        1 - probability
+    )
+    assert np.isnan(significance.paired_t_test([2, 3], [1, 2])).all()
     with pytest.raises(ValueError, match="two pairs or more"):
-        metrics.paired_t_test([1], [2])
+        significance.paired_t_test([1], [2])
 
 
 @pytest.mark.parametrize("seed", range(5))

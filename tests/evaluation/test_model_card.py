@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tfser.cli import card
 from tfser.errors import DataError
 from tfser.evaluation import model_card
 from tfser.storage import atomic_files
@@ -63,7 +64,7 @@ def zoo(tmp_path):
 
 
 def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zoo):
-    assert model_card.main([str(finished_run(tmp_path / "a", 0.6789)), "--zoo", str(zoo)]) == 0
+    assert card.main([str(finished_run(tmp_path / "a", 0.6789)), "--zoo", str(zoo)]) == 0
     text = (zoo / "epr" / "README.md").read_text()
     assert text.startswith("before\n<!-- emodb -->\nFrom [emodb.json](emodb.json):\n\n| run |")
     assert text.endswith("\n<!-- end -->\nafter <!-- end -->\n")
@@ -174,7 +175,7 @@ def test_a_row_of_several_runs_has_what_is_known_of_each(tmp_path, zoo, capsys):
     atomic_files.write_json(
         third / "scores.json", atomic_files.read_json(third / "scores.json") | {"n": 534}
     )
-    assert model_card.main([str(third), "--zoo", str(zoo)]) == DataError.exit_code
+    assert card.main([str(third), "--zoo", str(zoo)]) == DataError.exit_code
     assert "other utterances, folds or systems" in capsys.readouterr().err
     assert (zoo / "epr" / "README.md").read_text() == text
 
@@ -183,7 +184,7 @@ def test_a_seed_does_not_count_twice(tmp_path, zoo, capsys):
     model_card.record(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
     before = (zoo / "epr" / "emodb.json").read_text()
     again = finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=1)
-    assert model_card.main([str(again), "--zoo", str(zoo)]) == DataError.exit_code
+    assert card.main([str(again), "--zoo", str(zoo)]) == DataError.exit_code
     assert capsys.readouterr().err == (
         f"error: {again} has seeds 1, 2, and the card those 0, 1 of the same settings; record a "
         "run with all of them, or with others alone (--seed)\n"
@@ -292,20 +293,20 @@ def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
 
 
 def test_the_zoo_lies_beside_the_hyperparameters(tmp_path, monkeypatch):
-    assert (model_card.zoo_folder() / "epr" / "README.md").is_file()
+    assert (card.zoo_folder() / "epr" / "README.md").is_file()
     monkeypatch.setattr(model_card.hparams, "folder", lambda: tmp_path / "tfser" / "_hparams")
-    assert model_card.zoo_folder() == tmp_path / "tfser" / "_zoo"
+    assert card.zoo_folder() == tmp_path / "tfser" / "_zoo"
 
 
 def test_without_a_folder_the_default_one_is_written(tmp_path, zoo, monkeypatch):
-    monkeypatch.setattr(model_card, "zoo_folder", lambda: zoo)
-    assert model_card.main([str(finished_run(tmp_path / "a", 0.6))]) == 0
+    monkeypatch.setattr(card, "zoo_folder", lambda: zoo)
+    assert card.main([str(finished_run(tmp_path / "a", 0.6))]) == 0
     assert (zoo / "epr" / "emodb.json").is_file()
 
 
 def test_an_unfinished_run_is_refused(tmp_path, zoo, capsys):
     (tmp_path / "half").mkdir()
-    assert model_card.main([str(tmp_path / "half"), "--zoo", str(zoo)]) == DataError.exit_code
+    assert card.main([str(tmp_path / "half"), "--zoo", str(zoo)]) == DataError.exit_code
     assert "is not a finished run" in capsys.readouterr().err
     assert "stale" in (zoo / "epr" / "README.md").read_text()
 

@@ -22,6 +22,7 @@ import soundfile
 import tensorflow as tf
 from running import called
 
+from tfser.cli import serve
 from tfser.inference import predictor, web_page
 
 pytest.importorskip("gradio")
@@ -53,7 +54,7 @@ def served(tmp_path, monkeypatch):
     monkeypatch.setattr(web_page.tempfile, "tempdir", str(tmp_path / "kept"))
     (tmp_path / "kept").mkdir()
     arguments = ["--export", str(tmp_path / "loud"), str(tmp_path / "quiet"), "--port"]
-    with web_page.opened(web_page.parser().parse_args([*arguments, str(free_port())])) as url:
+    with web_page.opened(serve.parser().parse_args([*arguments, str(free_port())])) as url:
         yield SimpleNamespace(
             url=url,
             kept=tmp_path / "kept",
@@ -272,21 +273,21 @@ def test_what_cannot_be_served(tmp_path, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        answer = called(web_page.main, *export, "--port", taken.getsockname()[1])
+        answer = called(serve.main, *export, "--port", taken.getsockname()[1])
         assert answer.code == 2 and "in use; give another --port" in answer.err
-    answer = called(web_page.main, *export, "--host", "192.0.2.1")
+    answer = called(serve.main, *export, "--host", "192.0.2.1")
     assert answer.code == 2 and "give another --host" in answer.err
     for port in (0, 99999):
-        answer = called(web_page.main, *export, "--port", port)
+        answer = called(serve.main, *export, "--port", port)
         assert answer.code == 2 and "give one of 1 to 65535" in answer.err
     monkeypatch.setattr(predictor, "load", lambda folder: predictor.Predictor(loud, [], 16000))
-    answer = called(web_page.main, *export, "--port", free_port())
+    answer = called(serve.main, *export, "--port", free_port())
     assert answer.code == 2 and "predicts ratings" in answer.err
-    answer = called(web_page.main, *export, tmp_path / "other" / "loud")
+    answer = called(serve.main, *export, tmp_path / "other" / "loud")
     assert answer.code == 2 and "same name" in answer.err
     monkeypatch.undo()
-    answer = called(web_page.main, *export)
+    answer = called(serve.main, *export)
     assert answer.code == 2 and "there is no folder" in answer.err
     monkeypatch.setattr(web_page.importlib.util, "find_spec", lambda name: None)
-    answer = called(web_page.main, *export)
+    answer = called(serve.main, *export)
     assert answer.code == 2 and "pip install 'tfser[demo]'" in answer.err

@@ -16,9 +16,9 @@ from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.evaluation import classification_report
-from tfser.models import aae
-from tfser.models.aae import generation, network
-from tfser.models.aae import speech as corpus_of
+from tfser.models.aae import dataset as corpus_of
+from tfser.models.aae import experiment as aae
+from tfser.models.aae import figures, network
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop
 
@@ -563,7 +563,7 @@ def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path, system, n_frame
 
 REPLICAS = """
 import test_aae
-from tfser.models import aae
+from tfser.models.aae import experiment
 
 test_aae.network._FILTERS = test_aae.NARROW
 # Nadam divides a gradient by its size: of one that is 0 but for rounding it follows the rounding.
@@ -578,8 +578,8 @@ for system, n_frames in (("baseline", None), ("optimized", None), ("vanilla", 25
     for strategy in ("none", "mirrored"):
         folder = Path(sys.argv[1]) / f"{system}-{n_frames}-{strategy}"
         lab = test_aae.experiment(folder, hp, corpus, strategy=strategy)
-        split = aae.plan(corpus.utterances, test_aae.run_in(folder, "loso"))[0]
-        found = aae.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
+        split = experiment.plan(corpus.utterances, test_aae.run_in(folder, "loso"))[0]
+        found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
         lines = (folder / "seed-0" / "fold-00" / "history.csv").read_text().splitlines()
         replicas = lab.model.distribute_strategy.num_replicas_in_sync
         result[folder.name] = [replicas, lines, found["probabilities"].tolist()]
@@ -773,9 +773,9 @@ def test_what_a_class_shifts(tmp_path):
                 assert (z == 0).all() and z.shape == (3, 2)
                 return y @ np.array([[3.0, 0, 1], [0, -6, 1], [0, 0, 1]])
 
-    moved = generation.shifts(Model())
+    moved = figures.shifts(Model())
     np.testing.assert_allclose(moved, [[2, 2, 0], [-1, -4, 0], [-1, 2, 0]])
-    generation.write(run_in(tmp_path), "UTT + AAE", list(EMOTIONS), ["a", "b", "c"], moved)
+    figures.write(run_in(tmp_path), "UTT + AAE", list(EMOTIONS), ["a", "b", "c"], moved)
     rows = list(csv.DictReader((tmp_path / "generation.csv").open()))
     assert [row["feature"] for row in rows[3:6]] == ["b", "a", "c"]
     assert rows[3] == {"class": "fear", "rank": "1", "feature": "b", "shift_sd": "-4.0"}
@@ -784,7 +784,7 @@ def test_what_a_class_shifts(tmp_path):
 
 def test_frames_are_averaged_over_time():
     model = autoencoder(optimized=False, shape=(256, 4))
-    moved = generation.shifts(model)
+    moved = figures.shifts(model)
     decoded = model.decoder.predict([np.eye(K), np.zeros((K, N_Z))], verbose=0)
     assert decoded.shape == (K, 256, 4)
     np.testing.assert_allclose(moved, decoded.mean(axis=1) - decoded.mean(axis=(0, 1)), atol=1e-6)

@@ -23,9 +23,10 @@ from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features.audeep import Spectrogram
 from tfser.features.log_mel import LogMel
-from tfser.models import acnn
 from tfser.models.acnn import autoencoder, network, pretraining
-from tfser.models.acnn import speech as corpus_of
+from tfser.models.acnn import dataset as corpus_of
+from tfser.models.acnn import experiment as acnn
+from tfser.plots import tensorboard
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop
 from tfser.training import pretraining as unlabelled
@@ -528,7 +529,7 @@ def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path):
 
 REPLICAS = """
 import test_acnn
-from tfser.models import acnn
+from tfser.models.acnn import experiment
 from tfser.models.acnn import pretraining
 
 hp = test_acnn.hyperparameters(
@@ -540,8 +541,8 @@ result = {}
 for strategy in ("none", "mirrored"):
     folder = Path(sys.argv[1]) / strategy
     lab = test_acnn.experiment(folder, hp, speech, strategy=strategy)
-    split = acnn.plan(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
-    found = acnn.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
+    split = experiment.plan(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
+    found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
     lines = (folder / "seed-0" / "fold-00" / "history.csv").read_text().splitlines()
     layer, stored = test_acnn.sounds(folder / "cache", hp)
     (folder / "ae").mkdir()
@@ -628,7 +629,9 @@ def test_an_autoencoder_is_trained_once_and_goes_on_where_it_was_killed(tmp_path
     history = numbers((tmp_path / "whole" / "history.csv").read_text().splitlines())
     assert history.shape == (4, 2) and history[-1, 1] < history[0, 1]
 
-    monkeypatch.setattr(loop, "events", functools.partial(killing_events, events=loop.events))
+    monkeypatch.setattr(
+        tensorboard, "events", functools.partial(killing_events, events=tensorboard.events)
+    )
     with pytest.raises(KeyboardInterrupt):
         pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "killed", "none")
     monkeypatch.undo()

@@ -24,9 +24,9 @@ from tfser.errors import DataError, TfserError, UsageError
 from tfser.evaluation import metrics, regression_report
 from tfser.evaluation import splits as folds
 from tfser.features.mel_pieces import MelPieces, layer_of
-from tfser.models import auxvae
-from tfser.models.auxvae import network, pretraining, probes, transformation
-from tfser.models.auxvae import speech as corpus_of
+from tfser.models.auxvae import dataset as corpus_of
+from tfser.models.auxvae import experiment, network, pretraining, probes, transformation
+from tfser.plots import tensorboard
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop
 from tfser.training import pretraining as unlabelled
@@ -533,9 +533,11 @@ def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
     for name in ("whole", "killed"):
         run = run_in(tmp_path / name)
         if name == "killed":
-            events = loop.events
+            events = tensorboard.events
             with monkeypatch.context() as patch:
-                patch.setattr(loop, "events", functools.partial(killing_events, events=events))
+                patch.setattr(
+                    tensorboard, "events", functools.partial(killing_events, events=events)
+                )
                 with pytest.raises(KeyboardInterrupt):
                     pretraining.trained(utterances, hp, run, max_epochs=4)
             assert list((tmp_path / name).rglob("state.npz"))
@@ -762,11 +764,11 @@ def test_probes_that_go_astray():
 
 def test_an_utterance_is_the_mean_of_its_pieces():
     values = np.float32([[1, 0], [0, 1], [0.5, 0.5], [1, 1]])
-    found = auxvae.mean_of_utterances(values, np.array([2, 2, 5, 9]), np.array([2, 5, 9]))
+    found = experiment.mean_of_utterances(values, np.array([2, 2, 5, 9]), np.array([2, 5, 9]))
     np.testing.assert_allclose(found, [[0.5, 0.5], [0.5, 0.5], [1, 1]])
     speech = SimpleNamespace(utterance=np.array([0, 0, 1, 2, 2]))
     splits = [folds.Split([], [], np.array([0, 2])), folds.Split([], [], np.array([1]))]
-    pieces = auxvae.of_pieces(speech, splits, [np.array([10, 11, 30, 31]), np.array([20])])
+    pieces = experiment.of_pieces(speech, splits, [np.array([10, 11, 30, 31]), np.array([20])])
     np.testing.assert_array_equal(pieces, [10, 11, 20, 30, 31])
 
 
@@ -878,7 +880,7 @@ def test_strictness(tmp_path):
                     soundfile.write(u.path, np.random.default_rng(1).normal(0, 1, n), 8000)
         run = run_in(tmp_path / f"{name}-run", "loso")
         run.folder.mkdir()
-        auxvae.train(utterances, hp, run)
+        experiment.train(utterances, hp, run)
         folder = run.folder / "seed-0"
         weights = [
             keras.saving.load_model(folder / f"fold-0{k}" / "vae.keras").get_weights()
@@ -899,7 +901,7 @@ def test_an_autoencoder_that_has_heard_what_is_tested(tmp_path, monkeypatch):
     speech = SimpleNamespace(utterances=utterances)
     for heard, transductive in ((utterances[:1], True), (sounds(tmp_path / "other"), False)):
         monkeypatch.setattr(unlabelled, "speech_of", lambda *_, heard=heard: heard)
-        _, found = auxvae.base_network(speech, hp, run_in(tmp_path))
+        _, found = experiment.base_network(speech, hp, run_in(tmp_path))
         assert found is transductive
 
 

@@ -22,9 +22,9 @@ from tfser.errors import DataError, UsageError
 from tfser.evaluation import metrics
 from tfser.evaluation import splits as folds
 from tfser.features.magnitude_slices import Slices, layer_of
-from tfser.models import began
-from tfser.models.began import heads, network, pretraining
-from tfser.models.began import speech as corpus_of
+from tfser.models.began import dataset as corpus_of
+from tfser.models.began import experiment, heads, network, pretraining
+from tfser.plots import tensorboard
 from tfser.storage import run_directory
 from tfser.training import loop, mixed_precision
 
@@ -354,8 +354,8 @@ def test_the_f_score_of_the_authors():
     p = np.array([[0.9, 0, 0], [0, 0.4, 0.4], [0, 0.6, 0], [0.8, 0, 0], [0, 1, 0]])
     precision, recall = 2 / 3, 1 / 2
     first = 1.25 * precision * recall / (0.25 * precision + recall)
-    assert began.f0_5_of_batches(y, p, batch_size=4) == pytest.approx((first + 1) / 2)
-    assert began.f0_5_of_batches(y, 0 * p) == 0
+    assert experiment.f0_5_of_batches(y, p, batch_size=4) == pytest.approx((first + 1) / 2)
+    assert experiment.f0_5_of_batches(y, 0 * p) == 0
 
 
 # Pre-training.
@@ -380,9 +380,11 @@ def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch, policy):
     for name in ("whole", "killed"):
         run = run_in(tmp_path / name)
         if name == "killed":
-            events = loop.events
+            events = tensorboard.events
             with monkeypatch.context() as patch, mixed_precision.policy(policy):
-                patch.setattr(loop, "events", functools.partial(killing_events, events=events))
+                patch.setattr(
+                    tensorboard, "events", functools.partial(killing_events, events=events)
+                )
                 with pytest.raises(KeyboardInterrupt):
                     pretraining.trained(utterances, hp, run)
         with mixed_precision.policy(policy):
@@ -502,7 +504,7 @@ def test_a_run_of_classes(tmp_path, capsys, encoder):
     )
     scores = json.loads((run / "scores.json").read_text())
     [(name, system)] = scores["systems"].items()
-    assert name == began.NAMES[encoder] and scores["folds"] == 3
+    assert name == experiment.NAMES[encoder] and scores["folds"] == 3
     of_speakers = [system[f"wa_of_{speaker}"]["mean"] for speaker in "abc"]
     assert of_speakers == system["fold_wa"]["values"]
     rows = list(csv.DictReader((run / "predictions.csv").read_text().splitlines()))
@@ -563,16 +565,18 @@ def test_a_head_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
         bar = SimpleNamespace(epoch=lambda row: None, place="")
         shaped = pretraining.maps_network(pretraining.new_network(hp, layer_of(hp)))
         network = heads.new_network(shaped, speech, hp)
-        lab = began.Experiment(speech, hp, run, None, network, bar)
+        lab = experiment.Experiment(speech, hp, run, None, network, bar)
         split = corpus_of.plan(utterances, hp, run, 0)[0]
         folder = run.folder / "seed-0" / "fold-00"
         if name == "killed":
-            events = loop.events
+            events = tensorboard.events
             with monkeypatch.context() as patch:
-                patch.setattr(loop, "events", functools.partial(killing_events, events=events))
+                patch.setattr(
+                    tensorboard, "events", functools.partial(killing_events, events=events)
+                )
                 with pytest.raises(KeyboardInterrupt):
-                    began.train_head(lab, split, folder, [0, 0])
-        found.append(began.train_head(lab, split, folder, [0, 0])["outputs"])
+                    experiment.train_head(lab, split, folder, [0, 0])
+        found.append(experiment.train_head(lab, split, folder, [0, 0])["outputs"])
         assert not list(folder.glob("state*"))
     np.testing.assert_array_equal(*found)
 
@@ -586,11 +590,13 @@ def test_a_fold_is_the_same_after_another(encoder, tmp_path):
         speech = corpus_of.heard(utterances, hp, run)
         bar = SimpleNamespace(epoch=lambda row: None, place="")
         shaped = pretraining.maps_network(pretraining.new_network(hp, layer_of(hp)))
-        lab = began.Experiment(speech, hp, run, None, heads.new_network(shaped, speech, hp), bar)
+        lab = experiment.Experiment(
+            speech, hp, run, None, heads.new_network(shaped, speech, hp), bar
+        )
         splits = corpus_of.plan(utterances, hp, run, 0)
         for fold in [*folds_before, 1]:
             folder = run.folder / f"fold-{fold:02}"
-            outputs = began.train_head(lab, splits[fold], folder, [0, fold])["outputs"]
+            outputs = experiment.train_head(lab, splits[fold], folder, [0, fold])["outputs"]
         found.append(outputs)
     np.testing.assert_array_equal(*found)
 

@@ -16,8 +16,8 @@ from tfser.config import hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
 from tfser.evaluation import classification_report
-from tfser.models import epr
-from tfser.models.epr import forest, results, speech
+from tfser.models.epr import dataset, figures, forest
+from tfser.models.epr import experiment as epr
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop
 
@@ -189,7 +189,7 @@ def test_band_statistics_are_those_of_the_given_utterances():
     corpus = speech_of(voices())
     chosen = [3, 7, 8]
     frames = np.concatenate([recording(corpus.utterances[i]) for i in chosen])
-    mean, variance = speech.band_statistics(corpus, chosen)
+    mean, variance = dataset.band_statistics(corpus, chosen)
     np.testing.assert_allclose(mean, frames.mean(axis=0, dtype="float64"), atol=1e-9)
     np.testing.assert_allclose(variance, frames.var(axis=0, dtype="float64"), atol=1e-6)
 
@@ -199,7 +199,7 @@ def test_band_sums_are_those_of_each_utterance():
     features = SimpleNamespace(
         utterances=corpus.utterances, frames=corpus.frames.numpy(), offsets=corpus.offsets
     )
-    np.testing.assert_allclose(speech.band_sums(features), corpus.band_sums, rtol=1e-12)
+    np.testing.assert_allclose(dataset.band_sums(features), corpus.band_sums, rtol=1e-12)
 
 
 def test_a_band_without_energy_has_a_variance_of_zero():
@@ -207,7 +207,7 @@ def test_a_band_without_energy_has_a_variance_of_zero():
     at_floor = np.full((1000, 1), np.log(np.float32(1e-10)), "float32")
     sums = [np.add.reduceat(f, [0], dtype="float64") for f in (at_floor, at_floor**2)]
     corpus = speech_of(voices())._replace(band_sums=np.array(sums), offsets=np.array([0, 1000]))
-    mean, variance = speech.band_statistics(corpus, [0])
+    mean, variance = dataset.band_statistics(corpus, [0])
     assert 0 <= variance[0] < 1e-4 and mean[0] == pytest.approx(-23.02585, abs=1e-5)
 
 
@@ -276,7 +276,7 @@ def test_a_train_step_moves_the_trainable_weights_alone():
         model = epr.compiled_network(corpus, hp, run_in(Path()))
         keras.utils.set_random_seed(0)
         loop.restart(model, epr.new_network(corpus, hp))
-        epr.standardize(model, *speech.band_statistics(corpus, np.arange(5)))
+        epr.standardize(model, *dataset.band_statistics(corpus, np.arange(5)))
         model.optimizer.learning_rate = 1e-3
         before = {v.path: v.numpy() for v in model.weights}
         model.fit(pipelines.segments(corpus.frames, corpus.starts, corpus.one_hot, n_frames=32,
@@ -405,7 +405,7 @@ def test_the_forest_s_folds_are_others_and_have_no_dev_part():
 def test_segments_that_do_not_begin_with_a_frame(tmp_path):
     hp = hyperparameters("segments.hop_seconds=0.025")
     with pytest.raises(UsageError, match="hop_seconds=0.025 is no multiple of .*hop_seconds=0.01"):
-        speech.segmented([], hp, run_in(tmp_path))
+        dataset.segmented([], hp, run_in(tmp_path))
 
 
 # The stages of `train`, with a network that is not trained.
@@ -493,7 +493,7 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
     monkeypatch.setattr(epr, "train_network", train_network)
     monkeypatch.setattr(epr, "fit_forest", fit_forest)
     monkeypatch.setattr(epr, "forest_probabilities", forest_probabilities)
-    monkeypatch.setattr(results, "draw_profiles", lambda *_: None)
+    monkeypatch.setattr(figures, "draw_profiles", lambda *_: None)
     monkeypatch.setattr(classification_report, "seed_scores", seed_scores)
     monkeypatch.setattr(classification_report, "finish", lambda *_, **__: None)
     epr.train(corpus.utterances, hp, run)
@@ -541,8 +541,8 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
     monkeypatch.setattr(epr, "experiment", without_network)
     monkeypatch.setattr(epr, "train_network", train_network)
     monkeypatch.setattr(epr, "classify", classify)
-    monkeypatch.setattr(results, "systems", systems)
-    monkeypatch.setattr(results, "draw_profiles", lambda *_: None)
+    monkeypatch.setattr(figures, "systems", systems)
+    monkeypatch.setattr(figures, "draw_profiles", lambda *_: None)
     monkeypatch.setattr(classification_report, "seed_scores", seed_scores)
     monkeypatch.setattr(classification_report, "finish", lambda *_, **__: None)
     epr.train(corpus.utterances, hp, run)
@@ -724,7 +724,7 @@ def clean_and_spoilt(tmp_path_factory, tiny):
     for utterances, names in ((corpus, set()), (spoilt, noise)):
         folder = tmp_path_factory.mktemp("run")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(epr, "plan", lambda *a: speech.plan(*a)[:1])
+            patch.setattr(epr, "plan", lambda *a: dataset.plan(*a)[:1])
             patch.setattr(epr, "segmented", lambda u, *_, names=names: speech_of(u, names))
             patch.setattr(epr, "compiled_network", lambda *_: tiny)
             epr.train(utterances, hp, run_in(folder))
@@ -811,7 +811,7 @@ def test_held_out_utterances_of_the_paper_s_folds_reach_no_network(tmp_path, tin
 REPLICAS = """
 import test_epr
 from tfser.training import loop
-from tfser.models import epr
+from tfser.models.epr import experiment
 
 hp = test_epr.hyperparameters(
     "model.width_multiplier=0.0625", "model.dropout=0.0", "train.max_epochs=4"
@@ -822,7 +822,7 @@ for strategy in ("none", "mirrored"):
     folder = Path(sys.argv[1]) / strategy
     lab = test_epr.experiment(folder, hp, corpus, strategy=strategy)
     replicas = lab.model.distribute_strategy.num_replicas_in_sync
-    profiles = epr.train_network(
+    profiles = experiment.train_network(
         lab, np.arange(18), np.arange(18, 23), corpus.one_hot, folder, [0]
     )
     lines = (folder / "history.csv").read_text().splitlines()
@@ -849,7 +849,7 @@ def test_two_devices_equal_one(on_two_devices):
 
 def test_names_of_networks_are_the_paper_s():
     def names(labels):
-        return [results.network_name({"refinery": {"labels": labels}}, t) for t in range(3)]
+        return [figures.network_name({"refinery": {"labels": labels}}, t) for t in range(3)]
 
     assert names("assisted") == ["VGG", "VGG*2", "VGG*3"]
     assert names("soft") == ["VGG", "VGG2", "VGG3"]
@@ -860,23 +860,23 @@ def test_networks_at_chance_are_named(tmp_path, caplog):
         rows = [{"epoch": 1, "learnt": False}, {"epoch": 2, "learnt": learnt}]
         atomic_files.write_csv(tmp_path / "seed-0" / place / "history.csv", rows)
     with caplog.at_level(logging.WARNING, logger="tfser"):
-        stuck = results.at_chance(run_in(tmp_path))
+        stuck = figures.at_chance(run_in(tmp_path))
     assert stuck == ["seed-0/fold-03/inner-0/round-2"]
     assert caplog.messages == ["1 of the networks never left chance: " + stuck[0]]
     hp = hyperparameters("refinery.labels=hard")
     corpus = SimpleNamespace(starts=range(1234))
-    assert results.facts(hp, corpus, stuck) == [
+    assert figures.facts(hp, corpus, stuck) == [
         "labels hard",
         "1,234 segments",
         "1 networks never left chance",
     ]
-    assert results.facts(hp, corpus, []) == ["labels hard", "1,234 segments"]
+    assert figures.facts(hp, corpus, []) == ["labels hard", "1,234 segments"]
 
 
 def test_names_of_plots_are_checked():
-    results.check_names(voices(1), ["a-anger-0"])
+    figures.check_names(voices(1), ["a-anger-0"])
     with pytest.raises(UsageError, match=r"no utterance 'a-angr-0' \(did you mean 'a-anger-0'\?\)"):
-        results.check_names(voices(1), ["a-anger-0", "a-angr-0"])
+        figures.check_names(voices(1), ["a-anger-0", "a-angr-0"])
 
 
 def test_scores_of_a_seed(tmp_path):
@@ -887,7 +887,7 @@ def test_scores_of_a_seed(tmp_path):
     )  # fmt: skip
     profiles = np.array([[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]], "float32")
     predicted = np.array([[[0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.0, 1.0]]])
-    systems = results.systems({"refinery": {"labels": "soft"}}, corpus, profiles, predicted)
+    systems = figures.systems({"refinery": {"labels": "soft"}}, corpus, profiles, predicted)
     scores = classification_report.seed_scores(
         run_in(tmp_path), 0, corpus.utterances, corpus.classes, systems, np.array([0, 1, 0, 1])
     )

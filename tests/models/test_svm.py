@@ -13,8 +13,8 @@ from tfser.config import hparams
 from tfser.corpora import loader
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.models import svm
-from tfser.models.began.speech import plan as plan_of_began
+from tfser.models.began.dataset import plan as plan_of_began
+from tfser.models.svm import experiment
 from tfser.storage import run_directory
 
 EMOTIONS = ("anger", "fear")
@@ -43,8 +43,8 @@ def corpus(monkeypatch):
         x[i, 0] += 3 * EMOTIONS.index(u.emotion)
         x[i] += 10 * "abcd".index(u.speaker)
     features = feature_cache.Features(utterances, x, np.arange(len(x) + 1), "key")
-    monkeypatch.setattr(svm, "functionals", lambda settings: None)
-    monkeypatch.setattr(svm.store, "load", lambda *_, **__: features)
+    monkeypatch.setattr(experiment, "functionals", lambda settings: None)
+    monkeypatch.setattr(experiment.store, "load", lambda *_, **__: features)
     return utterances, x
 
 
@@ -58,7 +58,9 @@ def test_the_figures_of_the_reference(shared_data, tmp_path):
     ):
         folder = tmp_path / str(len(overrides))
         run = run_directory.Run(folder, tmp_path / "cache", "emodb", "loso", None, (0,), "none", 0)
-        scores = svm.train(utterances, hparams.load("svm", "emodb", overrides=overrides), run)
+        scores = experiment.train(
+            utterances, hparams.load("svm", "emodb", overrides=overrides), run
+        )
         assert scores["n"] == rows[name]["n"] and scores["folds"] == 10
         assert scores["uar"] == pytest.approx(rows[name]["uar"], abs=0.005)
         assert scores["wa"] == pytest.approx(rows[name]["wa"], abs=0.005)
@@ -75,8 +77,8 @@ def test_scaler_and_svm_see_the_training_part_alone(corpus, tmp_path, monkeypatc
             seen.append((x, y))
             return super().fit(x, y)
 
-    monkeypatch.setattr(svm, "SVC", Recorded)
-    svm.train(utterances, hparams.load("svm", "emodb"), run_in(tmp_path))
+    monkeypatch.setattr(experiment, "SVC", Recorded)
+    experiment.train(utterances, hparams.load("svm", "emodb"), run_in(tmp_path))
     y = np.array([EMOTIONS.index(u.emotion) for u in utterances])
     speakers = np.array([u.speaker for u in utterances])
     assert len(seen) == 4
@@ -92,11 +94,11 @@ def test_scaler_and_svm_see_the_training_part_alone(corpus, tmp_path, monkeypatc
 def test_finished_folds_are_kept(corpus, tmp_path, monkeypatch):
     utterances, _ = corpus
     hp = hparams.load("svm", "emodb")
-    scores = svm.train(utterances, hp, run_in(tmp_path))
+    scores = experiment.train(utterances, hp, run_in(tmp_path))
     (tmp_path / "seed-0" / "fold-02" / "predicted.npz").unlink()
     fitted = []
-    monkeypatch.setattr(svm, "SVC", lambda **options: fitted.append(1) or SVC(**options))
-    assert svm.train(utterances, hp, run_in(tmp_path)) == scores
+    monkeypatch.setattr(experiment, "SVC", lambda **options: fitted.append(1) or SVC(**options))
+    assert experiment.train(utterances, hp, run_in(tmp_path)) == scores
     assert len(fitted) == 1
 
 
@@ -104,9 +106,9 @@ def test_random_folds_are_speaker_dependent_and_differ_by_seed(corpus, tmp_path)
     utterances, _ = corpus
     hp = hparams.load("svm", "emodb")
     run = run_in(tmp_path, "paper", n_folds=4, seeds=(0, 1))
-    scores = svm.train(utterances, hp, run)
+    scores = experiment.train(utterances, hp, run)
     assert scores["speaker_independent"] is False and (scores["folds"], scores["seeds"]) == (4, 2)
-    plans = [svm.plan(utterances, hp, run, seed) for seed in (0, 1)]
+    plans = [experiment.plan(utterances, hp, run, seed) for seed in (0, 1)]
     for plan in plans:
         tested = np.concatenate([split.test for split in plan])
         assert sorted(tested) == list(range(32))
@@ -120,7 +122,7 @@ def test_an_svm_for_each_speaker_is_tested_as_began_is(corpus, tmp_path):
     utterances, _ = corpus
     hp = hparams.load("svm", "emodb", overrides=["protocol.kind=per-speaker"])
     run = run_in(tmp_path, "paper", seeds=(0, 1))
-    scores = svm.train(utterances, hp, run)
+    scores = experiment.train(utterances, hp, run)
     assert scores["speaker_independent"] is False
     assert (scores["folds"], scores["n"]) == (4, 16)  # of 4 takes 2.4 train
     assert list(scores["systems"]) == ["SVM, each speaker's own"]
@@ -128,23 +130,23 @@ def test_an_svm_for_each_speaker_is_tested_as_began_is(corpus, tmp_path):
     assert of_began["protocol"] == {"kind": "per-speaker", "train_fraction": 0.6}
     for seed in (0, 1):
         theirs = plan_of_began(utterances, of_began, run, seed)
-        for own, other in zip(svm.plan(utterances, hp, run, seed), theirs, strict=True):
+        for own, other in zip(experiment.plan(utterances, hp, run, seed), theirs, strict=True):
             np.testing.assert_array_equal(own.test, other.test)
             np.testing.assert_array_equal(own.train, np.sort([*other.train, *other.dev]))
             assert len({utterances[i].speaker for part in own for i in part}) == 1
     with pytest.raises(UsageError, match="--folds 3: per-speaker has a fold for each"):
-        svm.plan(utterances, hp, run_in(tmp_path, "paper", n_folds=3), 0)
+        experiment.plan(utterances, hp, run_in(tmp_path, "paper", n_folds=3), 0)
 
 
 def test_without_the_other_systems_dev_part(corpus, tmp_path):
     utterances, _ = corpus
     hp = hparams.load("svm", "emodb", overrides=["svm.trains_on_dev=false"])
-    scores = svm.train(utterances, hp, run_in(tmp_path / "loso"))
+    scores = experiment.train(utterances, hp, run_in(tmp_path / "loso"))
     assert list(scores["systems"]) == ["SVM, without dev"]
     assert scores["facts"][-1] == "the other systems' dev part left out"
     for protocol, n_dev in (("loso", 8), ("paper", 2)):
         run = run_in(tmp_path, protocol, n_folds=4)
-        for split in svm.plan(utterances, hp, run, 0):
+        for split in experiment.plan(utterances, hp, run, 0):
             assert (len(split.train), len(split.dev), len(split.test)) == (24 - n_dev, n_dev, 8)
 
 
@@ -152,7 +154,7 @@ def test_trained_on_one_corpus_and_tested_on_another(corpus, tmp_path):
     utterances, x = corpus
     mine, theirs = utterances[:24], utterances[24:]  # speaker d is the other corpus
     stranger = Utterance(Path("x.wav"), "x", "x", "joy")
-    scores = svm.train(
+    scores = experiment.train(
         [*mine, stranger], hparams.load("svm", "emodb"), run_in(tmp_path, "paper"), theirs
     )
     assert scores["speaker_independent"] is True and (scores["n"], scores["folds"]) == (8, 1)
@@ -161,12 +163,12 @@ def test_trained_on_one_corpus_and_tested_on_another(corpus, tmp_path):
     expected = SVC(kernel="linear", C=0.01).fit(scaled[:24], y[:24]).predict(scaled[24:])
     assert scores["wa"] == np.mean(expected == y[24:])
     with pytest.raises(DataError, match="share 1 emotions.*anger fear and anger"):
-        svm.train(mine, hparams.load("svm", "emodb"), run_in(tmp_path, "paper"), theirs[:4])
+        experiment.train(mine, hparams.load("svm", "emodb"), run_in(tmp_path, "paper"), theirs[:4])
 
 
 def test_seeds_of_what_is_not_random(corpus, tmp_path):
     with pytest.raises(UsageError, match="--seeds 2: nothing is random in an SVM under"):
-        svm.train(corpus[0], hparams.load("svm", "emodb"), run_in(tmp_path, seeds=(0, 1)))
+        experiment.train(corpus[0], hparams.load("svm", "emodb"), run_in(tmp_path, seeds=(0, 1)))
 
 
 def test_the_target_is_in_every_result(corpus, tmp_path, monkeypatch):
@@ -181,8 +183,8 @@ def test_the_target_is_in_every_result(corpus, tmp_path, monkeypatch):
         chosen.extend(utterances)
         return dataclasses.replace(features, utterances=chosen)
 
-    monkeypatch.setattr(svm.store, "load", load)
-    scores = svm.train(utterances, hp, run_in(tmp_path))
+    monkeypatch.setattr(experiment.store, "load", load)
+    scores = experiment.train(utterances, hp, run_in(tmp_path))
     assert scores["classes"] == ["high", "low", "neutral"]
     assert scores["flags"] == {"target": "valence", "rounding": "between"}
     assert scores["facts"] == ["IS13", "target valence", "rounding between"]
@@ -191,4 +193,4 @@ def test_the_target_is_in_every_result(corpus, tmp_path, monkeypatch):
 def test_a_class_too_small_for_the_folds():
     hp = hparams.load("svm", "emodb")
     with pytest.raises(DataError, match="class 'anger' has 8 utterances, fewer than the 10 folds"):
-        svm.plan(voices("ab"), hp, run_in(Path(), "paper"), 0)
+        experiment.plan(voices("ab"), hp, run_in(Path(), "paper"), 0)

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfser.errors import TfserError, UsageError
+from tfser.plots import tensorboard
 from tfser.storage import atomic_files
 from tfser.training import loop
 
@@ -454,7 +455,7 @@ def test_strategies_of_one_device():
 def test_events(tmp_path):
     pixels = np.zeros((2, 3, 3), "uint8")
     pixels[0, 1] = [255, 128, 0]
-    with loop.events(tmp_path) as write:
+    with tensorboard.events(tmp_path) as write:
         write(1, {"loss": 0.5})
         write(2, {"loss": 0.25}, {"picture": tf.io.encode_png(pixels).numpy()})
     [path] = tmp_path.iterdir()

@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from tfser.audio import decode as audio
+from tfser.audio import sound_file
 from tfser.errors import DataError
 from tfser.storage import s3
 
@@ -39,18 +39,18 @@ def lossless(path) -> bool:
 def decoded(paths):
     """Yields (samples [n, channels] float32, rate in Hz, problem) of each file; "" is none."""
     tf = s3.check_decoder("tensorflow-io")
-    from tfser.cache import pipelines  # which imports TensorFlow
+    from tfser.audio import tf_data  # which imports TensorFlow
 
     names = tf.constant([str(path) for path in paths], tf.string)
     files = tf.data.Dataset.from_tensor_slices(names).map(_graph()).prefetch(1)
-    files = iter(pipelines.without_autotuning(files))
+    files = iter(tf_data.without_autotuning(files))
     for path in paths:
         try:
             samples, numbers, problem = files.get_next()
             n_claimed, rate_hz = numbers.numpy()[:2]
             problem = problem.numpy().decode()
             samples = samples.numpy()
-            spare = audio.MP3_SPARE_FRAMES if str(path).lower().endswith(".mp3") else 0
+            spare = sound_file.MP3_SPARE_FRAMES if str(path).lower().endswith(".mp3") else 0
             samples = samples[:n_claimed]
             if not problem and len(samples) < n_claimed - spare:
                 problem = (
@@ -93,7 +93,7 @@ def _header(path, content):
     """(number in KINDS, numbers of `_graph`, problem); the last kind decodes nothing."""
     path = s3.path(path.decode())
     try:
-        (container, subtype), rate_hz, n_frames, n_channels = audio.facts(path, content)
+        (container, subtype), rate_hz, n_frames, n_channels = sound_file.facts(path, content)
         kind = ("WAV" if container == "WAVEX" else container, subtype)
         if kind not in KINDS or content.startswith(b"RIFX"):  # the latter is big-endian
             raise DataError(

@@ -2,9 +2,9 @@
 
     <cache>/<feature>-<key>/shard-00000.tfrecord ... index.json
 
-A shard (tfser/cache/tfrecord.py) holds up to SHARD_UTTERANCES utterances. It is written under a temporary
-name and renamed, the index last: a killed extraction continues, and what is damaged later is found
-by the checksums and made again.
+A shard (tfser/cache/tfrecord.py) holds up to SHARD_UTTERANCES utterances. It is written under a
+temporary name and renamed, the index last: a killed extraction continues, and what is damaged
+later is found by the checksums and made again.
 """
 
 import dataclasses

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfser.audio.tf_data import unconverted, without_autotuning
 from tfser.storage import s3
 
 ALIGNED_BYTES = 64  # TensorFlow takes over memory that starts at a multiple of it
@@ -11,21 +12,6 @@ PREFETCHED = 16  # batches; left to TensorFlow they fill gigabytes
 STREAMED_SHARDS = 16  # of `stream`, read in turn
 RECORD_HEADER_BYTES = 12  # of a TFRecord: length and its checksum
 SHUFFLED = 1024  # pieces of `stream` in memory, drawn from at random
-
-# For functions of a pipeline. AutoGraph rewrites them and all that they call, in each process anew,
-# for conditions on tensors, of which ours have none.
-unconverted = tf.autograph.experimental.do_not_convert
-
-
-def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The dataset without TensorFlow's search for numbers of threads and buffers; ours are fixed.
-
-    The end of an iterator waits for the thread that searches, now and then until its next round,
-    which may be as far away as the epoch was long (`benchmarks/autotuning.py`).
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)
 
 
 def as_tensor(frames):

@@ -94,8 +94,9 @@ def by_spark(master: str, missing, shards, work) -> None:
     if lost:
         raise TfserError(
             f"{len(lost)} of {len(missing)} shards are not made, the others are kept: the workers "
-            f"of {', '.join(sorted(lost)[: feature_cache.NAMED_FILES])} were lost {spark_session.ATTEMPTS} times, "
-            f"as where memory is used up; see {errors}; the same command tries them again"
+            f"of {', '.join(sorted(lost)[: feature_cache.NAMED_FILES])} were lost "
+            f"{spark_session.ATTEMPTS} times, as where memory is used up; see {errors}; the "
+            "same command tries them again"
         )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfser.cache import pipelines
+from tfser.audio import tf_data
 from tfser.errors import TfserError
 from tfser.storage import atomic_files, s3
 
@@ -42,14 +42,14 @@ def shard_contents(folder, numbers):
     """
     paths = [str(shard_path(folder, number)) for number in numbers]
 
-    @pipelines.unconverted
+    @tf_data.unconverted
     def records(path):
         return tf.data.TFRecordDataset(path).batch(3).get_single_element()
 
     contents = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string)).map(
         records, num_parallel_calls=os.cpu_count()
     )
-    iterator = iter(pipelines.without_autotuning(contents))
+    iterator = iter(tf_data.without_autotuning(contents))
     for number in numbers:
         try:
             frames, shard = iterator.get_next().numpy()

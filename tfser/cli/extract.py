@@ -2,7 +2,7 @@
 
 The features are those that tfser-train computes where they are not in the cache; here as a job of
 its own, for corpora that take hours, by all cores of this machine or by the workers of Spark.
-`fill` of tfser/models/<name>/extraction.py says which they are.
+`fill` of tfser/models/<name>/dataset.py says which they are.
 """
 
 import functools
@@ -68,7 +68,7 @@ def extract(args) -> None:
     log.info("%s", loader.describe(args.corpus, utterances))
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
-        module = importlib.import_module(f"tfser.models.{args.model}.extraction")
+        module = importlib.import_module(f"tfser.models.{args.model}.dataset")
     from tfser.cache import extraction, feature_cache, spark_extraction
 
     how = (

@@ -10,22 +10,18 @@ tests: the score of the best setting is optimistic by what choosing among the tr
 
 import argparse
 import itertools
-import json
 import logging
-import math
-import statistics
 import sys
-import time
 from pathlib import Path
 
 from tfser.cli import base, options, spark_jobs, train
-from tfser.config import hparams
+from tfser.config import hparams, search_space
 from tfser.distributed import spark_session
 from tfser.distributed.subprocesses import child, flags, overrides_of
 from tfser.errors import ConflictError, TfserError, UsageError
-from tfser.evaluation import metrics
 from tfser.search import summary as outcomes
 from tfser.search.sampler import Proposals
+from tfser.search.trials import FEWEST, ended, read_trials, run_trial, write_trials
 from tfser.storage import atomic_files, run_directory, s3
 
 log = logging.getLogger("tfser")
@@ -39,7 +35,6 @@ part may be tested in another.
 
 example: tfser-search --model svm --corpus emodb --protocol loso --evals 20
 """
-FEWEST = 5  # trials to take a median of
 WEIGHTS = ("*.keras", "*.npz")  # of a finished trial: some hundred MB, and its scores are known
 
 
@@ -84,7 +79,7 @@ def search(args) -> None:
         spark_session.check(args.spark)
     task = train.checked(args)
     overrides = options.overrides(args)
-    space = hparams.search_space(args.model, overlay=args.hparams, overrides=overrides)
+    space = search_space.search_space(args.model, overlay=args.hparams, overrides=overrides)
     folder = args.workdir or Path("searches", f"{args.model}-{task.corpus}-{args.protocol}")
     settings = task.settings | {
         "search": space,
@@ -173,88 +168,6 @@ def run_trials(args, space: dict, folder: Path) -> list[dict]:
     return ended(trials)
 
 
-def ended(trials: list[dict]) -> list[dict]:
-    """Those that are not under way."""
-    return [trial for trial in trials if trial["status"] != "begun"]
-
-
-def read_trials(path: Path) -> list[dict]:
-    """What a search before has found; nothing where there was none."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise ConflictError(f"{path} is damaged ({error}); use another --workdir") from None
-
-
-def write_trials(path: Path, trials: list[dict]) -> None:
-    """Writes what `read_trials` reads."""
-    text = "".join(json.dumps(trial, ensure_ascii=False) + "\n" for trial in trials)
-    atomic_files.write_bytes(path, text.encode())
-
-
-def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) -> dict:
-    """Trains and scores on dev; returns what `run_trials` notes beside the parameters."""
-    found = {"status": "failed", "score": None, "measure": None, "seconds": 0.0, "reason": ""}
-    done = [trial for trial in trials if trial["status"] == "ok"]
-    for same in (trial for trial in done if trial["parameters"] == parameters):
-        known = {name: same[name] for name in ("status", "score", "measure")}
-        return found | known | {"reason": f"as trial {same['trial']}, of the same parameters"}
-    started, place = time.monotonic(), folder / outcomes.name_of(n)
-    before = [dev_scores(folder / outcomes.name_of(trial["trial"])) for trial in done]
-    stops = (lambda: hopeless(dev_scores(place), before)) if args.stop_hopeless else lambda: False
-    code, _, found["reason"] = child([*flags(args, parameters), "--evaluate", "dev"], place, stops)
-    found["seconds"] = round(time.monotonic() - started, 1)
-    if stops():  # asked again: a trial may end before it is looked at
-        reason = "its first networks are below the median of the trials before"
-        return found | {"status": "stopped", "reason": reason}
-    return found | ({} if code else objective(atomic_files.read_json(place / "scores.json")))
-
-
-def objective(scores: dict) -> dict:
-    """What is searched for, of a run's scores: the UAR, or the mean CCC of arousal and valence."""
-    names = metrics.headline(scores)
-    names, measure = (names[:1], "UAR") if names[0] == "uar" else (names, "CCC")
-    score = statistics.fmean(scores[name] for name in names)
-    if not math.isfinite(score):
-        return {"reason": f"the dev {measure} is {score}"}
-    return {"status": "ok", "score": score, "measure": measure, "reason": ""}
-
-
-def dev_scores(folder: Path) -> dict[str, float]:
-    """The best dev score of each network of a trial that is finished, in the order of training.
-
-    UAR, or the accuracy of segments; of a system without a history of its networks none.
-    """
-    found = {}
-    files = folder.glob("seed-*/**/history.csv")
-    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
-        header, *rows = (line.split(",") for line in path.read_text().splitlines())
-        column = next((name for name in ("dev_uar", "dev_accuracy") if name in header), None)
-        if column:
-            place = header.index(column)
-            found[str(path.relative_to(folder))] = max(float(row[place]) for row in rows)
-    return found
-
-
-def hopeless(own: dict[str, float], before: list[dict[str, float]]) -> bool:
-    """The median rule: whether the first k networks' mean is, for some k, below the median of
-    those of the trials `before` (at least FEWEST), which have more networks than k.
-    """
-    for k in range(1, len(own) + 1):
-        first = list(own)[:k]
-        means = [
-            statistics.fmean(other[name] for name in first)
-            for other in before
-            if len(other) > k and other.keys() >= set(first)
-        ]
-        if len(means) >= FEWEST:
-            mean = statistics.fmean(own[name] for name in first)
-            if mean < statistics.median(means):
-                return True
-    return False
-
-
 def write_best(args, trials: list[dict], space: dict, folder: Path) -> None:
     """best.toml, an overlay of all that differs from the model's file, and search.png."""
     of = f"{args.model} on {args.corpus}, {args.protocol}, by {args.algorithm}, seed {args.seed}"
@@ -266,7 +179,7 @@ def write_best(args, trials: list[dict], space: dict, folder: Path) -> None:
         )
         head = f"# tfser-search: {of}\n# {outcomes.summary(trials)}\n"
         atomic_files.write_bytes(folder / "best.toml", (head + text).encode())
-    outcomes.draw(trials, hparams.flat(space), of, folder / "search.png")
+    outcomes.draw(trials, search_space.flat(space), of, folder / "search.png")
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def _trial(place, args, space: dict, folder: Path, point: dict) -> dict:
     """A task: the trial at a point of the space of `run_trials`, as Hyperopt wants it."""
     import hyperopt
 
-    from tfser.cli import search
+    from tfser.search import trials as search
 
     def run():
         trials = search.read_trials(folder / "trials.jsonl")

@@ -164,7 +164,7 @@ def train_in(folder: Path, args, task: Task) -> None:
             spark_jobs.train_folds(args, folder)
         with tensorflow_startup.quiet():
             tensorflow_startup.import_keras()
-            paper = importlib.import_module(f"tfser.models.{args.model}")
+            paper = importlib.import_module(f"tfser.models.{args.model}.experiment")
         more = []
         if task.tested is not None:
             if "tested" not in inspect.signature(paper.train).parameters:

@@ -13,11 +13,6 @@ from pathlib import Path
 from tfser.corpora import loader
 from tfser.errors import UsageError, did_you_mean
 
-SPECS = {"choice": "value, ..", "uniform": "low, high", "loguniform": "low, high",
-         "quniform": "low, high, step"}  # fmt: skip
-# What these choose is part of the question: trials would be scored on other utterances.
-NEVER_SEARCHED = ("labels.", "protocol.", "train.dev_fraction")
-
 
 def folder():
     """Where the hparams files are: beside the package in a checkout, inside it in a wheel."""
@@ -38,63 +33,13 @@ def load(model: str, corpus: str, *, overlay: str | None = None, overrides=()) -
     Raises:
         UsageError: unknown section, key or file, wrong type, value out of range.
     """
-    hp, allowed, _ = _files(model, corpus, overlay)
+    hp, allowed, _ = read_files(model, corpus, overlay)
     for override in overrides:
-        _lay(hp, _parse(override), f"--set {override}")
+        lay_over(hp, parse_override(override), f"--set {override}")
     for name, limits in allowed.items():
         section, key = name.split(".")
-        _check(name, hp[section][key], limits)
+        check_value(name, hp[section][key], limits)
     return hp
-
-
-def search_space(model: str, *, overlay: str | None = None, overrides=()) -> dict[str, list]:
-    """What a search chooses from, {"section.key": spec}: the overlay's [search], or the model's.
-
-    A spec is ["choice", value, ..], ["uniform", low, high], ["loguniform", low, high] (the bounds
-    themselves, not their logarithms) or ["quniform", low, high, step] (low, low + step, .. as far
-    as high, each as likely). A value of a choice may be a table {value = .., "section.key" = spec},
-    whose other keys are searched where it is chosen.
-
-    Raises:
-        UsageError: no [search], a spec that is none, a key that does not exist, a value that the
-            key does not take, a key that is chosen twice, or also in `overrides`.
-    """
-    hp, allowed, space = _files(model, "", overlay)
-    if not space:
-        raise UsageError(
-            f"nothing to search: {overlay or f'hparams/{model}.toml'} has no [search] table, such "
-            'as "train.learning_rate" = ["loguniform", 1e-5, 1e-3]'
-        )
-    _check_space(space, hp, allowed, set())
-    for override in overrides:
-        for section, values in _parse(override).items():
-            if (name := f"{section}.{next(iter(values))}") in flat(space):
-                raise UsageError(
-                    f"--set {override}: [search] chooses {name}; leave one of them out"
-                )
-    return space
-
-
-def flat(space: dict[str, list]) -> dict[str, list]:
-    """A space with the keys that exist under some choice, and the choices' values alone."""
-    specs = {}
-    for name, (kind, *options) in space.items():
-        specs.setdefault(name, [kind, *(value_of(option) for option in options)])
-        for option in options:
-            for inner, spec in flat(more_of(option)).items():
-                specs.setdefault(inner, spec)
-    return specs
-
-
-def value_of(option):
-    """The value of a choice's option."""
-    return option["value"] if isinstance(option, dict) else option
-
-
-def more_of(option) -> dict[str, list]:
-    """The space that exists where the option of a choice is chosen."""
-    table = option if isinstance(option, dict) else {}
-    return {name: spec for name, spec in table.items() if name != "value"}
 
 
 def toml(value) -> str:
@@ -115,11 +60,11 @@ def difference(before: dict, after: dict) -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-def _files(model: str, corpus: str, overlay: str | None) -> tuple[dict, dict, dict]:
+def read_files(model: str, corpus: str, overlay: str | None) -> tuple[dict, dict, dict]:
     """The hyperparameters of the files, [allowed], and [search]."""
     hp = _read(folder() / f"{model}.toml")
     allowed, space = hp.pop("allowed", {}), hp.pop("search", {})
-    _lay(hp, hp.pop("corpus").get(corpus, {}), f"[corpus.{corpus}]")
+    lay_over(hp, hp.pop("corpus").get(corpus, {}), f"[corpus.{corpus}]")
     if overlay:
         path = Path(overlay) if overlay.endswith(".toml") else folder() / f"{overlay}.toml"
         tables = _read(path)
@@ -127,8 +72,8 @@ def _files(model: str, corpus: str, overlay: str | None) -> tuple[dict, dict, di
         if not isinstance(space, dict):
             raise UsageError(f"{overlay}: [search] is a table of names and what to choose from")
         per_corpus = _per_corpus(tables, overlay)
-        _lay(hp, tables, overlay)
-        _lay(hp, per_corpus.get(corpus, {}), overlay)
+        lay_over(hp, tables, overlay)
+        lay_over(hp, per_corpus.get(corpus, {}), overlay)
     return hp, allowed, space
 
 
@@ -157,7 +102,7 @@ def _per_corpus(tables: dict, source: str) -> dict[str, dict]:
     return per_corpus
 
 
-def _parse(override: str) -> dict:
+def parse_override(override: str) -> dict:
     """Turns "train.epochs=1" into {"train": {"epochs": 1}}; a word that is no TOML is a string."""
     name, equals, text = override.partition("=")
     section, dot, key = name.strip().partition(".")
@@ -172,7 +117,7 @@ def _parse(override: str) -> dict:
     return {section: {key: value}}
 
 
-def _lay(hp: dict, tables: dict, source: str) -> None:
+def lay_over(hp: dict, tables: dict, source: str) -> None:
     """Lays `tables` over `hp`: names must exist and values keep their type."""
     for section, values in tables.items():
         if section not in hp:
@@ -208,92 +153,11 @@ def _cast(name: str, value, default, source: str):
     return value
 
 
-def _check(name: str, value, limits: list) -> None:
+def check_value(name: str, value, limits: list) -> None:
+    """Raise UsageError for a value outside its [lowest, highest], or none of its choices."""
     if isinstance(value, str):
         if value not in limits:
             hint = did_you_mean(value, limits)
             raise UsageError(f"{name}={value!r} is not known{hint}; one of: {' '.join(limits)}")
     elif not (math.isfinite(value) and limits[0] <= value <= limits[1]):
         raise UsageError(f"{name}={value!r} is out of range {limits[0]} to {limits[1]}")
-
-
-def _check_space(space: dict, hp: dict, allowed: dict, taken: set) -> set:
-    """The names of a space, all of which may be chosen at once; `taken` are chosen besides."""
-    names = set()
-    for name, spec in space.items():
-        # Of the options of a choice one holds: two of them may have the same key.
-        own = {name}.union(
-            *(
-                _check_space(more_of(option), hp, allowed, {name})
-                for option in _options(name, spec, hp, allowed)
-            )
-        )
-        if twice := own & (names | taken):
-            raise UsageError(f"[search] {name}: {min(twice)} would be chosen twice at once")
-        names |= own
-    return names
-
-
-def _options(name: str, spec, hp: dict, allowed: dict) -> list:
-    """The options of a choice, none of another spec; all values are checked."""
-    if isinstance(spec, dict):
-        inner = next(iter(spec), "key")
-        raise UsageError(f'[search] {name} is a section; quote the whole name: "{name}.{inner}"')
-    if name.startswith(NEVER_SEARCHED):
-        raise UsageError(
-            f"[search] {name}: trials would be scored on other utterances; use --set {name}=.."
-        )
-    kind, *values = spec if isinstance(spec, list) and spec else [None]
-    if kind not in SPECS:
-        hint = did_you_mean(kind, SPECS) if isinstance(kind, str) else ""
-        forms = ", ".join(f'["{form}", {arguments}]' for form, arguments in SPECS.items())
-        raise UsageError(f"[search] {name}: {spec!r} is none of {forms}{hint}")
-    if kind == "choice":
-        return _options_of_choice(name, values, hp, allowed)
-    n_expected = SPECS[kind].count(",") + 1
-    if len(values) != n_expected or not all(_is_number(value) for value in values):
-        raise UsageError(f'[search] {name}: expected ["{kind}", {SPECS[kind]}], not {spec!r}')
-    low, high, *step = values
-    if low >= high:
-        raise UsageError(f"[search] {name}: {low!r} is not below {high!r}, nothing is between them")
-    if kind == "loguniform" and low <= 0:
-        raise UsageError(f"[search] {name}: loguniform needs bounds above 0, not {low!r}")
-    if step and not 0 < step[0] <= high - low:
-        raise UsageError(f"[search] {name}: a step of {step[0]!r} leaves no two values")
-    accepted = [_accepted(name, value, hp, allowed) for value in (low, high)]
-    if isinstance(accepted[0], int):
-        if kind != "quniform":
-            raise UsageError(f"[search] {name} is a whole number: use quniform or choice")
-        if not isinstance(step[0], int):
-            raise UsageError(f"[search] {name}: the step of a whole number is one, not {step[0]!r}")
-    return []
-
-
-def _options_of_choice(name: str, options: list, hp: dict, allowed: dict) -> list:
-    if not options:
-        raise UsageError(f"[search] {name}: a choice of nothing")
-    values = []
-    for option in options:
-        if isinstance(option, dict) and "value" not in option:
-            raise UsageError(f"[search] {name}: {option!r} has no value, such as value = 1")
-        value = _accepted(name, value_of(option), hp, allowed)
-        if value in values:
-            raise UsageError(f"[search] {name}: {value!r} is there twice")
-        values.append(value)
-    return options
-
-
-def _accepted(name: str, value, hp: dict, allowed: dict):
-    """The value as the key holds it."""
-    section, dot, key = name.partition(".")
-    if not dot:
-        raise UsageError(f"[search] {name}: expected section.key, such as train.max_epochs")
-    laid = {of: dict(values) for of, values in hp.items()}
-    _lay(laid, {section: {key: value}}, "[search]")
-    if name in allowed:
-        _check(f"[search] {name}", laid[section][key], allowed[name])
-    return laid[section][key]
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

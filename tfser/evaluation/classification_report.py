@@ -17,8 +17,8 @@ from tfser.errors import UsageError
 from tfser.evaluation import metrics
 from tfser.evaluation import splits as folds
 from tfser.plots import figures as plot_figures
+from tfser.plots import tensorboard
 from tfser.storage import atomic_files
-from tfser.training import loop
 
 log = logging.getLogger("tfser")
 
@@ -246,7 +246,7 @@ def write(run, scores: dict, figures: dict) -> None:
     atomic_files.write_bytes(run.folder / "predictions.csv", text.encode())
     for name, figure in figures.items():
         plot_figures.save(figure, run.folder / f"{name}.png")
-    with loop.events(run.folder / "events" / "scores") as to_tensorboard:
+    with tensorboard.events(run.folder / "events" / "scores") as to_tensorboard:
         for step, of_system in enumerate(scores["systems"].values(), start=1):
             shown = {key: of_system[key]["mean"] for key in metrics.headline(scores)}
             to_tensorboard(step, shown)

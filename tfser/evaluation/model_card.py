@@ -1,48 +1,18 @@
-"""tfser-card: records finished runs in zoo/<model>/<corpus>.json and in the tables of the card.
+"""Model cards: records finished runs in zoo/<model>/<corpus>.json and in the tables of the card."""
 
-The only way a figure gets into zoo/: each comes from the scores.json that a run wrote, and stands
-beside that run's command, versions and device.
-"""
-
-import argparse
 import json
 import math
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from tfser.config import hparams
-from tfser.errors import DataError, TfserError
-from tfser.evaluation import metrics
+from tfser.errors import DataError
+from tfser.evaluation import metrics, significance
 from tfser.storage import atomic_files, run_directory
 
 FEWEST_FOLDS = 3  # of a paired t-test
 SCORES = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa")  # of every paper
-
-
-def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="tfser-card", description=__doc__.partition(": ")[2])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished run directory")
-    parser.add_argument("--zoo", type=Path, help="folder of the cards (default: the project's)")
-    parser.add_argument("--note", default="", help="what a reader must know of the corpus's copy")
-    args = parser.parse_args(argv)
-    zoo = args.zoo or zoo_folder()
-    try:
-        for folder in args.runs:
-            record(folder, zoo, args.note)
-    except TfserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-def zoo_folder() -> Path:
-    """Where the cards are: beside hparams/ in a checkout, inside the package in a wheel."""
-    folder = Path(hparams.folder())
-    return folder.with_name("_zoo" if folder.name == "_hparams" else "zoo")
 
 
 def record(folder: Path, zoo: Path, note: str = "") -> None:
@@ -265,7 +235,9 @@ def _t_tests(numbered: list[tuple]) -> list[str]:
             "",
             f"{protocol}: probability, by Welch's one-tailed t-test over seeds, "
             f"that the row's {_title(first)} is not above the column's (bold: under 0.05):",
-            *_matrix([(name, values[first]["values"]) for name, values in rows], metrics.t_test),
+            *_matrix(
+                [(name, values[first]["values"]) for name, values in rows], significance.t_test
+            ),
         ]
         if first == "uar" and n_folds >= FEWEST_FOLDS:
             # Folds are pooled seed after seed.
@@ -276,7 +248,7 @@ def _t_tests(numbered: list[tuple]) -> list[str]:
             lines += [
                 "",
                 "The same by the paired one-tailed t-test over the folds' UAR, means of the seeds:",
-                *_matrix(means, metrics.paired_t_test),
+                *_matrix(means, significance.paired_t_test),
             ]
     return lines
 
@@ -319,7 +291,3 @@ def _percent(summary: dict, *, spread: bool = False) -> str:
 def _distinct(values) -> str:
     """Each value once, in the order of the processes; a wheel knows no commit."""
     return ", ".join(dict.fromkeys(value or "unknown" for value in values))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

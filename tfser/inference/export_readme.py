@@ -120,7 +120,7 @@ def of_networks(run, served) -> tuple[str, str, str]:
         f"what `tfser/models/{run.model}/serving.py` does with what they say after them."
     )
     example = f"""import keras
-import tfser.models.{run.model}.serving  # layers of its own
+import tfser.models.{run.model}.inference  # layers of its own
 
 network = keras.saving.load_model("{next(iter(networks))}.keras", compile=False)"""
     return given, rows, example

@@ -110,7 +110,7 @@ def served(run: Finished) -> Served:
 
     Raises DataError where a file of it is missing or damaged.
     """
-    serving = importlib.import_module(f"tfser.models.{run.model}.serving")
+    serving = importlib.import_module(f"tfser.models.{run.model}.inference")
     try:
         return serving.serve(run)
     except (KeyError, TypeError) as error:  # settings that later versions have besides

@@ -1,6 +1,5 @@
 """tfser-serve: a page on this machine that says what it hears in a recording."""
 
-import argparse
 import base64
 import contextlib
 import csv
@@ -11,29 +10,17 @@ import io
 import logging
 import os
 import socket
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 from tfser import tensorflow_startup
-from tfser.cli import base
 from tfser.errors import DataError, UsageError
 from tfser.inference import request_filter
 
 log = logging.getLogger("tfser")
 
-EPILOG = """\
-The page is for this machine alone unless --host says otherwise. It takes recordings of 5 minutes
-and 25 MB at most. What it is sent is deleted with the answer, or after ten minutes if nobody asks;
-answers stay in memory while their tab is open. It reads no other file and no address.
-
-exit codes: 0 done, 1 failed, 2 usage, 3 an export cannot be read, 4 a run is not finished, 130
-ended by Ctrl-C.
-
-example: tfser-serve --export epr-emodb acnn-ravdess
-"""
 LONGEST_SECONDS = 300.0
 LARGEST = "25mb"  # of an upload
 KEPT_SECONDS = 600  # what is sent and not asked about
@@ -42,29 +29,6 @@ LOOPBACK = ("127.0.0.1", "localhost")
 PLAIN = {  # of Gradio's environment variables, what the page must not differ in
     "GRADIO_ALLOWED_PATHS": "", "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_MCP_SERVER": "False",
 }  # fmt: skip
-
-
-def parser() -> argparse.ArgumentParser:
-    """The flags of tfser-serve."""
-    p = base.Parser("tfser-serve", __doc__.partition(": ")[2], EPILOG)
-    p.add_argument("--export", type=Path, nargs="+", required=True, metavar="DIR",
-                   help="folders of tfser-export, or runs; the page offers them all")  # fmt: skip
-    p.add_argument("--host", default=LOOPBACK[0], help="address to listen at (default: loopback)")
-    p.add_argument("--port", type=int, default=7860, metavar="N", help="(default: 7860)")
-    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return p
-
-
-def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    return base.run(serve, parser().parse_args(argv), interrupted="the page is closed")
-
-
-def serve(args) -> None:
-    """Opens the page, and waits until it is interrupted."""
-    with opened(args) as url:
-        print(f"{url} (Ctrl-C ends it)", flush=True)
-        threading.Event().wait()
 
 
 @contextlib.contextmanager
@@ -253,7 +217,3 @@ def sweep(folder: Path, ended: threading.Event) -> None:
             with contextlib.suppress(OSError):
                 if path.is_file() and time.time() - path.stat().st_mtime > KEPT_SECONDS:
                     forget(path, folder)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

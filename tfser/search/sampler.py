@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from tfser.config import hparams
+from tfser.config import search_space
 
 FIRST_AT_RANDOM = 5  # Hyperopt's 20 would leave TPE nothing of --evals 20
 
@@ -69,7 +69,7 @@ def expressions(space: dict, place: str = "") -> dict:
             found[name] = hp.choice(
                 label,
                 [
-                    (k, expressions(hparams.more_of(option), f"{label}={k} "))
+                    (k, expressions(search_space.more_of(option), f"{label}={k} "))
                     for k, option in enumerate(options)
                 ],
             )
@@ -92,8 +92,8 @@ def chosen(space: dict, point: dict) -> dict:
         if kind == "choice":
             number, inner = value
             option = options[number]
-            parameters[name] = hparams.value_of(option)
-            parameters |= chosen(hparams.more_of(option), inner)
+            parameters[name] = search_space.value_of(option)
+            parameters |= chosen(search_space.more_of(option), inner)
         elif kind == "quniform":
             low, _, step = options
             # 12 digits: 0.1 + 2 * 0.1 is 0.30000000000000004.

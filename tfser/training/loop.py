@@ -1,6 +1,5 @@
 """The helpers that papers share: devices, and a fit that can be killed at any point and goes on."""
 
-import contextlib
 import functools
 import json
 import logging
@@ -299,21 +298,3 @@ def _assign(variables, arrays: dict) -> None:
 def _restore(model, arrays: dict) -> list[dict]:
     _assign(_state(model), arrays)
     return json.loads(arrays["history"].tobytes())
-
-
-@contextlib.contextmanager
-def events(folder: Path):
-    """For TensorBoard: yields write(step, scalars, pictures), pictures as PNG bytes."""
-    writer = tf.summary.create_file_writer(str(folder))
-
-    def write(step: int, scalars: dict, pictures: dict | None = None) -> None:
-        with writer.as_default(step=step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
-            for name, png in (pictures or {}).items():
-                tf.summary.image(name, tf.io.decode_png(png)[None])
-
-    try:
-        yield write
-    finally:
-        writer.close()

@@ -16,7 +16,7 @@ from tfser.cache import feature_cache
 from tfser.corpora import loader, tedlium
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError, did_you_mean
-from tfser.plots import figures
+from tfser.plots import figures, tensorboard
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop, mixed_precision
 
@@ -175,7 +175,7 @@ def train(
     """
     with (
         tqdm(total=max_epochs, desc=name, unit="epoch") as bar,
-        loop.events(folder / "events") as write,
+        tensorboard.events(folder / "events") as write,
     ):
 
         def after_epoch(row):

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tfser.audio import tf_data
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.audeep import Spectrogram
@@ -105,7 +106,7 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
             epoch=len(history),
         )
         # The target is the input, reversed in time.
-        with_target = batches.map(pipelines.unconverted(lambda x: (x, x[:, ::-1])))
+        with_target = batches.map(tf_data.unconverted(lambda x: (x, x[:, ::-1])))
         return {"loss": passes.train(model, with_target)["loss"]}
 
     pretraining.train(

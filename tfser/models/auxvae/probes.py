@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
+from tfser.audio import tf_data
 from tfser.cache import pipelines
 from tfser.errors import TfserError
 from tfser.evaluation import regression_report
@@ -93,14 +94,14 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
     joined = np.concatenate([*latents.values()], axis=1)
     sizes = [x.shape[1] for x in latents.values()]
 
-    @pipelines.unconverted
+    @tf_data.unconverted
     def separate(x, y):
         parts = dict(zip(latents, tf.split(x, sizes, axis=1), strict=True))
         return parts, {name: y[:, of] for name, of in columns.items()}
 
     frames = pipelines.as_tensor(joined)
 
-    @pipelines.unconverted
+    @tf_data.unconverted
     def epoch(number):
         return pipelines.utterances(
             frames,
@@ -116,7 +117,7 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
     n_batches = -(-len(training) // settings["batch_size"]) * settings["epochs"]
     epochs = tf.data.Dataset.range(settings["epochs"]).flat_map(epoch).map(separate)
     epochs = epochs.apply(tf.data.experimental.assert_cardinality(n_batches))
-    epochs = pipelines.without_autotuning(epochs)
+    epochs = tf_data.without_autotuning(epochs)
     history = network.fit(epochs, epochs=1, shuffle=False, verbose=0).history
     if not np.isfinite(history["loss"][0]):
         raise TfserError("the probes' loss is not a number; try a lower --set probe.learning_rate")

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfser.audio import tf_data
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.magnitude_slices import layer_of
@@ -170,7 +171,7 @@ def scale_of(batches) -> float:
 def with_noise(batches, shape, *, seed):
     """(magnitudes, (z_D, z_G)) with both [batch, hidden], of (seed, number of the batch) alone."""
 
-    @pipelines.unconverted
+    @tf_data.unconverted
     def add(number, x):
         z = tf.random.stateless_uniform(shape, [*seed[:1], seed[1] * 2**20 + number], -1.0, 1.0)
         return x, (z[0], z[1])

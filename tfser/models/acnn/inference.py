@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfser.inference import served_model
 from tfser.models.acnn import pretraining
-from tfser.models.acnn.speech import input_of
+from tfser.models.acnn.dataset import input_of
 
 
 def serve(run) -> served_model.Served:

@@ -10,6 +10,8 @@ from tfser.corpora import labels
 from tfser.errors import DataError, UsageError
 from tfser.evaluation import regression_report, splits
 from tfser.features.mel_pieces import layer_of
+from tfser.models.auxvae import pretraining
+from tfser.training import pretraining as unlabelled
 
 log = logging.getLogger("tfser")
 
@@ -110,3 +112,23 @@ def heard(utterances, hp, run) -> Speech:
         classes = [str(name) for name in names]
     utterance = np.repeat(np.arange(len(kept)), counts[counts > 0])
     return Speech(kept, classes, y, pieces, utterance, features.key)
+
+
+def fill(corpus, utterances, hp, make) -> None:
+    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`.
+
+    The corpus that `vae.corpus` names is what the autoencoder trains on.
+    """
+    layer, settings = layer_of(hp), hp["vae"]
+    pretraining.check(hp, layer)
+    if settings["corpus"] == corpus:
+        make(unlabelled.part_of(settings, utterances), layer)
+    try:
+        probed = chosen(utterances, hp)
+    except DataError:
+        if settings["corpus"] == corpus:  # it has no such labels: for pre-training alone
+            return
+        raise
+    heard = make(probed, layer)
+    if settings["corpus"] == "tested" or settings["continued_epochs"]:
+        make(unlabelled.with_frames(heard), layer)

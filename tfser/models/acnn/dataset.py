@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfser.audio import tf_data
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import three_classes
+from tfser.corpora.labels import select, three_classes
 from tfser.errors import UsageError
 from tfser.evaluation import splits as folds
 from tfser.features.log_mel import LogMel
@@ -168,7 +169,7 @@ def batches(speech, chosen, batch_size, **options):
         **options,
     )
 
-    @pipelines.unconverted
+    @tf_data.unconverted
     def separate(x, joined):
         labels = dict(zip(parts, tf.split(joined, sizes, axis=1), strict=True))
         inputs = {"log_mel": x}
@@ -177,3 +178,23 @@ def batches(speech, chosen, batch_size, **options):
         return inputs, labels
 
     return dataset.map(separate)
+
+
+def fill(corpus, utterances, hp, make) -> None:
+    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`.
+
+    The corpus that `autoencoder.corpus` names is what the autoencoder trains on.
+    """
+    layer, _ = input_of(hp)
+    pretraining.check(hp)
+    settings, view = hp["autoencoder"], pretraining.spectrogram(hp)
+    if settings["corpus"] == corpus:
+        make(unlabelled.part_of(settings, utterances), view)
+        if not any(u.emotion for u in utterances):
+            return
+    utterances = select(utterances, **hp["labels"])
+    kept = make(utterances, layer).utterances
+    if settings["corpus"] == "tested":
+        make(utterances, view)
+    if settings["corpus"] or settings["weights"]:  # what has no log-mel frames is not represented
+        make(kept, view)

@@ -10,6 +10,8 @@ from tfser.corpora import labels
 from tfser.errors import DataError, UsageError
 from tfser.evaluation import regression_report, splits
 from tfser.features.magnitude_slices import layer_of
+from tfser.models.began import pretraining
+from tfser.training import pretraining as unlabelled
 
 log = logging.getLogger("tfser")
 
@@ -89,3 +91,20 @@ def of_utterances(speech, numbers, values, chosen_utterances) -> np.ndarray:
     starts = np.searchsorted(numbers[order], chosen_utterances)
     parts = np.split(values[order], starts[1:])
     return np.stack([merge(part, axis=0) for part in parts])
+
+
+def fill(corpus, utterances, hp, make) -> None:
+    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`.
+
+    The corpus that `began.corpus` names is what BEGAN trains on.
+    """
+    layer, settings = layer_of(hp), hp["began"]
+    pretraining.check(hp, layer)
+    pretrained = hp["head"]["encoder"] == "pretrained"
+    if pretrained and settings["corpus"] == corpus:
+        make(unlabelled.part_of(settings, utterances), layer)
+        if not any(u.emotion for u in utterances):
+            return
+    heard = make(chosen(utterances, hp), layer)
+    if pretrained and settings["corpus"] == "tested":
+        make(unlabelled.with_frames(heard), layer)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfser.audio import tf_data
 from tfser.cache import feature_cache, pipelines
 from tfser.corpora.labels import select
 from tfser.errors import DataError, UsageError
@@ -172,7 +173,7 @@ def with_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
     or how many devices share a batch. `epoch` may be a tf.Variable, see `data.utterances`.
     """
 
-    @pipelines.unconverted
+    @tf_data.unconverted
     def add(number, batch):
         x, labels = batch
         fold_in = tf.random.experimental.stateless_fold_in
@@ -183,3 +184,8 @@ def with_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
         return x, (labels, tf.one_hot(classes, n_classes), prior_z)
 
     return dataset.enumerate().map(add)
+
+
+def fill(corpus, utterances, hp, make) -> None:
+    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`."""
+    make(chosen(utterances, hp), descriptors(hp))

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
+from tfser.models.acnn.dataset import LEVELS, batches
 from tfser.models.acnn.network import shown
-from tfser.models.acnn.speech import LEVELS, batches
 from tfser.plots import figures, spectrograms, tsne
 from tfser.training import mixed_precision
 

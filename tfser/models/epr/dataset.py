@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfser.cache import feature_cache, pipelines
 from tfser.corpora import labels
+from tfser.corpora.labels import select
 from tfser.errors import UsageError
 from tfser.evaluation import splits as folds
 from tfser.features.log_mel import LogMel
@@ -123,3 +124,8 @@ def band_statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
     mean, mean_square = speech.band_sums[:, utterances].sum(axis=1) / n_frames
     # A band at the logarithm's floor throughout has a variance of 0, and rounds to one below.
     return mean, np.maximum(mean_square - mean**2, 0)
+
+
+def fill(corpus, utterances, hp, make) -> None:
+    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`."""
+    make(select(utterances, **hp["labels"]), layer_of(hp))
