@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 import turns
 
-from tfser.config import hparams
+from tfser.config.hparams import load_hparams
 from tfser.models.aae import experiment
 from tfser.storage import run_directory
 
@@ -47,7 +47,7 @@ def main():
     run = run_directory.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
     models, traces = {}, dict.fromkeys(UPDATES, 0)
     for system in UPDATES:
-        hp = hparams.load("aae", "toy", overrides=[f"model.system={system}"])
+        hp = load_hparams("aae", "toy", overrides=[f"model.system={system}"])
         models[system] = model = experiment.compiled_network(speech, hp, run)
 
         def counted(data, step=model.train_step, system=system):

@@ -1,4 +1,4 @@
-"""What an epoch costs more where TensorFlow tunes the pipeline (see `data.without_autotuning`).
+"""What an epoch costs more where TensorFlow tunes the pipeline (see `tf_data.disable_autotuning`).
 
     python benchmarks/autotuning.py [--rounds 15] [--out FILE]
 
@@ -17,7 +17,7 @@ import networks  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import turns  # noqa: E402
 
-from tfser.training import epoch  # noqa: E402
+from tfser.training.epoch import train_epoch  # noqa: E402
 
 
 def main():
@@ -31,7 +31,7 @@ def main():
     tuned.autotune.enabled = True
 
     def epoch_of(dataset):
-        return turns.timed(lambda: epoch.train(model, dataset))
+        return turns.timed(lambda: train_epoch(model, dataset))
 
     found = {}
     for n in (10, 20, 30):

@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 
 from tfser.audio import decode as audio
-from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 from tfser.storage import s3
 
@@ -58,7 +58,7 @@ def decode(utterances, decoder):
     """(seconds of processor time, waveforms): groups of files in a thread for each core."""
 
     def heard(group):
-        return list(audio.waveforms(group, sample_rate_hz=16000, decoder=decoder))
+        return list(audio.load_waveforms(group, sample_rate_hz=16000, decoder=decoder))
 
     groups = [utterances[first : first + SHARD] for first in range(0, len(utterances), SHARD)]
     start = time.process_time()
@@ -92,8 +92,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    tf = s3.check_decoder("tensorflow-io")
-    files = sorted(audio_files(args.data, (".flac",)))[: args.files]
+    tf = s3.import_decoder("tensorflow-io")
+    files = sorted(list_audio_files(args.data, (".flac",)))[: args.files]
     seconds = [audio.duration_seconds(path) for path in files]
     result = {
         "files": len(files),

@@ -27,10 +27,10 @@ import spectrograms
 
 from tfser.audio import decode
 from tfser.cache import feature_cache
-from tfser.config import hparams
+from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
-from tfser.features.magnitude_slices import layer_of as slices_of
-from tfser.models.epr.dataset import layer_of as log_mel_of
+from tfser.features.magnitude_slices import make_magnitude_slices as slices_of
+from tfser.models.epr.dataset import make_log_mel as log_mel_of
 
 
 def log_mel(waveform):
@@ -52,10 +52,10 @@ def slices(waveform):
 def ways() -> dict:
     """{what is heard: (the feature, the peer's name, its function of a waveform)}."""
     return {
-        "EPR, log-mel": (log_mel_of(hparams.load("epr", "librispeech")), "librosa", log_mel),
+        "EPR, log-mel": (log_mel_of(load_hparams("epr", "librispeech")), "librosa", log_mel),
         "ACNN's autoencoder": (spectrograms.LAYER, "SciPy", spectrograms.recipe),
         "Aux-VAE": (pieces.LAYER, "librosa", pieces.with_librosa),
-        "BEGAN": (slices_of(hparams.load("began", "librispeech")), "librosa", slices),
+        "BEGAN": (slices_of(load_hparams("began", "librispeech")), "librosa", slices),
     }
 
 
@@ -76,7 +76,12 @@ def main():
         def by_store(feature=feature):
             with tempfile.TemporaryDirectory() as cache:
                 return sum(
-                    map(sum, feature_cache.stored(utterances, feature, cache=Path(cache)).n_frames)
+                    map(
+                        sum,
+                        feature_cache.store_features(
+                            utterances, feature, cache=Path(cache)
+                        ).n_frames,
+                    )
                 )
 
         def by_loop(feature=feature, function=function):

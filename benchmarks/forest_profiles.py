@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser.corpora import loader
-from tfser.corpora.labels import select
+from tfser.corpora.labels import select_by_labels
+from tfser.corpora.loader import load_corpus
 from tfser.evaluation import classification_report, metrics
 from tfser.models.epr import experiment
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
@@ -59,20 +59,20 @@ def main() -> None:
     hp = settings["hparams"]
     if hp["forest"]["profiles"] != "inner":
         sys.exit(f"{args.run} has no inner networks: --set forest.profiles=inner makes them")
-    utterances = select(loader.load(args.corpus, args.data_root, cache), **hp["labels"])
+    utterances = select_by_labels(load_corpus(args.corpus, args.data_root, cache), **hp["labels"])
     run = run_directory.Run(
         args.run, cache, args.corpus, "loso", settings["folds"], (0,), "none", 0
     )
     speech = experiment.segmented(utterances, hp, run)
     n_rounds = hp["refinery"]["rounds"]
     rows = []
-    with classification_report.progress(1, 1) as bar:
+    with classification_report.progress_bar(1, 1) as bar:
         # Nothing is trained.
         lab = experiment.Experiment(speech, hp, run, model=None, precise=None, bar=bar)
         for fold, split in enumerate(experiment.plan(utterances, hp, run, 0)):
             folder = args.run / "seed-0" / f"fold-{fold:02}"
             bar.where = folder.name
-            same = experiment.refinery(lab, split.train, split.dev, folder, [0, fold])
+            same = experiment.train_rounds(lab, split.train, split.dev, folder, [0, fold])
             inner = experiment.inner_profiles(lab, split, same, folder, [0, fold])
             for t in range(n_rounds):
                 row = {

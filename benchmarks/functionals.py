@@ -3,7 +3,7 @@
     python benchmarks/functionals.py --root FOLDER_OF_SOUND [--rounds 3] [--out functionals.json]
 
 Both make the 6373 IS13 functionals of the same files from the files on, with a process a core:
-`store.load`, which also checks, hashes, clips and writes what it made, and
+`feature_cache.load_features`, which also checks, hashes, clips and writes what it made, and
 `opensmile.Smile(num_workers=...).process_files`, which leaves the values to the caller. Then the
 store reads its cache again. Each in a process of its own, timed from the first call to the values,
 imports aside; they take turns, figures are medians. Target: ratio 1.05, and 2 s from the cache.
@@ -30,7 +30,7 @@ files = sorted(p for p in Path(sys.argv[1]).rglob("*") if p.suffix in (".wav", "
 utterances = [Utterance(path, str(i), "speaker") for i, path in enumerate(files)]
 start = time.perf_counter()
 feature = opensmile.OpenSmile(sample_rate_hz=16000, feature_set="IS13", level="functionals")
-features = feature_cache.load(utterances, feature, cache=Path(sys.argv[2]))
+features = feature_cache.load_features(utterances, feature, cache=Path(sys.argv[2]))
 print(time.perf_counter() - start, *features.frames.shape)
 """
 THEIRS = """

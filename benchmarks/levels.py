@@ -18,17 +18,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from tfser.audio import decode
-from tfser.config import hparams
-from tfser.corpora import loader
-from tfser.models.acnn.dataset import input_of
+from tfser.config.hparams import load_hparams
+from tfser.corpora.loader import load_corpus
+from tfser.models.acnn.dataset import make_input_layer
 
 
 def frames_of(corpus, root):
     """Log-mel frames [n, n_bands] of a corpus."""
-    hp = hparams.load("acnn", corpus)
-    layer, _ = input_of(hp)
-    chosen = [u for u in loader.load(corpus, root) if u.emotion in hp["labels"]["keep"]]
-    return np.concatenate(layer.extract([decode.load(u.path) for u in chosen]))
+    hp = load_hparams("acnn", corpus)
+    layer, _ = make_input_layer(hp)
+    chosen = [u for u in load_corpus(corpus, root) if u.emotion in hp["labels"]["keep"]]
+    return np.concatenate(layer.extract([decode.load_audio(u.path) for u in chosen]))
 
 
 def main():

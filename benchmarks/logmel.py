@@ -49,7 +49,7 @@ def waveforms_of(root, n_files):
         return [rng.uniform(-0.5, 0.5, length).astype("float32") for length in lengths]
     files = sorted(p for p in root.rglob("*") if p.suffix in (".wav", ".flac"))[:n_files]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(decode.load, files))
+        return list(pool.map(decode.load_audio, files))
 
 
 def main():

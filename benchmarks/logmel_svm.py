@@ -22,10 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from tfser.config import hparams
-from tfser.corpora import loader
-from tfser.corpora.labels import select
-from tfser.evaluation import metrics, splits
+from tfser.config.hparams import load_hparams
+from tfser.corpora.labels import select_by_labels
+from tfser.corpora.loader import load_corpus
+from tfser.evaluation import metrics
+from tfser.evaluation.splits import speaker_group_k_fold, stratified_k_fold
 from tfser.models.epr import experiment
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
@@ -73,8 +74,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
-    hp = hparams.load("epr", args.corpus, overlay=args.hparams, overrides=args.overrides)
-    utterances = select(loader.load(args.corpus, args.data_root, cache), **hp["labels"])
+    hp = load_hparams("epr", args.corpus, overlay=args.hparams, overrides=args.overrides)
+    utterances = select_by_labels(load_corpus(args.corpus, args.data_root, cache), **hp["labels"])
     run = run_directory.Run(Path("."), cache, args.corpus, "loso", None, (0,), "none", 0)
     speech = experiment.segmented(utterances, hp, run)
     if args.segments:
@@ -85,10 +86,10 @@ def main() -> None:
     x = statistics(np.asarray(speech.frames), spans)
     speakers = [u.speaker for u in utterances]
     plans = {
-        "loso": splits.by_speaker(speakers, n_folds=len(set(speakers))),
+        "loso": speaker_group_k_fold(speakers, n_folds=len(set(speakers))),
         "random10": [
             (split.train, split.test)
-            for split in splits.stratified(
+            for split in stratified_k_fold(
                 [u.emotion for u in utterances], n_folds=10, dev_fraction=0.0, seed=0
             )
         ],

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfser.cache import feature_cache, pipelines
 from tfser.cache.tfrecord import shard_path, write_shard
-from tfser.config import hparams
+from tfser.config.hparams import load_hparams
 from tfser.models.aae import experiment
 from tfser.models.acnn import autoencoder
 from tfser.models.acnn import dataset as acnn_speech
@@ -52,7 +52,7 @@ def noise(*shape) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape, dtype="float32")
 
 
-def on_disk(folder: Path, n_frames: int, n_features: int) -> feature_cache.Stored:
+def on_disk(folder: Path, n_frames: int, n_features: int) -> feature_cache.StoredFeatures:
     """Pieces of noise in [0, 1] in shards of the cache's format."""
     rng, n_bytes = np.random.default_rng(0), []
     for number in range(SHARDS):
@@ -60,7 +60,7 @@ def on_disk(folder: Path, n_frames: int, n_features: int) -> feature_cache.Store
         write_shard(shard_path(folder, number), {}, [piece.tobytes() for piece in pieces])
         n_bytes.append([n_frames] * PIECES)
     paths = [str(shard_path(folder, number)) for number in range(SHARDS)]
-    return feature_cache.Stored([None] * SHARDS * PIECES, paths, n_bytes, n_features, "")
+    return feature_cache.StoredFeatures([None] * SHARDS * PIECES, paths, n_bytes, n_features, "")
 
 
 def in_layouts(*script_and_arguments) -> dict:
@@ -71,18 +71,18 @@ def in_layouts(*script_and_arguments) -> dict:
 
 def epr_vgg(folder, width=1.0) -> Network:
     """VGG-E on segments of a corpus of CASIA's size: 7,200 utterances of 198 frames."""
-    hp = hparams.load("epr", "casia", overrides=[f"model.width_multiplier={width}"])
+    hp = load_hparams("epr", "casia", overrides=[f"model.width_multiplier={width}"])
     n_frames, n_bands, n_classes, size = 32, 64, 6, hp["train"]["batch_size"]
     network = vgg(n_frames=n_frames, n_bands=n_bands, n_classes=n_classes, **hp["model"])
     optimizer = keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"])
-    model = loop.compiled(network, optimizer, keras.losses.CategoricalCrossentropy())
+    model = loop.compile_model(network, optimizer, keras.losses.CategoricalCrossentropy())
     offsets = np.arange(7200 + 1) * 198
-    starts, _ = pipelines.segment_index(offsets, n_frames=n_frames, hop_frames=1)
+    starts, _ = pipelines.index_segments(offsets, n_frames=n_frames, hop_frames=1)
     labels = np.full((len(starts), n_classes), 1 / n_classes, "float32")
     frames = pipelines.as_tensor(noise(offsets[-1], n_bands))
 
     def batches(epoch):
-        return pipelines.segments(
+        return pipelines.segment_batches(
             frames, starts, labels,
             n_frames=n_frames, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
         )  # fmt: skip
@@ -93,8 +93,8 @@ def epr_vgg(folder, width=1.0) -> Network:
 
 def acnn_network(folder) -> Network:
     """The attentive network of three views with a representation, on 2,000 utterances of 7.5 s."""
-    hp, n, n_classes = hparams.load("acnn", "iemocap"), 2000, 4
-    layer, n_frames = acnn_speech.input_of(hp)
+    hp, n, n_classes = load_hparams("acnn", "iemocap"), 2000, 4
+    layer, n_frames = acnn_speech.make_input_layer(hp)
     y = np.arange(n) % n_classes
     views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
     views |= dict.fromkeys(("arousal", "valence"), np.eye(3, dtype="float32")[y % 3])
@@ -108,7 +108,7 @@ def acnn_network(folder) -> Network:
 
     def batches(epoch):
         options = {"seed": 0, "epoch": epoch, "drop_remainder": True}
-        return acnn_speech.batches(speech, np.arange(n), size, **options)
+        return acnn_speech.make_batches(speech, np.arange(n), size, **options)
 
     twins = {"PyTorch": ("acnn_torch.py", size)}
     return Network(model, batches, size, f"utterances of {n_frames} x 26", twins)
@@ -116,10 +116,10 @@ def acnn_network(folder) -> Network:
 
 def acnn_autoencoder(folder) -> Network:
     """The sequence autoencoder on clips of 7.5 s that lie on the disk."""
-    hp = hparams.load("acnn", "librispeech")
-    layer, settings = of_acnn.spectrogram(hp), hp["autoencoder"]
+    hp = load_hparams("acnn", "librispeech")
+    layer, settings = of_acnn.make_spectrogram(hp), hp["autoencoder"]
     shape, size = (layer.n_frames, layer.n_features), settings["batch_size"]
-    model = loop.compiled(
+    model = loop.compile_model(
         autoencoder.autoencoder(shape, **{name: settings[name] for name in of_acnn.NETWORK}),
         keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
         autoencoder.rmse,
@@ -128,7 +128,9 @@ def acnn_autoencoder(folder) -> Network:
     stored = on_disk(folder, *shape)
 
     def batches(epoch):
-        found = pipelines.stream(stored, n_frames=shape[0], batch_size=size, seed=0, epoch=epoch)
+        found = pipelines.stream_pieces(
+            stored, n_frames=shape[0], batch_size=size, seed=0, epoch=epoch
+        )
         return found.map(lambda x: (x, x[:, ::-1]))
 
     twins = {"PyTorch": ("recurrent_torch.py", size)}
@@ -137,7 +139,7 @@ def acnn_autoencoder(folder) -> Network:
 
 def aae_network(folder, level="utterance") -> Network:
     """The optimized AAE on 2,000 utterances: functionals, or 1,024 frames of descriptors."""
-    hp = hparams.load("aae", "iemocap", overrides=[f'model.level="{level}"'])
+    hp = load_hparams("aae", "iemocap", overrides=[f'model.level="{level}"'])
     n, n_classes = 2000, 4
     n_frames, n_features = (None, 6373) if level == "utterance" else (hp["frames"]["n_frames"], 65)
     offsets = np.arange(n + 1) * (n_frames or 1)
@@ -165,14 +167,14 @@ def aae_network(folder, level="utterance") -> Network:
 
 def auxvae_network(folder) -> Network:
     """The Aux-VAE on pieces of 4 s that lie on the disk."""
-    hp = hparams.load("auxvae", "librispeech")
+    hp = load_hparams("auxvae", "librispeech")
     layer, settings = auxvae.layer_of(hp), hp["vae"]
     model = of_auxvae.new_network(hp, layer)
     model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
     stored, size = on_disk(folder, layer.n_frames, layer.n_features), settings["batch_size"]
 
     def batches(epoch):
-        return pipelines.stream(
+        return pipelines.stream_pieces(
             stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch
         )
 
@@ -182,17 +184,17 @@ def auxvae_network(folder) -> Network:
 
 def began_network(folder, size=4) -> Network:
     """BEGAN on slices that lie on the disk; batches of 4, the paper's 16 take memory and time."""
-    hp = hparams.load("began", "librispeech")
+    hp = load_hparams("began", "librispeech")
     layer, n_filters = began.layer_of(hp), hp["model"]["n_filters"]
     model = of_began.new_network(hp, layer)
     model.prepare(learning_rate=hp["began"]["learning_rate"])
     stored = on_disk(folder, layer.n_frames, layer.n_features)
 
     def batches(epoch):
-        found = pipelines.stream(
+        found = pipelines.stream_pieces(
             stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch
         )
-        return of_began.with_noise(found, (2, size, hp["model"]["hidden"]), seed=[0, epoch])
+        return of_began.add_noise(found, (2, size, hp["model"]["hidden"]), seed=[0, epoch])
 
     twins = in_layouts("began_torch.py", size, hp["features"]["input_mode"], n_filters)
     return Network(model, batches, size, "slices of 520 x 96", twins)
@@ -200,12 +202,12 @@ def began_network(folder, size=4) -> Network:
 
 def began_head(folder) -> Network:
     """The head on the feature maps of a frozen encoder, of 512 slices."""
-    hp, n, n_classes = hparams.load("began", "emodb"), 512, 7
+    hp, n, n_classes = load_hparams("began", "emodb"), 512, 7
     shape = of_began.maps_network(of_began.new_network(hp, began.layer_of(hp))).output_shape[1:]
     settings = {name: value for name, value in hp["head"].items() if name != "encoder"}
     flat = keras.Input((int(np.prod(shape)),))
     head = heads.head(shape, n_classes, **settings, activation="softmax")
-    model = loop.compiled(
+    model = loop.compile_model(
         keras.Model(flat, head(keras.layers.Reshape(shape)(flat))),
         heads.OPTIMIZERS[hp["train"]["optimizer"]](hp["train"]["learning_rate"]),
         "categorical_crossentropy",
@@ -215,7 +217,7 @@ def began_head(folder) -> Network:
     labels, size = np.eye(n_classes, dtype="float32")[np.arange(n) % n_classes], 16
 
     def batches(epoch):
-        return pipelines.utterances(
+        return pipelines.utterance_batches(
             rows, np.arange(n + 1), np.arange(n), labels,
             n_frames=None, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
         )  # fmt: skip

@@ -22,11 +22,11 @@ import librosa
 import numpy as np
 
 from tfser.audio import decode
-from tfser.config import hparams
-from tfser.features.mel_pieces import layer_of
+from tfser.config.hparams import load_hparams
+from tfser.features.mel_pieces import make_mel_pieces
 
-HP = hparams.load("auxvae", "librispeech")
-LAYER = layer_of(HP)
+HP = load_hparams("auxvae", "librispeech")
+LAYER = make_mel_pieces(HP)
 RATE = LAYER.sample_rate_hz
 
 
@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     files = sorted(p for p in args.root.rglob("*") if p.suffix in (".wav", ".flac"))[: args.files]
-    waveforms = [decode.load(file, sample_rate_hz=RATE) for file in files]
+    waveforms = [decode.load_audio(file, sample_rate_hz=RATE) for file in files]
     for waveform in waveforms[:: max(1, len(waveforms) // 10)]:
         [ours] = LAYER.extract([waveform])
         np.testing.assert_allclose(ours, with_librosa(waveform), atol=1e-4)

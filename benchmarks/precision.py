@@ -62,7 +62,7 @@ def compared(name: str, precision: str, of: dict) -> dict:
     seeds = sorted(of["float32"].keys() & of[precision].keys(), key=int)
     single, halves = ([of[which][seed] for seed in seeds] for which in ("float32", precision))
     figures = {
-        which: metrics.summary([run["uar"] for run in of_seeds])
+        which: metrics.summarize([run["uar"] for run in of_seeds])
         for which, of_seeds in (("float32", single), (precision, halves))
     }
     by_fold = [

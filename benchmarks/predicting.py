@@ -31,7 +31,7 @@ def main():
     names = [export.name for export in args.export]
     if len(set(names)) < len(names):
         parser.error(f"--export: each needs a name of its own, not {' '.join(names)}; rename one")
-    infos = [soundfile.info(path) for path in audio_folder.audio_files(args.folder, SUFFIXES)]
+    infos = [soundfile.info(path) for path in audio_folder.list_audio_files(args.folder, SUFFIXES)]
     hours = sum(info.duration for info in infos) / 3600
     print(f"{len(infos)} files, {hours:.2f} h")
     found = {name: [] for name in names}

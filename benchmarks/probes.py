@@ -18,25 +18,25 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import turns
 
-from tfser.config import hparams
-from tfser.evaluation import splits
+from tfser.config.hparams import load_hparams
+from tfser.evaluation.splits import Split
 from tfser.models.auxvae import probes
 
-HP = hparams.load("auxvae", "librispeech")
+HP = load_hparams("auxvae", "librispeech")
 
 
 def nine_probes(n=1000):
     """Seconds of three tasks, each on three latent variables, trained on four fifths."""
     rng = np.random.default_rng(0)
     latents = {name: rng.normal(0, 1, (n, 512)).astype("float32") for name in "hmz"}
-    split = splits.Split(np.arange(n * 4 // 5), np.empty(0, int), np.arange(n * 4 // 5, n))
+    split = Split(np.arange(n * 4 // 5), np.empty(0, int), np.arange(n * 4 // 5, n))
     start = time.perf_counter()
     for n_classes in (24, 2, 8):  # speakers, genders, emotions
         speech = SimpleNamespace(
             classes=list(range(n_classes)), y=rng.integers(0, n_classes, n), utterance=np.arange(n)
         )
-        network = probes.classify(latents, speech, HP)
-        probes.trained(network, latents, speech, split, HP, 0)
+        network = probes.make_classifiers(latents, speech, HP)
+        probes.train_probes(network, latents, speech, split, HP, 0)
     return time.perf_counter() - start
 
 

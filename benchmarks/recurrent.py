@@ -47,7 +47,7 @@ def step_of(gru, x):
     model = autoencoder.autoencoder(SHAPE, **SETTINGS)
     autoencoder.GRU = ours
     optimizer = keras.optimizers.Adam(1e-3, clipvalue=2.0)
-    loop.compiled(model, optimizer, autoencoder.rmse, metrics=())
+    loop.compile_model(model, optimizer, autoencoder.rmse, metrics=())
     y = x[:, ::-1].copy()
 
     return turns.timed(lambda: model.train_on_batch(x, y))

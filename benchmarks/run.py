@@ -103,7 +103,9 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
     for variant in also:
         if variant == "noXLA" and not hasattr(model, "phases"):
             continue  # nothing of it is compiled
-        with mixed_precision.policy("mixed_bfloat16" if variant == "bfloat16" else "float32"):
+        with mixed_precision.precision_policy(
+            "mixed_bfloat16" if variant == "bfloat16" else "float32"
+        ):
             other = networks.NETWORKS[name](folder).model
             if variant == "XLA":
                 other.jit_compile = True

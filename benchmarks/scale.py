@@ -28,16 +28,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from tfser.audio import decode
 from tfser.cache import extraction, feature_cache, spark_extraction
-from tfser.cache.tfrecord import shard_contents, shard_path, write_shard
+from tfser.cache.tfrecord import read_shards, shard_path, write_shard
 from tfser.cli import extract
-from tfser.config import hparams
-from tfser.corpora import loader
-from tfser.features.magnitude_slices import layer_of as slices
-from tfser.features.mel_pieces import layer_of as mel_pieces
-from tfser.models.aae.dataset import descriptors
-from tfser.models.acnn.dataset import input_of
-from tfser.models.acnn.pretraining import spectrogram
-from tfser.models.epr.dataset import layer_of as log_mel
+from tfser.config.hparams import load_hparams
+from tfser.corpora.loader import load_corpus
+from tfser.features.magnitude_slices import make_magnitude_slices as slices
+from tfser.features.mel_pieces import make_mel_pieces as mel_pieces
+from tfser.models.aae.dataset import make_opensmile
+from tfser.models.acnn.dataset import make_input_layer
+from tfser.models.acnn.pretraining import make_spectrogram
+from tfser.models.epr.dataset import make_log_mel as log_mel
 
 PLANNED_HOURS = {"LibriSpeech": 1_000, "Libri-Light": 60_000}
 CORES = len(os.sched_getaffinity(0))
@@ -50,16 +50,16 @@ def features():
     """{"system, what it hears": the feature}, with the hyperparameters of LibriSpeech."""
 
     def of(model, make, *overrides):
-        return make(hparams.load(model, "librispeech", overrides=list(overrides)))
+        return make(load_hparams(model, "librispeech", overrides=list(overrides)))
 
     return {
         "epr, log-mel": of("epr", log_mel),
-        "acnn, log-mel": of("acnn", lambda hp: input_of(hp)[0]),
-        "acnn, autoencoder": of("acnn", spectrogram),
+        "acnn, log-mel": of("acnn", lambda hp: make_input_layer(hp)[0]),
+        "acnn, autoencoder": of("acnn", make_spectrogram),
         "auxvae": of("auxvae", mel_pieces),
         "began": of("began", slices),
-        "aae and svm, functionals": of("aae", descriptors),
-        "aae, descriptors": of("aae", descriptors, 'model.level="frame"'),
+        "aae and svm, functionals": of("aae", make_opensmile),
+        "aae, descriptors": of("aae", make_opensmile, 'model.level="frame"'),
     }
 
 
@@ -76,12 +76,12 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
 
     size = feature_cache.SHARD_UTTERANCES
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
-    feature.extract([decode.load(groups[0][0].path, sample_rate_hz=feature.sample_rate_hz)])
+    feature.extract([decode.load_audio(groups[0][0].path, sample_rate_hz=feature.sample_rate_hz)])
     for number, group in enumerate(groups):
         waveforms = []
         for u in group:
-            timed("hash", feature_cache.content_of, u.path)
-            load = functools.partial(decode.load, sample_rate_hz=feature.sample_rate_hz)
+            timed("hash", feature_cache.hash_content, u.path)
+            load = functools.partial(decode.load_audio, sample_rate_hz=feature.sample_rate_hz)
             waveforms.append(timed("decode", load, u.path))
             timed("durations", decode.duration_seconds, u.path)
         frames = timed("extract", feature.extract, waveforms)
@@ -89,7 +89,7 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
         timed("write", write_shard, shard_path(folder, number), {}, records)
     # Again and again: it takes a tenth of a second to start, however much there is.
     numbers = [*range(len(groups))] * READS
-    timed("read back", collections.deque, shard_contents(folder, numbers), 0)
+    timed("read back", collections.deque, read_shards(folder, numbers), 0)
     seconds["read back"] /= READS
     return seconds
 
@@ -98,9 +98,9 @@ def whole(utterances, feature, make) -> tuple[float, int]:
     """Seconds of the whole job into an empty cache, and the bytes of the shards."""
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        found = feature_cache.stored(utterances, feature, cache=Path(cache), make=make)
+        found = feature_cache.store_features(utterances, feature, cache=Path(cache), make=make)
         extract.duration_seconds.cache_clear()
-        extract.hours_of(found.utterances)  # its line says it
+        extract.count_hours(found.utterances)  # its line says it
         seconds = time.perf_counter() - start
         return seconds, sum(os.path.getsize(path) for path in found.paths)
 
@@ -161,19 +161,21 @@ def main():
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
     args = parser.parse_args()
 
-    utterances = loader.load("librispeech", args.root)[: args.first]
+    utterances = load_corpus("librispeech", args.root)[: args.first]
     sample = {
         "utterances": len(utterances),
-        "hours": extract.hours_of(utterances),
+        "hours": extract.count_hours(utterances),
         "bytes": sum(u.path.stat().st_size for u in utterances),
     }
     of_disk, measured, of_features = disk(), {}, features()
-    by_spark = functools.partial(spark_extraction.by_spark, f"local[{CORES}]")
+    by_spark = functools.partial(spark_extraction.extract_on_spark, f"local[{CORES}]")
     spark_seconds, _ = whole(utterances, of_features["epr, log-mel"], by_spark)
     for name, feature in of_features.items():
         with tempfile.TemporaryDirectory() as folder:
             parts = pieces(utterances, feature, Path(folder))
-        jobs = [whole(utterances, feature, extraction.by_threads) for _ in range(args.rounds)]
+        jobs = [
+            whole(utterances, feature, extraction.extract_in_threads) for _ in range(args.rounds)
+        ]
         seconds = statistics.median(seconds for seconds, _ in jobs)
         measured[name] = {
             "core_seconds_per_hour": {k: s / sample["hours"] for k, s in parts.items()},

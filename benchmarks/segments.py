@@ -39,7 +39,7 @@ def main():
     rng = np.random.default_rng(0)
     frames = rng.standard_normal((UTTERANCES * FRAMES, BANDS), dtype="float32")
     offsets = np.arange(UTTERANCES + 1) * FRAMES
-    starts, utterance = pipelines.segment_index(offsets, n_frames=32, hop_frames=3)
+    starts, utterance = pipelines.index_segments(offsets, n_frames=32, hop_frames=3)
     labels = rng.dirichlet(np.ones(CLASSES), len(starts)).astype("float32")
     before_gb = peak_gb()
     frames = pipelines.as_tensor(frames)  # once, and the array goes
@@ -48,7 +48,7 @@ def main():
     for epoch in range(args.epochs):
         start = time.perf_counter()
         n_seen = 0
-        for x, _ in pipelines.segments(
+        for x, _ in pipelines.segment_batches(
             frames, starts, labels, n_frames=32, batch_size=128, seed=0, epoch=epoch
         ):
             n_seen += x.shape[0]

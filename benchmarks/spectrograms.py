@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     files = sorted(p for p in args.root.rglob("*") if p.suffix in (".wav", ".flac"))
-    waveforms = [decode.load(file) for file in files]
+    waveforms = [decode.load_audio(file) for file in files]
     ways = {"ours": lambda waveform: LAYER.extract([waveform])[0], "recipe": recipe}
     for waveform in waveforms[:: max(1, len(waveforms) // 20)]:
         np.testing.assert_allclose(ways["ours"](waveform), recipe(waveform), atol=2e-5)

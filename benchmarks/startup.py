@@ -7,7 +7,7 @@ Wall times of whole processes, as a user meets them, from starting Python on; th
 
 - `--help` (target: 0.5 s) and a typo in --model, --corpus and a --set key (5 s; exit code 2);
 - a new run on a corpus whose features are cached, up to the first training batch (6 s): the whole
-  of tfser-train, with `training.fit` replaced by one that fetches a batch and ends the process.
+  of tfser-train, with `loop.fit` replaced by one that fetches a batch and ends the process.
   Building and compiling the network is in it, tracing and training are not. The corpus is toy.
 - with --large the same for a corpus of CASIA's size, 7,200 files of 2 s read through a table, at
   EPR's full width. They are noise in a temporary folder: 460 MB, and 370 MB of features, deleted

@@ -23,7 +23,7 @@ import resource, sys, time
 from pathlib import Path
 import numpy as np, soundfile
 from tfser.cache import feature_cache, pipelines
-from tfser.config import hparams
+from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.models.acnn import pretraining
 
@@ -39,18 +39,18 @@ for i in range(round(hours * 3600 / talk)):
         Utterance(path, f"{i}-{n}", str(i), start_seconds=n * clip, end_seconds=(n + 1) * clip)
         for n in range(int(talk / clip))
     ]
-hp = hparams.load("acnn", "toy", overrides=["input.seconds=7.5", "autoencoder.units=16"])
-layer = pretraining.spectrogram(hp)
+hp = load_hparams("acnn", "toy", overrides=["input.seconds=7.5", "autoencoder.units=16"])
+layer = pretraining.make_spectrogram(hp)
 start = time.perf_counter()
-stored = feature_cache.stored(utterances, layer, cache=folder / f"cache-{hours}")
+stored = feature_cache.store_features(utterances, layer, cache=folder / f"cache-{hours}")
 extracted = time.perf_counter() - start
 import keras
 from tfser.training import loop
 from tfser.models.acnn.autoencoder import autoencoder, rmse
 shape = layer.n_frames, layer.n_features
 sizes = {name: hp["autoencoder"][name] for name in pretraining.NETWORK}
-model = loop.compiled(autoencoder(shape, **sizes), keras.optimizers.Adam(), rmse, metrics=())
-batches = pipelines.stream(stored, n_frames=layer.n_frames, batch_size=64, seed=0, epoch=0)
+model = loop.compile_model(autoencoder(shape, **sizes), keras.optimizers.Adam(), rmse, metrics=())
+batches = pipelines.stream_pieces(stored, n_frames=layer.n_frames, batch_size=64, seed=0, epoch=0)
 start = time.perf_counter()
 model.fit(batches.map(lambda x: (x, x[:, ::-1])).take(int(n_steps)), verbose=0)
 seconds = time.perf_counter() - start

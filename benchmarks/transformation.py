@@ -23,8 +23,8 @@ import librosa
 import numpy as np
 
 from tfser.audio import decode
-from tfser.corpora import loader
-from tfser.features.mel_pieces import layer_of
+from tfser.corpora.loader import load_corpus
+from tfser.features.mel_pieces import make_mel_pieces
 from tfser.models.auxvae import pretraining, transformation
 from tfser.storage import atomic_files
 
@@ -37,8 +37,8 @@ def median_f0_hz(sound, rate):
 
 def mean_spectrum(heard, pieces, layer):
     """In dB, over the frames [n_bands] of `heard` in which the recording is louder than -40 dB."""
-    own = transformation.spectrogram(pieces.heard, pieces.lengths, layer)
-    found = transformation.spectrogram(heard, pieces.lengths, layer)
+    own = transformation.join_spectrogram(pieces.heard, pieces.lengths, layer)
+    found = transformation.join_spectrogram(heard, pieces.lengths, layer)
     return found[own.max(axis=1) > -40].mean(axis=0)
 
 
@@ -50,13 +50,13 @@ def main():
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     hp = atomic_files.read_json(args.run / "hparams.json")["hparams"]
-    layer = layer_of(hp)
+    layer = make_mel_pieces(hp)
     rate = layer.sample_rate_hz
     file = sorted(args.run.glob("seed-*/fold-*/vae.keras"))[0]
-    network = pretraining.network_of(file, hp, layer)
+    network = pretraining.load_network(file, hp, layer)
     # Neutral speech of one sentence, a speaker each.
     spoken = {}
-    for u in loader.load("ravdess", args.root):
+    for u in load_corpus("ravdess", args.root):
         if u.emotion == "neutral" and u.name.split("-")[4:6] == ["01", "01"]:
             spoken.setdefault(u.gender, []).append(u)
     pairs = list(zip(spoken["male"], spoken["female"], strict=True))
@@ -64,17 +64,17 @@ def main():
     latents = ["h", "m"] if hp["model"]["medium"] else ["h"]
     rows = []
     for content_of, style_of in pairs:
-        waveforms = [decode.load(u.path, sample_rate_hz=rate) for u in (content_of, style_of)]
-        content, style = (transformation.pieces_of(w, layer) for w in waveforms)
+        waveforms = [decode.load_audio(u.path, sample_rate_hz=rate) for u in (content_of, style_of)]
+        content, style = (transformation.cut_pieces(w, layer) for w in waveforms)
         sounds = dict(zip(("content", "style"), waveforms, strict=True))
-        own = transformation.reconstructed(network, content)
-        sounds["rebuilt"] = transformation.waveform(own, content, layer)
+        own = transformation.reconstruct(network, content)
+        sounds["rebuilt"] = transformation.invert_spectrogram(own, content, layer)
         here = mean_spectrum(own, content, layer)
-        there = mean_spectrum(transformation.reconstructed(network, style), style, layer)
+        there = mean_spectrum(transformation.reconstruct(network, style), style, layer)
         way, of_spectrum = there - here, {}
         for latent in latents:
-            found = transformation.transformed(network, content, style, latent, layer)
-            sounds[latent] = transformation.waveform(found, content, layer)
+            found = transformation.transform(network, content, style, latent, layer)
+            sounds[latent] = transformation.invert_spectrogram(found, content, layer)
             gone = mean_spectrum(found, content, layer) - here
             of_spectrum[f"spectrum_{latent}"] = float(gone @ way / (way @ way))
         f0 = {name: median_f0_hz(sound, rate) for name, sound in sounds.items()}

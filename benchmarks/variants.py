@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfser.config import hparams
-from tfser.corpora import loader
-from tfser.corpora.labels import select
+from tfser.config.hparams import load_hparams
+from tfser.corpora.labels import select_by_labels
+from tfser.corpora.loader import load_corpus
 from tfser.evaluation import classification_report, metrics
 from tfser.models.epr import experiment
 from tfser.models.epr.forest import utterance_means
@@ -30,21 +30,21 @@ from tfser.training import loop, mixed_precision
 def train_c1(args, variant: str) -> list[dict]:
     """One entry a fold: how C1 trained and what it does on the dev part."""
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
-    hp = hparams.load(
+    hp = load_hparams(
         "epr", args.corpus, overlay=args.hparams, overrides=args.overrides + variant.split()
     )
-    utterances = select(loader.load(args.corpus, args.data_root, cache), **hp["labels"])
+    utterances = select_by_labels(load_corpus(args.corpus, args.data_root, cache), **hp["labels"])
     entries = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        classification_report.progress(args.first_folds, hp["train"]["max_epochs"]) as bar,
-        mixed_precision.policy(hp["train"]["precision"]),
+        classification_report.progress_bar(args.first_folds, hp["train"]["max_epochs"]) as bar,
+        mixed_precision.precision_policy(hp["train"]["precision"]),
     ):
         run = run_directory.Run(
             Path(folder), cache, args.corpus, args.protocol, None, (0,), "none", 0
         )
         speech = experiment.segmented(utterances, hp, run)
-        lab = experiment.experiment(speech, hp, run, bar)
+        lab = experiment.make_experiment(speech, hp, run, bar)
         for fold, split in enumerate(experiment.plan(utterances, hp, run, 0)[: args.first_folds]):
             bar.where = f"{variant or 'as it is'} fold-{fold:02}"
             c1 = Path(folder, f"fold-{fold:02}")
@@ -57,7 +57,7 @@ def train_c1(args, variant: str) -> list[dict]:
                     {name: row[name] if name == "learnt" else float(row[name]) for name in row}
                     for row in csv.DictReader(file)
                 ]
-            _, learnt_loss = loop.chance(speech.one_hot[np.isin(speech.owner, split.train)])
+            _, learnt_loss = loop.chance_loss(speech.one_hot[np.isin(speech.owner, split.train)])
             guess = utterance_means(profiles, speech.owner)[split.dev].argmax(axis=1)
             dev_segments = np.isin(speech.owner, split.dev)
             left = [int(row["epoch"]) for row in history if row["loss"] < learnt_loss]

@@ -75,15 +75,15 @@ def test_hyperparameters_and_card_are_found_in_the_wheel(installed, tmp_path):
     program = """
 import tfser
 from importlib import resources
-from tfser.config import hparams
+from tfser.config.hparams import hparams_folder, load_hparams
 
-folder = hparams.folder()
+folder = hparams_folder()
 print(tfser.__file__)
 print(folder)
 assert (folder / "epr.toml").read_text(encoding="utf-8")
 card = resources.files("tfser") / "_zoo" / "epr" / "README.md"
 assert card.read_text(encoding="utf-8")
-assert hparams.load("epr", "toy")
+assert load_hparams("epr", "toy")
 """
     done = python("-c", program, installed=installed, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfser import models
-from tfser.config import hparams
+from tfser.config.hparams import hparams_folder
 from tfser.evaluation import model_card
 from tfser.storage import atomic_files
 
@@ -35,7 +35,7 @@ def test_no_heading_of_a_page_is_inside_a_block_of_code(page):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_has_hyperparameters(model):
-    assert (Path(hparams.folder()) / f"{model}.toml").is_file()
+    assert (Path(hparams_folder()) / f"{model}.toml").is_file()
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -45,7 +45,7 @@ def test_every_model_has_a_card(model):
 
 
 def test_hyperparameters_and_cards_are_of_models():
-    files = {path.name.split(".")[0] for path in Path(hparams.folder()).glob("*.toml")}
+    files = {path.name.split(".")[0] for path in Path(hparams_folder()).glob("*.toml")}
     assert files == set(MODELS)
     assert {path.parent.name for path in ZOO.glob("*/*")} <= set(MODELS)
 
@@ -54,7 +54,7 @@ def test_hyperparameters_and_cards_are_of_models():
 def test_every_result_is_on_its_card(path):
     text = path.with_name("README.md").read_text(encoding="utf-8")
     assert (
-        f"<!-- {path.stem} -->\n{model_card.table(atomic_files.read_json(path))}<!-- end -->"
+        f"<!-- {path.stem} -->\n{model_card.format_table(atomic_files.read_json(path))}<!-- end -->"
         in text
     )
 

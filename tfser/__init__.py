@@ -10,4 +10,4 @@ def load(folder, *, seed=None, fold=0):
         predictor,  # TensorFlow, which the commands' --help need not wait for
     )
 
-    return predictor.load(folder, seed=seed, fold=fold)
+    return predictor.load_predictor(folder, seed=seed, fold=fold)

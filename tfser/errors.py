@@ -27,7 +27,7 @@ class ConflictError(TfserError):
     exit_code = 4
 
 
-def of_code(exit_code: int, message: str) -> TfserError:
+def error_of_exit_code(exit_code: int, message: str) -> TfserError:
     """The error that another process has ended with."""
     kinds = {kind.exit_code: kind for kind in (UsageError, DataError, ConflictError)}
     return kinds.get(exit_code, TfserError)(message)

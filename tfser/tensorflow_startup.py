@@ -33,7 +33,7 @@ def quiet():
             _stderr = before
 
 
-def end(error: TfserError) -> NoReturn:
+def exit_with_error(error: TfserError) -> NoReturn:
     """Ends the process from any thread, with an error's line and exit code.
 
     The line is also in the run's log, is not lost in `quiet`, and is the last: a progress bar is

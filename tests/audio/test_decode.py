@@ -36,7 +36,7 @@ def flac(tmp_path, noise):
 
 def refused(path, reason, **cut):
     with pytest.raises(DataError, match=reason) as caught:
-        audio.load(path, **cut)
+        audio.load_audio(path, **cut)
     message = str(caught.value)
     assert str(path) in message and "\n" not in message
 
@@ -66,7 +66,7 @@ def with_flac_frames(flac, n_frames):
 def test_formats(tmp_path, noise, suffix, subtype, tolerance):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, noise, RATE, subtype)
-    waveform = audio.load(path)
+    waveform = audio.load_audio(path)
     assert waveform.dtype == np.float32 and waveform.shape == (RATE,)
     np.testing.assert_allclose(waveform, noise, atol=tolerance, rtol=0)
 
@@ -74,7 +74,7 @@ def test_formats(tmp_path, noise, suffix, subtype, tolerance):
 def test_channels_are_averaged(tmp_path, noise):
     channels = np.stack([noise * k for k in range(8)], axis=1)
     soundfile.write(tmp_path / "a.wav", channels, RATE, "FLOAT")
-    np.testing.assert_allclose(audio.load(tmp_path / "a.wav"), noise * 3.5, atol=1e-6)
+    np.testing.assert_allclose(audio.load_audio(tmp_path / "a.wav"), noise * 3.5, atol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
@@ -83,31 +83,31 @@ def test_other_rates_are_resampled(tmp_path, rate):
         return (0.5 * np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz)).astype("float32")
 
     soundfile.write(tmp_path / "a.wav", tone(rate), rate, "FLOAT")
-    waveform = audio.load(tmp_path / "a.wav")
+    waveform = audio.load_audio(tmp_path / "a.wav")
     assert len(waveform) == RATE
     np.testing.assert_allclose(waveform[500:-500], tone(RATE)[500:-500], atol=1e-4)
-    assert len(audio.load(tmp_path / "a.wav", sample_rate_hz=rate)) == rate
+    assert len(audio.load_audio(tmp_path / "a.wav", sample_rate_hz=rate)) == rate
 
 
 def test_long_files_are_read_in_blocks(tmp_path, noise, monkeypatch):
     stereo = np.stack([noise, -noise / 2], axis=1)
     for name in ("a.wav", "a.flac"):
         soundfile.write(tmp_path / name, stereo, RATE)
-        whole = audio.load(tmp_path / name)
+        whole = audio.load_audio(tmp_path / name)
         monkeypatch.setattr(sound_file, "BLOCK_SAMPLES", 999)
-        np.testing.assert_array_equal(audio.load(tmp_path / name), whole)
+        np.testing.assert_array_equal(audio.load_audio(tmp_path / name), whole)
         monkeypatch.undo()
 
 
 @pytest.mark.parametrize("name", ["wav", "flac"])
 def test_a_part_is_what_the_whole_has_there(name, request):
     path = request.getfixturevalue(name)
-    whole = audio.load(path)
-    part = audio.load(path, start_seconds=0.25, end_seconds=0.75)
+    whole = audio.load_audio(path)
+    part = audio.load_audio(path, start_seconds=0.25, end_seconds=0.75)
     np.testing.assert_array_equal(part, whole[4000:12000])
-    np.testing.assert_array_equal(audio.load(path, start_seconds=0.9), whole[14400:])
-    np.testing.assert_array_equal(audio.load(path, end_seconds=0.1), whole[:1600])
-    np.testing.assert_array_equal(audio.load(path, end_seconds=1.05), whole)  # rounded up
+    np.testing.assert_array_equal(audio.load_audio(path, start_seconds=0.9), whole[14400:])
+    np.testing.assert_array_equal(audio.load_audio(path, end_seconds=0.1), whole[:1600])
+    np.testing.assert_array_equal(audio.load_audio(path, end_seconds=1.05), whole)  # rounded up
 
 
 @pytest.mark.parametrize("name, kind", [("a.sph", "NIST"), ("a.wav", "WAV"), ("a.flac", "FLAC")])
@@ -122,7 +122,7 @@ def test_of_a_long_file_only_the_part_is_read(tmp_path, monkeypatch, name, kind)
         return samples
 
     monkeypatch.setattr(soundfile.SoundFile, "read", counted)
-    part = audio.load(tmp_path / name, start_seconds=50.25, end_seconds=50.75)
+    part = audio.load_audio(tmp_path / name, start_seconds=50.25, end_seconds=50.75)
     np.testing.assert_array_equal(part, talk[804000:812000] / np.float32(2**15))
     assert read == [8000]
 
@@ -152,7 +152,7 @@ def test_a_wav_that_breaks_off(wav):
 def test_others_that_break_off(tmp_path, noise, suffix, name):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, noise, RATE, "PCM_16", format=name)
-    assert len(audio.load(path)) == RATE
+    assert len(audio.load_audio(path)) == RATE
     path.write_bytes(path.read_bytes()[:20000])
     refused(path, "truncated")
 
@@ -186,7 +186,7 @@ def test_a_wav_from_a_pipe_has_no_size(wav, noise, size):
     content = bytearray(wav.read_bytes())
     content[4:8] = content[40:44] = size.to_bytes(4, "little")
     wav.write_bytes(content)
-    np.testing.assert_allclose(audio.load(wav), noise, atol=4e-5)
+    np.testing.assert_allclose(audio.load_audio(wav), noise, atol=4e-5)
 
 
 def test_a_flac_that_breaks_off(flac):
@@ -198,14 +198,14 @@ def test_a_flac_that_breaks_off(flac):
 
 
 def test_a_flac_of_unknown_length_is_read_to_its_end(flac, monkeypatch):
-    whole = audio.load(flac)
+    whole = audio.load_audio(flac)
     with_flac_frames(flac, 0)  # libsndfile then claims 2^63 - 1 frames
-    np.testing.assert_array_equal(audio.load(flac), whole)
-    np.testing.assert_array_equal(audio.load(flac, start_seconds=0.5), whole[8000:])
-    np.testing.assert_array_equal(audio.load(flac, end_seconds=0.5), whole[:8000])
+    np.testing.assert_array_equal(audio.load_audio(flac), whole)
+    np.testing.assert_array_equal(audio.load_audio(flac, start_seconds=0.5), whole[8000:])
+    np.testing.assert_array_equal(audio.load_audio(flac, end_seconds=0.5), whole[:8000])
     refused(flac, "truncated, only 16000 of 32000", end_seconds=2.0)
     monkeypatch.setattr(sound_file, "BLOCK_SAMPLES", 4000)  # the end of a block is that of the file
-    np.testing.assert_array_equal(audio.load(flac), whole)
+    np.testing.assert_array_equal(audio.load_audio(flac), whole)
 
 
 @pytest.mark.parametrize("claimed", [2**36 - 1, RATE + 100])
@@ -255,7 +255,7 @@ def test_useless_samples(tmp_path, samples, reason):
 
 def test_one_window_is_enough(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.ones(400), RATE, "FLOAT")
-    assert len(audio.load(tmp_path / "a.wav")) == 400
+    assert len(audio.load_audio(tmp_path / "a.wav")) == 400
 
 
 @pytest.mark.parametrize(
@@ -285,13 +285,13 @@ def test_absurd_rate(wav):
 
 
 def test_threads(wav, flac):
-    expected = [audio.load(wav), audio.load(flac)]
+    expected = [audio.load_audio(wav), audio.load_audio(flac)]
     differing = []
 
     def work():
         for _ in range(20):
             for path, waveform in zip((wav, flac), expected, strict=True):
-                if not np.array_equal(audio.load(path), waveform):
+                if not np.array_equal(audio.load_audio(path), waveform):
                     differing.append(path)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -303,14 +303,14 @@ def test_threads(wav, flac):
 
 
 def test_real_speech(shared_data):
-    emodb = audio.load(shared_data / "emodb/wav/03a01Fa.wav")  # 22.05 kHz
+    emodb = audio.load_audio(shared_data / "emodb/wav/03a01Fa.wav")  # 22.05 kHz
     assert len(emodb) == 2 * RATE and 0.01 < np.abs(emodb).max() <= 1
     stereo = [
         p for p in sorted(shared_data.glob("RAVDESS/*/*.flac")) if soundfile.info(p).channels == 2
     ]
     for path in stereo:
         both = soundfile.read(path, dtype="float32")[0]
-        np.testing.assert_allclose(audio.load(path), both.mean(axis=1), atol=1e-7)
+        np.testing.assert_allclose(audio.load_audio(path), both.mean(axis=1), atol=1e-7)
 
 
 def test_does_not_import_tensorflow():

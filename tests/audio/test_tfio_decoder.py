@@ -13,14 +13,14 @@ from running import called
 from tfser.audio import decode, sound_file
 from tfser.cache import feature_cache
 from tfser.cli import train
-from tfser.config import hparams
+from tfser.config.hparams import hparams_folder, load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features.log_mel import LogMel
 from tfser.storage import run_directory, s3
 
 RATE = 16000
-MODELS = [path.stem for path in hparams.folder().glob("*.toml") if "." not in path.stem]
+MODELS = [path.stem for path in hparams_folder().glob("*.toml") if "." not in path.stem]
 with_tensorflow_io = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow_io") is None, reason="no tensorflow-io here: make test-io"
 )
@@ -36,11 +36,11 @@ def cut(path, start=None, end=None):
 
 
 def heard(*cuts, rate=RATE):
-    return list(decode.waveforms(cuts, sample_rate_hz=rate, decoder="tensorflow-io"))
+    return list(decode.load_waveforms(cuts, sample_rate_hz=rate, decoder="tensorflow-io"))
 
 
 def by_soundfile(*cuts, rate=RATE):
-    return list(decode.waveforms(cuts, sample_rate_hz=rate))
+    return list(decode.load_waveforms(cuts, sample_rate_hz=rate))
 
 
 @with_tensorflow_io
@@ -93,9 +93,9 @@ def test_parts_and_other_rates(tmp_path):
 @with_tensorflow_io
 def test_a_long_recording_is_decoded_once_for_its_parts(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", noise(), RATE)
-    read, facts = [], sound_file.facts
+    read, facts = [], sound_file.read_header
     monkeypatch.setattr(
-        sound_file, "facts", lambda path, content: read.append(path) or facts(path, content)
+        sound_file, "read_header", lambda path, content: read.append(path) or facts(path, content)
     )
     assert [
         len(w) for w in heard(*(cut(tmp_path / "a.wav", k / 10, (k + 1) / 10) for k in range(9)))
@@ -209,7 +209,9 @@ def test_what_one_decoder_left_out_the_other_reads(tmp_path):
     def found(decoder):
         return [
             u.name
-            for u in feature_cache.load(utterances, log_mel(), decoder=decoder, **cache).utterances
+            for u in feature_cache.load_features(
+                utterances, log_mel(), decoder=decoder, **cache
+            ).utterances
         ]
 
     assert found("tensorflow-io") == ["a"]
@@ -271,8 +273,10 @@ def test_features_of_lossless_files_are_those_that_soundfile_has_left(tmp_path):
     for n, path in enumerate(files):
         soundfile.write(path, noise(n_samples=6000 + 100 * n), RATE)
     cuts = [Utterance(path, path.stem, "s") for path in files]
-    first = feature_cache.load(cuts, log_mel(), cache=tmp_path / "a", decoder="tensorflow-io")
-    second = feature_cache.load(cuts, log_mel(), cache=tmp_path / "b")
+    first = feature_cache.load_features(
+        cuts, log_mel(), cache=tmp_path / "a", decoder="tensorflow-io"
+    )
+    second = feature_cache.load_features(cuts, log_mel(), cache=tmp_path / "b")
     np.testing.assert_array_equal(first.frames, second.frames)
     names = [sorted(p.relative_to(tmp_path / f) for p in (tmp_path / f).rglob("*")) for f in "ab"]
     assert names[0] == names[1] and len(names[0]) == 1 + 5 + 1
@@ -283,31 +287,33 @@ def test_the_key_has_the_decoder_where_it_changes_samples(tmp_path):
         soundfile.write(tmp_path / f"a.{suffix}", noise(), RATE)
     lossless, lossy = ([Utterance(tmp_path / f"a.{s}", "a", "s")] for s in ("wav", "ogg"))
     layer = log_mel()
-    assert feature_cache.key_of(lossless, layer) == feature_cache.key_of(
+    assert feature_cache.cache_key(lossless, layer) == feature_cache.cache_key(
         lossless, layer, "tensorflow-io"
     )
-    assert feature_cache.key_of(lossy, layer) != feature_cache.key_of(lossy, layer, "tensorflow-io")
+    assert feature_cache.cache_key(lossy, layer) != feature_cache.cache_key(
+        lossy, layer, "tensorflow-io"
+    )
     # As it was before there was a choice: caches stay valid.
     content = (tmp_path / "a.ogg").read_bytes()
     listed = [["a", "a.ogg", None, None, len(content), hashlib.sha256(content).hexdigest()]]
     decisive = {"store": feature_cache.VERSION, "feature": layer.settings(), "utterances": listed}
     before = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-    assert feature_cache.key_of(lossy, layer) == before
+    assert feature_cache.cache_key(lossy, layer) == before
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_system_has_the_choice(model):
-    usual = hparams.load(model, "emodb")
+    usual = load_hparams(model, "emodb")
     assert usual["audio"] == {"decoder": "soundfile"}
     # Runs that were started before there was a choice have no such section, and go on.
     before = {"hparams": {name: section for name, section in usual.items() if name != "audio"}}
-    assert run_directory.differences(before, {"hparams": usual}) == ""
-    other = hparams.load(model, "emodb", overrides=['audio.decoder="tensorflow-io"'])
+    assert run_directory.describe_differences(before, {"hparams": usual}) == ""
+    other = load_hparams(model, "emodb", overrides=['audio.decoder="tensorflow-io"'])
     assert other == usual | {"audio": {"decoder": "tensorflow-io"}}
-    changed = run_directory.differences(before, {"hparams": other})
+    changed = run_directory.describe_differences(before, {"hparams": other})
     assert changed == "hparams.audio.decoder: soundfile -> tensorflow-io"
     with pytest.raises(UsageError, match="audio.decoder='tensorflowio' is not known .did you mean"):
-        hparams.load(model, "emodb", overrides=["audio.decoder=tensorflowio"])
+        load_hparams(model, "emodb", overrides=["audio.decoder=tensorflowio"])
 
 
 def test_without_tensorflow_io(tmp_path, monkeypatch):
@@ -334,7 +340,7 @@ def test_a_tensorflow_io_of_another_tensorflow(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     s3._tensorflow_with_io.cache_clear()
     with pytest.raises(UsageError, match=r"x: the tensorflow-io .* not load on TensorFlow 2\.\d+"):
-        s3.tensorflow_io("x")
+        s3.import_tensorflow_io("x")
     for name in [name for name in s3.sys.modules if name.partition(".")[0] == "tensorflow_io"]:
         monkeypatch.delitem(s3.sys.modules, name)
 

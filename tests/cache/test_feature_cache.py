@@ -70,7 +70,7 @@ def corpus(tmp_path):
 @pytest.fixture
 def load(corpus, tmp_path):
     def call(utterances=corpus, feature=None, **arguments):
-        return feature_cache.load(
+        return feature_cache.load_features(
             utterances, feature or Levels(), cache=tmp_path / "cache", **arguments
         )
 
@@ -341,7 +341,7 @@ def test_a_killed_extraction_continues(corpus, load, tmp_path, sent):
     feature = Levels()
     features = load(corpus, feature)
     assert feature.extracted == 30 - 3 * finished
-    same(features, feature_cache.load(corpus, Levels(), cache=tmp_path / "fresh"))
+    same(features, feature_cache.load_features(corpus, Levels(), cache=tmp_path / "fresh"))
 
 
 def test_old_temporary_files_are_swept(load, tmp_path):
@@ -374,15 +374,15 @@ def test_a_full_disk(corpus, tmp_path):
 
     try:
         with pytest.raises(TfserError, match=f"disk full at {disk}.*--cache") as caught:
-            feature_cache.load(corpus, Wide(), cache=disk)
+            feature_cache.load_features(corpus, Wide(), cache=disk)
         assert caught.value.exit_code == 1
         assert not list(disk.glob("*/*.tmp"))
         finished = len(list(disk.glob("*/shard-*.tfrecord")))
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
         feature = Wide()
         same(
-            feature_cache.load(corpus, feature, cache=disk),
-            feature_cache.load(corpus, Wide(), cache=tmp_path / "other"),
+            feature_cache.load_features(corpus, feature, cache=disk),
+            feature_cache.load_features(corpus, Wide(), cache=tmp_path / "other"),
         )
         assert feature.extracted <= 10 - 3 * max(0, finished - 1)
     finally:
@@ -414,7 +414,7 @@ def test_a_disk_that_fills_at_the_third_shard(load, tmp_path, monkeypatch):
 def test_a_cache_that_cannot_be_written(corpus, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(TfserError, match="cannot write .*--cache elsewhere"):
-        feature_cache.load(corpus, Levels(), cache=tmp_path / "file")
+        feature_cache.load_features(corpus, Levels(), cache=tmp_path / "file")
 
 
 def test_two_extractions_at_once(corpus, tmp_path):
@@ -422,7 +422,7 @@ def test_two_extractions_at_once(corpus, tmp_path):
     threads = [
         threading.Thread(
             target=lambda: results.append(
-                feature_cache.load(corpus, Levels(), cache=tmp_path / "cache")
+                feature_cache.load_features(corpus, Levels(), cache=tmp_path / "cache")
             )
         )
         for _ in range(3)
@@ -440,7 +440,7 @@ def test_two_extractions_at_once(corpus, tmp_path):
 def test_more_audio_than_is_extracted_at_once(load, monkeypatch, tmp_path):
     first = load()
     monkeypatch.setattr(Levels, "batch_samples", 2000)
-    same(feature_cache.load(first.utterances, Levels(), cache=tmp_path / "other"), first)
+    same(feature_cache.load_features(first.utterances, Levels(), cache=tmp_path / "other"), first)
 
 
 def test_log_mel_of_real_speech(shared_data, tmp_path, monkeypatch):
@@ -460,9 +460,9 @@ def test_log_mel_of_real_speech(shared_data, tmp_path, monkeypatch):
         floor=1e-6,
         min_frames=32,
     )
-    features = feature_cache.load(utterances, feature, cache=tmp_path)
+    features = feature_cache.load_features(utterances, feature, cache=tmp_path)
     assert features.frames.shape == (70 * 198, 64)
-    waveform = decode.load(files[66])
+    waveform = decode.load_audio(files[66])
     np.testing.assert_allclose(
         features.frames[66 * 198 : 67 * 198],
         feature(waveform[None]).numpy()[0],

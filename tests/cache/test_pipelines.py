@@ -15,13 +15,13 @@ def corpus():
     """Frames that say where they are, of three utterances; segments of 32 with a hop of 10."""
     offsets = np.array([0, 32, 100, 150])
     frames = np.arange(150, dtype="float32")[:, None] + [0.0, 0.25]  # [150, 2]
-    starts, utterance = pipelines.segment_index(offsets, n_frames=32, hop_frames=10)
+    starts, utterance = pipelines.index_segments(offsets, n_frames=32, hop_frames=10)
     labels = np.eye(3, dtype="float32")[utterance]
     return frames.astype("float32"), starts, labels
 
 
 def test_segment_index_by_hand():
-    starts, utterance = pipelines.segment_index([0, 32, 100, 150], n_frames=32, hop_frames=10)
+    starts, utterance = pipelines.index_segments([0, 32, 100, 150], n_frames=32, hop_frames=10)
     assert starts.tolist() == [0, 32, 42, 52, 62, 100, 110]
     assert utterance.tolist() == [0, 1, 1, 1, 1, 2, 2]
     assert starts.dtype == utterance.dtype == np.int64
@@ -31,7 +31,7 @@ def test_segment_index_by_hand():
 def test_number_of_segments(hop):
     lengths = np.random.default_rng(0).integers(32, 500, 50)
     offsets = np.cumsum([0, *lengths])
-    starts, utterance = pipelines.segment_index(offsets, n_frames=32, hop_frames=hop)
+    starts, utterance = pipelines.index_segments(offsets, n_frames=32, hop_frames=hop)
     counts = np.bincount(utterance, minlength=50)
     np.testing.assert_array_equal(counts, np.floor((lengths - 32) / hop) + 1)
     assert (starts >= offsets[utterance]).all() and (starts + 32 <= offsets[utterance + 1]).all()
@@ -40,27 +40,29 @@ def test_number_of_segments(hop):
 def test_the_counts_of_the_paper():
     # EPR §4.1, papers' corpora as means: 131,053 segments of 535 utterances are 277 frames each.
     offsets = np.arange(536) * 276
-    assert len(pipelines.segment_index(offsets, n_frames=32, hop_frames=1)[0]) == 535 * 245
+    assert len(pipelines.index_segments(offsets, n_frames=32, hop_frames=1)[0]) == 535 * 245
 
 
 def test_utterances_shorter_than_a_segment():
     with pytest.raises(ValueError, match="utterance 1 has 31 frames, a segment 32"):
-        pipelines.segment_index([0, 40, 71], n_frames=32, hop_frames=1)
+        pipelines.index_segments([0, 40, 71], n_frames=32, hop_frames=1)
     with pytest.raises(ValueError, match="utterance 0 has 0 frames"):
-        pipelines.segment_index([0, 0], n_frames=32, hop_frames=1)
+        pipelines.index_segments([0, 0], n_frames=32, hop_frames=1)
 
 
 def test_no_utterances():
-    starts, utterance = pipelines.segment_index([0], n_frames=32, hop_frames=1)
+    starts, utterance = pipelines.index_segments([0], n_frames=32, hop_frames=1)
     assert len(starts) == len(utterance) == 0
     assert not list(
-        pipelines.segments(np.zeros((0, 2), "float32"), starts, None, n_frames=32, batch_size=4)
+        pipelines.segment_batches(
+            np.zeros((0, 2), "float32"), starts, None, n_frames=32, batch_size=4
+        )
     )
 
 
 def test_batches_in_order(corpus):
     frames, starts, labels = corpus
-    batches = list(pipelines.segments(frames, starts, labels, n_frames=32, batch_size=3))
+    batches = list(pipelines.segment_batches(frames, starts, labels, n_frames=32, batch_size=3))
     assert [x.shape.as_list() for x, _ in batches] == [[3, 32, 2], [3, 32, 2], [1, 32, 2]]
     x = np.concatenate([x for x, _ in batches])
     np.testing.assert_array_equal(x[:, :, 0], starts[:, None] + np.arange(32))
@@ -73,7 +75,7 @@ def test_every_segment_once_with_its_label(corpus, as_tensor):
     frames, starts, labels = corpus
     given = tf.constant(frames) if as_tensor else frames
     for epoch in range(3):
-        dataset = pipelines.segments(
+        dataset = pipelines.segment_batches(
             given, starts, labels, n_frames=32, batch_size=2, seed=1, epoch=epoch
         )
         x, y = (np.concatenate(part) for part in zip(*dataset, strict=True))
@@ -86,7 +88,7 @@ def test_every_segment_once_with_its_label(corpus, as_tensor):
 def order(seed, epoch, batch_size=16):
     starts = np.arange(500)
     frames = np.arange(532, dtype="float32")[:, None]
-    dataset = pipelines.segments(
+    dataset = pipelines.segment_batches(
         frames, starts, None, n_frames=32, batch_size=batch_size, seed=seed, epoch=epoch
     )
     return np.concatenate(list(dataset))[:, 0, 0].astype(int)
@@ -104,7 +106,7 @@ def test_order_depends_on_seed_and_epoch_alone():
 
 
 def test_iterated_twice_is_the_same_epoch():
-    dataset = pipelines.segments(
+    dataset = pipelines.segment_batches(
         np.arange(100.0)[:, None], np.arange(60), None, n_frames=8, batch_size=9, seed=3, epoch=4
     )
     for first, second in zip(dataset, dataset, strict=True):
@@ -113,13 +115,13 @@ def test_iterated_twice_is_the_same_epoch():
 
 def test_without_labels_or_remainder(corpus):
     frames, starts, labels = corpus
-    dataset = pipelines.segments(
+    dataset = pipelines.segment_batches(
         frames, starts, None, n_frames=32, batch_size=3, drop_remainder=True
     )
     assert dataset.element_spec.shape.as_list() == [3, 32, 2]
     assert [x.shape[0] for x in dataset] == [3, 3]
     assert len(dataset) == 2
-    both = pipelines.segments(frames, starts, labels, n_frames=32, batch_size=3)
+    both = pipelines.segment_batches(frames, starts, labels, n_frames=32, batch_size=3)
     assert both.element_spec[0].shape.as_list() == [None, 32, 2]
     assert both.element_spec[1].shape.as_list() == [None, 3]
     assert len(both) == 3
@@ -129,7 +131,9 @@ def test_utterances_are_cut_or_filled_up(corpus):
     frames = corpus[0]
     offsets = [0, 32, 100, 150]
     labels = np.eye(3, dtype="float32")[[2, 0]]
-    [(x, y)] = pipelines.utterances(frames, offsets, [2, 0], labels, n_frames=40, batch_size=4)
+    [(x, y)] = pipelines.utterance_batches(
+        frames, offsets, [2, 0], labels, n_frames=40, batch_size=4
+    )
     assert x.shape == (2, 40, 2)
     np.testing.assert_array_equal(x[0], frames[100:140])
     np.testing.assert_array_equal(x[1, :32], frames[:32])
@@ -139,7 +143,7 @@ def test_utterances_are_cut_or_filled_up(corpus):
 
 def test_utterances_of_one_row(corpus):
     frames = corpus[0]
-    batches = pipelines.utterances(
+    batches = pipelines.utterance_batches(
         frames, np.arange(151), [7, 3, 9], None, n_frames=None, batch_size=2, drop_remainder=True
     )
     [x] = batches
@@ -150,7 +154,7 @@ def test_utterances_of_one_row(corpus):
 def test_the_order_of_utterances_depends_on_seed_and_epoch(corpus):
     def order(seed, epoch):
         y = np.arange(150, dtype="float32")[:, None]
-        batches = pipelines.utterances(
+        batches = pipelines.utterance_batches(
             corpus[0], np.arange(151), np.arange(150), y, n_frames=None, batch_size=32,
             seed=seed, epoch=epoch,
         )  # fmt: skip
@@ -164,7 +168,7 @@ def test_the_order_of_utterances_depends_on_seed_and_epoch(corpus):
 
 def test_no_thread_tunes_the_pipeline(corpus):
     frames, starts, labels = corpus
-    segments = pipelines.segments(frames, starts, labels, n_frames=32, batch_size=4)
+    segments = pipelines.segment_batches(frames, starts, labels, n_frames=32, batch_size=4)
     assert segments.options().autotune.enabled is False
     # Options of theirs stay: a step sees whole batches on every replica.
     policy = segments.options().experimental_distribute.auto_shard_policy
@@ -172,7 +176,7 @@ def test_no_thread_tunes_the_pipeline(corpus):
 
 
 def test_an_aligned_array_is_taken_over():
-    array = pipelines.aligned((1000, 3), "float32")
+    array = pipelines.aligned_array((1000, 3), "float32")
     assert array.shape == (1000, 3) and array.dtype == np.float32
     array[...] = 1
     tensor = pipelines.as_tensor(array)
@@ -184,7 +188,7 @@ def test_an_aligned_array_is_taken_over():
 def test_labels_must_be_of_the_segments(corpus):
     frames, starts, labels = corpus
     with pytest.raises(ValueError, match="6 labels for 7 segments"):
-        pipelines.segments(frames, starts, labels[:-1], n_frames=32, batch_size=3)
+        pipelines.segment_batches(frames, starts, labels[:-1], n_frames=32, batch_size=3)
 
 
 REPLICAS = """
@@ -192,7 +196,7 @@ from tfser.cache import pipelines
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 frames = np.arange(1000, dtype="float32")[:, None] + np.zeros(4, "float32")
 starts = np.arange(101)
-dataset = pipelines.segments(frames, starts, starts[:, None], n_frames=32, batch_size=8, seed=0)
+dataset = pipelines.segment_batches(frames, starts, starts[:, None], n_frames=32, batch_size=8, seed=0)
 seen, sizes = [], []
 for x, y in strategy.experimental_distribute_dataset(dataset):
     for part, label in zip(strategy.experimental_local_results(x),
@@ -207,7 +211,7 @@ with strategy.scope():
     model = keras.Sequential([keras.Input([32, 4]), keras.layers.Flatten(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
 history = model.fit(dataset, epochs=1, verbose=0)
-segments = pipelines.segments(frames, starts, None, n_frames=32, batch_size=8)
+segments = pipelines.segment_batches(frames, starts, None, n_frames=32, batch_size=8)
 predicted = model.predict(segments, verbose=0)
 print(json.dumps(str(predicted.shape)))
 """
@@ -223,8 +227,8 @@ import resource, numpy as np, tensorflow as tf
 from tfser.cache import pipelines
 frames = np.ones((250_000, 180), "float32")  # 180 MB
 starts = np.arange(0, 240_000, 2)
-dataset = pipelines.segments(frames, starts, None, n_frames=32, batch_size=128, seed=0)
-next(iter(pipelines.segments(frames[:1000], starts[:200], None, n_frames=32, batch_size=128)))
+dataset = pipelines.segment_batches(frames, starts, None, n_frames=32, batch_size=128, seed=0)
+next(iter(pipelines.segment_batches(frames[:1000], starts[:200], None, n_frames=32, batch_size=128)))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 n = sum(int(x.shape[0]) for x in dataset)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

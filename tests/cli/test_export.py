@@ -115,7 +115,9 @@ def test_networks_for_keras_are_the_runs(model, folder, exported, monkeypatch):
     assert export.main(["--run", str(run), "--out", str(out), "--format", "keras"]) == 0
     monkeypatch.chdir(out)
     exec((out / "README.md").read_text().split("```")[1])
-    networks = export_formats.networks(served_model.served(served_model.finished(run)))
+    networks = export_formats.keras_networks(
+        served_model.load_inference_function(served_model.load_run(run))
+    )
     assert {path.stem for path in out.glob("*.keras")} == set(networks)
     for name, network in networks.items():
         assert f" | {network.count_params():,} |" in (out / "README.md").read_text()
@@ -199,7 +201,7 @@ def test_a_run_and_its_export_predict_alike(model, folder, exported):
     run, out = exported(model)
     paths, _ = recordings(folder)
     rate = tfser.load(out).sample_rate_hz
-    given = [*paths, audio.load(paths[0], sample_rate_hz=rate)]
+    given = [*paths, audio.load_audio(paths[0], sample_rate_hz=rate)]
     by_run, by_export = (tfser.load(place).predict(given) for place in (run, out))
     assert len(by_run) == 6
     for one, other in zip(by_run, by_export, strict=True):
@@ -295,8 +297,8 @@ def test_sixteen_bits_are_served_in_thirty_two(model, folder, exported):
     words += ["--precision", "mixed_bfloat16", "--workdir", str(run)]
     assert train.main(words) == 0
     assert keras.config.dtype_policy().name == "float32"
-    own = served_model.served(served_model.finished(run))
-    for network in export_formats.networks(own).values():
+    own = served_model.load_inference_function(served_model.load_run(run))
+    for network in export_formats.keras_networks(own).values():
         layers = [x for x in network._flatten_layers() if not isinstance(x, keras.Model)]
         assert {layer.compute_dtype for layer in layers} == {"float32"}
     assert export.main(["--run", str(run), "--out", str(out)]) == 0
@@ -432,13 +434,13 @@ def test_only_a_savedmodel_predicts(folder, exported):
     with pytest.raises(
         tfser.errors.UsageError, match="--format onnx; give one of --format savedmodel"
     ):
-        predictor.load(other)
+        predictor.load_predictor(other)
 
 
 def test_speakers_cannot_be_normalized_when_serving(folder):
     run = SimpleNamespace(folder="RUN", hp={"features": {"normalize": "speaker"}})
     with pytest.raises(tfser.errors.UsageError, match="all utterances of a speaker"):
-        served_model.refuse_speakers(run)
+        served_model.refuse_speaker_normalization(run)
 
 
 def test_the_forest_is_scikit_learns():
@@ -478,7 +480,7 @@ def test_votes_are_scikit_learns(n_classes):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(90, 5)) * [1, 1e6, 1, 1e-3, 1], rng.integers(0, n_classes, 90)
     pipeline = make_pipeline(StandardScaler(), SVC(kernel="linear", C=0.1)).fit(x, y)
-    found = svm_serving.Votes(experiment.arrays_of(pipeline), n_classes)(tf.constant(x)).numpy()
+    found = svm_serving.Votes(experiment.to_arrays(pipeline), n_classes)(tf.constant(x)).numpy()
     np.testing.assert_array_equal(found.argmax(axis=1), pipeline.predict(x))
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
@@ -489,14 +491,14 @@ def test_slices_and_pieces_are_the_layers(drop_short):
         sample_rate_hz=1000, slice_seconds=1.0, n_fft=64, hop_samples=32, drop_short=drop_short
     )
     lengths = np.array([1, 499, 500, 999, 1000, 1001, 1499, 1500, 2000, 3700], "int32")
-    found = began_serving.n_slices_of(slices, tf.constant(lengths)).numpy()
+    found = began_serving.count_slices(slices, tf.constant(lengths)).numpy()
     np.testing.assert_array_equal(found, [max(1, len(slices.lengths(int(n)))) for n in lengths])
 
     settings = {"seconds": 1.0, "n_frames": 40, "shortest_seconds": 0.25, "drop_short": drop_short}
     pieces = MelPieces(**settings, sample_rate_hz=1000, n_fft=64, hop_samples=32, n_bands=8,
                        range_db=80.0)  # fmt: skip
     waveform = tf.random.stateless_normal([len(lengths), int(lengths.max())], [0, 1])
-    (_, of_pieces), owner = auxvae_serving.pieces_of(pieces, waveform, tf.constant(lengths))
+    (_, of_pieces), owner = auxvae_serving.cut_pieces(pieces, waveform, tf.constant(lengths))
     for i, n in enumerate(lengths):
         expected = pieces.lengths(max(int(n), 33)) or [max(int(n), 33)]  # one where there is none
         assert of_pieces.numpy()[owner.numpy() == i].tolist() == expected
@@ -521,6 +523,6 @@ def test_no_pickle_is_loaded(folder, exported):
     shutil.copytree(run, spoilt)
     np.savez(spoilt / "seed-0/fold-00/svm.npz", mean=np.array([Bad()], object))
     with pytest.raises(tfser.errors.DataError, match="is damaged"):
-        predictor.load(spoilt)
+        predictor.load_predictor(spoilt)
     assert not (folder / "ran").exists()
     shutil.rmtree(spoilt)

@@ -144,7 +144,7 @@ def test_the_line(table, tmp_path):
 def test_after_it_nothing_is_extracted(table, tmp_path, monkeypatch):
     flags = on("svm", table, tmp_path / "cache")
     first = called(extract.main, *flags)
-    monkeypatch.delattr(extraction, "computed")
+    monkeypatch.delattr(extraction, "compute_shard")
     again = called(extract.main, *flags)
     assert first.code == again.code == 0
     assert re.sub("seconds=.* ", "", again.out) == re.sub("seconds=.* ", "", first.out)
@@ -154,9 +154,9 @@ def test_after_it_nothing_is_extracted(table, tmp_path, monkeypatch):
 
 def test_a_file_is_hashed_once_for_all_folders(table, tmp_path, monkeypatch):
     hashed, measured = [], []
-    content_of, duration = feature_cache.content_of, decode.duration_seconds
+    content_of, duration = feature_cache.hash_content, decode.duration_seconds
     monkeypatch.setattr(
-        feature_cache, "content_of", lambda path: hashed.append(path) or content_of(path)
+        feature_cache, "hash_content", lambda path: hashed.append(path) or content_of(path)
     )
     extract.duration_seconds.cache_clear()
     monkeypatch.setattr(
@@ -269,7 +269,7 @@ def tones(folder):
 def test_an_error_nobody_has_foreseen_is_of_its_file(tmp_path, monkeypatch):
     monkeypatch.setattr(feature_cache, "MIN_SHARDS", 1)
     utterances = tones(tmp_path)
-    found = feature_cache.stored(utterances, Odd(), cache=tmp_path / "cache", max_bad=2)
+    found = feature_cache.store_features(utterances, Odd(), cache=tmp_path / "cache", max_bad=2)
     assert [u.name[-1] for u in found.utterances] == list("01235678") and len(found.paths) == 1
     [index] = (tmp_path / "cache").glob("*/index.json")
     assert '"IndexError: what nobody"' in index.read_text().replace(f"{tmp_path}/tone-4.wav: ", "")
@@ -318,9 +318,9 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_extract import Odd, tones
 from tfser.cache import feature_cache, spark_extraction
-make = partial(spark_extraction.by_spark, "local[2]")
+make = partial(spark_extraction.extract_on_spark, "local[2]")
 folder = Path(sys.argv[1])
-feature_cache.stored(tones(folder), Odd(kills=True), cache=folder / "cache", make=make)
+feature_cache.store_features(tones(folder), Odd(kills=True), cache=folder / "cache", make=make)
 """
 
 
@@ -367,9 +367,9 @@ def of_worker(tmp_path):
             versions or spark_extraction._versions(feature),
             "soundfile",
         )
-        contents = {utterance.path: content or feature_cache.content_of(utterance.path)}
+        contents = {utterance.path: content or feature_cache.hash_content(utterance.path)}
         path = tmp_path / "shard"
-        place = (place, {}) if place else spark_session.here()
+        place = (place, {}) if place else spark_session.current_place()
         return spark_extraction._task(place, seen, described, [utterance], contents, path)
 
     return ask

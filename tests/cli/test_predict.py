@@ -27,7 +27,7 @@ def model(monkeypatch):
         return {"probabilities": tf.constant(np.stack([loud, 1 - loud], axis=1))}
 
     made = predictor.Predictor(answer, ["loud", "soft"], RATE, None)
-    monkeypatch.setattr(predictor, "load", lambda *_, **__: made)
+    monkeypatch.setattr(predictor, "load_predictor", lambda *_, **__: made)
     made.heard = heard
     return made
 
@@ -45,7 +45,7 @@ def rows_of(text):
 
 
 def test_windows():
-    windows = predictor.windows
+    windows = predictor.split_into_windows
     assert windows(59.0, None, None) == [(0.0, 59.0)]
     assert windows(61.0, None, None)[-1] == (60.0, 61.0)
     assert windows(2.5, 1.0, None) == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
@@ -237,14 +237,14 @@ def test_an_interrupted_file_keeps_what_is_done(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict.write(rows(), ["file", "error"], tmp_path / "o.csv")
+        predict.write_rows(rows(), ["file", "error"], tmp_path / "o.csv")
     assert (tmp_path / "o.csv.part").read_text() == "file,error\na,\n"
     assert not (tmp_path / "o.csv").exists()
 
 
 def test_what_is_no_model(tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
-        predictor.load(tmp_path / "none")
+        predictor.load_predictor(tmp_path / "none")
     whole = {"format": 1, "smile": None, "classes": [], "sample_rate_hz": 1, "heard_seconds": None}
     for text, said in (
         ("{", "damaged"),
@@ -254,6 +254,6 @@ def test_what_is_no_model(tmp_path):
     ):
         (tmp_path / "tfser.json").write_text(text)
         with pytest.raises(DataError, match=said):
-            predictor.load(tmp_path)
+            predictor.load_predictor(tmp_path)
     with pytest.raises(UsageError, match="leave both out"):
-        predictor.load(tmp_path, fold=2)
+        predictor.load_predictor(tmp_path, fold=2)

@@ -18,18 +18,21 @@ from running import REPOSITORY, called, started
 
 from tfser.cli import search, train
 from tfser.config import hparams, search_space
+from tfser.config.hparams import format_overlay, format_toml, hparams_folder, load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.evaluation import classification_report, model_card
-from tfser.evaluation import splits as folds
+from tfser.evaluation.splits import Split, select_evaluated_part
 from tfser.models.aae import dataset as aae
 from tfser.models.acnn import dataset as acnn
 from tfser.models.epr import dataset as epr
 from tfser.models.svm import experiment
 from tfser.plots import figures
+from tfser.plots.figures import draw_trials
 from tfser.search import summary as outcomes
 from tfser.search import trials as search_trials
-from tfser.search.sampler import Proposals, chosen
+from tfser.search.sampler import Sampler, decode_point
+from tfser.search.summary import draw_search, format_outcome, format_summary, write_event
 from tfser.storage import atomic_files, run_directory
 
 CONDITIONAL = {
@@ -68,31 +71,33 @@ def cache(tmp_path_factory):
 def space_of(tmp_path, text, model="aae", overrides=()):
     path = tmp_path / "space.toml"
     path.write_text(text)
-    return search_space.search_space(model, overlay=str(path), overrides=overrides)
+    return search_space.load_search_space(model, overlay=str(path), overrides=overrides)
 
 
 @pytest.mark.parametrize("model", ["aae", "acnn", "epr", "svm"])
 def test_the_space_of_a_model_is_in_no_run(model, tmp_path, monkeypatch):
-    space = search_space.search_space(model)
-    assert space and space == search_space.search_space(model, overlay=None)
-    with_space = {corpus: hparams.load(model, corpus) for corpus in ("toy", "emodb", "table")}
+    space = search_space.load_search_space(model)
+    assert space and space == search_space.load_search_space(model, overlay=None)
+    with_space = {corpus: load_hparams(model, corpus) for corpus in ("toy", "emodb", "table")}
     assert all("search" not in hp for hp in with_space.values())
-    text = (Path(hparams.folder()) / f"{model}.toml").read_text(encoding="utf-8")
+    text = (Path(hparams_folder()) / f"{model}.toml").read_text(encoding="utf-8")
     without, n = re.subn(r"(?ms)^\[search\].*?(?=^\[)", "", text)
     assert n == 1
     (tmp_path / f"{model}.toml").write_text(without, encoding="utf-8")
-    monkeypatch.setattr(hparams, "folder", lambda: tmp_path)
-    assert with_space == {corpus: hparams.load(model, corpus) for corpus in with_space}
+    monkeypatch.setattr(hparams, "hparams_folder", lambda: tmp_path)
+    assert with_space == {corpus: load_hparams(model, corpus) for corpus in with_space}
     with pytest.raises(UsageError, match=r"nothing to search: .* has no \[search\] table"):
-        search_space.search_space(model)
+        search_space.load_search_space(model)
 
 
 def test_the_overlay_s_space_replaces_the_model_s(tmp_path):
     text = '[train]\nmax_epochs = 3\n[search]\n"model.units" = ["choice", 1, 2]\n'
     assert space_of(tmp_path, text) == {"model.units": ["choice", 1, 2]}
-    hp = hparams.load("aae", "toy", overlay=str(tmp_path / "space.toml"))
+    hp = load_hparams("aae", "toy", overlay=str(tmp_path / "space.toml"))
     assert hp["train"]["max_epochs"] == 3 and "search" not in hp
-    assert search_space.search_space("epr", overlay="epr.small") == search_space.search_space("epr")
+    assert search_space.load_search_space(
+        "epr", overlay="epr.small"
+    ) == search_space.load_search_space("epr")
 
 
 @pytest.mark.parametrize(
@@ -158,8 +163,8 @@ def test_a_space_that_is_none(tmp_path, text, message):
 def test_a_key_that_is_set_and_searched():
     for override in ("svm.c=1.0", "svm.c = 1"):
         with pytest.raises(UsageError, match=r"--set .*: \[search\] chooses svm.c; leave one"):
-            search_space.search_space("svm", overrides=[override])
-    assert search_space.search_space("svm", overrides=["features.normalize=speaker"])
+            search_space.load_search_space("svm", overrides=[override])
+    assert search_space.load_search_space("svm", overrides=["features.normalize=speaker"])
 
 
 def test_a_conditional_space(tmp_path):
@@ -171,7 +176,7 @@ def test_a_conditional_space(tmp_path):
     {value = "optimized", "model.n_z" = ["quniform", 50, 60, 5], RATIO = ["uniform", 0.1, 1.0]}]
 """.replace("RATIO", '"train.discriminator_ratio"')
     assert space_of(tmp_path, text) == CONDITIONAL
-    assert search_space.flat(CONDITIONAL) == {
+    assert search_space.flatten_space(CONDITIONAL) == {
         "train.learning_rate": ["loguniform", 1e-5, 1e-2],
         "model.units": ["quniform", 64, 500, 64],
         "model.system": ["choice", "baseline", "vanilla", "optimized"],
@@ -184,7 +189,7 @@ def test_a_conditional_space(tmp_path):
 
 def test_points_as_parameters():
     """By hand: the number of steps of a quniform, the number and the space of an option."""
-    found = chosen(
+    found = decode_point(
         {
             "a.int": ["quniform", 64, 500, 64],
             "a.float": ["quniform", 0.1, 0.7, 0.1],
@@ -207,7 +212,7 @@ def test_points_as_parameters():
 
 
 def told(space, algorithm, n, score, seed=0):
-    proposals, found, scores = Proposals(space, algorithm, seed), [], {}
+    proposals, found, scores = Sampler(space, algorithm, seed), [], {}
     for k in range(n):
         found.append(proposals.next(scores))
         scores[k] = score(found[-1])
@@ -262,7 +267,7 @@ def test_a_proposal_is_decided_by_the_scores_that_were_known(algorithm):
     scores = {n: (n * 7 % 5) / 5 if n != 3 else None for n in range(12)}
 
     def proposed(*orders):
-        proposals = Proposals(CONDITIONAL, algorithm, 0)
+        proposals = Sampler(CONDITIONAL, algorithm, 0)
         return [proposals.next({n: scores[n] for n in order}) for order in orders]
 
     before = [range(n) for n in range(11)]
@@ -304,7 +309,7 @@ def stub(monkeypatch, score, dies_at=()):
 
     monkeypatch.setattr(search, "child", child)
     monkeypatch.setattr(search_trials, "child", child)
-    monkeypatch.setattr(outcomes, "draw", lambda *_: None)
+    monkeypatch.setattr(outcomes, "draw_search", lambda *_: None)
     return calls
 
 
@@ -373,9 +378,9 @@ def test_what_a_search_writes_and_prints(tmp_path, monkeypatch):
     assert arguments[arguments.index("--max-bad") + 1] == "1" and f"svm.c={c!r}" in arguments
     assert not list(folder.rglob("*.keras"))
     # The file alone is all of it.
-    found = hparams.load("svm", "toy", overlay=str(folder / "best.toml"))
+    found = load_hparams("svm", "toy", overlay=str(folder / "best.toml"))
     overrides = ["features.normalize=speaker", f"svm.c={c!r}"]
-    assert found == hparams.load("svm", "toy", overrides=overrides)
+    assert found == load_hparams("svm", "toy", overrides=overrides)
     settings = atomic_files.read_json(folder / "hparams.json")
     assert settings["search"] == {"svm.c": ["loguniform", 1e-4, 10.0]}
     assert "evals" not in settings and settings["algorithm"] == "tpe"
@@ -476,14 +481,14 @@ def test_help_answers_without_what_is_slow():
 
 def test_the_median_rule_by_hand():
     before = [{"a": x, "b": x, "c": x} for x in (0.1, 0.2, 0.3, 0.4, 0.5)]  # median 0.3
-    assert search_trials.hopeless({"a": 0.29}, before)
-    assert not search_trials.hopeless({"a": 0.3}, before)
-    assert search_trials.hopeless({"a": 0.4, "b": 0.1}, before)  # a mean of 0.25
-    assert not search_trials.hopeless({"a": 0.4, "b": 0.21}, before)
-    assert not search_trials.hopeless({"a": 0.5, "b": 0.5, "c": 0.0}, before)  # it is through
-    assert not search_trials.hopeless({"a": 0.0}, before[1:])  # a median of four
-    assert not search_trials.hopeless({}, before)
-    assert not search_trials.hopeless({"z": 0.0}, before)  # a network that they do not have
+    assert search_trials.is_hopeless({"a": 0.29}, before)
+    assert not search_trials.is_hopeless({"a": 0.3}, before)
+    assert search_trials.is_hopeless({"a": 0.4, "b": 0.1}, before)  # a mean of 0.25
+    assert not search_trials.is_hopeless({"a": 0.4, "b": 0.21}, before)
+    assert not search_trials.is_hopeless({"a": 0.5, "b": 0.5, "c": 0.0}, before)  # it is through
+    assert not search_trials.is_hopeless({"a": 0.0}, before[1:])  # a median of four
+    assert not search_trials.is_hopeless({}, before)
+    assert not search_trials.is_hopeless({"z": 0.0}, before)  # a network that they do not have
 
 
 def histories(folder, scores, column="dev_uar"):
@@ -496,11 +501,11 @@ def histories(folder, scores, column="dev_uar"):
 def test_dev_scores_of_the_files(tmp_path):
     histories(tmp_path, [0.5, 0.25], "dev_accuracy")
     expected = {"seed-0/fold-00/history.csv": 0.5, "seed-0/fold-01/history.csv": 0.25}
-    assert search_trials.dev_scores(tmp_path) == expected
+    assert search_trials.read_dev_scores(tmp_path) == expected
     histories(tmp_path / "other", [0.5], "loss")
     assert (
-        search_trials.dev_scores(tmp_path / "other")
-        == search_trials.dev_scores(tmp_path / "none")
+        search_trials.read_dev_scores(tmp_path / "other")
+        == search_trials.read_dev_scores(tmp_path / "none")
         == {}
     )
 
@@ -531,7 +536,7 @@ def test_a_hopeless_trial_is_stopped_where_asked(tmp_path, monkeypatch, asked):
     assert stopped == [5] * asked
     if asked:
         assert trials[5]["score"] is None and "below the median" in trials[5]["reason"]
-        assert outcomes.summary(trials).startswith("best of 6 trials (1 stopped): trial 0")
+        assert format_summary(trials).startswith("best of 6 trials (1 stopped): trial 0")
 
 
 # What is written.
@@ -550,7 +555,7 @@ def test_a_hopeless_trial_is_stopped_where_asked(tmp_path, monkeypatch, asked):
     ],
 )
 def test_values_as_toml(value, text):
-    assert hparams.toml(value) == text
+    assert format_toml(value) == text
     found = tomllib.loads(f"x = {text}")["x"]
     assert found == value and type(found) is type(value)
 
@@ -559,14 +564,14 @@ def test_the_difference_is_an_overlay(tmp_path):
     overrides = ["model.units=128", "model.dropout=0.5", "model.system=vanilla",
                  "train.unlabelled=true", 'labels.keep=["anger", "fear"]',
                  "train.learning_rate=1e-5"]  # fmt: skip
-    before = hparams.load("aae", "toy")
-    after = hparams.load("aae", "toy", overrides=overrides)
+    before = load_hparams("aae", "toy")
+    after = load_hparams("aae", "toy", overrides=overrides)
     path = tmp_path / "best.toml"
-    path.write_text("# from a search\n" + hparams.difference(before, after))
-    assert hparams.load("aae", "toy", overlay=str(path)) == after
+    path.write_text("# from a search\n" + format_overlay(before, after))
+    assert load_hparams("aae", "toy", overlay=str(path)) == after
     assert "dropout" not in path.read_text()  # toy's own
-    path.write_text(hparams.difference(before, before))
-    assert hparams.load("aae", "toy", overlay=str(path)) == before
+    path.write_text(format_overlay(before, before))
+    assert load_hparams("aae", "toy", overlay=str(path)) == before
 
 
 TRIALS = [
@@ -587,7 +592,7 @@ def test_the_picture_shows_the_trials(tmp_path, monkeypatch):
         "a.kind": ["choice", "x", "y"],
         "b.n": ["quniform", 1, 5, 1],
     }
-    figure = figures.trials_figure(TRIALS, space, "title", "dev UAR")
+    figure = draw_trials(TRIALS, space, "title", "dev UAR")
     first, rate, kind, n, *unused = figure.axes
     assert not any(axes.get_visible() for axes in unused)
     trial, best, failed = first.lines
@@ -603,15 +608,15 @@ def test_the_picture_shows_the_trials(tmp_path, monkeypatch):
     assert first.get_ylabel() == "dev UAR" and first.get_xlabel() == "trial"
 
     drawn = []
-    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure.axes[0]))
-    outcomes.draw(TRIALS, space, "svm", tmp_path / "x.png")
-    outcomes.draw(TRIALS[1:2], space, "svm", tmp_path / "x.png")
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: drawn.append(figure.axes[0]))
+    draw_search(TRIALS, space, "svm", tmp_path / "x.png")
+    draw_search(TRIALS[1:2], space, "svm", tmp_path / "x.png")
     ratings = [trial | {"measure": "CCC"} for trial in TRIALS]
-    outcomes.draw(ratings, space, "auxvae", tmp_path / "x.png")
+    draw_search(ratings, space, "auxvae", tmp_path / "x.png")
     percent, _, ccc = drawn
     assert percent.get_ylabel() == "dev UAR (%)" and max(percent.lines[0].get_ydata()) == 75
     assert ccc.get_ylabel().startswith("dev CCC") and max(ccc.lines[0].get_ydata()) == 0.75
-    assert outcomes.outcome(ratings[2]) == "trial 2: dev CCC 0.750"
+    assert format_outcome(ratings[2]) == "trial 2: dev CCC 0.750"
 
 
 def test_tensorboard_has_the_trials(tmp_path):
@@ -619,7 +624,7 @@ def test_tensorboard_has_the_trials(tmp_path):
     from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
     for trial in TRIALS:
-        outcomes.write_event(trial, tmp_path)
+        write_event(trial, tmp_path)
     status = []
     for trial in TRIALS:
         events = EventAccumulator(str(tmp_path / f"trial-{trial['trial']:03}")).Reload()
@@ -660,14 +665,14 @@ def run_on(part, protocol="paper", folder=Path(), n_folds=None):
 
 
 PLANS = {
-    "aae": lambda u, run: aae.plan(u, run),
-    "acnn": lambda u, run: acnn.plan(u, hparams.load("acnn", "emodb"), run, 0),
-    "acnn, across": lambda u, run: acnn.plan(u, hparams.load("acnn", "emodb"), run, 0, 48),
-    "epr": lambda u, run: epr.plan(u, hparams.load("epr", "emodb"), run, 0),
-    "svm": lambda u, run: experiment.plan(u, hparams.load("svm", "emodb"), run, 0),
-    "svm, across": lambda u, run: experiment.plan(u, hparams.load("svm", "emodb"), run, 0, 48),
+    "aae": lambda u, run: aae.make_splits(u, run),
+    "acnn": lambda u, run: acnn.make_splits(u, load_hparams("acnn", "emodb"), run, 0),
+    "acnn, across": lambda u, run: acnn.make_splits(u, load_hparams("acnn", "emodb"), run, 0, 48),
+    "epr": lambda u, run: epr.make_splits(u, load_hparams("epr", "emodb"), run, 0),
+    "svm": lambda u, run: experiment.plan(u, load_hparams("svm", "emodb"), run, 0),
+    "svm, across": lambda u, run: experiment.plan(u, load_hparams("svm", "emodb"), run, 0, 48),
     "svm, no dev": lambda u, run: experiment.plan(
-        u, hparams.load("svm", "emodb", overrides=["svm.trains_on_dev=false"]), run, 0
+        u, load_hparams("svm", "emodb", overrides=["svm.trains_on_dev=false"]), run, 0
     ),
 }
 
@@ -695,13 +700,13 @@ def test_dev_takes_the_place_of_the_test_part(system, protocol):
 
 def test_folds_without_a_dev_part(tmp_path):
     train_part, test = np.arange(3), np.arange(3, 5)
-    splits = [folds.Split(train_part, test[:0], test)]
-    assert folds.evaluated_on("test", splits) is splits
+    splits = [Split(train_part, test[:0], test)]
+    assert select_evaluated_part("test", splits) is splits
     with pytest.raises(UsageError, match="--evaluate dev: the folds of this system have no dev"):
-        folds.evaluated_on("dev", splits)
+        select_evaluated_part("dev", splits)
     # A system that does not ask: nothing is scored on a test part by oversight.
     for dev in (test[:0], test[:1]):
-        plans = {0: [folds.Split(train_part, dev, test)]}
+        plans = {0: [Split(train_part, dev, test)]}
         with pytest.raises(UsageError, match="no dev part"):
             classification_report.write_splits(run_on("dev", folder=tmp_path), voices()[:5], plans)
     assert not list(tmp_path.iterdir())
@@ -723,7 +728,7 @@ def test_evaluated_on_dev_end_to_end(tmp_path):
         assert [parts.count(part) for part in ("train", "dev", "test", "")] == [80, 40, 0, 40]
     assert atomic_files.read_json(folder / "scores.json")["facts"][-1] == "scored on the dev part"
     with pytest.raises(DataError, match="scored on its dev part"):
-        model_card.record(folder, tmp_path)
+        model_card.record_run(folder, tmp_path)
     answer = called(train.main, *command)
     assert answer.code == 4 and "(evaluate: dev -> None)" in error_line(answer)
 
@@ -737,7 +742,7 @@ def test_a_plain_run_is_known_by_the_settings_it_always_was(tmp_path, monkeypatc
         raise ConflictError("enough")
         yield
 
-    monkeypatch.setattr(train.runs, "opened", opened)
+    monkeypatch.setattr(train.run_directory, "open_run", opened)
     for part in ([], ["--evaluate", "test"], ["--evaluate", "dev"]):
         called(train.main, "--model", "svm", "--corpus", "toy", *part)
     plain, test, dev = seen
@@ -878,7 +883,7 @@ def test_a_search_end_to_end(tmp_path):
         f"uar={tested['uar']:.4f} wa={tested['wa']:.4f} n=160 folds=3 seeds=1"
     )
     hp = atomic_files.read_json(folder / "best" / "hparams.json")["hparams"]
-    assert hp == hparams.load("svm", "toy", overlay=str(folder / "best.toml"))
+    assert hp == load_hparams("svm", "toy", overlay=str(folder / "best.toml"))
     assert hp["svm"]["c"] == first["parameters"]["svm.c"]
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((folder / "events").rglob("*tfevents*"))) == 2

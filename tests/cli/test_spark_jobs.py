@@ -18,7 +18,7 @@ from tfser.cli import search, spark_jobs, train
 from tfser.distributed import spark_session, subprocesses
 from tfser.search import summary
 from tfser.search import trials as search_trials
-from tfser.search.sampler import Proposals
+from tfser.search.sampler import Sampler
 from tfser.storage import atomic_files
 
 SMALL = ["--model", "aae", "--corpus", "toy", "--protocol", "loso", "--folds", "3",
@@ -112,7 +112,7 @@ def test_what_is_a_master(master, monkeypatch):
     monkeypatch.setattr(
         spark_session.socket, "create_connection", lambda place, _: asked.append(place) or answering
     )
-    spark_session.check(master)
+    spark_session.check_master(master)
     assert asked == ([("host", "7077")] if master.startswith("spark:") else [])
 
 
@@ -120,7 +120,7 @@ def test_what_is_a_master(master, monkeypatch):
 def test_a_master_that_does_not_answer(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as answering:
         place = f"127.0.0.1:{answering.getsockname()[1]}"
-        spark_session.check(f"spark://nohost.invalid:7077,{place}")  # the second is there
+        spark_session.check_master(f"spark://nohost.invalid:7077,{place}")  # the second is there
     for master in (f"spark://{place}", f"spark://nohost.invalid:7077,{place}"):
         begun = time.monotonic()
         answer = called(train.main, *SMALL, "--workdir", tmp_path / "x", "--spark", master)
@@ -152,8 +152,11 @@ IN_JAVA = "\n\tat org.apache.spark.scheduler.Task.run(Task.scala:141)\n"
 )
 def test_a_worker_that_is_lost(said):
     error = Exception(ABORTED + said + IN_JAVA)
-    assert spark_session.lost(error)
-    assert spark_session.reason(error) == "the worker was lost 4 times, as where memory is used up"
+    assert spark_session.is_worker_loss(error)
+    assert (
+        spark_session.failure_reason(error)
+        == "the worker was lost 4 times, as where memory is used up"
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,8 +177,8 @@ def test_a_worker_that_is_lost(said):
     ],
 )
 def test_a_job_that_fails_otherwise(said, reason):
-    assert not spark_session.lost(Exception(said))
-    assert spark_session.reason(Exception(said)) == reason
+    assert not spark_session.is_worker_loss(Exception(said))
+    assert spark_session.failure_reason(Exception(said)) == reason
 
 
 @pytest.mark.parametrize("main", [train.main, search.main])
@@ -201,8 +204,8 @@ def test_spark_is_no_setting_of_a_run_or_a_trial():
     args = search.parser().parse_args([*SMALL, "--spark", "local[2]"])
     plain = search.parser().parse_args(SMALL)
     assert args.spark == "local[2]" and plain.spark is None
-    assert subprocesses.flags(args, {}) == subprocesses.flags(plain, {})
-    assert train.checked(args).settings == train.checked(plain).settings
+    assert subprocesses.format_flags(args, {}) == subprocesses.format_flags(plain, {})
+    assert train.prepare_task(args).settings == train.prepare_task(plain).settings
 
 
 # Who knew what.
@@ -213,7 +216,7 @@ SPACE = {"svm.c": ["loguniform", 1e-4, 1e4], "svm.kind": ["choice", "a", "b"]}
 
 def rows_of(afters, algorithm="tpe"):
     """The trials of a search whose proposals followed on `afters`, all but the last ended."""
-    proposals, rows = Proposals(SPACE, algorithm, 0), []
+    proposals, rows = Sampler(SPACE, algorithm, 0), []
     for n, after in enumerate(afters):
         scores = {k: rows[k]["score"] for k in after}
         parameters = proposals.next(scores)

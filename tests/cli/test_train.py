@@ -19,7 +19,7 @@ from running import REPOSITORY, called, started
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from tfser import tensorflow_startup
-from tfser.cli import train
+from tfser.cli import options, train
 from tfser.corpora import toy
 from tfser.storage import atomic_files
 
@@ -376,7 +376,7 @@ def test_sigterm_is_an_interrupt(tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    monkeypatch.setattr(train.corpora, "load", stopped)
+    monkeypatch.setattr(options, "load_corpus", stopped)
     answer = on_toy(tmp_path / "run")
     assert answer.code == 130 and "interrupted" in error_line(answer)
 
@@ -512,7 +512,7 @@ def test_default_names_of_run_directories(few_files, tmp_path, monkeypatch):
         seen.append((str(folder), settings["corpus"]))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.runs, "opened", opened)
+    monkeypatch.setattr(train.run_directory, "open_run", opened)
     path = few_files()
     other = path.rename(path.with_suffix(".tsv")).with_name("few.tsv")
     other.write_text(other.read_text().replace(",", "\t"))
@@ -654,7 +654,7 @@ def wrong_commands(tmp_path_factory):
     """All of WRONG in one process that has to do without TensorFlow: {name: (code, stderr)}."""
     program = """
 import contextlib, io, json, sys
-from tfser.cli import train
+from tfser.cli import options, train
 
 answers = {}
 for name, arguments in json.loads(sys.stdin.read()).items():

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tfser.config import hparams
-from tfser.corpora import loader
+from tfser.config.hparams import hparams_folder, load_hparams
+from tfser.corpora.loader import corpus_names
 from tfser.errors import UsageError
 
 MODEL = """\
@@ -41,10 +42,10 @@ epochs = 6
 [corpus.emodb.train]
 epochs = 7
 """
-FILES = sorted(hparams.folder().glob("*.toml"))
+FILES = sorted(hparams_folder().glob("*.toml"))
 MODELS = [path.stem for path in FILES if "." not in path.stem]
 OVERLAYS = [path.stem for path in FILES if "." in path.stem]
-ALL_CORPORA = [*loader.names(), "table"]
+ALL_CORPORA = [*corpus_names(), "table"]
 
 
 @pytest.fixture
@@ -52,10 +53,10 @@ def load(tmp_path, monkeypatch):
     """Loads the model "m" of this file's texts, instead of the project's."""
     (tmp_path / "m.toml").write_text(MODEL)
     (tmp_path / "m.light.toml").write_text(OVERLAY)
-    monkeypatch.setattr(hparams, "folder", lambda: tmp_path)
+    monkeypatch.setattr(hparams, "hparams_folder", lambda: tmp_path)
 
     def call(corpus="casia", *overrides, overlay=None):
-        return hparams.load("m", corpus, overlay=overlay, overrides=overrides)
+        return load_hparams("m", corpus, overlay=overlay, overrides=overrides)
 
     return call
 
@@ -234,7 +235,7 @@ def test_a_folder_hparams_beside_the_package_counts_in_a_checkout_only(
         (tmp_path / "pyproject.toml").touch()
     monkeypatch.setattr(hparams, "__file__", str(tmp_path / "tfser" / "config" / "hparams.py"))
     inside = resources.files("tfser") / "_hparams"
-    assert hparams.folder() == (tmp_path / "hparams" if checkout else inside)
+    assert hparams_folder() == (tmp_path / "hparams" if checkout else inside)
 
 
 # The project's own files.
@@ -243,16 +244,16 @@ def test_a_folder_hparams_beside_the_package_counts_in_a_checkout_only(
 @pytest.mark.parametrize("corpus", ALL_CORPORA)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_loads_for_every_corpus(model, corpus):
-    hp = hparams.load(model, corpus)
+    hp = load_hparams(model, corpus)
     assert not {"allowed", "corpus", "search"} & set(hp)
     for overlay in OVERLAYS:
         if overlay.split(".")[0] == model:
-            assert hparams.load(model, corpus, overlay=overlay).keys() == hp.keys()
+            assert load_hparams(model, corpus, overlay=overlay).keys() == hp.keys()
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_limits_are_of_keys_that_exist_and_every_number_has_some(model):
-    tables = tomllib.loads((Path(hparams.folder()) / f"{model}.toml").read_text())
+    tables = tomllib.loads((Path(hparams_folder()) / f"{model}.toml").read_text())
     allowed = tables.pop("allowed")
     tables.pop("search", None)
     assert tables.pop("corpus").keys() <= set(ALL_CORPORA)
@@ -268,7 +269,7 @@ def test_limits_are_of_keys_that_exist_and_every_number_has_some(model):
 
 
 def test_epr_holds_the_numbers_of_the_paper():
-    hp = hparams.load("epr", "emodb")
+    hp = load_hparams("epr", "emodb")
     features = hp["features"]
     # Section 2.1.1: 64 bands, windows of 25 ms every 10 ms, an FFT of 512.
     assert (features["n_bands"], features["window_seconds"]) == (64, 0.025)
@@ -281,7 +282,7 @@ def test_epr_holds_the_numbers_of_the_paper():
     # Adam at 0.001, times 0.8 every 2 epochs; batches of 128; patience 3; at most 20 epochs.
     # But for the rate, which is ours at full width.
     assert hp["schedule"] == {"initial_learning_rate": 3e-4, "decay_rate": 0.8, "decay_epochs": 2}
-    assert hparams.load("epr", "emodb", overlay="epr.small")["schedule"] == hp["schedule"] | {
+    assert load_hparams("epr", "emodb", overlay="epr.small")["schedule"] == hp["schedule"] | {
         "initial_learning_rate": 0.001
     }
     assert (hp["train"]["batch_size"], hp["train"]["patience"]) == (128, 3)
@@ -299,7 +300,7 @@ def test_epr_holds_the_numbers_of_the_paper():
 
 
 def test_aae_has_the_numbers_of_the_paper():
-    hp = hparams.load("aae", "iemocap")
+    hp = load_hparams("aae", "iemocap")
     # Sections 5.1 and 5.2.
     assert hp["model"]["units"] == 256 and hp["model"]["dropout"] == 0.5
     assert hp["model"]["n_z"] == 100
@@ -308,17 +309,17 @@ def test_aae_has_the_numbers_of_the_paper():
     assert hp["features"]["feature_set"] == "IS13"
     assert hp["train"]["labelled_fraction"] == 1.0 and hp["train"]["unlabelled"] is False
     assert hp["labels"]["merge"] == ["excitement=happiness"]
-    assert hparams.load("aae", "table")["train"]["unlabelled"] is True
+    assert load_hparams("aae", "table")["train"]["unlabelled"] is True
 
 
 def test_epr_per_corpus():
-    casia = hparams.load("epr", "casia")
+    casia = load_hparams("epr", "casia")
     assert casia["segments"]["hop_seconds"] == 0.030  # section 4.1
     assert casia["labels"]["group"] == "same-text"  # section 3: 7,200 of 9,600
     # 51,027 segments of 480 files of 3 to 4 s are those of 30 ms, whatever section 4.1 says.
-    assert hparams.load("epr", "savee")["segments"]["hop_seconds"] == 0.030
+    assert load_hparams("epr", "savee")["segments"]["hop_seconds"] == 0.030
     for corpus in ("casia", "savee"):
-        hp = hparams.load("epr", corpus)
+        hp = load_hparams("epr", corpus)
         assert hp["model"]["width_multiplier"] == 1.0 and hp["train"]["max_epochs"] == 20
 
 
@@ -330,4 +331,4 @@ def test_epr_per_corpus():
 )  # fmt: skip
 def test_epr_refuses(override):
     with pytest.raises(UsageError):
-        hparams.load("epr", "toy", overrides=[override])
+        load_hparams("epr", "toy", overrides=[override])

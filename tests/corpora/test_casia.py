@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from tfser.corpora import casia, loader
+from tfser.corpora import casia
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
@@ -37,7 +38,7 @@ def test_speaker_folders(tmp_path, caplog):
         "liuchanhg/.ipynb_checkpoints/angry/201.wav",
     )
     with caplog.at_level(logging.WARNING):
-        utterances = loader.load("casia", tmp_path)
+        utterances = load_corpus("casia", tmp_path)
     assert not caplog.messages  # clutter is no news
     assert utterances == [
         same_text(tmp_path / file, *labels)
@@ -67,7 +68,7 @@ def test_the_two_parts_of_the_release(tmp_path):
         "CASIA情感语料库/不同文本100/Zhe.Wang/happy/7.wav",
         "CASIA情感语料库/不同文本100/Quanyin.Zhao/surprise/301.wav",
     )
-    utterances = loader.load("casia", tmp_path)
+    utterances = load_corpus("casia", tmp_path)
     assert [(u.name, u.speaker, u.emotion, u.group, u.text) for u in utterances] == [
         ("liuchanhg-neutral-100", "liuchanhg", "neutral", "different-text", "neutral-100"),
         ("wangzhe-happy-007", "wangzhe", "happiness", "different-text", "happy-007"),
@@ -75,7 +76,7 @@ def test_the_two_parts_of_the_release(tmp_path):
         ("zhaozuoxiang-sad-001", "zhaozuoxiang", "sadness", "different-text", "sad-001"),
         ("zhaozuoxiang-sad-201", "zhaozuoxiang", "sadness", "same-text", "201"),
     ]
-    assert loader.describe("casia", utterances) == (
+    assert describe_corpus("casia", utterances) == (
         "casia: 1 of the paper's 7,200 utterances and 4 others, 4 speakers, 4 emotions: "
         "happiness 1, neutral 1, sadness 2, surprise 1"
     )
@@ -104,7 +105,7 @@ def test_flat_names(tmp_path, file, name, group):
 
 def test_one_speaker_s_folder(tmp_path):
     touch(tmp_path, "CASIA/wangzhe/sad/201.wav")
-    assert [u.name for u in loader.load("casia", tmp_path / "CASIA" / "wangzhe")] == [
+    assert [u.name for u in load_corpus("casia", tmp_path / "CASIA" / "wangzhe")] == [
         "wangzhe-sad-201"
     ]
 
@@ -116,7 +117,7 @@ def test_the_folder_of_the_part_decides_when_it_is_the_root(tmp_path):
 
 def test_other_files_are_named(tmp_path, caplog):
     touch(tmp_path, "wangzhe/sad/201.wav", "wangzhe/test.wav", "zhaoyan/sad/201.wav")
-    assert [u.name for u in loader.load("casia", tmp_path)] == ["wangzhe-sad-201"]
+    assert [u.name for u in load_corpus("casia", tmp_path)] == ["wangzhe-sad-201"]
     assert "2 of the 3 audio files" in caplog.text
     assert "wangzhe/test.wav" in caplog.text
 
@@ -126,7 +127,7 @@ def test_the_same_utterance_twice(tmp_path):
     with pytest.raises(
         DataError, match="two files are utterance wangzhe-sad-201: .*keep one"
     ) as error:
-        loader.load("casia", tmp_path)
+        load_corpus("casia", tmp_path)
     assert error.value.exit_code == 3
 
 
@@ -135,7 +136,7 @@ def test_describe_a_free_copy(tmp_path):
                       for speaker in ("liuchanhg", "wangzhe", "zhaoquanyin", "ZhaoZuoxiang")
                       for emotion in ("angry", "fear", "happy", "neutral", "sad", "surprise")
                       for number in range(201, 251)))  # fmt: skip
-    assert loader.describe("casia", loader.load("casia", tmp_path)) == (
+    assert describe_corpus("casia", load_corpus("casia", tmp_path)) == (
         "casia: 1,200 of the paper's 7,200 utterances, 4 speakers, 6 emotions: anger 200, "
         "fear 200, happiness 200, neutral 200, sadness 200, surprise 200"
     )

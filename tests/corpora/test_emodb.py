@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tfser.corpora import emodb, loader
+from tfser.corpora import emodb
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.corpora.utterance import Utterance
 
 
@@ -35,14 +36,14 @@ def test_wav_is_the_corpus_where_there_is_one(tmp_path):
     for folder in ("wav", "wav_8k"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "03a01Fa.wav").touch()
-    (utterance,) = loader.load("emodb", tmp_path)
+    (utterance,) = load_corpus("emodb", tmp_path)
     assert utterance.path == tmp_path / "wav" / "03a01Fa.wav"
 
 
 def test_the_real_corpus(shared_data):
-    utterances = loader.load("emodb", shared_data / "emodb")
-    assert loader.load("emodb", shared_data / "emodb" / "wav") == utterances
-    assert loader.describe("emodb", utterances) == (
+    utterances = load_corpus("emodb", shared_data / "emodb")
+    assert load_corpus("emodb", shared_data / "emodb" / "wav") == utterances
+    assert describe_corpus("emodb", utterances) == (
         "emodb: all 535 utterances, 10 speakers, 7 emotions: anger 127, boredom 81, disgust 46, "
         "fear 69, happiness 71, neutral 79, sadness 62"
     )

@@ -5,7 +5,8 @@ import wave
 
 import pytest
 
-from tfser.corpora import iemocap, loader
+from tfser.corpora import iemocap
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
@@ -98,14 +99,14 @@ def test_what_is_odd_is_said(tmp_path, caplog):
     wav(root, "Session1", "Ses01F_impro01", "Ses01F_impro01_F000", seconds=1.938)
     wav(root, "Session1", "Ses01F_impro01", "Ses01F_impro01_M001", seconds=1.2)
     with caplog.at_level(logging.WARNING):
-        utterances = loader.load("iemocap", root)
+        utterances = load_corpus("iemocap", root)
     sessions, odd, short = (record.getMessage() for record in caplog.records)
     assert "no Session2, Session3, Session4, Session5 under" in sessions
     assert "an attribute outside 1 to 5, kept as it is: 1, the first is" in odd
     assert odd.endswith("Ses01F_impro01_M002")
     assert "a wav shorter than the time stamps" in short
     assert short.endswith(": 1, the first is Ses01F_impro01_M001")
-    assert loader.describe("iemocap", utterances) == (
+    assert describe_corpus("iemocap", utterances) == (
         "iemocap: 3 of the paper's 10,039 utterances, 2 speakers, 2 emotions: "
         "excitement 1, neutral 1, unlabelled 1"
     )
@@ -125,11 +126,11 @@ def test_what_is_odd_is_said(tmp_path, caplog):
 def test_a_line_that_is_no_turn(tmp_path, line):
     tree(tmp_path, Ses01F_impro01=line + "\n")
     with pytest.raises(DataError, match=r"Ses01F_impro01.txt, line 3: .*\[V, A, D\]") as error:
-        loader.load("iemocap", tmp_path)
+        load_corpus("iemocap", tmp_path)
     assert error.value.exit_code == 3
 
 
 def test_the_wrong_folder(tmp_path):
     (tmp_path / "Ses01F_impro01_F000.wav").touch()
     with pytest.raises(DataError, match="none of the 1 audio files .*Session<n>/dialog"):
-        loader.load("iemocap", tmp_path)
+        load_corpus("iemocap", tmp_path)

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from tfser.corpora import improv, loader
+from tfser.corpora import improv
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
@@ -99,12 +100,12 @@ def test_what_is_odd_is_said(tmp_path, caplog):
     wav(tmp_path, "MSP-IMPROV-S01A-F01-P-FM01")
     wav(tmp_path, "MSP-IMPROV-S01A-F01-P-FM09")
     with caplog.at_level(logging.WARNING):
-        utterances = loader.load("improv", tmp_path)
+        utterances = load_corpus("improv", tmp_path)
     sessions, odd, unused = (record.getMessage() for record in caplog.records)
     assert "no session2, session3, session4, session5 in" in sessions
     assert odd.endswith("outside 1 to 5, kept as it is: 1, the first is MSP-IMPROV-S07S-F06-S-MF02")
     assert "1 of the 2 audio files" in unused and unused.endswith("MSP-IMPROV-S01A-F01-P-FM09.wav")
-    assert loader.describe("improv", utterances) == (
+    assert describe_corpus("improv", utterances) == (
         "improv: 6 of the paper's 8,438 utterances, 3 speakers, 5 emotions: "
         "anger 1, happiness 1, neutral 1, other 1, sadness 1, unlabelled 1"
     )
@@ -133,17 +134,17 @@ def test_of_two_copies_of_a_wav_the_nearest_is_read(tmp_path):
 def test_a_line_that_is_no_turn(tmp_path, line):
     tree(tmp_path, f"\n{line}\n")
     with pytest.raises(DataError, match=r"Evaluation.txt, line 2: .* copy the file again") as error:
-        loader.load("improv", tmp_path)
+        load_corpus("improv", tmp_path)
     assert error.value.exit_code == 3 and "\n" not in str(error.value)
 
 
 def test_a_turn_with_two_different_labels(tmp_path):
     tree(tmp_path, EVALUATION + EVALUATION.splitlines()[0].replace("; A;", "; H;"))
     with pytest.raises(DataError, match="line 15: S01A-F01-P-FM01 has other labels in line 1"):
-        loader.load("improv", tmp_path)
+        load_corpus("improv", tmp_path)
 
 
 def test_no_evaluation_file(tmp_path):
     wav(tmp_path, "MSP-IMPROV-S01A-F01-P-FM01")
     with pytest.raises(DataError, match="none of the 1 audio files .*expected Evaluation.txt and"):
-        loader.load("improv", tmp_path)
+        load_corpus("improv", tmp_path)

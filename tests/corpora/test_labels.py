@@ -5,7 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tfser.corpora import labels
+from tfser.corpora.labels import (
+    select_by_labels,
+    select_common_classes,
+    to_three_classes,
+    warn_of_untrained_classes,
+)
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 
@@ -15,7 +20,7 @@ def utterances(*emotions, **more):
 
 
 def names(corpus, keep=(), group="", merge=(), target="emotion", rounding="between", **more):
-    chosen = labels.select(
+    chosen = select_by_labels(
         corpus, keep=keep, group=group, merge=merge, target=target, rounding=rounding, **more
     )
     return [(u.name, u.emotion) for u in chosen]
@@ -61,8 +66,8 @@ def test_merged_classes():
     ],
 )  # fmt: skip
 def test_three_classes(rating, between, nearest):
-    assert labels.three_classes(rating, "between") == between
-    assert labels.three_classes(rating, "nearest") == nearest
+    assert to_three_classes(rating, "between") == between
+    assert to_three_classes(rating, "nearest") == nearest
 
 
 def test_an_attribute_instead_of_the_emotion():
@@ -107,7 +112,7 @@ def test_a_class_that_is_tested_and_never_heard(caplog):
     corpus = utterances("anger", "fear", "joy", "anger")
     splits = [SimpleNamespace(train=[0, 1], test=[3]), SimpleNamespace(train=[0, 1], test=[2, 3])]
     with caplog.at_level(logging.WARNING):
-        labels.warn_of_unheard(corpus, splits)
+        warn_of_untrained_classes(corpus, splits)
     [record] = caplog.records
     assert record.getMessage() == "fold-01: no training speaker has joy, which is tested"
 
@@ -119,9 +124,9 @@ def test_a_corpus_without_emotions_says_so():
 
 def test_what_two_corpora_share():
     mine, theirs = utterances("anger", "fear", "joy"), utterances("joy", "anger", "calm", "joy")
-    kept = labels.common(mine, theirs)
+    kept = select_common_classes(mine, theirs)
     assert [[u.emotion for u in side] for side in kept] == [
         ["anger", "joy"], ["joy", "anger", "joy"]
     ]  # fmt: skip
     with pytest.raises(DataError, match="share 1 emotions.*they have anger fear and anger calm"):
-        labels.common(utterances("anger", "fear"), utterances("calm", "anger"))
+        select_common_classes(utterances("anger", "fear"), utterances("calm", "anger"))

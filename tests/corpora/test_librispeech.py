@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from tfser.audio import decode
-from tfser.corpora import librispeech, loader
+from tfser.corpora import librispeech
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
@@ -49,7 +50,7 @@ def tree(tmp_path):
 @pytest.mark.parametrize("levels_up", [0, 1])
 def test_the_tree_of_the_release(tree, levels_up, caplog):
     root = tree if levels_up == 0 else tree.parent
-    assert loader.load("librispeech", root) == [
+    assert load_corpus("librispeech", root) == [
         Utterance(
             tree / "train-clean-100/19/198/19-198-0001.flac", "19-198-0001", "19",
             gender="female", split="train", group="train-clean-100",
@@ -72,7 +73,7 @@ def test_one_subset_finds_the_speakers_above_it(tree, monkeypatch, caplog):
     assert [u.name for u in subset] == ["19-198-0001", "60-121082-0000"]
     assert all(u == whole[u.name] for u in subset)
     monkeypatch.chdir(tree / "train-clean-100")
-    here = loader.load("librispeech", ".")
+    here = load_corpus("librispeech", ".")
     assert [(u.name, u.gender, u.group) for u in here] == [
         (u.name, u.gender, u.group) for u in subset
     ]
@@ -82,7 +83,7 @@ def test_one_subset_finds_the_speakers_above_it(tree, monkeypatch, caplog):
 def test_without_the_speakers_there_is_no_gender_and_one_warning(tree, caplog):
     (tree / "SPEAKERS.TXT").unlink()
     with caplog.at_level(logging.WARNING):
-        utterances = loader.load("librispeech", tree)
+        utterances = load_corpus("librispeech", tree)
     [record] = caplog.records
     assert "no SPEAKERS.TXT in" in record.getMessage()
     assert {u.gender for u in utterances} == {None}
@@ -92,7 +93,7 @@ def test_speakers_who_are_not_in_the_list_are_counted(tree, caplog):
     for name in ("200-1-0000", "99-1-0000", "99-1-0001"):
         flac(tree, "train-clean-100", name)
     with caplog.at_level(logging.WARNING):
-        utterances = loader.load("librispeech", tree)
+        utterances = load_corpus("librispeech", tree)
     [record] = caplog.records
     assert record.getMessage().endswith("no gender here: 2, the first is 99")
     assert Counter(u.gender for u in utterances) == {"male": 2, "female": 1, None: 3}
@@ -105,7 +106,7 @@ def test_speakers_who_are_not_in_the_list_are_counted(tree, caplog):
 def test_a_line_that_is_no_speaker(tree, line):
     (tree / "SPEAKERS.TXT").write_text(SPEAKERS + line + "\n")
     with pytest.raises(DataError, match="SPEAKERS.TXT, line 9: .*copy the file again") as error:
-        loader.load("librispeech", tree)
+        load_corpus("librispeech", tree)
     assert error.value.exit_code == 3 and "\n" not in str(error.value)
 
 
@@ -113,14 +114,14 @@ def test_files_that_are_not_at_their_place_are_said(tree, caplog):
     (tree / "train-clean-100/19/198/20-198-0000.flac").touch()  # another speaker's
     (tree / "19-198-0002.flac").touch()
     with caplog.at_level(logging.WARNING):
-        assert len(loader.load("librispeech", tree)) == 3
+        assert len(load_corpus("librispeech", tree)) == 3
     assert "2 of the 5 audio files" in caplog.text
 
 
 def test_the_same_utterance_twice(tree):
     flac(tree, "copy", "19-198-0001")
     with pytest.raises(DataError, match="two files are utterance 19-198-0001"):
-        loader.load("librispeech", tree)
+        load_corpus("librispeech", tree)
 
 
 def test_other_subsets_have_no_split(tree):
@@ -131,19 +132,19 @@ def test_other_subsets_have_no_split(tree):
 
 def test_the_wrong_folder(tmp_path):
     with pytest.raises(DataError, match="no .flac under .*expected <subset>/<speaker>"):
-        loader.load("librispeech", tmp_path)
+        load_corpus("librispeech", tmp_path)
 
 
 def test_the_corpus_itself(shared_data, caplog):
     root = shared_data / "LibriSpeech"
-    utterances = loader.load("librispeech", root)
+    utterances = load_corpus("librispeech", root)
     assert not caplog.records
     assert Counter(u.group for u in utterances) == {"train-clean-100": 251, "test-other": 100}
     genders = {u.speaker: u.gender for u in utterances}
     assert Counter(genders.values()) == {"male": 131, "female": 130}
     assert genders["60"] == "male"  # |CBW|Simon
     assert librispeech.read_genders(root / "SPEAKERS.TXT").keys() > genders.keys()
-    assert loader.describe("librispeech", utterances) == (
+    assert describe_corpus("librispeech", utterances) == (
         "librispeech: 251 of the paper's 28,539 utterances and 100 others, 261 speakers, "
         "no emotion labels"
     )
@@ -157,7 +158,7 @@ def test_a_damaged_flac_of_the_corpus_is_one_line(shared_data, tmp_path, capfd):
     def refused(damaged):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match="truncated") as error:
-            decode.load(path)
+            decode.load_audio(path)
         assert str(path) in str(error.value) and "\n" not in str(error.value)
 
     sound = content.index(b"\xff\xf8")  # the first frame; before it are headers and padding

@@ -6,7 +6,8 @@ import logging
 import numpy as np
 import pytest
 
-from tfser.corpora import loader, omg
+from tfser.corpora import omg
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
@@ -70,7 +71,7 @@ def messages(caplog):
 )
 def test_the_lists_and_the_packs_in_the_wild(tmp_path, top, layout, caplog):
     root = tree(tmp_path / top, audio=ALL, layout=layout)
-    utterances = loader.load("omg", tmp_path)
+    utterances = load_corpus("omg", tmp_path)
     facts = [(u.name, u.speaker, u.emotion, u.activation, u.valence, u.split) for u in utterances]
     assert facts == [
         ("5b44393ed-utterance_10", "5b44393ed", "neutral", 0.17, -0.25, "train"),
@@ -87,7 +88,7 @@ def test_the_lists_and_the_packs_in_the_wild(tmp_path, top, layout, caplog):
         split="train",
     )  # fmt: skip
     assert not caplog.records
-    assert loader.describe("omg", utterances) == (
+    assert describe_corpus("omg", utterances) == (
         "omg: 7 utterances, 4 speakers, 7 emotions: anger 1, disgust 1, fear 1, happiness 1, "
         "neutral 1, sadness 1, surprise 1"
     )
@@ -101,7 +102,7 @@ def test_lists_of_spreadsheets(tmp_path):
     )
     tree(tmp_path / "CSVs", {"omg_TrainVideos.csv": text})
     tree(tmp_path, {}, ["5b44393ed/utterance_1"])
-    [utterance] = loader.load("omg", tmp_path)
+    [utterance] = load_corpus("omg", tmp_path)
     assert utterance.name == "5b44393ed-utterance_1" and utterance.emotion == "neutral"
     assert (utterance.activation, utterance.valence) == (0.25, -0.5)
 
@@ -110,7 +111,7 @@ def test_lists_of_the_root_win_and_missing_ones_are_said(tmp_path, caplog):
     tree(tmp_path / "a", {"omg_TrainVideos.csv": HEADER + "a,b\n"})
     tree(tmp_path, {"omg_TrainVideos.csv": TRAIN}, ALL[:3])
     with caplog.at_level(logging.WARNING):
-        assert len(loader.load("omg", tmp_path)) == 3
+        assert len(load_corpus("omg", tmp_path)) == 3
     dev, test = messages(caplog)
     assert f"no omg_ValidationVideos.csv in {tmp_path} or a folder in it: no dev part" in dev
     assert "no omg_TestVideos_WithLabels.csv in" in test and test.endswith("no test part")
@@ -119,13 +120,13 @@ def test_lists_of_the_root_win_and_missing_ones_are_said(tmp_path, caplog):
 def test_the_test_list_without_labels(tmp_path, caplog):
     lists = LISTS | {"omg_TestVideos_WithoutLabels.csv": UNLABELLED}
     tree(tmp_path, lists, ALL)
-    assert all(u.emotion for u in loader.load("omg", tmp_path))
+    assert all(u.emotion for u in load_corpus("omg", tmp_path))
     assert not caplog.records
 
     (tmp_path / "omg_TestVideos_WithLabels.csv").unlink()
     (tmp_path / "aa0000000_1/utterance_1.mp4.wav").unlink()
     with caplog.at_level(logging.WARNING):
-        utterances = loader.load("omg", tmp_path)
+        utterances = load_corpus("omg", tmp_path)
     [message] = messages(caplog)
     assert message.endswith("_WithoutLabels.csv has no labels; get omg_TestVideos_WithLabels.csv")
     test = [u for u in utterances if u.split == "test"]
@@ -138,7 +139,7 @@ def test_the_test_list_without_labels(tmp_path, caplog):
 def test_what_youtube_no_longer_has_is_left_out_with_a_count(tmp_path, caplog):
     tree(tmp_path, audio=ALL[:1] + ALL[2:4])
     with caplog.at_level(logging.WARNING):
-        assert len(loader.load("omg", tmp_path)) == 3
+        assert len(load_corpus("omg", tmp_path)) == 3
     assert messages(caplog) == [
         "omg: 4 of 7 utterances have no audio and are left out (2 of 5 videos have none at all); "
         "the first is 5b44393ed-utterance_2"
@@ -155,7 +156,7 @@ def test_what_youtube_no_longer_has_is_left_out_with_a_count(tmp_path, caplog):
 )
 def test_nothing_at_all(tmp_path, lists, audio, message):
     with pytest.raises(DataError, match=message) as error:
-        loader.load("omg", tree(tmp_path, lists, audio))
+        load_corpus("omg", tree(tmp_path, lists, audio))
     assert error.value.exit_code == 3 and "\n" not in str(error.value)
 
 
@@ -164,7 +165,7 @@ def test_of_two_files_of_an_utterance_the_nearest_is_read(tmp_path, caplog):
     tree(tmp_path, {}, ALL[2:4], "0/{}.mp4.wav")
     tree(tmp_path, {}, ALL[2:3], "0/{}.wav")
     with caplog.at_level(logging.WARNING):
-        utterances = loader.load("omg", tmp_path)
+        utterances = load_corpus("omg", tmp_path)
     assert utterances[2].path == tmp_path / "7a9dd8d41_1/utterance_1.mp4.wav"
     copied, unused = messages(caplog)
     near, far = (f"{tmp_path}/{top}7a9dd8d41_1/utterance_1.mp4.wav" for top in ("", "0/"))
@@ -183,7 +184,7 @@ def test_odd_rows_are_said_by_list_and_line(tmp_path, caplog):
     audio = [*ALL, *(f"5b44393ed/utterance_{n}" for n in (3, 4, 5, 6))]
     tree(tmp_path, LISTS | {"omg_TrainVideos.csv": TRAIN + rows}, audio)
     with caplog.at_level(logging.WARNING):
-        utterances = loader.load("omg", tmp_path)
+        utterances = load_corpus("omg", tmp_path)
     empty, odd, again, unused = messages(caplog)
     where = f"omg: {tmp_path / 'omg_TrainVideos.csv'}: rows"
     assert empty == f"{where} with an empty cell, left out: 2, the first is line 5"
@@ -218,7 +219,7 @@ def test_odd_rows_are_said_by_list_and_line(tmp_path, caplog):
 def test_a_row_that_is_none(tmp_path, rows, message):
     tree(tmp_path, LISTS | {"omg_TrainVideos.csv": f"{TRAIN}{LINK},0,1,{rows}\n"}, ALL)
     with pytest.raises(DataError, match=f"omg_TrainVideos.csv, {message}") as error:
-        loader.load("omg", tmp_path)
+        load_corpus("omg", tmp_path)
     assert error.value.exit_code == 3 and "\n" not in str(error.value)
 
 
@@ -228,7 +229,7 @@ def test_a_missing_column(tmp_path, column):
     with pytest.raises(
         DataError, match=f"ValidationVideos.csv, line 1: no column '{column}' .did you mean .*copy"
     ):
-        loader.load("omg", tmp_path)
+        load_corpus("omg", tmp_path)
 
 
 def test_a_video_in_two_parts(tmp_path):
@@ -237,7 +238,7 @@ def test_a_video_in_two_parts(tmp_path):
     with pytest.raises(
         DataError, match="video 7a9dd8d41_1 is in .*omg_TrainVideos.csv and .*omg_ValidationVideos"
     ):
-        loader.load("omg", tmp_path)
+        load_corpus("omg", tmp_path)
 
 
 @pytest.mark.parametrize("text", [TEST, UNLABELLED + f"{LINK},2,3,aa0000000_1,utterance_1\n"])
@@ -247,7 +248,7 @@ def test_a_submission_has_the_rows_of_the_list_in_its_order(tmp_path, text, capl
     assert official == tmp_path / name
     predictions = {
         u.name: (np.float32(0.25), np.float64(number))
-        for number, u in enumerate(loader.load("omg", tmp_path))
+        for number, u in enumerate(load_corpus("omg", tmp_path))
     }
     caplog.clear()
     with caplog.at_level(logging.WARNING):
@@ -269,7 +270,7 @@ def test_a_submission_lies_beside_the_list_row_by_row(tmp_path):
     text = TEST + f"{LINK},3,4,aa0000000_1,utterance_2.mp4,,,\n" + TEST.splitlines()[1] + "\n"
     tree(tmp_path, {"omg_TestVideos_WithLabels.csv": text}, ALL[4:])
     official = omg.test_csv(tmp_path)
-    predictions = {u.name: (u.activation, u.valence) for u in loader.load("omg", tmp_path)}
+    predictions = {u.name: (u.activation, u.valence) for u in load_corpus("omg", tmp_path)}
     omg.write_submission(tmp_path / "out.csv", official, predictions, fill=(0, 0))
     with open(official, newline="") as listed, open(tmp_path / "out.csv", newline="") as written:
         listed, written = list(csv.DictReader(listed)), list(csv.DictReader(written))

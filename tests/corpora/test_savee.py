@@ -2,7 +2,8 @@
 
 import pytest
 
-from tfser.corpora import loader, savee
+from tfser.corpora import savee
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
@@ -34,9 +35,9 @@ def test_layouts(tmp_path, layout):
 def test_one_speaker_s_folder(tmp_path):
     (tmp_path / "DC").mkdir()
     (tmp_path / "DC" / "sa01.wav").touch()
-    utterances = loader.load("savee", tmp_path / "DC")
+    utterances = load_corpus("savee", tmp_path / "DC")
     assert [u.name for u in utterances] == ["DC_sa01"]
-    assert loader.describe("savee", utterances) == (
+    assert describe_corpus("savee", utterances) == (
         "savee: 1 of the paper's 480 utterances, 1 speaker, 1 emotion: sadness 1"
     )
 
@@ -44,5 +45,5 @@ def test_one_speaker_s_folder(tmp_path):
 def test_no_speaker_to_be_found(tmp_path):
     (tmp_path / "a01.wav").touch()
     with pytest.raises(DataError, match=r"none of the 1 .*AudioData/<DC\|JE\|JK\|KL>") as error:
-        loader.load("savee", tmp_path)
+        load_corpus("savee", tmp_path)
     assert error.value.exit_code == 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfser.corpora import loader
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
@@ -29,14 +29,14 @@ def test_all_columns(write, tmp_path):
         "\n"
         "a.wav,Ann,joy,,,,,,,,,NaN,,\n"
     )
-    assert loader.load(table) == [
+    assert load_corpus(table) == [
         Utterance(
             tmp_path / "b.wav", "b_0.500-1.250", "007", "anger", 0.5, 1.25, "2", "female",
             "Well, no", 4.0, 1.5, -0.3, "train", "impro",
         ),
         Utterance(tmp_path / "a.wav", "a", "Ann", "joy"),
     ]  # fmt: skip
-    assert loader.describe("table.csv", loader.load(table)) == (
+    assert describe_corpus("table.csv", load_corpus(table)) == (
         "table.csv: 2 utterances, 2 speakers, 2 emotions: anger 1, joy 1"
     )
 
@@ -47,7 +47,7 @@ def test_all_columns(write, tmp_path):
 def test_dialects(write, separator, encoding, newline):
     rows = [["File", " speaker ", "emotion"], ["a.wav", "Jürgen", "sad"], ["b.wav", "02", "calm"]]
     table = write(newline.join(separator.join(row) for row in rows), encoding=encoding)
-    assert [(u.name, u.speaker, u.emotion) for u in loader.load(table)] == [
+    assert [(u.name, u.speaker, u.emotion) for u in load_corpus(table)] == [
         ("a", "Jürgen", "sadness"), ("b", "02", "calm")]  # fmt: skip
 
 
@@ -60,11 +60,11 @@ def test_audformat(write, tmp_path):
     )
     table = write(times, name="db.emotion.csv")
     with pytest.raises(DataError, match="no column 'speaker'.*; there are file, start, end"):
-        loader.load(table)
+        load_corpus(table)
     write(
         "file,duration,speaker\na.wav,0 days 00:01:10,3\nb.wav,0 days 00:00:09,08\n", "db.files.csv"
     )
-    assert loader.load(table) == [
+    assert load_corpus(table) == [
         Utterance(tmp_path / "a.wav", "a_1.500-62.000", "3", "happiness", 1.5, 62.0),
         Utterance(tmp_path / "a.wav", "a", "3", None),
         Utterance(tmp_path / "b.wav", "b_0.250", "08", "neutral", 0.25, None),
@@ -72,7 +72,7 @@ def test_audformat(write, tmp_path):
 
 
 def test_attributes_without_emotion(write):
-    (utterance,) = loader.load(write("file,speaker,arousal\na.wav,1,0.25\n"))
+    (utterance,) = load_corpus(write("file,speaker,arousal\na.wav,1,0.25\n"))
     assert (utterance.activation, utterance.emotion) == (0.25, None)
 
 
@@ -82,7 +82,7 @@ def test_names_are_unique_and_safe(write):
         "a.wav,1,sad,,\nsub/a.wav,1,sad,,\nsub/c d.wav,1,sad,,\n"
         "b.wav,1,sad,0,1\nb.wav,1,sad,0,1.0001\nb.wav,1,sad,1,2\n"
     )
-    assert [u.name for u in loader.load(table)] == [
+    assert [u.name for u in load_corpus(table)] == [
         "a", "sub-a", "c-d", "b_0.000-1.000_row4", "b_0.000-1.000_row5",
         "b_1.000-2.000"]  # fmt: skip
 
@@ -90,10 +90,10 @@ def test_names_are_unique_and_safe(write):
 def test_files_relative_to_the_data_root(write, tmp_path):
     table = write("file,speaker,emotion\nc d.wav,1,sad\n")
     with pytest.raises(DataError, match="line 2: there is no file .*give --data-root"):
-        loader.load(table)
-    assert loader.load(table, tmp_path / "sub")[0].path == tmp_path / "sub" / "c d.wav"
+        load_corpus(table)
+    assert load_corpus(table, tmp_path / "sub")[0].path == tmp_path / "sub" / "c d.wav"
     absolute = write(f"file,speaker,emotion\n{tmp_path / 'a.wav'},1,sad\n", "other.csv")
-    assert loader.load(absolute, tmp_path / "sub")[0].path == tmp_path / "a.wav"
+    assert load_corpus(absolute, tmp_path / "sub")[0].path == tmp_path / "a.wav"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_files_relative_to_the_data_root(write, tmp_path):
 )  # fmt: skip
 def test_mistakes(write, text, message):
     with pytest.raises(DataError, match=message) as error:
-        loader.load(write(text))
+        load_corpus(write(text))
     assert error.value.exit_code == 3
     assert "\n" not in str(error.value)
 
@@ -132,19 +132,19 @@ def test_mistakes(write, text, message):
 def test_other_encodings(write):
     table = write("file,speaker,emotion\na.wav,1,sad\nb.wav,Jürgen,sad\n", encoding="latin-1")
     with pytest.raises(DataError, match="line 3: not UTF-8; save the table as UTF-8"):
-        loader.load(table)
+        load_corpus(table)
 
 
 def test_no_table(tmp_path):
     with pytest.raises(DataError, match="there is no table .*missing.csv") as error:
-        loader.load(tmp_path / "missing.csv")
+        load_corpus(tmp_path / "missing.csv")
     assert error.value.exit_code == 3
     (tmp_path / "table.csv").write_text("file,speaker,emotion\na.wav,1,sad\n")
     with pytest.raises(DataError, match="the data folder .*nowhere does not exist"):
-        loader.load(tmp_path / "table.csv", tmp_path / "nowhere")
+        load_corpus(tmp_path / "table.csv", tmp_path / "nowhere")
 
 
 def test_a_slip_in_an_optional_column_is_told(write, caplog):
-    loader.load(write("file,speaker,emotion,sesion,duration\na.wav,1,sad,2,3\n"))
+    load_corpus(write("file,speaker,emotion,sesion,duration\na.wav,1,sad,2,3\n"))
     assert "'sesion' is not read; did you mean 'session'?" in caplog.text
     assert "duration" not in caplog.text

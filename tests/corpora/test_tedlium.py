@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from tfser.audio import decode
-from tfser.corpora import loader, tedlium
+from tfser.corpora import tedlium
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 
@@ -53,7 +54,7 @@ def test_the_tree_of_the_release(tmp_path, top, caplog):
         "path": root / "dev/sph/AlGore_2009.sph", "session": "AlGore_2009", "split": "dev",
         "group": "dev",
     }  # fmt: skip
-    assert loader.load("tedlium", tmp_path) == [
+    assert load_corpus("tedlium", tmp_path) == [
         Utterance(
             name="AaronHuey_2010X-0000050-0000125", start_seconds=0.5, end_seconds=1.25,
             gender="male", **huey,
@@ -79,16 +80,16 @@ def test_the_tree_of_the_release(tmp_path, top, caplog):
 
 def test_the_paper_counts_segments_of_the_training_part(tmp_path):
     tree(tmp_path, train_AaronHuey_2010X=TRAIN, dev_AlGore_2009=DEV)
-    assert loader.describe("tedlium", loader.load("tedlium", tmp_path)) == (
+    assert describe_corpus("tedlium", load_corpus("tedlium", tmp_path)) == (
         "tedlium: 2 of the paper's 92,973 utterances and 3 others, 3 speakers, no emotion labels"
     )
 
 
 def test_segments_are_heard_where_the_stm_says(tmp_path):
-    utterances = loader.load("tedlium", tree(tmp_path, train_AaronHuey_2010X=TRAIN))
-    talk = decode.load(utterances[0].path)
+    utterances = load_corpus("tedlium", tree(tmp_path, train_AaronHuey_2010X=TRAIN))
+    talk = decode.load_audio(utterances[0].path)
     for utterance, start, end in zip(utterances, (8000, 19200), (20000, 32000), strict=True):
-        part = decode.load(
+        part = decode.load_audio(
             utterance.path,
             start_seconds=utterance.start_seconds,
             end_seconds=utterance.end_seconds,
@@ -97,9 +98,9 @@ def test_segments_are_heard_where_the_stm_says(tmp_path):
 
 
 def test_a_segment_after_the_end_of_its_talk_is_refused_by_name(tmp_path):
-    segment = loader.load("tedlium", tree(tmp_path, dev_AlGore_2009=DEV))[-1]
+    segment = load_corpus("tedlium", tree(tmp_path, dev_AlGore_2009=DEV))[-1]
     with pytest.raises(DataError, match="AlGore_2009.sph: .*1.5 to 10.25 s passes the end at 2"):
-        decode.load(
+        decode.load_audio(
             segment.path, start_seconds=segment.start_seconds, end_seconds=segment.end_seconds
         )
 
@@ -122,30 +123,30 @@ def test_a_segment_after_the_end_of_its_talk_is_refused_by_name(tmp_path):
 def test_a_line_that_is_no_segment(tmp_path, line, reason):
     tree(tmp_path, train_T="T 1 T 0.0 1.0 <o,f0,male> word\n" + line + "\n")
     with pytest.raises(DataError, match=f"T.stm, line 2: .*{reason}.*copy the file") as error:
-        loader.load("tedlium", tmp_path)
+        load_corpus("tedlium", tmp_path)
     assert error.value.exit_code == 3 and "\n" not in str(error.value)
 
 
 def test_the_same_segment_twice(tmp_path):
     tree(tmp_path, train_AaronHuey_2010X=TRAIN + TRAIN)
     with pytest.raises(DataError, match="two files are utterance AaronHuey_2010X-0000050-0000125"):
-        loader.load("tedlium", tmp_path)
+        load_corpus("tedlium", tmp_path)
 
 
 def test_a_talk_without_its_sound_is_listed_and_then_named(tmp_path):
     tree(tmp_path, train_AaronHuey_2010X=TRAIN)
     (tmp_path / "train/sph/AaronHuey_2010X.sph").unlink()
-    utterances = loader.load("tedlium", tmp_path)
+    utterances = load_corpus("tedlium", tmp_path)
     assert len(utterances) == 2
     with pytest.raises(DataError, match="AaronHuey_2010X.sph: No such file"):
-        decode.load(utterances[0].path, start_seconds=0.5, end_seconds=1.25)
+        decode.load_audio(utterances[0].path, start_seconds=0.5, end_seconds=1.25)
 
 
 def test_sound_without_a_transcript_is_said(tmp_path, caplog):
     tree(tmp_path, train_AaronHuey_2010X=TRAIN, train_T="T 1 T 0 1 <o,f0,male> word")
     (tmp_path / "train/stm/T.stm").unlink()
     with caplog.at_level(logging.WARNING):
-        assert len(loader.load("tedlium", tmp_path)) == 2
+        assert len(load_corpus("tedlium", tmp_path)) == 2
     [record] = caplog.records
     assert "1 of the 2 audio files" in record.getMessage()
     assert "unlisted" in record.getMessage() and record.getMessage().endswith("train/sph/T.sph")
@@ -153,16 +154,16 @@ def test_sound_without_a_transcript_is_said(tmp_path, caplog):
 
 def test_no_transcripts_at_all(tmp_path):
     with pytest.raises(DataError, match="no .sph under .*; expected <train, dev or test>/stm"):
-        loader.load("tedlium", tmp_path)
+        load_corpus("tedlium", tmp_path)
     tree(tmp_path, train_T="")
     with pytest.raises(DataError, match=r"none of the 1 audio files .*\(the first is train/sph"):
-        loader.load("tedlium", tmp_path)
+        load_corpus("tedlium", tmp_path)
 
 
 def test_the_first_talks_are_those_of_the_training_part(tmp_path):
     line = "{0} 1 X 0 1 <o,f0,male> a\n{0} 1 X 1 2 <o,f0,male> b\n"
     talks = {f"train_{talk}": line.format(talk) for talk in ("C", "A", "B")}
-    utterances = loader.load("tedlium", tree(tmp_path, dev_AA=line.format("AA"), **talks))
+    utterances = load_corpus("tedlium", tree(tmp_path, dev_AA=line.format("AA"), **talks))
     assert len(utterances) == 8
     names = [u.name for u in tedlium.first_talks(utterances, 2)]
     assert names == [f"{talk}-{times}" for talk in "AB"

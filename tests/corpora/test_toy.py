@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tfser.corpora import loader, toy
+from tfser.corpora import toy
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.errors import DataError
 
 
@@ -18,7 +19,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def utterances(cache):
-    return loader.load("toy", cache=cache)
+    return load_corpus("toy", cache=cache)
 
 
 def samples_of(utterance):
@@ -35,7 +36,7 @@ def test_speakers_and_emotions_are_balanced(utterances, cache):
     assert {u.emotion for u in utterances} == {"anger", "happiness", "neutral", "sadness"}
     assert utterances[0].path == cache / "toy" / toy.VERSION / "f1-anger-01.wav"
     assert utterances[0].name == "f1-anger-01"
-    assert loader.describe("toy", utterances) == (
+    assert describe_corpus("toy", utterances) == (
         "toy: all 160 utterances, 4 speakers, 4 emotions: "
         "anger 40, happiness 40, neutral 40, sadness 40"
     )
@@ -50,7 +51,7 @@ def test_sound(utterances):
 
 def test_the_same_bytes_every_time(utterances, tmp_path):
     started = time.perf_counter()
-    again = loader.load("toy", root=tmp_path)
+    again = load_corpus("toy", root=tmp_path)
     assert time.perf_counter() - started < 15  # 1 s where nothing else runs
     for one, two in zip(utterances, again, strict=True):
         assert one.path.read_bytes() == two.path.read_bytes()
@@ -78,7 +79,7 @@ def test_the_sound_of_this_version(utterance, n, rms):
 
 def test_made_once(utterances, cache):
     before = [utterance.path.stat().st_mtime_ns for utterance in utterances]
-    assert loader.load("toy", cache=cache) == utterances
+    assert load_corpus("toy", cache=cache) == utterances
     assert [utterance.path.stat().st_mtime_ns for utterance in utterances] == before
 
 
@@ -90,7 +91,7 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(toy, "write_wav", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        loader.load("toy", cache=tmp_path)
+        load_corpus("toy", cache=tmp_path)
     assert list((tmp_path / "toy").iterdir()) == []
 
 
@@ -98,7 +99,7 @@ def test_a_killed_generation_is_not_read(tmp_path):
     leftover = tmp_path / "toy" / f".{toy.VERSION}-half"
     leftover.mkdir(parents=True)
     (leftover / "f1-anger-01.wav").write_bytes(b"half")
-    utterances = loader.load("toy", cache=tmp_path)
+    utterances = load_corpus("toy", cache=tmp_path)
     assert len(utterances) == 160
     assert not any("-half" in str(utterance.path) for utterance in utterances)
 
@@ -108,7 +109,7 @@ def test_an_incomplete_corpus_is_found(tmp_path):
     path.parent.mkdir()
     path.write_bytes(b"")
     with pytest.raises(DataError, match="159 of the 160 files are missing .*; remove") as error:
-        loader.load("toy", root=tmp_path)
+        load_corpus("toy", root=tmp_path)
     assert error.value.exit_code == 3
 
 

@@ -74,11 +74,11 @@ def ended(process, seconds=LINE_SECONDS):
 
 def test_who_the_workers_are():
     places = ["a:1", "b:2", "c:3"]
-    assert rendezvous.cluster(tf_config(places, 2)) == (places, 2)
+    assert rendezvous.parse_tf_config(tf_config(places, 2)) == (places, 2)
     of_chief = {"chief": ["x.y.svc:1"], "worker": ["[::1]:2"]}
     for kind, rank in (("chief", 0), ("worker", 1)):
         text = json.dumps({"cluster": of_chief, "task": {"type": kind, "index": "0"}})
-        assert rendezvous.cluster(text) == (["x.y.svc:1", "[::1]:2"], rank)
+        assert rendezvous.parse_tf_config(text) == (["x.y.svc:1", "[::1]:2"], rank)
 
 
 TWO = ["a:1", "b:2"]
@@ -108,7 +108,7 @@ TWO = ["a:1", "b:2"]
 )  # fmt: skip
 def test_a_tf_config_that_makes_no_sense(text, says):
     with pytest.raises(UsageError) as error:
-        rendezvous.cluster(text)
+        rendezvous.parse_tf_config(text)
     assert says in str(error.value)
 
 
@@ -154,7 +154,7 @@ def met(*abouts, ranks=None, n=None):
 
     def attend(i, rank):
         try:
-            answers[i] = rendezvous.meet(rendezvous.Cluster(places, rank), abouts[i])
+            answers[i] = rendezvous.rendezvous(rendezvous.Cluster(places, rank), abouts[i])
         except TfserError as error:
             answers[i] = error
 
@@ -192,7 +192,7 @@ def test_workers_that_differ():
 
 
 def test_two_that_say_they_are_one(monkeypatch):
-    monkeypatch.setattr(rendezvous, "_listening", lambda members, listen=rendezvous._listening: (
+    monkeypatch.setattr(rendezvous, "_listen", lambda members, listen=rendezvous._listen: (
         contextlib.nullcontext() if members.rank else listen(members)
     ))  # fmt: skip  # one host: two of them have one port
     answers, places = met({}, {}, {}, ranks=[0, 1, 1], n=3)
@@ -211,7 +211,7 @@ def test_whoever_does_not_come(monkeypatch):
 
 def test_strangers_at_the_door_are_sent_away(monkeypatch):
     monkeypatch.setattr(rendezvous, "HELLO_SECONDS", 0.5)
-    listen = rendezvous._listening
+    listen = rendezvous._listen
 
     def listening(members):
         server = listen(members)
@@ -223,7 +223,7 @@ def test_strangers_at_the_door_are_sent_away(monkeypatch):
         return server
 
     strangers = []
-    monkeypatch.setattr(rendezvous, "_listening", listening)
+    monkeypatch.setattr(rendezvous, "_listen", listening)
     (chief, other), _ = met({}, {})
     assert list(chief) == [1] and list(other) == [0]
 
@@ -243,7 +243,7 @@ multi_worker.END_SECONDS = 2.0
 rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
 
 def work(args):
-    with multi_worker.joined({"a": 1}, Path("run")) as folder:
+    with multi_worker.join_cluster({"a": 1}, Path("run")) as folder:
         folder.mkdir(exist_ok=True)
         do(folder)
 
@@ -251,7 +251,7 @@ def work(args):
 
 class args:
     debug = False
-code = base.run(work, args)
+code = base.run_command(work, args)
 assert not multi_worker._here
 sys.exit(code)
 """
@@ -321,7 +321,7 @@ from tfser.evaluation import classification_report
 from tfser.storage import run_directory
 
 def do(folder):
-    with run_directory.opened(folder, {}, (0,)), classification_report.progress(1, 2) as bar:
+    with run_directory.open_run(folder, {}, (0,)), classification_report.progress_bar(1, 2) as bar:
         bar.at("BL")
         bar.refresh()
         if rank:
@@ -386,10 +386,10 @@ def do(folder):
 def test_other_audio_than_the_chief_s_is_refused(monkeypatch):
     from tfser.cache import feature_cache
 
-    feature_cache._check_agreed(["key", [[3, None]]])
-    monkeypatch.setattr(feature_cache.workers, "agreed", lambda found: ["key", [[3, 4]]])
+    feature_cache._check_same_on_workers(["key", [[3, None]]])
+    monkeypatch.setattr(feature_cache.multi_worker, "broadcast_from_chief", lambda found: ["key", [[3, 4]]])
     with pytest.raises(DataError, match="not those that the chief has"):
-        feature_cache._check_agreed(["key", [[3, None]]])
+        feature_cache._check_same_on_workers(["key", [[3, None]]])
 
 
 @pytest.mark.parametrize(("n", "batch_size"), [(9, 3), (1, 2)])
@@ -397,12 +397,13 @@ def test_batches_that_cannot_be_shared(monkeypatch, n, batch_size):
     import tensorflow as tf
 
     from tfser.training import epoch
+    from tfser.training.epoch import train_epoch
 
-    monkeypatch.setattr(epoch, "on_workers", lambda model: True)
+    monkeypatch.setattr(epoch, "is_multi_worker", lambda model: True)
     model = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=2))
     batches = tf.data.Dataset.range(n).batch(batch_size, drop_remainder=True)
     with pytest.raises(UsageError, match="2 replicas cannot share"):
-        epoch.train(model, batches)
+        train_epoch(model, batches)
 
 
 # Networks: as on two devices (tests/models), to 1e-6.
@@ -423,8 +424,8 @@ def lines(folder):
 
 %s
 
-with multi_worker.joined({}, Path("run")) as folder:
-    across = loop.strategy("multiworker")
+with multi_worker.join_cluster({}, Path("run")) as folder:
+    across = loop.select_strategy("multiworker")
     assert across.num_replicas_in_sync == 2
     here, multi_worker._here = multi_worker._here, None
     if not here.cluster.rank:  # for comparison, and without the others
@@ -471,7 +472,7 @@ def curve(strategy, folder):
     found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
     layer, stored = test_acnn.sounds(folder / "cache", hp)
     (folder / "ae").mkdir()
-    pretraining.train(stored, layer, hp["autoencoder"], folder / "ae", strategy)
+    pretraining.train_autoencoder(stored, layer, hp["autoencoder"], folder / "ae", strategy)
     return (lines(folder / "seed-0" / "fold-00"), lines(folder / "ae"),
             found["probabilities"].tolist())
 """

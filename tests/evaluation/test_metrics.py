@@ -140,8 +140,8 @@ def test_names_of_classes_serve_as_well_as_numbers():
 
 
 def test_the_summary_of_seeds():
-    summary = metrics.summary([0.5, 0.7, 0.9])
+    summary = metrics.summarize([0.5, 0.7, 0.9])
     assert summary.pop("values") == [0.5, 0.7, 0.9]
     assert summary == pytest.approx({"mean": 0.7, "sd": 0.2, "min": 0.5, "max": 0.9})
     alone = {"mean": 0.5, "sd": None, "min": 0.5, "max": 0.5, "values": [0.5]}
-    assert metrics.summary([0.5]) == alone
+    assert metrics.summarize([0.5]) == alone

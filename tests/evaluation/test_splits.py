@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from tfser.errors import DataError, UsageError
-from tfser.evaluation import splits as folds
+from tfser.evaluation.splits import (
+    assign_speaker_groups,
+    cross_corpus_split,
+    leave_groups_out,
+    leave_speakers_of_sessions_out,
+    leave_speakers_out,
+    speaker_group_k_fold,
+    stratified_k_fold,
+)
 
 # Emo-DB: utterances of each emotion, in random order, and its ten speakers.
 EMODB = {"anger": 127, "boredom": 81, "disgust": 46, "fear": 69, "joy": 71, "neutral": 79}
@@ -40,13 +48,13 @@ def counts(labels, part):
 
 
 def test_stratified_tests_each_utterance_once(labels):
-    splits = folds.stratified(labels, n_folds=10, dev_fraction=0.1, seed=0)
+    splits = stratified_k_fold(labels, n_folds=10, dev_fraction=0.1, seed=0)
     assert len(splits) == 10
     assert_partition(splits, len(labels))
 
 
 def test_stratified_spreads_classes_and_sizes_evenly(labels):
-    splits = folds.stratified(labels, n_folds=10, dev_fraction=0.1, seed=0)
+    splits = stratified_k_fold(labels, n_folds=10, dev_fraction=0.1, seed=0)
     sizes = [len(split.test) for split in splits]
     assert max(sizes) - min(sizes) <= 1
     for name, total in EMODB.items():
@@ -55,7 +63,7 @@ def test_stratified_spreads_classes_and_sizes_evenly(labels):
 
 
 def test_stratified_dev_is_a_tenth_of_every_class_of_the_training_part(labels):
-    for split in folds.stratified(labels, n_folds=10, dev_fraction=0.1, seed=0):
+    for split in stratified_k_fold(labels, n_folds=10, dev_fraction=0.1, seed=0):
         dev, train = counts(labels, split.dev), counts(labels, split.train)
         for name in EMODB:
             assert dev[name] == pytest.approx(0.1 * (dev[name] + train[name]), abs=0.5)
@@ -63,7 +71,7 @@ def test_stratified_dev_is_a_tenth_of_every_class_of_the_training_part(labels):
 
 def test_stratified_is_a_function_of_the_seed(labels):
     def plan(seed):
-        splits = folds.stratified(labels, n_folds=5, dev_fraction=0.1, seed=seed)
+        splits = stratified_k_fold(labels, n_folds=5, dev_fraction=0.1, seed=seed)
         return [[part.tolist() for part in split] for split in splits]
 
     assert plan(3) == plan(3)
@@ -72,26 +80,26 @@ def test_stratified_is_a_function_of_the_seed(labels):
 
 def test_stratified_keeps_one_utterance_of_a_small_class_in_every_part():
     labels = ["common"] * 40 + ["rare"] * 3
-    for split in folds.stratified(labels, n_folds=3, dev_fraction=0.1, seed=0):
+    for split in stratified_k_fold(labels, n_folds=3, dev_fraction=0.1, seed=0):
         for part in split:
             assert "rare" in np.asarray(labels)[part]
 
 
 def test_stratified_without_dev(labels):
-    splits = folds.stratified(labels, n_folds=2, dev_fraction=0, seed=0)
+    splits = stratified_k_fold(labels, n_folds=2, dev_fraction=0, seed=0)
     assert [len(split.dev) for split in splits] == [0, 0]
     assert_partition(splits, len(labels))
 
 
 def test_stratified_mixes_speakers(labels, speakers):
     # This is what makes the published protocol speaker-dependent.
-    split = folds.stratified(labels, n_folds=10, dev_fraction=0.1, seed=0)[0]
+    split = stratified_k_fold(labels, n_folds=10, dev_fraction=0.1, seed=0)[0]
     assert set(speakers[split.test]) & set(speakers[split.train])
 
 
 def test_stratified_names_the_class_that_is_too_small():
     with pytest.raises(DataError) as error:
-        folds.stratified(["joy"] * 20 + ["fear"] * 7, n_folds=10, dev_fraction=0.1, seed=0)
+        stratified_k_fold(["joy"] * 20 + ["fear"] * 7, n_folds=10, dev_fraction=0.1, seed=0)
     says = "class 'fear' has 7 utterances, fewer than the 10 folds; use --folds 7"
     assert str(error.value) == says
 
@@ -99,18 +107,18 @@ def test_stratified_names_the_class_that_is_too_small():
 @pytest.mark.parametrize("n_fear", [1, 2])
 def test_stratified_never_advises_folds_that_fail_too(n_fear):
     with pytest.raises(DataError, match=f"class 'fear' has {n_fear} utterances?, folds need at"):
-        folds.stratified(["joy"] * 20 + ["fear"] * n_fear, n_folds=2, dev_fraction=0.1, seed=0)
+        stratified_k_fold(["joy"] * 20 + ["fear"] * n_fear, n_folds=2, dev_fraction=0.1, seed=0)
 
 
 def test_stratified_refuses_an_empty_corpus():
     with pytest.raises(DataError, match="no utterances"):
-        folds.stratified([], n_folds=2, dev_fraction=0.1, seed=0)
+        stratified_k_fold([], n_folds=2, dev_fraction=0.1, seed=0)
 
 
 @pytest.mark.parametrize("n_folds, dev_fraction", [(1, 0.1), (0, 0.1), (5, 1), (5, -0.1)])
 def test_stratified_refuses_impossible_settings(labels, n_folds, dev_fraction):
     with pytest.raises(UsageError):
-        folds.stratified(labels, n_folds=n_folds, dev_fraction=dev_fraction, seed=0)
+        stratified_k_fold(labels, n_folds=n_folds, dev_fraction=dev_fraction, seed=0)
 
 
 # Folds over speakers
@@ -118,7 +126,7 @@ def test_stratified_refuses_impossible_settings(labels, n_folds, dev_fraction):
 
 @pytest.mark.parametrize("n_folds", [None, 10, 5, 4, 3])
 def test_no_speaker_is_in_two_parts(speakers, n_folds):
-    splits = folds.leave_speakers_out(speakers, n_folds=n_folds)
+    splits = leave_speakers_out(speakers, n_folds=n_folds)
     assert len(splits) == (n_folds or 10)
     assert_partition(splits, len(speakers))
     for split in splits:
@@ -129,7 +137,7 @@ def test_no_speaker_is_in_two_parts(speakers, n_folds):
 
 @pytest.mark.parametrize("n_folds", [None, 10])
 def test_leave_one_speaker_out_goes_through_the_sorted_speakers(speakers, n_folds):
-    splits = folds.leave_speakers_out(speakers, n_folds=n_folds)
+    splits = leave_speakers_out(speakers, n_folds=n_folds)
     assert [set(speakers[split.test]) for split in splits] == [{name} for name in SPEAKERS]
     followers = SPEAKERS[1:] + SPEAKERS[:1]
     assert [set(speakers[split.dev]) for split in splits] == [{name} for name in followers]
@@ -137,15 +145,15 @@ def test_leave_one_speaker_out_goes_through_the_sorted_speakers(speakers, n_fold
 
 def test_groups_of_speakers_have_about_as_many_utterances():
     speakers = ["a"] * 50 + ["b"] * 30 + ["c"] * 20 + ["d"] * 25 + ["e"] * 25
-    splits = folds.leave_speakers_out(speakers, n_folds=3)
+    splits = leave_speakers_out(speakers, n_folds=3)
     assert sorted(len(split.test) for split in splits) == [50, 50, 50]
 
 
 def test_folds_over_speakers_do_not_depend_on_the_order_of_utterances(speakers):
     backwards = speakers[::-1]
     for a, b in zip(
-        folds.leave_speakers_out(speakers, n_folds=4),
-        folds.leave_speakers_out(backwards, n_folds=4),
+        leave_speakers_out(speakers, n_folds=4),
+        leave_speakers_out(backwards, n_folds=4),
         strict=True,
     ):
         assert set(speakers[a.test]) == set(backwards[b.test])
@@ -154,7 +162,7 @@ def test_folds_over_speakers_do_not_depend_on_the_order_of_utterances(speakers):
 @pytest.mark.parametrize("names, n", [(["a", "a"], 1), (["a", "b"], 2)])
 def test_one_or_two_speakers_are_too_few(names, n):
     with pytest.raises(DataError) as error:
-        folds.leave_speakers_out(names)
+        leave_speakers_out(names)
     assert str(error.value) == (
         "leave one speaker out needs at least 3 speakers (test, dev, train), "
         f"corpus has {n}; add speakers, or take a system with random folds "
@@ -165,16 +173,16 @@ def test_one_or_two_speakers_are_too_few(names, n):
 @pytest.mark.parametrize("n_folds", [0, 1, 2, 5])
 def test_impossible_numbers_of_speaker_folds_are_usage_errors(n_folds):
     with pytest.raises(UsageError, match=f"--folds {n_folds}: "):
-        folds.leave_speakers_out(["a", "b", "c", "d"], n_folds=n_folds)
+        leave_speakers_out(["a", "b", "c", "d"], n_folds=n_folds)
 
 
 def test_too_many_folds_name_the_number_that_works():
     with pytest.raises(UsageError, match="--folds 5: corpus has 4 speakers; use --folds 4"):
-        folds.leave_speakers_out(["a", "b", "c", "d"], n_folds=5)
+        leave_speakers_out(["a", "b", "c", "d"], n_folds=5)
 
 
 def test_inner_folds_are_pairs_without_a_common_speaker(speakers):
-    pairs = folds.by_speaker(speakers, n_folds=3)
+    pairs = speaker_group_k_fold(speakers, n_folds=3)
     assert len(pairs) == 3
     for train, test in pairs:
         assert not set(speakers[train]) & set(speakers[test])
@@ -189,7 +197,7 @@ def test_inner_folds_are_pairs_without_a_common_speaker(speakers):
 @pytest.mark.parametrize("n_folds, says", [(1, "at least 2"), (3, "there are 2")])
 def test_impossible_inner_folds_are_usage_errors(n_folds, says):
     with pytest.raises(UsageError, match=says):
-        folds.by_speaker(["a", "b"], n_folds=n_folds)
+        speaker_group_k_fold(["a", "b"], n_folds=n_folds)
 
 
 # Sessions
@@ -198,7 +206,7 @@ def test_impossible_inner_folds_are_usage_errors(n_folds, says):
 def test_speakers_of_a_session_validate_and_test_in_turn():
     sessions = np.array(list("bbaaccab"))
     speakers = np.array(["b2", "b1", "a1", "a2", "c1", "c2", "a1", "b1"])
-    splits = folds.leave_speakers_of_sessions_out(speakers, sessions)
+    splits = leave_speakers_of_sessions_out(speakers, sessions)
     assert_partition(splits, 8)
     assert [sorted(set(speakers[split.test])) for split in splits] == [
         ["a1"], ["a2"], ["b1"], ["b2"], ["c1"], ["c2"]
@@ -212,12 +220,12 @@ def test_speakers_of_a_session_validate_and_test_in_turn():
 @pytest.mark.parametrize("sessions", ["aaaa", "aabc"])
 def test_sessions_that_cannot_be_divided(sessions):
     with pytest.raises(DataError, match="use --protocol loso"):
-        folds.leave_speakers_of_sessions_out(["s", "t", "u", "v"], list(sessions))
+        leave_speakers_of_sessions_out(["s", "t", "u", "v"], list(sessions))
 
 
 def test_a_speaker_of_several_sessions():
     with pytest.raises(DataError, match="speaker 'u' is in sessions a b, and would be tested and"):
-        folds.leave_speakers_of_sessions_out(list("tuuv"), list("aabb"))
+        leave_speakers_of_sessions_out(list("tuuv"), list("aabb"))
 
 
 # Sessions and corpora, with a random dev part
@@ -226,30 +234,30 @@ def test_a_speaker_of_several_sessions():
 def test_a_group_is_left_out_and_dev_is_of_those_that_train():
     groups = np.repeat([1, 2, 3], 20)
     labels = np.tile(["anger", "joy"], 30)
-    splits = folds.leave_groups_out(groups, labels, dev_fraction=0.1, seed=0)
+    splits = leave_groups_out(groups, labels, dev_fraction=0.1, seed=0)
     assert_partition(splits, 60)
     for group, split in zip((1, 2, 3), splits, strict=True):
         assert set(groups[split.test]) == {group} and len(split.test) == 20
         assert sorted(labels[split.dev]) == ["anger", "anger", "joy", "joy"]
-    other = folds.leave_groups_out(groups, labels, dev_fraction=0.1, seed=1)
+    other = leave_groups_out(groups, labels, dev_fraction=0.1, seed=1)
     assert any(a.dev.tolist() != b.dev.tolist() for a, b in zip(splits, other, strict=True))
     with pytest.raises(DataError, match="needs two or more, the corpus has 1"):
-        folds.leave_groups_out(["a"] * 4, ["x", "y"] * 2, dev_fraction=0.1, seed=0)
+        leave_groups_out(["a"] * 4, ["x", "y"] * 2, dev_fraction=0.1, seed=0)
 
 
 def test_groups_of_speakers_are_those_of_the_other_folds(speakers):
-    groups = folds.groups_of_speakers(speakers, n_folds=3)
-    for group, split in enumerate(folds.leave_speakers_out(speakers, n_folds=3)):
+    groups = assign_speaker_groups(speakers, n_folds=3)
+    for group, split in enumerate(leave_speakers_out(speakers, n_folds=3)):
         np.testing.assert_array_equal(np.flatnonzero(groups == group), split.test)
     with pytest.raises(UsageError, match="--folds 3: corpus has 2 speakers; use --folds 2"):
-        folds.groups_of_speakers(["a", "b"], n_folds=3)
+        assign_speaker_groups(["a", "b"], n_folds=3)
 
 
 def test_across_two_corpora_the_first_trains_and_the_second_tests():
     labels = ["anger", "joy"] * 10 + ["anger"] * 5
-    [split] = folds.across(labels, 20, dev_fraction=0.2, seed=0)
+    [split] = cross_corpus_split(labels, 20, dev_fraction=0.2, seed=0)
     assert split.test.tolist() == list(range(20, 25))
     assert sorted([*split.train, *split.dev]) == list(range(20))
     assert sorted(np.array(labels)[split.dev]) == ["anger", "anger", "joy", "joy"]
-    [whole] = folds.across(labels, 20, dev_fraction=0.0, seed=0)
+    [whole] = cross_corpus_split(labels, 20, dev_fraction=0.0, seed=0)
     assert len(whole.dev) == 0 and whole.train.tolist() == list(range(20))

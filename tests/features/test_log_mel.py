@@ -64,7 +64,7 @@ def real_files(shared_data):
 def test_equals_librosa_on_real_speech(shared_data):
     layer = LogMel(**{**EPR, "floor": 1e-20})
     for path in real_files(shared_data):
-        waveform = decode.load(path)
+        waveform = decode.load_audio(path)
         reference = by_librosa(waveform)
         ours = energies(layer, waveform)
         assert ours.shape == reference.shape == (1 + (len(waveform) - 400) // 160, 64)
@@ -75,7 +75,7 @@ def test_equals_librosa_on_real_speech(shared_data):
 def test_log_and_floor_on_real_speech(shared_data):
     layer = LogMel(**EPR)
     for path in real_files(shared_data):
-        waveform = decode.load(path)
+        waveform = decode.load_audio(path)
         expected = np.log(np.maximum(by_librosa(waveform), 1e-6))
         np.testing.assert_allclose(layer(waveform[None]).numpy()[0], expected, rtol=1e-4, atol=1e-4)
 

@@ -57,7 +57,9 @@ def test_equals_the_wrapper_s_own_reading_of_files(shared_data, level, n_feature
     assert len(paths) == 2
     ours = feature(level=level)
     assert ours.n_features == len(ours.names) == n_features
-    for path, values in zip(paths, ours.extract([decode.load(p) for p in paths]), strict=True):
+    for path, values in zip(
+        paths, ours.extract([decode.load_audio(p) for p in paths]), strict=True
+    ):
         theirs = by_the_wrapper(f"process_file({str(path)!r}).to_numpy()", level)
         assert values.dtype == "float32" and values.shape == theirs.shape
         np.testing.assert_array_equal(values, theirs)
@@ -92,11 +94,11 @@ def test_the_failing_file_is_named_and_the_others_are_kept(tmp_path):
         soundfile.write(tmp_path / f"{name}.wav", voice(seconds), RATE)
         utterances.append(Utterance(tmp_path / f"{name}.wav", name=name, speaker="s"))
     with pytest.raises(DataError, match=r"b\.wav: openSMILE gives NaN for its 0\.050 s; too short"):
-        feature_cache.load(utterances, feature(), cache=tmp_path / "cache")
-    kept = feature_cache.load(utterances, feature(), cache=tmp_path / "cache", max_bad=1)
+        feature_cache.load_features(utterances, feature(), cache=tmp_path / "cache")
+    kept = feature_cache.load_features(utterances, feature(), cache=tmp_path / "cache", max_bad=1)
     assert [u.name for u in kept.utterances] == ["a", "c"]
     assert kept.frames.shape == (2, 6373) and kept.offsets.tolist() == [0, 1, 2]
-    [expected] = feature().extract([decode.load(tmp_path / "c.wav")])
+    [expected] = feature().extract([decode.load_audio(tmp_path / "c.wav")])
     np.testing.assert_array_equal(kept.frames[1:], expected)
 
 
@@ -206,7 +208,7 @@ def test_z_score_by_speaker():
     x = rng.normal(10.0 * np.repeat(np.arange(4), 8)[:, None], 1, (32, 5)).astype("float32")
     x[:, 4] = 0.1  # a functional that never changes, and is no binary fraction
     given = x.copy()
-    z = opensmile.normalized_by_speaker(x, speakers)
+    z = opensmile.normalize_by_speaker(x, speakers)
     for first in range(0, 32, 8):
         np.testing.assert_allclose(z[first : first + 8].mean(axis=0), 0, atol=1e-6)
         np.testing.assert_allclose(z[first : first + 8, :4].std(axis=0), 1, rtol=1e-6)

@@ -44,17 +44,17 @@ def quiet(waveform, lengths):
 def served(tmp_path, monkeypatch):
     """The page of two models: (its address, where it keeps what it is sent)."""
     monkeypatch.setattr(
-        predictor, "load",
+        predictor, "load_predictor",
         lambda folder: predictor.Predictor(globals()[folder.name], CLASSES, 16000),
     )  # fmt: skip
-    pages, make = [], web_page.page_of
+    pages, make = [], web_page.build_page
     monkeypatch.setattr(
-        web_page, "page_of", lambda *arguments: pages.append(make(*arguments)) or pages[0]
+        web_page, "build_page", lambda *arguments: pages.append(make(*arguments)) or pages[0]
     )
     monkeypatch.setattr(web_page.tempfile, "tempdir", str(tmp_path / "kept"))
     (tmp_path / "kept").mkdir()
     arguments = ["--export", str(tmp_path / "loud"), str(tmp_path / "quiet"), "--port"]
-    with web_page.opened(serve.parser().parse_args([*arguments, str(free_port())])) as url:
+    with web_page.open_page(serve.parser().parse_args([*arguments, str(free_port())])) as url:
         yield SimpleNamespace(
             url=url,
             kept=tmp_path / "kept",
@@ -209,7 +209,7 @@ def test_what_nobody_asks_about_is_deleted(tmp_path, monkeypatch):
         os.utime(tmp_path / name, (0, 0))
     monkeypatch.setattr(web_page, "SWEEP_SECONDS", 0.01)
     ended = threading.Event()
-    thread = threading.Thread(target=web_page.sweep, args=(tmp_path, ended))
+    thread = threading.Thread(target=web_page.delete_old_uploads, args=(tmp_path, ended))
     thread.start()
     for _ in range(500):
         if not (tmp_path / "old").exists() and not (tmp_path / "half").exists():
@@ -268,7 +268,9 @@ def test_in_a_browser(served, recording, tmp_path):
 
 
 def test_what_cannot_be_served(tmp_path, monkeypatch):
-    monkeypatch.setattr(predictor, "load", lambda folder: predictor.Predictor(loud, CLASSES, 16000))
+    monkeypatch.setattr(
+        predictor, "load_predictor", lambda folder: predictor.Predictor(loud, CLASSES, 16000)
+    )
     export = ["--export", tmp_path / "loud"]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -280,7 +282,9 @@ def test_what_cannot_be_served(tmp_path, monkeypatch):
     for port in (0, 99999):
         answer = called(serve.main, *export, "--port", port)
         assert answer.code == 2 and "give one of 1 to 65535" in answer.err
-    monkeypatch.setattr(predictor, "load", lambda folder: predictor.Predictor(loud, [], 16000))
+    monkeypatch.setattr(
+        predictor, "load_predictor", lambda folder: predictor.Predictor(loud, [], 16000)
+    )
     answer = called(serve.main, *export, "--port", free_port())
     assert answer.code == 2 and "predicts ratings" in answer.err
     answer = called(serve.main, *export, tmp_path / "other" / "loud")

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfser.cache import feature_cache
 from tfser.cli.train import main
-from tfser.config import hparams
+from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.evaluation import classification_report
@@ -36,7 +36,7 @@ def narrow(monkeypatch):
 
 def hyperparameters(*overrides):
     small = ["model.units=16", f"model.n_z={N_Z}", "train.batch_size=8", "train.max_epochs=4"]
-    return hparams.load("aae", "emodb", overrides=[*small, *overrides])
+    return load_hparams("aae", "emodb", overrides=[*small, *overrides])
 
 
 def voices(speakers="abcd", n_takes=4, **more):
@@ -621,8 +621,8 @@ def corpus(monkeypatch):
         speech = speech_of(chosen, n_frames=256 if feature.settings["level"] == "lld" else None)
         return feature_cache.Features(chosen, speech.frames.numpy(), speech.offsets, "key")
 
-    monkeypatch.setattr(corpus_of.smile, "OpenSmile", FakeSmile)
-    monkeypatch.setattr(corpus_of.store, "load", load)
+    monkeypatch.setattr(corpus_of.opensmile, "OpenSmile", FakeSmile)
+    monkeypatch.setattr(corpus_of.feature_cache, "load_features", load)
     return utterances
 
 
@@ -677,7 +677,7 @@ def test_an_attribute_of_iemocap_in_the_paper_s_folds(corpus, tmp_path, monkeypa
         frames = np.random.default_rng(0).normal(size=(len(chosen), N_FEATURES)).astype("float32")
         return feature_cache.Features(chosen, frames, np.arange(len(chosen) + 1), "key")
 
-    monkeypatch.setattr(corpus_of.store, "load", load)
+    monkeypatch.setattr(corpus_of.feature_cache, "load_features", load)
     arguments = ["--model", "aae", "--corpus", "iemocap", "--data-root", str(tmp_path)]
     settings = ["model.system=baseline", "model.units=4", "train.max_epochs=1"]
     arguments += ["--target", "activation", "--workdir", str(tmp_path / "run")]
@@ -754,7 +754,7 @@ def test_a_batch_of_one(tmp_path):
     with pytest.raises(DataError, match="fold-02 would train on 1 utterance, and batch"):
         aae.plan(few, run_in(tmp_path, "loso"))
     with pytest.raises(UsageError, match="train.batch_size=1 is out of range 2 to"):
-        hparams.load("aae", "emodb", overrides=["train.batch_size=1"])
+        load_hparams("aae", "emodb", overrides=["train.batch_size=1"])
 
 
 # Generation.
@@ -773,9 +773,9 @@ def test_what_a_class_shifts(tmp_path):
                 assert (z == 0).all() and z.shape == (3, 2)
                 return y @ np.array([[3.0, 0, 1], [0, -6, 1], [0, 0, 1]])
 
-    moved = figures.shifts(Model())
+    moved = figures.class_shifts(Model())
     np.testing.assert_allclose(moved, [[2, 2, 0], [-1, -4, 0], [-1, 2, 0]])
-    figures.write(run_in(tmp_path), "UTT + AAE", list(EMOTIONS), ["a", "b", "c"], moved)
+    figures.write_generation(run_in(tmp_path), "UTT + AAE", list(EMOTIONS), ["a", "b", "c"], moved)
     rows = list(csv.DictReader((tmp_path / "generation.csv").open()))
     assert [row["feature"] for row in rows[3:6]] == ["b", "a", "c"]
     assert rows[3] == {"class": "fear", "rank": "1", "feature": "b", "shift_sd": "-4.0"}
@@ -784,7 +784,7 @@ def test_what_a_class_shifts(tmp_path):
 
 def test_frames_are_averaged_over_time():
     model = autoencoder(optimized=False, shape=(256, 4))
-    moved = figures.shifts(model)
+    moved = figures.class_shifts(model)
     decoded = model.decoder.predict([np.eye(K), np.zeros((K, N_Z))], verbose=0)
     assert decoded.shape == (K, 256, 4)
     np.testing.assert_allclose(moved, decoded.mean(axis=1) - decoded.mean(axis=(0, 1)), atol=1e-6)

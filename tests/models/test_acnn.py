@@ -18,7 +18,7 @@ from running import killing_events
 from tfser.audio import decode as audio
 from tfser.cache import feature_cache, pipelines
 from tfser.cli.train import main
-from tfser.config import hparams
+from tfser.config.hparams import hparams_folder, load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features.audeep import Spectrogram
@@ -29,7 +29,7 @@ from tfser.models.acnn import experiment as acnn
 from tfser.plots import tensorboard
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop
-from tfser.training import pretraining as unlabelled
+from tfser.training import pretraining as training_pretraining
 
 AUDEEP = {
     "sample_rate_hz": 16000, "window_seconds": 0.08, "hop_seconds": 0.04, "n_bands": 128,
@@ -71,7 +71,7 @@ def test_spectrograms_are_audeep_s_on_real_speech(shared_data):
     files = sorted(shared_data.glob("LibriSpeech/*/*/*/*.flac"))[::120]
     files += sorted(shared_data.glob("emodb/wav/*.wav"))[::250]
     for file in files:
-        waveform = audio.load(file)
+        waveform = audio.load_audio(file)
         expected = by_audeep(waveform)
         assert expected.shape == (186, 128)
         [extracted] = layer.extract([waveform])
@@ -128,18 +128,20 @@ np.savez(sys.argv[3], **found)
 
 def test_the_bands_are_opensmile_s(tmp_path, shared_data):
     """In a process of its own: openSMILE and TensorFlow cannot share one."""
-    conf = Path(hparams.folder()).parent / "zoo" / "acnn" / "logmel.conf"
+    conf = Path(hparams_folder()).parent / "zoo" / "acnn" / "logmel.conf"
     files = sorted(shared_data.glob("emodb/wav/*.wav"))[::200]
     files += sorted(shared_data.glob("LibriSpeech/*/*/*/*.flac"))[::150]
     # openSMILE works on 16 bits, in which a sample of 1.0 would wrap to -1.0.
     clips = {
-        file.stem: (np.clip(np.round(audio.load(file) * 32768), -32768, 32767) / 32768).astype("f4")
+        file.stem: (
+            np.clip(np.round(audio.load_audio(file) * 32768), -32768, 32767) / 32768
+        ).astype("f4")
         for file in files
     }
     np.savez(tmp_path / "clips.npz", **clips)
     paths = [conf, tmp_path / "clips.npz", tmp_path / "found.npz"]
     subprocess.run([sys.executable, "-c", BY_OPENSMILE, *map(str, paths)], check=True)
-    layer = LogMel(**hparams.load("acnn", "iemocap")["features"], min_frames=1)
+    layer = LogMel(**load_hparams("acnn", "iemocap")["features"], min_frames=1)
     for name, expected in np.load(tmp_path / "found.npz").items():
         [found] = layer.extract([clips[name]])
         assert found.shape == expected.shape and found.shape[1] == 26
@@ -296,7 +298,7 @@ def small_acnn(n_representation=0, views=("emotion",), attends_padding=False, **
 
 def test_the_sizes_of_figure_1():
     model = small_acnn(1024, network.VIEWS)
-    found = {name: x.shape for name, x in network.shown(model).output.items()}
+    found = {name: x.shape for name, x in network.attention_model(model).output.items()}
     assert found == {"attention": (None, 8), "hidden": (None, 1224)}
     found = {name: x.shape for name, x in model.output.items()}
     assert found == {"emotion": (None, 4), "arousal": (None, 3), "valence": (None, 3)}
@@ -308,18 +310,18 @@ def test_steps_after_the_end_have_no_weight_unless_wanted():
     x = np.random.default_rng(0).normal(0, 1, (1, 748, 26)).astype("float32")
     x[:, 181:] = np.nan  # steps begin every 90 frames: 0, 90 and 180 are inside
     for attends, heard in ((False, [True] * 3 + [False] * 5), (True, [True] * 8)):
-        found = network.shown(small_acnn(attends_padding=attends))({"log_mel": x})
+        found = network.attention_model(small_acnn(attends_padding=attends))({"log_mel": x})
         assert (found["attention"].numpy()[0] > 0).tolist() == heard
         assert np.isfinite(found["hidden"]).all()
 
 
 def test_the_multi_view_loss_by_hand():
     """Eq. (2); a view without a label adds nothing, nor to any gradient."""
-    assert network.weights_of_views(0.2, 0.2, ["emotion"]) == {"emotion": 1.0}
-    weights = network.weights_of_views(0.2, 0.3, list(network.VIEWS))
+    assert network.view_weights(0.2, 0.2, ["emotion"]) == {"emotion": 1.0}
+    weights = network.view_weights(0.2, 0.3, list(network.VIEWS))
     assert weights == {"emotion": 0.5, "arousal": 0.2, "valence": 0.3}
     model = small_acnn(views=network.VIEWS, dropout=0.0)
-    loop.compiled(
+    loop.compile_model(
         model, keras.optimizers.SGD(0.0), dict.fromkeys(weights, network.cross_entropy),
         metrics=(), loss_weights=weights,
     )  # fmt: skip
@@ -361,7 +363,7 @@ def hyperparameters(*overrides):
         "model.pool_steps=8", "model.dropout=0.2", "train.batch_size=8", "train.max_epochs=3",
         "train.dev_fraction=0.2",
     ]  # fmt: skip
-    return hparams.load("acnn", "emodb", overrides=[*small, *overrides])
+    return load_hparams("acnn", "emodb", overrides=[*small, *overrides])
 
 
 def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
@@ -408,13 +410,13 @@ def test_views_are_what_a_corpus_is_rated_for():
         Utterance(Path("b"), "b", "s", "joy", activation=None, valence=None),
         Utterance(Path("c"), "c", "s", "anger", activation=2.0, valence=None),
     ]
-    views = corpus_of.views_of(rated, np.array([0, 1, 0]), 2, "between")
+    views = corpus_of.make_views(rated, np.array([0, 1, 0]), 2, "between")
     assert list(views) == ["emotion", "arousal"]
     np.testing.assert_array_equal(views["emotion"], [[1, 0], [0, 1], [1, 0]])
     np.testing.assert_array_equal(views["arousal"], [[0, 0, 1], [0, 0, 0], [1, 0, 0]])
     # Ratings of the other corpus alone train nothing.
     strangers = [rated[0], rated[2]]
-    assert list(corpus_of.views_of(rated, np.array([0, 1, 0]), 2, "between", strangers)) == [
+    assert list(corpus_of.make_views(rated, np.array([0, 1, 0]), 2, "between", strangers)) == [
         "emotion"
     ]
 
@@ -447,7 +449,7 @@ def speech_of(utterances, *, spoilt=None, represented=True, rated=True):
 
 def test_batches_hold_frames_representations_and_labels():
     speech = speech_of(voices("abc"))
-    [(inputs, labels)] = corpus_of.batches(speech, np.array([4, 1]), 8)
+    [(inputs, labels)] = corpus_of.make_batches(speech, np.array([4, 1]), 8)
     assert list(inputs) == ["log_mel", "representation"] and list(labels) == ["emotion", "arousal"]
     np.testing.assert_array_equal(inputs["representation"], speech.representations[[4, 1]])
     np.testing.assert_array_equal(labels["arousal"], speech.views["arousal"][[4, 1]])
@@ -511,7 +513,7 @@ def test_a_killed_network_ends_as_one_never_killed(tmp_path, monkeypatch):
     other = acnn.train_network(again, split, killed.with_name("fold-01"), [0, 0])["probabilities"]
     np.testing.assert_array_equal(other, kept)
     model = keras.saving.load_model(whole / "model.keras")
-    batches = corpus_of.batches(speech, split.test, 256)
+    batches = corpus_of.make_batches(speech, split.test, 256)
     np.testing.assert_allclose(model.predict(batches, verbose=0)["emotion"], kept, atol=1e-6)
 
 
@@ -546,7 +548,7 @@ for strategy in ("none", "mirrored"):
     lines = (folder / "seed-0" / "fold-00" / "history.csv").read_text().splitlines()
     layer, stored = test_acnn.sounds(folder / "cache", hp)
     (folder / "ae").mkdir()
-    pretraining.train(stored, layer, hp["autoencoder"], folder / "ae", strategy)
+    pretraining.train_autoencoder(stored, layer, hp["autoencoder"], folder / "ae", strategy)
     rmse = (folder / "ae" / "history.csv").read_text().splitlines()
     result[strategy] = [lab.model.distribute_strategy.num_replicas_in_sync, lines, rmse,
                         found["probabilities"].tolist()]
@@ -580,8 +582,8 @@ def sounds(folder, hp, n=24):
         sound = 0.3 * np.sin(2 * np.pi * (200 + 100 * (i % 5)) * t * (1 + (i % 3) * t))
         write_wav(path, sound + rng.normal(0, 0.02, len(t)))
         utterances.append(Utterance(path, f"clip-{i}", str(i)))
-    layer = pretraining.spectrogram(hp)
-    return layer, feature_cache.stored(utterances, layer, cache=folder / "store")
+    layer = pretraining.make_spectrogram(hp)
+    return layer, feature_cache.store_features(utterances, layer, cache=folder / "store")
 
 
 def write_wav(path, samples):
@@ -601,11 +603,11 @@ def test_an_epoch_of_the_stream_has_every_clip(tmp_path):
     options = {"n_frames": layer.n_frames, "batch_size": 8}
 
     def epoch(seed, number):
-        batches = list(pipelines.stream(stored, seed=seed, epoch=number, **options))
+        batches = list(pipelines.stream_pieces(stored, seed=seed, epoch=number, **options))
         assert [x.shape for x in batches] == [(8, 24, 6)] * 3
         return np.concatenate(batches)
 
-    loaded = feature_cache.load(stored.utterances, layer, cache=tmp_path / "store").frames
+    loaded = feature_cache.load_features(stored.utterances, layer, cache=tmp_path / "store").frames
     first = epoch(0, 0)
     np.testing.assert_array_equal(
         np.sort(first.sum(axis=(1, 2))), np.sort(loaded.reshape(24, 24, 6).sum(axis=(1, 2)))
@@ -613,7 +615,7 @@ def test_an_epoch_of_the_stream_has_every_clip(tmp_path):
     np.testing.assert_array_equal(first, epoch(0, 0))
     assert not np.array_equal(first, epoch(0, 1)) and not np.array_equal(first, epoch(1, 0))
     # An epoch is of full batches: 24 = 2 x 10 + 4, and the last batch begins the next round.
-    streamed = pipelines.stream(stored, seed=0, epoch=0, n_frames=24, batch_size=10)
+    streamed = pipelines.stream_pieces(stored, seed=0, epoch=0, n_frames=24, batch_size=10)
     assert streamed.options().autotune.enabled is False
     [*_, last] = streamed
     assert last.shape == (10, 24, 6)
@@ -625,18 +627,20 @@ def test_an_autoencoder_is_trained_once_and_goes_on_where_it_was_killed(tmp_path
     layer, stored = sounds(tmp_path, hp)
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
-    pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "whole", "none")
+    pretraining.train_autoencoder(stored, layer, hp["autoencoder"], tmp_path / "whole", "none")
     history = numbers((tmp_path / "whole" / "history.csv").read_text().splitlines())
     assert history.shape == (4, 2) and history[-1, 1] < history[0, 1]
 
     monkeypatch.setattr(
-        tensorboard, "events", functools.partial(killing_events, events=tensorboard.events)
+        tensorboard,
+        "open_event_writer",
+        functools.partial(killing_events, events=tensorboard.open_event_writer),
     )
     with pytest.raises(KeyboardInterrupt):
-        pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "killed", "none")
+        pretraining.train_autoencoder(stored, layer, hp["autoencoder"], tmp_path / "killed", "none")
     monkeypatch.undo()
     monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
-    pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "killed", "none")
+    pretraining.train_autoencoder(stored, layer, hp["autoencoder"], tmp_path / "killed", "none")
     encoders = [
         keras.saving.load_model(tmp_path / name / "encoder.keras") for name in ("whole", "killed")
     ]
@@ -652,9 +656,9 @@ def test_the_target_is_the_clip_reversed_in_time(tmp_path):
     hp = hyperparameters(*SMALL_AUTOENCODER, *settings, "autoencoder.learning_rate=1e-8")
     layer, stored = sounds(tmp_path, hp)
     (tmp_path / "run").mkdir()
-    pretraining.train(stored, layer, hp["autoencoder"], tmp_path / "run", "none")
+    pretraining.train_autoencoder(stored, layer, hp["autoencoder"], tmp_path / "run", "none")
     [[_, loss]] = numbers((tmp_path / "run" / "history.csv").read_text().splitlines())
-    clips = feature_cache.load(stored.utterances, layer, cache=tmp_path / "store").frames
+    clips = feature_cache.load_features(stored.utterances, layer, cache=tmp_path / "store").frames
     clips = clips.reshape(24, 24, 6)
     model = keras.saving.load_model(tmp_path / "run" / "autoencoder.keras", compile=False)
     said = model.predict(clips, verbose=0)
@@ -672,20 +676,23 @@ def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatc
         for name in ("encoder", "autoencoder"):
             (folder / f"{name}.keras").write_text("an encoder")
 
-    monkeypatch.setattr(pretraining, "train", train)
+    monkeypatch.setattr(pretraining, "train_autoencoder", train)
     run = run_in(tmp_path)
-    path = pretraining.trained(stored.utterances, layer, hp, run)
+    path = pretraining.pretrained_network(stored.utterances, layer, hp, run)
     monkeypatch.setattr(
-        feature_cache, "stored", lambda *_, **__: pytest.fail("spectrograms are read")
+        feature_cache, "store_features", lambda *_, **__: pytest.fail("spectrograms are read")
     )
-    assert pretraining.trained(stored.utterances, layer, hp, run) == path and len(calls) == 1
+    assert (
+        pretraining.pretrained_network(stored.utterances, layer, hp, run) == path
+        and len(calls) == 1
+    )
     # Another process at work: it is waited for, and its encoder taken.
     whole = path.with_name("autoencoder.keras")
     whole.unlink()
     at_work = threading.Event()
 
     def other_process():
-        with run_directory.opened(path.parent, {}, [0]):
+        with run_directory.open_run(path.parent, {}, [0]):
             at_work.set()
             while "waiting for it" not in caplog.text:
                 time.sleep(0.01)
@@ -696,7 +703,7 @@ def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatc
     with caplog.at_level("INFO", logger="tfser"):
         other.start()
         at_work.wait()
-        assert pretraining.trained(stored.utterances, layer, hp, run) == path
+        assert pretraining.pretrained_network(stored.utterances, layer, hp, run) == path
     other.join()
     assert path.read_text() == "its encoder" and len(calls) == 1
     assert "is in use by another process: waiting for it" in caplog.text
@@ -709,17 +716,17 @@ def test_an_autoencoder_that_heard_the_tested_is_told(tmp_path, monkeypatch, cor
     utterances = voices("abc", 1)
     elsewhere = [Utterance(Path(f"{i}.flac"), f"{i}", "r") for i in range(3)]
     monkeypatch.setattr(
-        unlabelled.corpora, "load", lambda name, *_: utterances if name == "toy" else elsewhere
+        training_pretraining, "load_corpus", lambda name, *_: utterances if name == "toy" else elsewhere
     )
-    monkeypatch.setattr(pretraining, "trained", lambda *_: Path(__file__))
-    monkeypatch.setattr(pretraining, "encoder_of", lambda *_: None)
-    monkeypatch.setattr(pretraining, "representations", lambda *_: np.zeros((9, 4), "float32"))
+    monkeypatch.setattr(pretraining, "pretrained_network", lambda *_: Path(__file__))
+    monkeypatch.setattr(pretraining, "load_encoder", lambda *_: None)
+    monkeypatch.setattr(pretraining, "load_representations", lambda *_: np.zeros((9, 4), "float32"))
     features = feature_cache.Features(
         utterances, np.zeros((90, 4), "float32"), np.arange(0, 91, 10), "key"
     )
-    monkeypatch.setattr(feature_cache, "load", lambda *_, **__: features)
+    monkeypatch.setattr(feature_cache, "load_features", lambda *_, **__: features)
     hp = hyperparameters(f"autoencoder.corpus={corpus}")
-    speech = corpus_of.heard(utterances, [], hp, run_in(tmp_path))
+    speech = corpus_of.load_dataset(utterances, [], hp, run_in(tmp_path))
     assert speech.transductive is transductive
 
 
@@ -752,7 +759,7 @@ def test_what_is_not_there_is_refused_at_once(tmp_path, overrides, says):
     ],
 )
 def test_the_conditions_of_table_1(overrides, name):
-    assert acnn.condition(hyperparameters(*overrides)["autoencoder"]) == name
+    assert acnn.condition_name(hyperparameters(*overrides)["autoencoder"]) == name
 
 
 # Whole runs.

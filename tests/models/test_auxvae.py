@@ -17,13 +17,13 @@ from running import killing_events
 from tfser.audio import decode
 from tfser.cache import feature_cache, pipelines
 from tfser.cli.train import main
-from tfser.config import hparams
-from tfser.corpora import loader
+from tfser.config.hparams import load_hparams
+from tfser.corpora.loader import load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.evaluation import metrics, regression_report
-from tfser.evaluation import splits as folds
-from tfser.features.mel_pieces import MelPieces, layer_of
+from tfser.evaluation.splits import Split, is_speaker_independent
+from tfser.features.mel_pieces import MelPieces, make_mel_pieces
 from tfser.models.auxvae import dataset as corpus_of
 from tfser.models.auxvae import experiment, network, pretraining, probes, transformation
 from tfser.plots import tensorboard
@@ -59,7 +59,7 @@ def test_pieces_are_librosa_s_on_real_speech(shared_data):
     files += sorted(shared_data.glob("emodb/wav/*.wav"))[::250]
     n_whole = 0
     for file in files:
-        waveform = decode.load(file, sample_rate_hz=22050)
+        waveform = decode.load_audio(file, sample_rate_hz=22050)
         [extracted] = layer.extract([waveform])
         pieces = extracted.reshape(-1, 176, 140)
         for number, found in enumerate(pieces):
@@ -380,7 +380,7 @@ TINY = (
 
 
 def hyperparameters(*overrides, corpus="emodb"):
-    return hparams.load("auxvae", corpus, overrides=[*TINY, *overrides])
+    return load_hparams("auxvae", corpus, overrides=[*TINY, *overrides])
 
 
 def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
@@ -418,15 +418,15 @@ def sounds(folder, n_takes=3, speakers="abcd", **more):
 
 def test_what_is_to_be_found(tmp_path):
     utterances = sounds(tmp_path)
-    chosen = corpus_of.chosen(utterances, hyperparameters("labels.target=speaker"))
+    chosen = corpus_of.select_utterances(utterances, hyperparameters("labels.target=speaker"))
     assert {u.emotion for u in chosen} == set("abcd")
-    chosen = corpus_of.chosen(utterances, hyperparameters("labels.target=gender"))
+    chosen = corpus_of.select_utterances(utterances, hyperparameters("labels.target=gender"))
     assert {u.emotion for u in chosen} == {"female", "male"}
     unknown = [replace(u, gender=None) if u.speaker == "a" else u for u in utterances]
-    chosen = corpus_of.chosen(unknown, hyperparameters("labels.target=gender"))
+    chosen = corpus_of.select_utterances(unknown, hyperparameters("labels.target=gender"))
     assert {u.speaker for u in chosen} == set("bcd")
     rated = [replace(u, valence=None) if u.speaker == "a" else u for u in utterances]
-    chosen = corpus_of.chosen(rated, hyperparameters("labels.target=ratings"))
+    chosen = corpus_of.select_utterances(rated, hyperparameters("labels.target=ratings"))
     assert {u.speaker for u in chosen} == set("bcd")
 
 
@@ -442,14 +442,14 @@ def test_what_is_to_be_found(tmp_path):
 def test_nothing_to_be_found(tmp_path, target, change, message):
     utterances = [replace(u, **change) for u in sounds(tmp_path)]
     with pytest.raises(DataError, match=message):
-        corpus_of.chosen(utterances, hyperparameters(f"labels.target={target}"))
+        corpus_of.select_utterances(utterances, hyperparameters(f"labels.target={target}"))
 
 
 def test_a_speaker_with_one_utterance(tmp_path):
     hp = hyperparameters("labels.target=speaker")
-    utterances = corpus_of.chosen(sounds(tmp_path)[5:], hp)
+    utterances = corpus_of.select_utterances(sounds(tmp_path)[5:], hp)
     with pytest.raises(DataError, match="1 of 4 speakers have one utterance, the first is a"):
-        corpus_of.plan(utterances, hp, run_in(tmp_path), 0)
+        corpus_of.make_splits(utterances, hp, run_in(tmp_path), 0)
 
 
 def test_the_folds(tmp_path):
@@ -457,9 +457,9 @@ def test_the_folds(tmp_path):
 
     def plan(target, protocol="paper", of=utterances, **options):
         hp = hyperparameters(f"labels.target={target}")
-        chosen = corpus_of.chosen(of, hp)
-        splits = corpus_of.plan(chosen, hp, run_in(tmp_path, protocol, **options), 0)
-        return splits, folds.independent([u.speaker for u in chosen], splits)
+        chosen = corpus_of.select_utterances(of, hp)
+        splits = corpus_of.make_splits(chosen, hp, run_in(tmp_path, protocol, **options), 0)
+        return splits, is_speaker_independent([u.speaker for u in chosen], splits)
 
     for target in ("speaker", "gender", "emotion", "ratings"):
         splits, strict = plan(target)
@@ -493,10 +493,10 @@ def test_the_folds(tmp_path):
     # A dev part where it is what is scored.
     for target, protocol in (("speaker", "paper"), ("gender", "loso")):
         hp = hyperparameters(f"labels.target={target}")
-        chosen = corpus_of.chosen(utterances, hp)
+        chosen = corpus_of.select_utterances(utterances, hp)
         run = replace(run_in(tmp_path, protocol), evaluate="dev")
         tested, _ = plan(target, protocol)
-        for split, of_test in zip(corpus_of.plan(chosen, hp, run, 0), tested, strict=True):
+        for split, of_test in zip(corpus_of.make_splits(chosen, hp, run, 0), tested, strict=True):
             assert len(split.dev) and (split.test == split.dev).all()
             assert not set(split.train) & set(split.dev)
             assert not set(of_test.test) & {*split.train, *split.dev}
@@ -504,19 +504,19 @@ def test_the_folds(tmp_path):
 
 def test_pieces_know_whose_they_are(tmp_path):
     utterances = sounds(tmp_path)
-    speech = corpus_of.heard(utterances, hyperparameters(), run_in(tmp_path))
+    speech = corpus_of.load_dataset(utterances, hyperparameters(), run_in(tmp_path))
     assert speech.classes == ["anger", "sadness"]
     expected = np.repeat(np.arange(24), [1, 2, 1] * 8)
     np.testing.assert_array_equal(speech.utterance, expected)
     assert speech.pieces.shape == (32, 32, 12)
-    whole = corpus_of.heard(
+    whole = corpus_of.load_dataset(
         utterances, hyperparameters("input.seconds=0.75", "input.n_frames=47",
                                     "input.drop_short=true"), run_in(tmp_path)
     )  # fmt: skip
     assert [u.name for u in whole.utterances] == [u.name for u in utterances if u.name[-1] == "1"]
     assert len(whole.pieces) == len(whole.y) == 8
     with pytest.raises(DataError, match="no utterance is long enough; use --set input.drop_short"):
-        corpus_of.heard(
+        corpus_of.load_dataset(
             utterances, hyperparameters("input.seconds=2.0", "input.n_frames=126",
                                         "input.drop_short=true"), run_in(tmp_path)
         )  # fmt: skip
@@ -533,15 +533,17 @@ def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
     for name in ("whole", "killed"):
         run = run_in(tmp_path / name)
         if name == "killed":
-            events = tensorboard.events
+            events = tensorboard.open_event_writer
             with monkeypatch.context() as patch:
                 patch.setattr(
-                    tensorboard, "events", functools.partial(killing_events, events=events)
+                    tensorboard,
+                    "open_event_writer",
+                    functools.partial(killing_events, events=events),
                 )
                 with pytest.raises(KeyboardInterrupt):
-                    pretraining.trained(utterances, hp, run, max_epochs=4)
+                    pretraining.pretrained_network(utterances, hp, run, max_epochs=4)
             assert list((tmp_path / name).rglob("state.npz"))
-        paths.append(pretraining.trained(utterances, hp, run, max_epochs=4))
+        paths.append(pretraining.pretrained_network(utterances, hp, run, max_epochs=4))
     one, other = (keras.saving.load_model(path) for path in paths)
     for a, b in zip(one.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
@@ -558,22 +560,26 @@ def test_a_part_of_a_corpus_and_a_start(tmp_path):
     hp = hyperparameters("vae.max_epochs=1", "vae.learning_rate=1e-8")
     utterances, run = sounds(tmp_path / "wavs"), run_in(tmp_path)
     known = np.arange(0, 24, 5)
-    path = pretraining.trained(utterances, hp, run, known=known, max_epochs=1)
-    assert pretraining.trained(utterances, hp, run, known=known, max_epochs=1) == path
-    other = pretraining.trained(utterances, hp, run, known=known + 1, max_epochs=1)
+    path = pretraining.pretrained_network(utterances, hp, run, known=known, max_epochs=1)
+    assert pretraining.pretrained_network(utterances, hp, run, known=known, max_epochs=1) == path
+    other = pretraining.pretrained_network(utterances, hp, run, known=known + 1, max_epochs=1)
     # The same pieces, and no others, as those utterances alone would give.
-    layer = layer_of(hp)
-    stored = feature_cache.stored(utterances, layer, cache=run.cache)
+    layer = make_mel_pieces(hp)
+    stored = feature_cache.store_features(utterances, layer, cache=run.cache)
     counts = np.concatenate(stored.n_frames) // 32
     kept = np.repeat(np.isin(np.arange(24), known), counts)
     n = int(kept.sum())
     options = {"n_frames": 32, "batch_size": n, "seed": 3}
-    [batch] = pipelines.stream(stored, epoch=0, kept=kept, **options)
-    alone = feature_cache.load([utterances[i] for i in known], layer, cache=run.cache).frames
+    [batch] = pipelines.stream_pieces(stored, epoch=0, kept=kept, **options)
+    alone = feature_cache.load_features(
+        [utterances[i] for i in known], layer, cache=run.cache
+    ).frames
     expected = np.sort(alone.reshape(n, -1).sum(axis=1))
     np.testing.assert_array_equal(np.sort(batch.numpy().reshape(n, -1).sum(axis=1)), expected)
     # At such a rate nothing moves: a continued network is the one it began with.
-    more = pretraining.trained(utterances, hp, run, known=known, start=path, max_epochs=1)
+    more = pretraining.pretrained_network(
+        utterances, hp, run, known=known, start=path, max_epochs=1
+    )
     assert len({path, other, more}) == 3
     one, continued = (keras.saving.load_model(p).trainable_variables for p in (path, more))
     for a, b in zip(one, continued, strict=True):
@@ -582,7 +588,9 @@ def test_a_part_of_a_corpus_and_a_start(tmp_path):
 
 def test_collapse_is_named(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(pretraining, "LEAST_NATS", 1e6)
-    pretraining.trained(sounds(tmp_path), hyperparameters(), run_in(tmp_path), max_epochs=3)
+    pretraining.pretrained_network(
+        sounds(tmp_path), hyperparameters(), run_in(tmp_path), max_epochs=3
+    )
     said = [r.getMessage() for r in caplog.records if "collapsed" in r.getMessage()]
     assert len(said) == 3 and "vae: z: KL of q(z | ..) to N(0, I) stays at" in said[0]
 
@@ -600,39 +608,39 @@ def test_collapse_is_named(tmp_path, monkeypatch, caplog):
 def test_networks_that_are_not_there(settings, message):
     hp = hyperparameters(*settings)
     with pytest.raises(UsageError, match=message):
-        pretraining.check(hp, layer_of(hp))
+        pretraining.check_hparams(hp, make_mel_pieces(hp))
 
 
 def test_a_network_of_other_settings(tmp_path):
     hp = hyperparameters()
-    path = pretraining.trained(sounds(tmp_path), hp, run_in(tmp_path), max_epochs=1)
+    path = pretraining.pretrained_network(sounds(tmp_path), hp, run_in(tmp_path), max_epochs=1)
     given = ['vae.corpus=""', f"vae.weights={path}"]
     hp = hyperparameters(*given)
-    pretraining.check(hp, layer_of(hp))
+    pretraining.check_hparams(hp, make_mel_pieces(hp))
     hp = hyperparameters(*given, "model.n_latent=12")
     with pytest.raises(UsageError, match="other settings \\(n_latent: 8, not 12\\)"):
-        pretraining.check(hp, layer_of(hp))
+        pretraining.check_hparams(hp, make_mel_pieces(hp))
     hp = hyperparameters(*given, "features.sample_rate_hz=16000", "input.n_frames=63")
     with pytest.raises(UsageError, match="sample_rate_hz: 8000, not 16000, n_frames: 32, not 63"):
-        pretraining.check(hp, layer_of(hp))
+        pretraining.check_hparams(hp, make_mel_pieces(hp))
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     other.save(tmp_path / "other.keras")
     hp = hyperparameters('vae.corpus=""', f"vae.weights={tmp_path / 'other.keras'}")
     with pytest.raises(UsageError, match="no vae.keras of an earlier run"):
-        pretraining.check(hp, layer_of(hp))
+        pretraining.check_hparams(hp, make_mel_pieces(hp))
     (tmp_path / "text.keras").write_text("no network")
     hp = hyperparameters('vae.corpus=""', f"vae.weights={tmp_path / 'text.keras'}")
     with pytest.raises(UsageError, match="no vae.keras of an earlier run"):
-        pretraining.check(hp, layer_of(hp))
+        pretraining.check_hparams(hp, make_mel_pieces(hp))
 
 
 @pytest.mark.parametrize("kind", ["samples", "means"])
 def test_latents_are_means_over_frames(tmp_path, kind):
     hp = hyperparameters(f"probe.latents={kind}")
     utterances, run = sounds(tmp_path), run_in(tmp_path)
-    path = pretraining.trained(utterances, hp, run, max_epochs=1)
-    speech = corpus_of.heard(utterances, hp, run)
-    found = pretraining.latents(path, speech, hp, run)
+    path = pretraining.pretrained_network(utterances, hp, run, max_epochs=1)
+    speech = corpus_of.load_dataset(utterances, hp, run)
+    found = pretraining.load_latents(path, speech, hp, run)
     np.testing.assert_allclose(found["mel"], speech.pieces.mean(axis=1), atol=1e-6)
     q, _ = keras.saving.load_model(path).encode(speech.pieces, sampled=False)
     for name in "hmz":
@@ -644,7 +652,7 @@ def test_latents_are_means_over_frames(tmp_path, kind):
             assert not np.allclose(found[name], mean, atol=1e-3)
     for file in run.cache.glob("latents-*"):
         file.unlink()
-    again = pretraining.latents(path, speech, hp, run)
+    again = pretraining.load_latents(path, speech, hp, run)
     for name in found:
         np.testing.assert_array_equal(found[name], again[name])
 
@@ -690,20 +698,20 @@ def latent_speech(rng, n=120, n_classes=3):
     latents = {"h": h.astype("float32"), "z": rng.normal(0, 1, h.shape).astype("float32")}
     speech = SimpleNamespace(classes=list("pqr"), y=classes, utterance=utterance)
     known = np.arange(n) < 80
-    split = folds.Split(np.flatnonzero(known), np.empty(0, int), np.flatnonzero(~known))
+    split = Split(np.flatnonzero(known), np.empty(0, int), np.flatnonzero(~known))
     return latents, speech, split
 
 
 def probed(make, latents, speech, split, hp):
     """What a network of probes finds, trained."""
-    return probes.trained(make(latents, speech, hp), latents, speech, split, hp, 0)
+    return probes.train_probes(make(latents, speech, hp), latents, speech, split, hp, 0)
 
 
 def test_probes_find_what_is_there():
     latents, speech, split = latent_speech(np.random.default_rng(0))
     keras.utils.set_random_seed(0)
     hp = hyperparameters("probe.epochs=60", "probe.learning_rate=1e-2")
-    found = probed(probes.classify, latents, speech, split, hp)
+    found = probed(probes.make_classifiers, latents, speech, split, hp)
     tested = np.isin(speech.utterance, split.test)
     y = speech.y[speech.utterance[tested]]
     assert found["h"].shape == (tested.sum(), 3)
@@ -718,8 +726,8 @@ def test_the_spectrogram_is_standardized():
     latents["mel"] = 0.7 + 1e-3 * latents["h"]
     keras.utils.set_random_seed(0)
     hp = hyperparameters("probe.epochs=30", "probe.learning_rate=1e-2")
-    network = probes.classify(latents, speech, hp)
-    found = probes.trained(network, latents, speech, split, hp, 0)["mel"]
+    network = probes.make_classifiers(latents, speech, hp)
+    found = probes.train_probes(network, latents, speech, split, hp, 0)["mel"]
     y = speech.y[speech.utterance]
     tested = np.isin(speech.utterance, split.test)
     assert np.mean(found.argmax(axis=1) == y[tested]) > 0.95
@@ -736,7 +744,7 @@ def test_a_probe_beside_others_is_the_probe_alone():
     for names in (("h", "z"), ("h",)):
         keras.utils.set_random_seed(0)
         given = {name: latents[name] for name in names}
-        found.append(probed(probes.classify, given, speech, split, hp)["h"])
+        found.append(probed(probes.make_classifiers, given, speech, split, hp)["h"])
     np.testing.assert_allclose(*found, atol=1e-6)
 
 
@@ -746,7 +754,7 @@ def test_regression_by_each_loss():
     speech.y, speech.classes = y, []
     keras.utils.set_random_seed(0)
     settings = ["probe.epochs=40", "probe.learning_rate=1e-2", "probe.units=32"]
-    found = probed(probes.regress, latents, speech, split, hyperparameters(*settings))
+    found = probed(probes.make_regressors, latents, speech, split, hyperparameters(*settings))
     assert len(found) == 8
     truth = y[speech.utterance[np.isin(speech.utterance, split.test)]]
     for key, p in found.items():
@@ -759,16 +767,16 @@ def test_probes_that_go_astray():
     latents, speech, split = latent_speech(np.random.default_rng(0))
     latents["h"][3] = np.nan
     with pytest.raises(TfserError, match="lower --set probe.learning_rate"):
-        probed(probes.classify, latents, speech, split, hyperparameters())
+        probed(probes.make_classifiers, latents, speech, split, hyperparameters())
 
 
 def test_an_utterance_is_the_mean_of_its_pieces():
     values = np.float32([[1, 0], [0, 1], [0.5, 0.5], [1, 1]])
-    found = experiment.mean_of_utterances(values, np.array([2, 2, 5, 9]), np.array([2, 5, 9]))
+    found = experiment.utterance_means(values, np.array([2, 2, 5, 9]), np.array([2, 5, 9]))
     np.testing.assert_allclose(found, [[0.5, 0.5], [0.5, 0.5], [1, 1]])
     speech = SimpleNamespace(utterance=np.array([0, 0, 1, 2, 2]))
-    splits = [folds.Split([], [], np.array([0, 2])), folds.Split([], [], np.array([1]))]
-    pieces = experiment.of_pieces(speech, splits, [np.array([10, 11, 30, 31]), np.array([20])])
+    splits = [Split([], [], np.array([0, 2])), Split([], [], np.array([1]))]
+    pieces = experiment.merge_pieces(speech, splits, [np.array([10, 11, 30, 31]), np.array([20])])
     np.testing.assert_array_equal(pieces, [10, 11, 20, 30, 31])
 
 
@@ -814,8 +822,8 @@ def test_a_run_of_classes(tmp_path, capsys):
     y, p = ([row[key] for row in rows] for key in ("emotion", "predicted"))
     assert metrics.uar(y, p) == pytest.approx(scores["uar"])
     of_pieces = []
-    speech = corpus_of.heard(
-        corpus_of.chosen(loader.load(tmp_path / "tones.csv"), hyperparameters(
+    speech = corpus_of.load_dataset(
+        corpus_of.select_utterances(load_corpus(tmp_path / "tones.csv"), hyperparameters(
             "labels.target=gender")), hyperparameters("labels.target=gender"), run_in(tmp_path)
     )  # fmt: skip
     for number, tested in enumerate("abcd"):
@@ -897,10 +905,10 @@ def test_strictness(tmp_path):
 
 def test_an_autoencoder_that_has_heard_what_is_tested(tmp_path, monkeypatch):
     utterances, hp = sounds(tmp_path / "wavs", n_takes=2), hyperparameters("vae.corpus=toy")
-    monkeypatch.setattr(pretraining, "trained", lambda *_, **__: tmp_path / "vae.keras")
+    monkeypatch.setattr(pretraining, "pretrained_network", lambda *_, **__: tmp_path / "vae.keras")
     speech = SimpleNamespace(utterances=utterances)
     for heard, transductive in ((utterances[:1], True), (sounds(tmp_path / "other"), False)):
-        monkeypatch.setattr(unlabelled, "speech_of", lambda *_, heard=heard: heard)
+        monkeypatch.setattr(unlabelled, "load_unlabelled", lambda *_, heard=heard: heard)
         _, found = experiment.base_network(speech, hp, run_in(tmp_path))
         assert found is transductive
 
@@ -1011,28 +1019,28 @@ def test_a_transformed_recording(finished, latent, capsys):
 def test_what_a_style_gives(finished):
     """Its own style leaves a recording as it is; another's h is one for the whole recording."""
     hp = hyperparameters()
-    layer = layer_of(hp)
+    layer = make_mel_pieces(hp)
     [file, *_] = sorted((finished / "run").glob("seed-*/fold-*/vae.keras"))
-    model = pretraining.network_of(file, hp, layer)
+    model = pretraining.load_network(file, hp, layer)
     content, style = (
-        transformation.pieces_of(decode.load(finished / name, sample_rate_hz=8000), layer)
+        transformation.cut_pieces(decode.load_audio(finished / name, sample_rate_hz=8000), layer)
         for name in ("a-anger-1.wav", "d-anger-1.wav")
     )
     assert content.lengths == [4000, 4000]
-    own = transformation.reconstructed(model, content)
+    own = transformation.reconstruct(model, content)
     one_piece = transformation.Pieces(content.heard[:1], [4000], content.peaks[:1])
     for latent in "hm":
         np.testing.assert_allclose(
-            transformation.transformed(model, one_piece, one_piece, latent, layer),
+            transformation.transform(model, one_piece, one_piece, latent, layer),
             own[:1],
             atol=1e-6,
         )
-        found = transformation.transformed(model, content, style, latent, layer)
+        found = transformation.transform(model, content, style, latent, layer)
         assert found.shape == own.shape and not np.allclose(found, own, atol=1e-4)
     seen = []
     encode = model.encode
     model.encode = lambda x, *more, **named: seen.append(more) or encode(x, *more, **named)
-    transformation.transformed(model, content, style, "h", layer)
+    transformation.transform(model, content, style, "h", layer)
     [_, (_, _, borrowed)] = seen
     given = np.array(borrowed["h"].mean)
     expected = np.array(encode(style.heard, sampled=False)[0]["h"].mean).mean(axis=0)
@@ -1044,14 +1052,14 @@ def test_a_spectrogram_sounds_as_it_did():
     layer = MelPieces(**AUTHORS)
     t = np.arange(5 * 22050) / 22050
     heard = (0.3 * np.sin(2 * np.pi * 440 * t) + 0.1 * np.sin(2 * np.pi * 2000 * t)).astype("f4")
-    pieces = transformation.pieces_of(heard, layer)
+    pieces = transformation.cut_pieces(heard, layer)
     assert pieces.lengths == [88200, 22050]
-    sound = transformation.waveform(pieces.heard, pieces, layer)
+    sound = transformation.invert_spectrogram(pieces.heard, pieces, layer)
     assert sound.shape == heard.shape
     assert np.sqrt(np.mean(sound**2)) == pytest.approx(np.sqrt(np.mean(heard**2)), rel=0.1)
     spectrum = np.abs(np.fft.rfft(sound[:22050]))
     assert abs(spectrum.argmax() - 440) < 10
-    db = transformation.spectrogram(pieces.heard, pieces.lengths, layer)
+    db = transformation.join_spectrogram(pieces.heard, pieces.lengths, layer)
     assert db.shape == (173 + 44, 140) and db.max() == 0 and db.min() >= -80
 
 
@@ -1082,7 +1090,7 @@ def test_recordings_and_runs_that_cannot_be_transformed(finished, tmp_path, caps
     assert "short.wav: too short" in capsys.readouterr().err  # than any recording may be
     layer = MelPieces(**AUTHORS)
     with pytest.raises(DataError, match="0.045 s long, 0.046 s are needed"):
-        transformation.pieces_of(np.full(1000, 0.1, "float32"), layer)
+        transformation.cut_pieces(np.full(1000, 0.1, "float32"), layer)
     (finished / "text.wav").write_text("no sound")
     assert transform(finished, style="text.wav") == 3
     (tmp_path / "run").mkdir()

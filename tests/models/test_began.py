@@ -16,12 +16,12 @@ from running import killing_events, slow
 
 from tfser.audio import decode
 from tfser.cli.train import main
-from tfser.config import hparams
+from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.evaluation import metrics
-from tfser.evaluation import splits as folds
-from tfser.features.magnitude_slices import Slices, layer_of
+from tfser.evaluation.splits import is_speaker_independent
+from tfser.features.magnitude_slices import Slices, make_magnitude_slices
 from tfser.models.began import dataset as corpus_of
 from tfser.models.began import experiment, heads, network, pretraining
 from tfser.plots import tensorboard
@@ -47,7 +47,7 @@ def test_slices_are_librosa_s_on_real_speech(shared_data):
     files = sorted(shared_data.glob("LibriSpeech/*/*/*/*.flac"))[::120]
     files += sorted(shared_data.glob("emodb/wav/*.wav"))[::250]
     for file in files:
-        waveform = decode.load(file)
+        waveform = decode.load_audio(file)
         [extracted] = layer.extract([waveform])
         slices = extracted.reshape(-1, 32, 513)
         assert len(slices) == len(layer.lengths(len(waveform)))
@@ -108,7 +108,7 @@ def test_pictures():
 def test_the_scale_is_what_few_magnitudes_exceed():
     values = np.arange(1000, dtype="float32").reshape(10, 100)
     batches = [tf.constant(values[:5]), tf.constant(values[5:])]
-    assert pretraining.scale_of(batches) == pytest.approx(np.percentile(values, 99.9))
+    assert pretraining.magnitude_scale(batches) == pytest.approx(np.percentile(values, 99.9))
 
 
 # The networks.
@@ -256,7 +256,7 @@ TINY = (
 
 
 def hyperparameters(*overrides, corpus="savee"):
-    return hparams.load("began", corpus, overrides=[*TINY, *overrides])
+    return load_hparams("began", corpus, overrides=[*TINY, *overrides])
 
 
 def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
@@ -294,44 +294,44 @@ def sounds(folder, n_takes=5, speakers="abc", **more):
 def test_the_folds(tmp_path):
     utterances = sounds(tmp_path)  # ten of each of three speakers
     hp = hyperparameters()
-    splits = corpus_of.plan(utterances, hp, run_in(tmp_path), 0)
+    splits = corpus_of.make_splits(utterances, hp, run_in(tmp_path), 0)
     assert len(splits) == 3
     for speaker, split in zip("abc", splits, strict=True):
         assert {utterances[i].speaker for part in split for i in part} == {speaker}
         assert [len(part) for part in split] == [4, 2, 4]  # 60/40, a third of six is dev
         assert sorted(utterances[i].emotion for i in split.test) == ["anger"] * 2 + ["sadness"] * 2
-    assert not folds.independent([u.speaker for u in utterances], splits)
-    again = corpus_of.plan(utterances, hp, run_in(tmp_path), 1)
+    assert not is_speaker_independent([u.speaker for u in utterances], splits)
+    again = corpus_of.make_splits(utterances, hp, run_in(tmp_path), 1)
     assert any((a.test != b.test).any() for a, b in zip(splits, again, strict=True))
     # Table 3.
     for run, of in ((run_in(tmp_path), "emodb"), (run_in(tmp_path, "loso"), "savee")):
-        splits = corpus_of.plan(utterances, hyperparameters(corpus=of), run, 0)
-        assert folds.independent([u.speaker for u in utterances], splits)
+        splits = corpus_of.make_splits(utterances, hyperparameters(corpus=of), run, 0)
+        assert is_speaker_independent([u.speaker for u in utterances], splits)
         assert [{utterances[i].speaker for i in s.test} for s in splits] == [{"a"}, {"b"}, {"c"}]
         assert all(len(s.dev) == 10 for s in splits)
     # Table 2.
     parts = dict(zip("abc", ("train", "dev", "test"), strict=True))
     official = [replace(u, split=parts[u.speaker]) for u in utterances]
-    [split] = corpus_of.plan(official, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
+    [split] = corpus_of.make_splits(official, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
     assert [len(part) for part in split] == [10, 10, 10]
     no_dev = [replace(u, split="train") if u.split == "dev" else u for u in official]
-    [split] = corpus_of.plan(no_dev, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
+    [split] = corpus_of.make_splits(no_dev, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
     assert [len(part) for part in split] == [14, 6, 10]
     with pytest.raises(DataError, match="train has 0 utterances and test 0; use --protocol loso"):
-        corpus_of.plan(utterances, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
+        corpus_of.make_splits(utterances, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
     with pytest.raises(DataError, match="speaker 'a' has one utterance of class 'anger'"):
-        corpus_of.plan(utterances[4:], hp, run_in(tmp_path), 0)
+        corpus_of.make_splits(utterances[4:], hp, run_in(tmp_path), 0)
     with pytest.raises(UsageError, match="--folds 3: protocol.kind=per-speaker"):
-        corpus_of.plan(utterances, hp, run_in(tmp_path, n_folds=3), 0)
+        corpus_of.make_splits(utterances, hp, run_in(tmp_path, n_folds=3), 0)
 
 
 def test_slices_know_whose_they_are(tmp_path):
     utterances = sounds(tmp_path)
-    speech = corpus_of.heard(utterances, hyperparameters(), run_in(tmp_path))
+    speech = corpus_of.load_dataset(utterances, hyperparameters(), run_in(tmp_path))
     assert speech.classes == ["anger", "sadness"] and speech.slices.shape == (42, 32, 65)
     np.testing.assert_array_equal(speech.utterance, np.repeat(np.arange(30), [1, 2, 1, 2, 1] * 6))
     np.testing.assert_array_equal(speech.y[0], [1, 0])
-    whole = corpus_of.heard(
+    whole = corpus_of.load_dataset(
         utterances, hyperparameters("features.drop_short=true"), run_in(tmp_path)
     )
     assert [u.name[-1] for u in whole.utterances] == ["1", "3"] * 6 and len(whole.slices) == 12
@@ -341,10 +341,10 @@ def test_an_utterance_is_the_mean_or_the_median_of_its_slices():
     numbers = np.array([3, 3, 3, 7, 8, 8])
     values = np.array([[0.0, 1], [0.1, 0.9], [0.8, 0.2], [1, 0], [0.5, 0.5], [0, 1]])
     speech = SimpleNamespace(classes=["p", "q"])
-    mean = corpus_of.of_utterances(speech, numbers, values, np.array([3, 7, 8]))
+    mean = corpus_of.merge_slices(speech, numbers, values, np.array([3, 7, 8]))
     np.testing.assert_allclose(mean, [[0.3, 0.7], [1, 0], [0.25, 0.75]])
     speech.classes = []
-    median = corpus_of.of_utterances(speech, numbers, values, np.array([3, 7, 8]))
+    median = corpus_of.merge_slices(speech, numbers, values, np.array([3, 7, 8]))
     np.testing.assert_allclose(median, [[0.1, 0.9], [1, 0], [0.25, 0.75]])
 
 
@@ -380,15 +380,17 @@ def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch, policy):
     for name in ("whole", "killed"):
         run = run_in(tmp_path / name)
         if name == "killed":
-            events = tensorboard.events
-            with monkeypatch.context() as patch, mixed_precision.policy(policy):
+            events = tensorboard.open_event_writer
+            with monkeypatch.context() as patch, mixed_precision.precision_policy(policy):
                 patch.setattr(
-                    tensorboard, "events", functools.partial(killing_events, events=events)
+                    tensorboard,
+                    "open_event_writer",
+                    functools.partial(killing_events, events=events),
                 )
                 with pytest.raises(KeyboardInterrupt):
-                    pretraining.trained(utterances, hp, run)
-        with mixed_precision.policy(policy):
-            paths.append(pretraining.trained(utterances, hp, run))
+                    pretraining.pretrained_network(utterances, hp, run)
+        with mixed_precision.precision_policy(policy):
+            paths.append(pretraining.pretrained_network(utterances, hp, run))
     one, other = (keras.saving.load_model(path) for path in paths)
     for a, b in zip(one.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
@@ -414,7 +416,7 @@ def test_the_epoch_with_the_lowest_m_global_is_kept(tmp_path, monkeypatch):
         return history
 
     monkeypatch.setattr(network.Began, "fit", fitted)
-    path = pretraining.trained(sounds(tmp_path), hyperparameters(), run_in(tmp_path))
+    path = pretraining.pretrained_network(sounds(tmp_path), hyperparameters(), run_in(tmp_path))
     model = keras.saving.load_model(path)
     for a, b, last in zip(model.encoder.weights, kept[1], kept[2], strict=True):
         np.testing.assert_array_equal(a, b)
@@ -432,7 +434,7 @@ def test_the_epoch_with_the_lowest_m_global_is_kept(tmp_path, monkeypatch):
 )
 def test_what_is_wrong_with_a_training_is_named(caplog, ks, m_globals, messages):
     rows = [{"k": k, "m_global": m} for k, m in zip(ks, m_globals, strict=True)]
-    pretraining.warn(rows)
+    pretraining.warn_of_divergence(rows)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == len(messages)
     for text, message in zip(said, messages, strict=True):
@@ -450,17 +452,17 @@ def test_what_is_wrong_with_a_training_is_named(caplog, ks, m_globals, messages)
 def test_networks_that_are_not_there(settings, message):
     hp = hyperparameters(*settings)
     with pytest.raises(UsageError, match=message):
-        pretraining.check(hp, layer_of(hp))
+        pretraining.check_hparams(hp, make_magnitude_slices(hp))
 
 
 def test_a_network_of_other_settings(tmp_path):
-    path = pretraining.trained(sounds(tmp_path), hyperparameters(), run_in(tmp_path))
+    path = pretraining.pretrained_network(sounds(tmp_path), hyperparameters(), run_in(tmp_path))
     given = ['began.corpus=""', f"began.weights={path}"]
     hp = hyperparameters(*given)
-    pretraining.check(hp, layer_of(hp))
+    pretraining.check_hparams(hp, make_magnitude_slices(hp))
     hp = hyperparameters(*given, "model.hidden=7")
     with pytest.raises(UsageError, match="other settings \\(hidden: 6, not 7\\)"):
-        pretraining.check(hp, layer_of(hp))
+        pretraining.check_hparams(hp, make_magnitude_slices(hp))
 
 
 # Heads and runs.
@@ -543,13 +545,13 @@ def test_the_model_of_a_fold_says_what_was_predicted(tmp_path):
     run = tmp_path / "run"
     assert main(command(tmp_path, "--protocol", "loso", f"--workdir={run}")) == 0
     utterances = sounds(tmp_path / "again")
-    speech = corpus_of.heard(utterances, hyperparameters(), run_in(tmp_path))
+    speech = corpus_of.load_dataset(utterances, hyperparameters(), run_in(tmp_path))
     rows = list(csv.DictReader((run / "predictions.csv").read_text().splitlines()))
     of_fold = keras.saving.load_model(run / "seed-0" / "fold-01" / "model.keras")
     tested = np.array([i for i, u in enumerate(utterances) if u.speaker == "b"])
     numbers = speech.utterance[np.isin(speech.utterance, tested)]
     said = of_fold.predict(speech.slices[np.isin(speech.utterance, tested)], verbose=0)
-    expected = corpus_of.of_utterances(speech, numbers, said, tested)
+    expected = corpus_of.merge_slices(speech, numbers, said, tested)
     found = [[float(row["p_anger"]), float(row["p_sadness"])] for row in rows if row["fold"] == "1"]
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
@@ -561,18 +563,20 @@ def test_a_head_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
     for name in ("whole", "killed"):
         run = run_in(tmp_path / name, "loso")
         (tmp_path / name).mkdir()
-        speech = corpus_of.heard(utterances, hp, run)
+        speech = corpus_of.load_dataset(utterances, hp, run)
         bar = SimpleNamespace(epoch=lambda row: None, place="")
-        shaped = pretraining.maps_network(pretraining.new_network(hp, layer_of(hp)))
+        shaped = pretraining.maps_network(pretraining.new_network(hp, make_magnitude_slices(hp)))
         network = heads.new_network(shaped, speech, hp)
         lab = experiment.Experiment(speech, hp, run, None, network, bar)
-        split = corpus_of.plan(utterances, hp, run, 0)[0]
+        split = corpus_of.make_splits(utterances, hp, run, 0)[0]
         folder = run.folder / "seed-0" / "fold-00"
         if name == "killed":
-            events = tensorboard.events
+            events = tensorboard.open_event_writer
             with monkeypatch.context() as patch:
                 patch.setattr(
-                    tensorboard, "events", functools.partial(killing_events, events=events)
+                    tensorboard,
+                    "open_event_writer",
+                    functools.partial(killing_events, events=events),
                 )
                 with pytest.raises(KeyboardInterrupt):
                     experiment.train_head(lab, split, folder, [0, 0])
@@ -587,13 +591,13 @@ def test_a_fold_is_the_same_after_another(encoder, tmp_path):
     utterances, found = sounds(tmp_path / "wavs"), []
     for folds_before in ([], [0]):
         run = run_in(tmp_path / str(len(folds_before)), "loso")
-        speech = corpus_of.heard(utterances, hp, run)
+        speech = corpus_of.load_dataset(utterances, hp, run)
         bar = SimpleNamespace(epoch=lambda row: None, place="")
-        shaped = pretraining.maps_network(pretraining.new_network(hp, layer_of(hp)))
+        shaped = pretraining.maps_network(pretraining.new_network(hp, make_magnitude_slices(hp)))
         lab = experiment.Experiment(
             speech, hp, run, None, heads.new_network(shaped, speech, hp), bar
         )
-        splits = corpus_of.plan(utterances, hp, run, 0)
+        splits = corpus_of.make_splits(utterances, hp, run, 0)
         for fold in [*folds_before, 1]:
             folder = run.folder / f"fold-{fold:02}"
             outputs = experiment.train_head(lab, splits[fold], folder, [0, fold])["outputs"]

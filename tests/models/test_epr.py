@@ -12,7 +12,7 @@ import tensorflow as tf
 from sklearn.ensemble import RandomForestClassifier
 
 from tfser.cache import pipelines
-from tfser.config import hparams
+from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
 from tfser.evaluation import classification_report
@@ -35,7 +35,7 @@ TINY = [
 
 
 def hyperparameters(*overrides):
-    return hparams.load("epr", "toy", overrides=[*TINY, *overrides])
+    return load_hparams("epr", "toy", overrides=[*TINY, *overrides])
 
 
 def run_in(folder, **changes):
@@ -71,7 +71,7 @@ def speech_of(utterances, noise=()):
     recordings = [recording(u, noise) for u in utterances]
     frames = np.concatenate(recordings)
     offsets = np.cumsum([0, *map(len, recordings)])
-    starts, owner = pipelines.segment_index(offsets, n_frames=32, hop_frames=5)
+    starts, owner = pipelines.index_segments(offsets, n_frames=32, hop_frames=5)
     classes, y = np.unique([u.emotion for u in utterances], return_inverse=True)
     sums = [[part(r.astype("float64")).sum(axis=0) for r in recordings]
             for part in (np.array, np.square)]  # fmt: skip
@@ -89,7 +89,7 @@ def experiment(folder, hp, corpus=None, model=None, **changes):
     run = run_in(folder, **changes)
     bar = classification_report.Progress(total=1, disable=True)
     if model is None:
-        return epr.experiment(corpus, hp, run, bar)
+        return epr.make_experiment(corpus, hp, run, bar)
     return epr.Experiment(corpus, hp, run, model, model, bar)
 
 
@@ -113,7 +113,7 @@ def tiny():
 @pytest.fixture(scope="module")
 def full_size():
     """VGG-E for Emo-DB's 7 emotions, as published."""
-    hp = hparams.load("epr", "emodb")
+    hp = load_hparams("epr", "emodb")
     return epr.vgg(n_frames=32, n_bands=64, n_classes=7, **hp["model"])
 
 
@@ -275,11 +275,11 @@ def test_a_train_step_moves_the_trainable_weights_alone():
         hp = hyperparameters("model.width_multiplier=0.0625", f"model.batch_norm={batch_norm}")
         model = epr.compiled_network(corpus, hp, run_in(Path()))
         keras.utils.set_random_seed(0)
-        loop.restart(model, epr.new_network(corpus, hp))
+        loop.reinitialize(model, epr.new_network(corpus, hp))
         epr.standardize(model, *dataset.band_statistics(corpus, np.arange(5)))
         model.optimizer.learning_rate = 1e-3
         before = {v.path: v.numpy() for v in model.weights}
-        model.fit(pipelines.segments(corpus.frames, corpus.starts, corpus.one_hot, n_frames=32,
+        model.fit(pipelines.segment_batches(corpus.frames, corpus.starts, corpus.one_hot, n_frames=32,
                                 batch_size=32), verbose=0)  # fmt: skip
         moved = {v.path for v in model.weights if (v.numpy() != before[v.path]).any()}
         statistics = {v.path for v in model.weights if "moving_" in v.path}
@@ -374,7 +374,7 @@ def test_plan_leaves_speakers_out():
 def test_plan_of_the_paper():
     corpus = voices(20)
     emotions = np.array([u.emotion for u in corpus])
-    hp = hparams.load("epr", "emodb")
+    hp = load_hparams("epr", "emodb")
     plan = epr.plan(corpus, hp, run_in(Path(), protocol="paper"), seed=0)
     assert len(plan) == 10
     assert sorted(np.concatenate([s.test for s in plan])) == list(range(160))
@@ -405,7 +405,7 @@ def test_the_forest_s_folds_are_others_and_have_no_dev_part():
 def test_segments_that_do_not_begin_with_a_frame(tmp_path):
     hp = hyperparameters("segments.hop_seconds=0.025")
     with pytest.raises(UsageError, match="hop_seconds=0.025 is no multiple of .*hop_seconds=0.01"):
-        dataset.segmented([], hp, run_in(tmp_path))
+        dataset.load_dataset([], hp, run_in(tmp_path))
 
 
 # The stages of `train`, with a network that is not trained.
@@ -421,7 +421,7 @@ def test_a_network_learns_the_labels_that_the_one_before_refined(tmp_path, monke
         return profiles[len(given) - 1]
 
     monkeypatch.setattr(epr, "train_network", train_network)
-    out = epr.refinery(lab, [0, 1, 5], [2], tmp_path, [7, 4])
+    out = epr.train_rounds(lab, [0, 1, 5], [2], tmp_path, [7, 4])
     np.testing.assert_array_equal(out, profiles)
     np.testing.assert_array_equal(given[0][0], lab.speech.one_hot)
     np.testing.assert_allclose(given[1][0], (profiles[0] + lab.speech.one_hot) / 2, atol=1e-7)
@@ -445,7 +445,7 @@ def test_inner_profiles_come_from_networks_that_did_not_hear_the_speaker(tmp_pat
         assert seed == [0, 0, 1000 + i] and list(dev) == list(split.dev)
         return np.full(shape, 10 + i, "float32")
 
-    monkeypatch.setattr(epr, "refinery", refinery)
+    monkeypatch.setattr(epr, "train_rounds", refinery)
     outer = np.zeros(shape, "float32")
     out = epr.inner_profiles(lab, split, outer, tmp_path, [0, 0])
     assert not outer.any()
@@ -489,13 +489,13 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
         scored.update(names=[u.name for u in utterances], fold_of=fold_of, systems=systems)
 
     monkeypatch.setattr(epr, "segmented", lambda *_: corpus)
-    monkeypatch.setattr(epr, "experiment", without_network)
+    monkeypatch.setattr(epr, "make_experiment", without_network)
     monkeypatch.setattr(epr, "train_network", train_network)
     monkeypatch.setattr(epr, "fit_forest", fit_forest)
     monkeypatch.setattr(epr, "forest_probabilities", forest_probabilities)
     monkeypatch.setattr(figures, "draw_profiles", lambda *_: None)
-    monkeypatch.setattr(classification_report, "seed_scores", seed_scores)
-    monkeypatch.setattr(classification_report, "finish", lambda *_, **__: None)
+    monkeypatch.setattr(classification_report, "score_seed", seed_scores)
+    monkeypatch.setattr(classification_report, "finish_run", lambda *_, **__: None)
     epr.train(corpus.utterances, hp, run)
     assert scored["names"] == [corpus.utterances[i].name for i in sorted(on_dev)]
     for system in scored["systems"].values():
@@ -538,13 +538,13 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
         scored.update(fold_of=fold_of)
 
     monkeypatch.setattr(epr, "segmented", lambda *_: corpus)
-    monkeypatch.setattr(epr, "experiment", without_network)
+    monkeypatch.setattr(epr, "make_experiment", without_network)
     monkeypatch.setattr(epr, "train_network", train_network)
     monkeypatch.setattr(epr, "classify", classify)
-    monkeypatch.setattr(figures, "systems", systems)
+    monkeypatch.setattr(figures, "collect_systems", systems)
     monkeypatch.setattr(figures, "draw_profiles", lambda *_: None)
-    monkeypatch.setattr(classification_report, "seed_scores", seed_scores)
-    monkeypatch.setattr(classification_report, "finish", lambda *_, **__: None)
+    monkeypatch.setattr(classification_report, "score_seed", seed_scores)
+    monkeypatch.setattr(classification_report, "finish_run", lambda *_, **__: None)
     epr.train(corpus.utterances, hp, run)
 
     fold_of = np.zeros(len(corpus.y), int)
@@ -636,7 +636,7 @@ def test_a_network_is_given_its_training_segments_and_z_score(tmp_path, tiny, mo
     assert (first.numpy() != second.numpy()).any()
     # Balanced labels (3/4, 1/4): chance is ln 2, the entropy of a label 0.5623351.
     own_labels = labels[in_segments(corpus, train)]
-    assert given["learnt_loss"] == loop.chance(own_labels)[1]
+    assert given["learnt_loss"] == loop.chance_loss(own_labels)[1]
     layer = tiny.get_layer("standardize")
     frames = np.concatenate([recording(corpus.utterances[i]) for i in train])
     np.testing.assert_allclose(layer.moving_mean, frames.mean(axis=0), atol=1e-5)
@@ -724,7 +724,7 @@ def clean_and_spoilt(tmp_path_factory, tiny):
     for utterances, names in ((corpus, set()), (spoilt, noise)):
         folder = tmp_path_factory.mktemp("run")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(epr, "plan", lambda *a: dataset.plan(*a)[:1])
+            patch.setattr(epr, "plan", lambda *a: dataset.make_splits(*a)[:1])
             patch.setattr(epr, "segmented", lambda u, *_, names=names: speech_of(u, names))
             patch.setattr(epr, "compiled_network", lambda *_: tiny)
             epr.train(utterances, hp, run_in(folder))
@@ -783,7 +783,9 @@ def test_a_saved_network_gives_the_same_profiles(clean_and_spoilt):
     folder = clean_and_spoilt[0] / "seed-0" / "fold-00" / "round-2"
     corpus = speech_of(voices())
     model = keras.saving.load_model(folder / "model.keras")
-    segments = pipelines.segments(corpus.frames, corpus.starts, None, n_frames=32, batch_size=512)
+    segments = pipelines.segment_batches(
+        corpus.frames, corpus.starts, None, n_frames=32, batch_size=512
+    )
     expected = atomic_files.read_arrays(folder / "profiles.npz")["profiles"]
     np.testing.assert_array_equal(model.predict(segments, verbose=0), expected)
     assert np.ptp(expected, axis=0).max() > 1e-4  # not the same for all segments
@@ -797,7 +799,7 @@ def test_held_out_utterances_of_the_paper_s_folds_reach_no_network(tmp_path, tin
     profiles = []
     for folder, names in ((tmp_path / "clean", set()), (tmp_path / "spoilt", noise)):
         lab = experiment(folder, hp, speech_of(corpus, names), tiny, protocol="paper")
-        profiles.append(epr.refinery(lab, split.train, split.dev, folder, [0, 0]))
+        profiles.append(epr.train_rounds(lab, split.train, split.dev, folder, [0, 0]))
     for t in (1, 2):
         a, b = (tmp_path / f / f"round-{t}" / "history.csv" for f in ("clean", "spoilt"))
         assert a.read_bytes() == b.read_bytes()
@@ -860,17 +862,17 @@ def test_networks_at_chance_are_named(tmp_path, caplog):
         rows = [{"epoch": 1, "learnt": False}, {"epoch": 2, "learnt": learnt}]
         atomic_files.write_csv(tmp_path / "seed-0" / place / "history.csv", rows)
     with caplog.at_level(logging.WARNING, logger="tfser"):
-        stuck = figures.at_chance(run_in(tmp_path))
+        stuck = figures.list_networks_at_chance(run_in(tmp_path))
     assert stuck == ["seed-0/fold-03/inner-0/round-2"]
     assert caplog.messages == ["1 of the networks never left chance: " + stuck[0]]
     hp = hyperparameters("refinery.labels=hard")
     corpus = SimpleNamespace(starts=range(1234))
-    assert figures.facts(hp, corpus, stuck) == [
+    assert figures.list_facts(hp, corpus, stuck) == [
         "labels hard",
         "1,234 segments",
         "1 networks never left chance",
     ]
-    assert figures.facts(hp, corpus, []) == ["labels hard", "1,234 segments"]
+    assert figures.list_facts(hp, corpus, []) == ["labels hard", "1,234 segments"]
 
 
 def test_names_of_plots_are_checked():
@@ -887,8 +889,8 @@ def test_scores_of_a_seed(tmp_path):
     )  # fmt: skip
     profiles = np.array([[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]], "float32")
     predicted = np.array([[[0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.0, 1.0]]])
-    systems = figures.systems({"refinery": {"labels": "soft"}}, corpus, profiles, predicted)
-    scores = classification_report.seed_scores(
+    systems = figures.collect_systems({"refinery": {"labels": "soft"}}, corpus, profiles, predicted)
+    scores = classification_report.score_seed(
         run_in(tmp_path), 0, corpus.utterances, corpus.classes, systems, np.array([0, 1, 0, 1])
     )
     assert list(scores["systems"]) == ["VGG"]

@@ -9,11 +9,11 @@ import pytest
 from sklearn.svm import SVC
 
 from tfser.cache import feature_cache
-from tfser.config import hparams
-from tfser.corpora import loader
+from tfser.config.hparams import load_hparams
+from tfser.corpora.loader import load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.models.began.dataset import plan as plan_of_began
+from tfser.models.began.dataset import make_splits as plan_of_began
 from tfser.models.svm import experiment
 from tfser.storage import run_directory
 
@@ -43,15 +43,15 @@ def corpus(monkeypatch):
         x[i, 0] += 3 * EMOTIONS.index(u.emotion)
         x[i] += 10 * "abcd".index(u.speaker)
     features = feature_cache.Features(utterances, x, np.arange(len(x) + 1), "key")
-    monkeypatch.setattr(experiment, "functionals", lambda settings: None)
-    monkeypatch.setattr(experiment.store, "load", lambda *_, **__: features)
+    monkeypatch.setattr(experiment, "make_opensmile", lambda settings: None)
+    monkeypatch.setattr(experiment.feature_cache, "load_features", lambda *_, **__: features)
     return utterances, x
 
 
 def test_the_figures_of_the_reference(shared_data, tmp_path):
     """Emo-DB, one speaker out, as an independent program computed them on the same audio."""
     rows = json.loads((shared_data / "reference.json").read_text())["rows"]
-    utterances = loader.load("emodb", shared_data / "emodb")
+    utterances = load_corpus("emodb", shared_data / "emodb")
     for name, overrides in (
         ("emodb (2 s copy)/loso", []),
         ("emodb (2 s copy)/loso/speaker-normalised (transductive)", ["features.normalize=speaker"]),
@@ -59,7 +59,7 @@ def test_the_figures_of_the_reference(shared_data, tmp_path):
         folder = tmp_path / str(len(overrides))
         run = run_directory.Run(folder, tmp_path / "cache", "emodb", "loso", None, (0,), "none", 0)
         scores = experiment.train(
-            utterances, hparams.load("svm", "emodb", overrides=overrides), run
+            utterances, load_hparams("svm", "emodb", overrides=overrides), run
         )
         assert scores["n"] == rows[name]["n"] and scores["folds"] == 10
         assert scores["uar"] == pytest.approx(rows[name]["uar"], abs=0.005)
@@ -78,7 +78,7 @@ def test_scaler_and_svm_see_the_training_part_alone(corpus, tmp_path, monkeypatc
             return super().fit(x, y)
 
     monkeypatch.setattr(experiment, "SVC", Recorded)
-    experiment.train(utterances, hparams.load("svm", "emodb"), run_in(tmp_path))
+    experiment.train(utterances, load_hparams("svm", "emodb"), run_in(tmp_path))
     y = np.array([EMOTIONS.index(u.emotion) for u in utterances])
     speakers = np.array([u.speaker for u in utterances])
     assert len(seen) == 4
@@ -93,7 +93,7 @@ def test_scaler_and_svm_see_the_training_part_alone(corpus, tmp_path, monkeypatc
 
 def test_finished_folds_are_kept(corpus, tmp_path, monkeypatch):
     utterances, _ = corpus
-    hp = hparams.load("svm", "emodb")
+    hp = load_hparams("svm", "emodb")
     scores = experiment.train(utterances, hp, run_in(tmp_path))
     (tmp_path / "seed-0" / "fold-02" / "predicted.npz").unlink()
     fitted = []
@@ -104,7 +104,7 @@ def test_finished_folds_are_kept(corpus, tmp_path, monkeypatch):
 
 def test_random_folds_are_speaker_dependent_and_differ_by_seed(corpus, tmp_path):
     utterances, _ = corpus
-    hp = hparams.load("svm", "emodb")
+    hp = load_hparams("svm", "emodb")
     run = run_in(tmp_path, "paper", n_folds=4, seeds=(0, 1))
     scores = experiment.train(utterances, hp, run)
     assert scores["speaker_independent"] is False and (scores["folds"], scores["seeds"]) == (4, 2)
@@ -120,13 +120,13 @@ def test_random_folds_are_speaker_dependent_and_differ_by_seed(corpus, tmp_path)
 
 def test_an_svm_for_each_speaker_is_tested_as_began_is(corpus, tmp_path):
     utterances, _ = corpus
-    hp = hparams.load("svm", "emodb", overrides=["protocol.kind=per-speaker"])
+    hp = load_hparams("svm", "emodb", overrides=["protocol.kind=per-speaker"])
     run = run_in(tmp_path, "paper", seeds=(0, 1))
     scores = experiment.train(utterances, hp, run)
     assert scores["speaker_independent"] is False
     assert (scores["folds"], scores["n"]) == (4, 16)  # of 4 takes 2.4 train
     assert list(scores["systems"]) == ["SVM, each speaker's own"]
-    of_began = hparams.load("began", "ravdess")
+    of_began = load_hparams("began", "ravdess")
     assert of_began["protocol"] == {"kind": "per-speaker", "train_fraction": 0.6}
     for seed in (0, 1):
         theirs = plan_of_began(utterances, of_began, run, seed)
@@ -140,7 +140,7 @@ def test_an_svm_for_each_speaker_is_tested_as_began_is(corpus, tmp_path):
 
 def test_without_the_other_systems_dev_part(corpus, tmp_path):
     utterances, _ = corpus
-    hp = hparams.load("svm", "emodb", overrides=["svm.trains_on_dev=false"])
+    hp = load_hparams("svm", "emodb", overrides=["svm.trains_on_dev=false"])
     scores = experiment.train(utterances, hp, run_in(tmp_path / "loso"))
     assert list(scores["systems"]) == ["SVM, without dev"]
     assert scores["facts"][-1] == "the other systems' dev part left out"
@@ -155,7 +155,7 @@ def test_trained_on_one_corpus_and_tested_on_another(corpus, tmp_path):
     mine, theirs = utterances[:24], utterances[24:]  # speaker d is the other corpus
     stranger = Utterance(Path("x.wav"), "x", "x", "joy")
     scores = experiment.train(
-        [*mine, stranger], hparams.load("svm", "emodb"), run_in(tmp_path, "paper"), theirs
+        [*mine, stranger], load_hparams("svm", "emodb"), run_in(tmp_path, "paper"), theirs
     )
     assert scores["speaker_independent"] is True and (scores["n"], scores["folds"]) == (8, 1)
     scaled = (x - x[:24].mean(axis=0)) / x[:24].std(axis=0)
@@ -163,12 +163,12 @@ def test_trained_on_one_corpus_and_tested_on_another(corpus, tmp_path):
     expected = SVC(kernel="linear", C=0.01).fit(scaled[:24], y[:24]).predict(scaled[24:])
     assert scores["wa"] == np.mean(expected == y[24:])
     with pytest.raises(DataError, match="share 1 emotions.*anger fear and anger"):
-        experiment.train(mine, hparams.load("svm", "emodb"), run_in(tmp_path, "paper"), theirs[:4])
+        experiment.train(mine, load_hparams("svm", "emodb"), run_in(tmp_path, "paper"), theirs[:4])
 
 
 def test_seeds_of_what_is_not_random(corpus, tmp_path):
     with pytest.raises(UsageError, match="--seeds 2: nothing is random in an SVM under"):
-        experiment.train(corpus[0], hparams.load("svm", "emodb"), run_in(tmp_path, seeds=(0, 1)))
+        experiment.train(corpus[0], load_hparams("svm", "emodb"), run_in(tmp_path, seeds=(0, 1)))
 
 
 def test_the_target_is_in_every_result(corpus, tmp_path, monkeypatch):
@@ -176,14 +176,14 @@ def test_the_target_is_in_every_result(corpus, tmp_path, monkeypatch):
         dataclasses.replace(u, valence=1.0 + 2 * (i % 3)) for i, u in enumerate(corpus[0])
     ]
     features = feature_cache.Features(utterances, corpus[1], np.arange(33), "key")
-    hp = hparams.load("svm", "emodb", overrides=["labels.target=valence"])
+    hp = load_hparams("svm", "emodb", overrides=["labels.target=valence"])
     chosen = []
 
     def load(utterances, *_, **__):
         chosen.extend(utterances)
         return dataclasses.replace(features, utterances=chosen)
 
-    monkeypatch.setattr(experiment.store, "load", load)
+    monkeypatch.setattr(experiment.feature_cache, "load_features", load)
     scores = experiment.train(utterances, hp, run_in(tmp_path))
     assert scores["classes"] == ["high", "low", "neutral"]
     assert scores["flags"] == {"target": "valence", "rounding": "between"}
@@ -191,6 +191,6 @@ def test_the_target_is_in_every_result(corpus, tmp_path, monkeypatch):
 
 
 def test_a_class_too_small_for_the_folds():
-    hp = hparams.load("svm", "emodb")
+    hp = load_hparams("svm", "emodb")
     with pytest.raises(DataError, match="class 'anger' has 8 utterances, fewer than the 10 folds"):
         experiment.plan(voices("ab"), hp, run_in(Path(), "paper"), 0)

@@ -5,7 +5,24 @@ import sys
 import numpy as np
 import pytest
 
-from tfser.plots import figures, spectrograms
+from tfser.plots.figures import (
+    draw_confusion_matrix,
+    draw_emotion_profile,
+    draw_ratings,
+    draw_training_curves,
+    encode_png,
+    line_style,
+    save_figure,
+    write_emotion_profile,
+    write_training_curves,
+)
+from tfser.plots.spectrograms import (
+    draw_attention,
+    draw_image_grid,
+    draw_map,
+    draw_shifts,
+    draw_spectrograms,
+)
 
 NAMES = ["anger", "fear", "joy"]
 SEGMENTS = {"hop_seconds": 0.03, "segment_seconds": 0.335}
@@ -25,7 +42,7 @@ def is_png(content):
 
 
 def test_confusion_shows_percentages_of_rows_and_counts():
-    axes = figures.confusion_figure([[3, 1, 0], [0, 2, 0], [0, 0, 0]], NAMES, "title").axes[0]
+    axes = draw_confusion_matrix([[3, 1, 0], [0, 2, 0], [0, 0, 0]], NAMES, "title").axes[0]
     texts = [text.get_text() for text in axes.texts]
     assert texts[:6] == ["75.0%", "3", "25.0%", "1", "0.0%", "0"]
     assert texts[8:10] == ["100.0%", "2"]
@@ -35,9 +52,7 @@ def test_confusion_shows_percentages_of_rows_and_counts():
 
 
 def test_profile_has_a_panel_for_each_round_and_the_time_of_segment_centres():
-    figure = figures.emotion_profile_figure(
-        {"VGG": profile(5), "VGG*2": profile(5)}, NAMES, "t", **SEGMENTS
-    )
+    figure = draw_emotion_profile({"VGG": profile(5), "VGG*2": profile(5)}, NAMES, "t", **SEGMENTS)
     first, second = figure.axes
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["VGG", "VGG*2"]
     *emotions, chance = second.lines
@@ -49,18 +64,18 @@ def test_profile_has_a_panel_for_each_round_and_the_time_of_segment_centres():
 
 
 def test_profile_of_a_lone_segment_is_drawn_as_points():
-    figure = figures.emotion_profile_figure({"VGG": profile(1)}, NAMES, "t", **SEGMENTS)
+    figure = draw_emotion_profile({"VGG": profile(1)}, NAMES, "t", **SEGMENTS)
     assert figure.axes[0].lines[0].get_marker() == "o"
 
 
 def test_profile_of_other_classes_is_an_error():
     with pytest.raises(ValueError, match=r"'VGG' is \(5, 3\), expected \[segments, 2\]"):
-        figures.emotion_profile_figure({"VGG": profile(5)}, NAMES[:2], "t", **SEGMENTS)
+        draw_emotion_profile({"VGG": profile(5)}, NAMES[:2], "t", **SEGMENTS)
 
 
 def test_no_two_emotions_look_alike():
-    assert len({figures.line(k)["color"] for k in range(8)}) == 8
-    assert len({tuple(figures.line(k).values()) for k in range(32)}) == 32
+    assert len({line_style(k)["color"] for k in range(8)}) == 8
+    assert len({tuple(line_style(k).values()) for k in range(32)}) == 32
 
 
 PANELS = {
@@ -70,9 +85,7 @@ PANELS = {
 
 
 def test_training_curves_show_training_dev_and_the_loss_of_ignoring_the_input():
-    loss, accuracy = figures.training_curves_figure(
-        ROWS, "t", PANELS, chance_loss=1.05, kept_epoch=2
-    ).axes
+    loss, accuracy = draw_training_curves(ROWS, "t", PANELS, chance_loss=1.05, kept_epoch=2).axes
     lines = {line.get_label(): line for line in loss.lines}
     np.testing.assert_allclose(lines["ignoring the input, 1.05"].get_ydata(), 1.05)
     np.testing.assert_allclose(lines["training"].get_ydata(), [1.1, 0.8, 0.6])
@@ -84,9 +97,7 @@ def test_training_curves_show_training_dev_and_the_loss_of_ignoring_the_input():
 
 @pytest.mark.parametrize("kept_epoch", [1, 2, 3])
 def test_training_curves_mark_the_epoch_they_are_told(kept_epoch):
-    figure = figures.training_curves_figure(
-        ROWS, "t", PANELS, chance_loss=1.05, kept_epoch=kept_epoch
-    )
+    figure = draw_training_curves(ROWS, "t", PANELS, chance_loss=1.05, kept_epoch=kept_epoch)
     for axes, key in zip(figure.axes, ["dev_loss", "dev_accuracy"], strict=True):
         [star] = [a for a in axes.lines if a.get_label() == f"kept: epoch {kept_epoch}"]
         assert (*star.get_xdata(), *star.get_ydata()) == (kept_epoch, ROWS[kept_epoch - 1][key])
@@ -94,41 +105,41 @@ def test_training_curves_mark_the_epoch_they_are_told(kept_epoch):
 
 def test_dollars_in_names_are_no_formulas(tmp_path):
     names = ["a$\\frac$", "$$", "c"]
-    figure = figures.confusion_figure(np.eye(3, dtype=int), names, "x$_{y$ 5 $")
-    figures.save(figure, tmp_path / "confusion.png")
+    figure = draw_confusion_matrix(np.eye(3, dtype=int), names, "x$_{y$ 5 $")
+    save_figure(figure, tmp_path / "confusion.png")
     assert is_png((tmp_path / "confusion.png").read_bytes())
 
 
 def test_pictures_are_written_whole_and_nothing_else_stays(tmp_path):
-    figure = figures.confusion_figure(np.eye(3, dtype=int), NAMES, "t")
-    figures.save(figure, tmp_path / "confusion.png")
-    figures.emotion_profile({"VGG": profile(4)}, NAMES, tmp_path / "profile.png", "t", **SEGMENTS)
+    figure = draw_confusion_matrix(np.eye(3, dtype=int), NAMES, "t")
+    save_figure(figure, tmp_path / "confusion.png")
+    write_emotion_profile({"VGG": profile(4)}, NAMES, tmp_path / "profile.png", "t", **SEGMENTS)
     curves = str(tmp_path / "curves.png")
-    figures.training_curves(ROWS, curves, "t", PANELS, chance_loss=1.05, kept_epoch=2)
+    write_training_curves(ROWS, curves, "t", PANELS, chance_loss=1.05, kept_epoch=2)
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == ["confusion.png", "curves.png", "profile.png"]
     assert all(is_png(file.read_bytes()) for file in tmp_path.iterdir())
 
 
 def test_png_is_for_tensorboard():
-    assert is_png(figures.png(figures.confusion_figure(np.eye(3, dtype=int), NAMES, "t")))
+    assert is_png(encode_png(draw_confusion_matrix(np.eye(3, dtype=int), NAMES, "t")))
 
 
 def test_pyplot_and_its_global_state_are_not_touched():
-    figures.png(figures.confusion_figure(np.eye(3, dtype=int), NAMES, "t"))
+    encode_png(draw_confusion_matrix(np.eye(3, dtype=int), NAMES, "t"))
     pyplot = sys.modules.get("matplotlib.pyplot")  # imported by another test, perhaps
     assert pyplot is None or not pyplot.get_fignums()
 
 
 def test_shifts_are_in_their_cells():
     shifts = np.array([[1.0, -2.0, 0.5], [0.0, 0.25, -0.25]])
-    axes, bar = spectrograms.shifts_figure(shifts, ["f0", "loudness"], NAMES, "t").axes
+    axes, bar = draw_shifts(shifts, ["f0", "loudness"], NAMES, "t").axes
     assert [t.get_text() for t in axes.get_yticklabels()] == ["f0", "loudness"]
     cells = [text.get_text() for text in axes.texts]
     assert cells == ["+1.00", "-2.00", "+0.50", "+0.00", "+0.25", "-0.25"]
     assert axes.images[0].get_clim() == (-2.0, 2.0)  # white is 0
     assert "standard deviations" in bar.get_ylabel()
-    small, _ = spectrograms.shifts_figure(0.04 * shifts, ["f0", "loudness"], NAMES, "t").axes
+    small, _ = draw_shifts(0.04 * shifts, ["f0", "loudness"], NAMES, "t").axes
     assert [text.get_text() for text in small.texts][:3] == ["+0.040", "-0.080", "+0.020"]
 
 
@@ -139,7 +150,7 @@ def test_a_map_has_a_panel_for_each_label_that_tells_points_apart():
         "gender": ["female"] * 40,
         "speaker": [f"s{i}" for i in range(20)] * 2,
     }
-    figure = spectrograms.map_figure(points, labels, "title")
+    figure = draw_map(points, labels, "title")
     emotion, speaker = figure.axes
     assert emotion.get_title() == "emotion" and speaker.get_title() == "speaker (20)"
     assert [text.get_text() for text in emotion.get_legend().texts] == ["anger", "joy", "unknown"]
@@ -151,7 +162,7 @@ def test_a_map_has_a_panel_for_each_label_that_tells_points_apart():
 
 
 def test_attention_stands_above_the_frames_it_is_of():
-    figure = spectrograms.attention_figure(
+    figure = draw_attention(
         np.zeros((150, 26)), [0.25, 0.75, 0.0], "t", hop_seconds=0.01, step_seconds=0.9
     )
     above, below = figure.axes[:2]
@@ -165,15 +176,15 @@ def test_attention_stands_above_the_frames_it_is_of():
 
 def test_many_classes_have_no_numbers_and_few_names():
     names = [f"speaker-{k}" for k in range(60)]
-    axes = figures.confusion_figure(np.eye(60, dtype=int), names, "t", "speaker").axes[0]
+    axes = draw_confusion_matrix(np.eye(60, dtype=int), names, "t", "speaker").axes[0]
     assert not axes.texts and len(axes.get_xticklabels()) == 30
-    few = figures.confusion_figure(np.eye(12, dtype=int), names[:12], "t").axes[0]
+    few = draw_confusion_matrix(np.eye(12, dtype=int), names[:12], "t").axes[0]
     assert len(few.texts) == 2 * 144 and len(few.get_xticklabels()) == 12
 
 
 def test_ratings_lie_on_a_line_where_they_are_right():
     y = {"arousal": np.array([0.1, 0.9]), "valence": np.array([-0.5, 0.5])}
-    axes = figures.ratings_figure(y, {k: v + 0.1 for k, v in y.items()}, "title").axes
+    axes = draw_ratings(y, {k: v + 0.1 for k, v in y.items()}, "title").axes
     assert [a.get_title() for a in axes] == ["arousal", "valence"]
     points = axes[0].collections[0].get_offsets()
     np.testing.assert_allclose(points, [[0.1, 0.2], [0.9, 1.0]])
@@ -182,7 +193,7 @@ def test_ratings_lie_on_a_line_where_they_are_right():
 
 def test_spectrograms_share_a_scale():
     of = {"a": np.zeros((10, 4)), "b": np.full((20, 4), -80.0)}
-    figure = spectrograms.spectrograms_figure(of, "title", hop_seconds=0.5, label="dB")
+    figure = draw_spectrograms(of, "title", hop_seconds=0.5, label="dB")
     *axes, bar = figure.axes
     assert [a.get_title() for a in axes] == ["a", "b"] and bar.get_ylabel() == "dB"
     for one in axes:
@@ -192,7 +203,7 @@ def test_spectrograms_share_a_scale():
 
 def test_pictures_have_a_row_each_and_low_frequencies_below():
     of = {"speech": np.random.default_rng(0).uniform(0, 2, (3, 8, 4)), "G(z)": np.zeros((3, 8, 4))}
-    figure = spectrograms.pictures_figure(of, "title")
+    figure = draw_image_grid(of, "title")
     axes = figure.axes[:6]
     assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["speech", "G(z)"]
     assert all(a.images[0].origin == "lower" for a in axes)

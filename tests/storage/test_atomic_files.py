@@ -88,7 +88,7 @@ def test_content_that_cannot_be_written_leaves_the_old_file(tmp_path):
 
 def test_replacing_keeps_the_ending(tmp_path):
     (tmp_path / "model.keras").write_text("old")
-    with atomic_files.replacing(tmp_path / "model.keras") as temporary:
+    with atomic_files.replace_file(tmp_path / "model.keras") as temporary:
         assert temporary.suffix == ".keras" and temporary.parent == tmp_path
         temporary.write_text("new")
         assert (tmp_path / "model.keras").read_text() == "old"
@@ -100,7 +100,7 @@ def test_replacing_after_an_interrupt(tmp_path):
     (tmp_path / "model.keras").write_text("old")
     with (
         pytest.raises(KeyboardInterrupt),
-        atomic_files.replacing(tmp_path / "model.keras") as temporary,
+        atomic_files.replace_file(tmp_path / "model.keras") as temporary,
     ):
         temporary.write_text("half")
         raise KeyboardInterrupt
@@ -111,8 +111,8 @@ def test_replacing_after_an_interrupt(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"no archive"])
 def test_damaged_arrays_are_as_good_as_none(tmp_path, content):
     path = tmp_path / "a.npz"
-    assert atomic_files.read_arrays_if_whole(path) is None
+    assert atomic_files.read_arrays_if_complete(path) is None
     atomic_files.write_arrays(path, x=np.arange(3))
-    assert atomic_files.read_arrays_if_whole(path)["x"].tolist() == [0, 1, 2]
+    assert atomic_files.read_arrays_if_complete(path)["x"].tolist() == [0, 1, 2]
     path.write_bytes(content)
-    assert atomic_files.read_arrays_if_whole(path) is None
+    assert atomic_files.read_arrays_if_complete(path) is None

@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def open_and_close(folder, settings=SETTINGS, seeds=(0,)):
-    with run_directory.opened(folder, settings, seeds):
+    with run_directory.open_run(folder, settings, seeds):
         pass
 
 
@@ -82,7 +82,7 @@ def test_settings_may_change_until_training_has_begun(folder):
 
 
 def test_an_error_is_in_the_log(folder):
-    with pytest.raises(DataError), run_directory.opened(folder, SETTINGS, (0,)):
+    with pytest.raises(DataError), run_directory.open_run(folder, SETTINGS, (0,)):
         raise DataError("no wavs")
     assert (folder / "log.txt").read_text().endswith("ERROR DataError: no wavs\n")
 
@@ -131,7 +131,7 @@ def test_one_process_at_a_time(folder):
 import sys
 from pathlib import Path
 from tfser.storage import run_directory
-with run_directory.opened(Path(sys.argv[1]), {"a": 1}, (0,)):
+with run_directory.open_run(Path(sys.argv[1]), {"a": 1}, (0,)):
     print("open", flush=True)
     sys.stdin.readline()
 """
@@ -156,7 +156,7 @@ with run_directory.opened(Path(sys.argv[1]), {"a": 1}, (0,)):
 
 def test_the_lock_is_released(folder):
     for error in (RuntimeError, KeyboardInterrupt):
-        with pytest.raises(error), run_directory.opened(folder, SETTINGS, (0,)):
+        with pytest.raises(error), run_directory.open_run(folder, SETTINGS, (0,)):
             raise error
     open_and_close(folder)
 
@@ -164,7 +164,7 @@ def test_the_lock_is_released(folder):
 def test_each_process_adds_to_the_environment(folder, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/tfser-train", "--model", "epr"])
     open_and_close(folder, seeds=(0, 1))
-    with pytest.raises(RuntimeError), run_directory.opened(folder, SETTINGS, (2,)):
+    with pytest.raises(RuntimeError), run_directory.open_run(folder, SETTINGS, (2,)):
         raise RuntimeError
     first, second = atomic_files.read_json(folder / "environment.json")["processes"]
     assert (first["seeds"], second["seeds"]) == ([0, 1], [2])
@@ -180,7 +180,7 @@ def test_a_full_disk_at_the_end_does_not_hide_the_result(folder, monkeypatch):
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(ZeroDivisionError), run_directory.opened(folder, SETTINGS, (0,)):
+    with pytest.raises(ZeroDivisionError), run_directory.open_run(folder, SETTINGS, (0,)):
         monkeypatch.setattr(atomic_files, "write_bytes", full)
         raise ZeroDivisionError
     [process] = atomic_files.read_json(folder / "environment.json")["processes"]
@@ -190,7 +190,7 @@ def test_a_full_disk_at_the_end_does_not_hide_the_result(folder, monkeypatch):
 def test_a_process_is_noted_from_its_start_with_the_code_of_then(folder, monkeypatch):
     """What is killed has trained, too; and a commit may be made while it does."""
     monkeypatch.setattr(run_directory, "_git_commit", lambda: "first")
-    with run_directory.opened(folder, SETTINGS, (0,)):
+    with run_directory.open_run(folder, SETTINGS, (0,)):
         [process] = atomic_files.read_json(folder / "environment.json")["processes"]
         assert process["seeds"] == [0] and process["started"] and "device" not in process
         monkeypatch.setattr(run_directory, "_git_commit", lambda: "second")
@@ -205,10 +205,10 @@ def test_log(folder):
     level = log.level
     log.setLevel(logging.INFO)
     try:
-        with run_directory.opened(folder, SETTINGS, (0,)):
+        with run_directory.open_run(folder, SETTINGS, (0,)):
             log.info("first")
         log.info("outside")
-        with run_directory.opened(folder, SETTINGS, (0,)):
+        with run_directory.open_run(folder, SETTINGS, (0,)):
             log.warning("second")
     finally:
         log.setLevel(level)

@@ -45,19 +45,19 @@ def no_keys(monkeypatch, tmp_path):
 
 
 def test_a_remote_path_does_what_paths_do():
-    root = remote.path("s3://bucket/corpora/emodb/")
+    root = remote.to_path("s3://bucket/corpora/emodb/")
     file = root / "wav" / "03a01Fa.wav"
     assert (
-        isinstance(file, remote.Remote) and str(file) == "s3://bucket/corpora/emodb/wav/03a01Fa.wav"
+        isinstance(file, remote.S3Path) and str(file) == "s3://bucket/corpora/emodb/wav/03a01Fa.wav"
     )
     assert os.fspath(file) == f"{file}" == str(file.resolve()) == str(file.expanduser())
     assert (file.name, file.stem, file.suffix) == ("03a01Fa.wav", "03a01Fa", ".wav")
     assert str(file.parent) == "s3://bucket/corpora/emodb/wav"
     assert file.relative_to(root).parts == ("wav", "03a01Fa.wav")
     assert str(file.with_name("b.wav")) == "s3://bucket/corpora/emodb/wav/b.wav"
-    assert pickle.loads(pickle.dumps(file)) == file and len({file, remote.path(str(file))}) == 1
-    assert str(remote.path("s3://bucket")) == "s3://bucket"
-    assert remote.path("a/b") == Path("a/b") and remote.path(file) is file
+    assert pickle.loads(pickle.dumps(file)) == file and len({file, remote.to_path(str(file))}) == 1
+    assert str(remote.to_path("s3://bucket")) == "s3://bucket"
+    assert remote.to_path("a/b") == Path("a/b") and remote.to_path(file) is file
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_what_a_server_says_has_no_secret(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalr")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "")
     said = "the key AKIDEXAMPLE does not fit wJalr"
-    assert remote.without_secrets(said) == "the key *** does not fit ***"
+    assert remote.mask_secrets(said) == "the key *** does not fit ***"
 
 
 @pytest.fixture(scope="module")
@@ -395,13 +395,14 @@ def test_the_exit_code_of_another_program_is_its_own(monkeypatch, argv, module, 
 
 def test_the_toy_corpus_is_made_on_the_disk(monkeypatch, tmp_path):
     from tfser.corpora import audio_folder, loader
+    from tfser.corpora.loader import load_corpus
 
     made = []
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(toy, "make", made.append)
-    monkeypatch.setattr(audio_folder, "existing_folder", lambda root: root)
+    monkeypatch.setattr(audio_folder, "check_folder", lambda root: root)
     monkeypatch.setattr(toy, "read", lambda root: ["one"])
-    monkeypatch.setattr(loader, "unique", lambda corpus, utterances: utterances)
+    monkeypatch.setattr(loader, "check_unique_names", lambda corpus, utterances: utterances)
     monkeypatch.setattr(loader, "check_files", lambda *arguments: None)
-    assert loader.load("toy", cache=remote.path("s3://bucket/cache")) == ["one"]
+    assert load_corpus("toy", cache=remote.to_path("s3://bucket/cache")) == ["one"]
     assert made == [tmp_path / ".cache" / "tfser" / "toy"]

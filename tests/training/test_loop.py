@@ -35,7 +35,7 @@ def network(seed, dropout=0.4):
 
 
 def compiled(seed, **options):
-    return loop.compiled(
+    return loop.compile_model(
         network(seed, **options), keras.optimizers.Adam(0.5), keras.losses.CategoricalCrossentropy()
     )
 
@@ -50,7 +50,7 @@ def new(shared_model):
     """Makes the model anew from a seed, by `restart`: a compilation each would take minutes."""
 
     def make(seed):
-        loop.restart(shared_model, network(seed))
+        loop.reinitialize(shared_model, network(seed))
         return shared_model
 
     make.model = shared_model
@@ -112,27 +112,27 @@ def uninterrupted(examples, tmp_path_factory):
 
 @pytest.mark.parametrize("k", [2, 4, 7])
 def test_chance_of_balanced_one_hot_labels(k):
-    at_chance, learnt = loop.chance(np.tile(np.eye(k, dtype="float32"), (5, 1)))
+    at_chance, learnt = loop.chance_loss(np.tile(np.eye(k, dtype="float32"), (5, 1)))
     assert at_chance == pytest.approx(math.log(k), abs=1e-7)
     assert learnt == pytest.approx(0.95 * math.log(k), abs=1e-7)
 
 
 def test_chance_of_unbalanced_labels():
-    at_chance, learnt = loop.chance(np.eye(2)[[0, 0, 0, 1]])
+    at_chance, learnt = loop.chance_loss(np.eye(2)[[0, 0, 0, 1]])
     # -(3/4 ln 3/4 + 1/4 ln 1/4)
     assert at_chance == pytest.approx(0.5623351446, abs=1e-9)
     assert learnt == pytest.approx(0.95 * 0.5623351446, abs=1e-9)
 
 
 def test_chance_of_soft_labels():
-    at_chance, learnt = loop.chance(np.array([[0.8, 0.2], [0.2, 0.8]]))
+    at_chance, learnt = loop.chance_loss(np.array([[0.8, 0.2], [0.2, 0.8]]))
     # The mean is (1/2, 1/2): ln 2 = 0.6931472; each has -(0.8 ln 0.8 + 0.2 ln 0.2) = 0.5004024.
     assert at_chance == pytest.approx(0.6931471806, abs=1e-9)
     assert learnt == pytest.approx(0.6931471806 - 0.05 * (0.6931471806 - 0.5004024235), abs=1e-9)
 
 
 def test_chance_with_another_share():
-    assert loop.chance(np.eye(2), share=0.5)[1] == pytest.approx(0.5 * math.log(2))
+    assert loop.chance_loss(np.eye(2), share=0.5)[1] == pytest.approx(0.5 * math.log(2))
 
 
 # Early stopping, on histories written by hand.
@@ -177,7 +177,7 @@ def test_best_epoch(rows, best):
     ],
 )
 def test_finished(rows, done):
-    assert loop.finished(rows, max_epochs=20, patience=3) is done
+    assert loop.is_finished(rows, max_epochs=20, patience=3) is done
 
 
 # Fit.
@@ -320,8 +320,8 @@ def test_forget(examples, tmp_path, new):
     fit(new(3), examples, tmp_path, max_epochs=1)
     (tmp_path / "history.csv").write_text("kept")
     assert {p.name for p in tmp_path.iterdir()} == {"state.npz", "best.npz", "history.csv"}
-    loop.forget(tmp_path)
-    loop.forget(tmp_path)  # nothing there: no error
+    loop.delete_checkpoints(tmp_path)
+    loop.delete_checkpoints(tmp_path)  # nothing there: no error
     assert [p.name for p in tmp_path.iterdir()] == ["history.csv"]
 
 
@@ -356,7 +356,7 @@ def test_restart(examples, tmp_path, new):
     fresh = network(7)
     expected = weights(fresh)
     assert any((a != b).any() for a, b in zip(weights(model), expected, strict=True))
-    loop.restart(model, fresh)
+    loop.reinitialize(model, fresh)
 
     assert_same(weights(model), expected)
     assert_same(weights(fresh), expected)
@@ -372,7 +372,7 @@ def test_restart(examples, tmp_path, new):
 def test_a_restarted_model_trains_like_a_new_one(examples, tmp_path, new):
     model = new(3)
     fit(model, examples, tmp_path / "before", max_epochs=2)
-    loop.restart(model, network(7))
+    loop.reinitialize(model, network(7))
     again = fit(model, examples, tmp_path / "again", max_epochs=3)
     other = compiled(7)
     assert again == fit(other, examples, tmp_path / "new", max_epochs=3)
@@ -382,7 +382,7 @@ def test_a_restarted_model_trains_like_a_new_one(examples, tmp_path, new):
 def test_the_fresh_model_does_not_follow(examples, tmp_path, shared_model):
     model, fresh = shared_model, network(7)
     expected = weights(fresh)
-    loop.restart(model, fresh)
+    loop.reinitialize(model, fresh)
     fit(model, examples, tmp_path, max_epochs=1)
     assert_same(weights(fresh), expected)
 
@@ -390,7 +390,7 @@ def test_the_fresh_model_does_not_follow(examples, tmp_path, shared_model):
 def test_restart_of_another_architecture_is_refused(shared_model):
     x = keras.Input((4,))
     with pytest.raises(ValueError):
-        loop.restart(shared_model, keras.Model(x, keras.layers.Dense(3)(x)))
+        loop.reinitialize(shared_model, keras.Model(x, keras.layers.Dense(3)(x)))
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -398,7 +398,7 @@ def test_restart_in_half_precision(examples, tmp_path, policy):
     keras.config.set_dtype_policy(policy)
     try:
         model = compiled(3, dropout=0.0)
-        loop.restart(model, network(7, dropout=0.0))
+        loop.reinitialize(model, network(7, dropout=0.0))
         rows = fit(model, examples, tmp_path)
     finally:
         keras.config.set_dtype_policy("float32")
@@ -421,13 +421,13 @@ def test_several_networks_are_traced_once(examples, tmp_path):
         return keras.Model(x, keras.layers.Dense(3, activation="softmax")(Counted()(x)))
 
     x, y = examples
-    model = loop.compiled(
+    model = loop.compile_model(
         counted(0), keras.optimizers.Adam(), keras.losses.CategoricalCrossentropy()
     )
     traced = []
     for i, n in enumerate((96, 64, 83)):
         fresh = counted(i)
-        loop.restart(model, fresh)
+        loop.reinitialize(model, fresh)
         before = len(calls)
         loop.fit(
             model, lambda epoch, n=n: dataset(x[:n], y[:n]), dataset(x[: 40 + i], y[: 40 + i]),
@@ -446,16 +446,16 @@ def test_strategies_of_one_device():
     if tf.config.list_logical_devices("GPU"):
         pytest.skip("this machine has a GPU")
     for name in ("auto", "none"):
-        assert loop.strategy(name) is tf.distribute.get_strategy()
-        assert loop.strategy(name).num_replicas_in_sync == 1
+        assert loop.select_strategy(name) is tf.distribute.get_strategy()
+        assert loop.select_strategy(name).num_replicas_in_sync == 1
     with pytest.raises(UsageError, match="needs two devices or more"):
-        loop.strategy("mirrored")
+        loop.select_strategy("mirrored")
 
 
 def test_events(tmp_path):
     pixels = np.zeros((2, 3, 3), "uint8")
     pixels[0, 1] = [255, 128, 0]
-    with tensorboard.events(tmp_path) as write:
+    with tensorboard.open_event_writer(tmp_path) as write:
         write(1, {"loss": 0.5})
         write(2, {"loss": 0.25}, {"picture": tf.io.encode_png(pixels).numpy()})
     [path] = tmp_path.iterdir()

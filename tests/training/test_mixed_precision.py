@@ -20,7 +20,8 @@ from tfser.models.began import heads
 from tfser.models.began import network as of_began
 from tfser.models.epr import network as of_epr
 from tfser.storage import run_directory
-from tfser.training import loop, mixed_precision, pretraining
+from tfser.training import loop, mixed_precision
+from tfser.training.pretraining import cached_network
 
 HALVES = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 K, N_Z = 3, 4
@@ -86,7 +87,7 @@ def narrow(monkeypatch):
 
 
 def made(name, policy):
-    with mixed_precision.policy(policy):
+    with mixed_precision.precision_policy(policy):
         keras.utils.set_random_seed(1)
         return NETWORKS[name]()
 
@@ -129,7 +130,7 @@ def test_products_are_in_16_bits_weights_and_outputs_are_not(name, policy):
     said = tf.nest.flatten(network(inputs(network)))
     assert {x.dtype for x in said} == {tf.float32}
     assert all(np.isfinite(x).all() for x in said)
-    assert mixed_precision.current() == "float32"
+    assert mixed_precision.current_policy() == "float32"
 
 
 def ones(x):
@@ -151,19 +152,19 @@ def test_in_float32_it_says_what_its_weights_say(name, policy, tmp_path):
         def ask(network):
             return network(x, training=False)
 
-    with mixed_precision.policy(policy):  # as at the end of a training
-        precise = mixed_precision.in_float32(network)
+    with mixed_precision.precision_policy(policy):  # as at the end of a training
+        precise = mixed_precision.copy_in_float32(network)
     single = of_aae.Standardize, keras.Model  # a model's own dtype is of no account
     dtypes = {y.compute_dtype for y in precise._flatten_layers() if not isinstance(y, single)}
     assert dtypes == {"float32"}
     network.save(tmp_path / "model.keras")
-    loaded = served_model.network_of(tmp_path / "model.keras")
+    loaded = served_model.load_network(tmp_path / "model.keras")
     own, *others = (tf.nest.flatten(ask(n)) for n in (expected, precise, loaded, network))
     for said in others[:2]:
         for one, two in zip(own, said, strict=True):
             np.testing.assert_allclose(one, two, atol=1e-6)
     assert max(np.max(np.abs(a - b)) for a, b in zip(own, others[2], strict=True)) > 1e-5
-    assert mixed_precision.in_float32(expected) is expected
+    assert mixed_precision.copy_in_float32(expected) is expected
 
 
 def step_of(name, policy):
@@ -171,7 +172,7 @@ def step_of(name, policy):
     network = made(name, policy)
     rng = np.random.default_rng(0)
     x, labels = inputs(network), np.eye(K, dtype="float32")[[0, 1, 2, 0]]
-    with mixed_precision.policy(policy):
+    with mixed_precision.precision_policy(policy):
         if name.startswith("aae") and hasattr(network, "prepare"):
             network.prepare(learning_rate=1e-3, discriminator_learning_rate=1e-4)
             prior_z = rng.normal(size=(4, N_Z)).astype("float32")
@@ -189,7 +190,7 @@ def step_of(name, policy):
                 losses = dict.fromkeys(data[1], of_acnn.cross_entropy)
             if name == "acnn, autoencoder":
                 losses, data = of_autoencoder.rmse, (x, x[:, ::-1].copy())
-            loop.compiled(network, keras.optimizers.Adam(1e-3), losses, metrics=())
+            loop.compile_model(network, keras.optimizers.Adam(1e-3), losses, metrics=())
     batches = tf.data.Dataset.from_tensors(tf.nest.map_structure(tf.constant, data))
     return network, network.fit(batches, verbose=0).history
 
@@ -202,7 +203,7 @@ def test_a_step_s_losses_are_those_of_float32(name):
         assert found.keys() == expected.keys()
         for key in found:
             np.testing.assert_allclose(found[key], expected[key], rtol=atol, atol=atol)
-        for optimizer, _ in loop.optimizers(network):
+        for optimizer, _ in loop.list_optimizers(network):
             scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
             assert scaled == (policy == "mixed_float16")
             assert not scaled or not isinstance(optimizer.inner_optimizer, type(optimizer))
@@ -224,7 +225,7 @@ def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
         monkeypatch.setattr(keras.optimizers, "Nadam", keras.optimizers.SGD)
         deltas[policy] = []
 
-        with mixed_precision.policy(policy):
+        with mixed_precision.precision_policy(policy):
             model = aae(False)
             model.prepare(learning_rate=0.1, discriminator_learning_rate=0.1)
         parts = [model.encoder, model.decoder, model.d_y, model.d_z]
@@ -257,9 +258,9 @@ def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
 
 
 def test_gradients_of_float16_are_clipped_to_their_norm():
-    with mixed_precision.policy("mixed_float16"):
+    with mixed_precision.precision_policy("mixed_float16"):
         variable = keras.Variable(np.zeros(4, "float32"))
-        optimizer = mixed_precision.scaled(keras.optimizers.SGD(1.0))
+        optimizer = mixed_precision.scale_optimizer(keras.optimizers.SGD(1.0))
         optimizer.build([variable])
     loss = lambda: tf.reduce_sum(variable.value * [3.0, 0.0, 4.0, 0.0])  # noqa: E731
     loop.minimize(loss, [variable], optimizer, clip_norm=0.5)
@@ -271,7 +272,7 @@ def test_the_recurrence_of_16_bits_has_the_gradients_of_32():
     x, first = rng.normal(size=(3, 50, 6)).astype("float32"), np.zeros((3, 8), "float32")
     found = {}
     for policy in ("float32", *HALVES):
-        with mixed_precision.policy(policy):
+        with mixed_precision.precision_policy(policy):
             keras.utils.set_random_seed(0)
             layer = of_autoencoder.GRU(8)
             layer.build(x.shape, first.shape)
@@ -288,7 +289,7 @@ def test_the_recurrence_of_16_bits_has_the_gradients_of_32():
 
 def test_a_loss_scale_is_not_made_anew(tmp_path):
     """It is a state of the optimizer, which a killed training goes on with."""
-    with mixed_precision.policy("mixed_float16"):
+    with mixed_precision.precision_policy("mixed_float16"):
         model = began()
         model.prepare(learning_rate=1e-3)
     n = len(loop._state(model))
@@ -324,18 +325,18 @@ def test_the_flag_is_the_hyperparameter():
     words = ["--model", "began", "--corpus", "toy"]
     flag = train.parser().parse_args([*words, "--precision", "mixed_float16"])
     key = train.parser().parse_args([*words, "--set", "train.precision=mixed_float16"])
-    assert options.hyperparameters(flag, "toy") == options.hyperparameters(key, "toy")
-    assert options.hyperparameters(flag, "toy")["train"]["precision"] == "mixed_float16"
+    assert options.load_hyperparameters(flag, "toy") == options.load_hyperparameters(key, "toy")
+    assert options.load_hyperparameters(flag, "toy")["train"]["precision"] == "mixed_float16"
     none = train.parser().parse_args(words)
-    assert options.hyperparameters(none, "toy")["train"]["precision"] == "float32"
+    assert options.load_hyperparameters(none, "toy")["train"]["precision"] == "float32"
 
 
 def test_networks_of_another_precision_are_others(tmp_path):
     run, made = SimpleNamespace(local_cache=tmp_path), []
     paths = []
     for policy in ("float32", *HALVES, "float32"):
-        with mixed_precision.policy(policy):
-            paths.append(pretraining.kept("vae", {"version": 1}, run, 0, lambda f: write(f, made)))
+        with mixed_precision.precision_policy(policy):
+            paths.append(cached_network("vae", {"version": 1}, run, 0, lambda f: write(f, made)))
     assert len(set(paths)) == len(made) == 3 and paths[0] == paths[3]
     # That of float32 is the one from before there was a choice.
     digest = hashlib.sha256(b'{"version": 1}').hexdigest()[:16]
@@ -349,14 +350,14 @@ def write(folder, made):
 
 def test_runs_from_before_there_was_a_choice_go_on(tmp_path):
     before = {"model": "aae", "hparams": {"train": {"max_epochs": 5}}}
-    with run_directory.opened(tmp_path / "run", before, (0,)):
+    with run_directory.open_run(tmp_path / "run", before, (0,)):
         (tmp_path / "run" / "seed-0").mkdir()
     now = {"model": "aae", "hparams": {"train": {"max_epochs": 5, "precision": "float32"}}}
-    with run_directory.opened(tmp_path / "run", now, (0,)):
+    with run_directory.open_run(tmp_path / "run", now, (0,)):
         pass
     now["hparams"]["train"]["precision"] = "mixed_bfloat16"
     with pytest.raises(run_directory.ConflictError, match="precision: float32 -> mixed_bfloat16"):
-        with run_directory.opened(tmp_path / "run", now, (0,)):
+        with run_directory.open_run(tmp_path / "run", now, (0,)):
             pass
 
 
@@ -365,12 +366,12 @@ def test_runs_from_before_there_was_a_choice_go_on(tmp_path):
 
 def test_float16_on_several_devices_is_refused(monkeypatch):
     two = SimpleNamespace(num_replicas_in_sync=2)
-    monkeypatch.setattr(loop, "_strategy", lambda name: two)
-    with mixed_precision.policy("mixed_bfloat16"):
-        assert loop.strategy("mirrored") is two
-    with mixed_precision.policy("mixed_float16"):
+    monkeypatch.setattr(loop, "_find_strategy", lambda name: two)
+    with mixed_precision.precision_policy("mixed_bfloat16"):
+        assert loop.select_strategy("mirrored") is two
+    with mixed_precision.precision_policy("mixed_float16"):
         with pytest.raises(UsageError, match="use mixed_bfloat16, or --strategy none"):
-            loop.strategy("mirrored")
+            loop.select_strategy("mirrored")
 
 
 def test_bfloat16_on_two_devices_learns_as_on_one(on_two_devices):
@@ -386,7 +387,7 @@ T.of_auxvae.noise_like = lambda x, seed: tf.zeros_like(x)
 batches = tf.data.Dataset.from_tensors(x).repeat(6).with_options(options)
 for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
     keras.utils.set_random_seed(0)
-    with mixed_precision.policy("mixed_bfloat16"), strategy.scope():
+    with mixed_precision.precision_policy("mixed_bfloat16"), strategy.scope():
         model = T.auxvae()
         model.prepare(learning_rate=1e-3, clip_norm=0.5)
     history = [model.fit(batches, epochs=1, shuffle=False, verbose=0).history for _ in range(4)]

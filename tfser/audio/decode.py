@@ -28,19 +28,19 @@ SHORTEST_SECONDS = 0.025  # one analysis window of the papers
 SPARE_SECONDS = 0.1  # an end this far past the file's is a rounded time, not a wrong one
 
 
-def load(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=None) -> np.ndarray:
+def load_audio(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=None) -> np.ndarray:
     """Reads a file, or the part of it from start to end, as mono float32 [samples].
 
     Channels are averaged; other rates are resampled (soxr HQ). Raises DataError for anything
     that is missing, truncated, silent, not finite, not sound, or shorter than 25 ms.
     """
-    path = s3.path(path)
+    path = s3.to_path(path)
     with as_data_error(path):
         waveform, rate_hz = _decode(path, start_seconds, end_seconds)
-    return _usable(path, waveform, rate_hz, sample_rate_hz)
+    return _check_waveform(path, waveform, rate_hz, sample_rate_hz)
 
 
-def waveforms(cuts, *, sample_rate_hz, decoder="soundfile"):
+def load_waveforms(cuts, *, sample_rate_hz, decoder="soundfile"):
     """Yields what `load` gives for each cut, or the DataError that it raises.
 
     Args:
@@ -54,7 +54,7 @@ def waveforms(cuts, *, sample_rate_hz, decoder="soundfile"):
     for cut in cuts:
         times = {"start_seconds": cut.start_seconds, "end_seconds": cut.end_seconds}
         try:
-            yield load(cut.path, sample_rate_hz=sample_rate_hz, **times)
+            yield load_audio(cut.path, sample_rate_hz=sample_rate_hz, **times)
         except DataError as error:
             yield error
 
@@ -64,24 +64,26 @@ def _by_tensorflow_io(cuts, sample_rate_hz):
 
     # The parts of a long recording stand beside each other: it is decoded once.
     files = [(path, list(group)) for path, group in itertools.groupby(cuts, lambda cut: cut.path)]
-    decoded = tfio_decoder.decoded([path for path, _ in files])
+    decoded = tfio_decoder.decode_files([path for path, _ in files])
     for (path, of_file), (samples, rate_hz, problem) in zip(files, decoded, strict=True):
         for cut in of_file:
             try:
                 if problem:
                     raise DataError(problem)
-                start, end = _part(path, len(samples), rate_hz, cut.start_seconds, cut.end_seconds)
+                start, end = _part_samples(
+                    path, len(samples), rate_hz, cut.start_seconds, cut.end_seconds
+                )
                 mono = (
                     samples[start:end, 0]
                     if samples.shape[1] == 1
                     else (samples[start:end].mean(axis=1))
                 )
-                yield _usable(path, mono, rate_hz, sample_rate_hz)
+                yield _check_waveform(path, mono, rate_hz, sample_rate_hz)
             except DataError as error:
                 yield error
 
 
-def _usable(path, waveform, rate_hz, sample_rate_hz):
+def _check_waveform(path, waveform, rate_hz, sample_rate_hz):
     """The waveform [samples] at another rate; DataError where nobody could hear speech in it."""
     if not np.isfinite(waveform).all():
         raise DataError(f"{path}: has NaN or infinite samples")
@@ -102,7 +104,7 @@ def duration_seconds(path) -> float:
 
     Raises DataError as `load` does.
     """
-    path = s3.path(path)
+    path = s3.to_path(path)
     with as_data_error(path):
         source, head = open_source(path)
         with open_sound(path, source, head) as file:
@@ -112,7 +114,7 @@ def duration_seconds(path) -> float:
             return n_frames / file.samplerate
 
 
-def versions() -> dict[str, str]:
+def decoder_versions() -> dict[str, str]:
     """Of what decodes and resamples, which decides the samples: {name: version}."""
     return {
         "soundfile": soundfile.__version__,
@@ -127,7 +129,7 @@ def _decode(path, start_seconds, end_seconds):
     with open_sound(path, source, head) as file:
         check_header(path, file, head)
         rate_hz, claimed = file.samplerate, file.frames
-        start, end = _part(path, claimed, rate_hz, start_seconds, end_seconds)
+        start, end = _part_samples(path, claimed, rate_hz, start_seconds, end_seconds)
         if start:
             file.seek(start)
         wanted = end - start
@@ -138,7 +140,7 @@ def _decode(path, start_seconds, end_seconds):
     return waveform, rate_hz
 
 
-def _part(path, claimed, rate_hz, start_seconds, end_seconds):
+def _part_samples(path, claimed, rate_hz, start_seconds, end_seconds):
     """The first sample of a part and the one after its last, of `claimed`."""
     start = round((start_seconds or 0.0) * rate_hz)
     end = claimed if end_seconds is None else round(end_seconds * rate_hz)

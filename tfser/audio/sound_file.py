@@ -33,7 +33,7 @@ def as_data_error(path):
         ) from None
 
 
-def facts(path, content: bytes) -> tuple:
+def read_header(path, content: bytes) -> tuple:
     """What decoding.py must know of a file: (format and subtype, rate in Hz, frames, channels).
 
     Raises DataError as `load` does. A FLAC is read to its end for that: where its frames are
@@ -54,7 +54,7 @@ def facts(path, content: bytes) -> tuple:
 
 def open_source(path):
     """(what soundfile opens, the first bytes): a file of this machine is not read as a whole."""
-    if isinstance(path, s3.Remote):
+    if isinstance(path, s3.S3Path):
         content = path.read_bytes()
         source, head = _named_bytes(path, content), content[:HEAD_BYTES]
     else:

@@ -7,7 +7,7 @@ import tensorflow as tf
 unconverted = tf.autograph.experimental.do_not_convert
 
 
-def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+def disable_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """The dataset without TensorFlow's search for numbers of threads and buffers; ours are fixed.
 
     The end of an iterator waits for the thread that searches, now and then until its next round,

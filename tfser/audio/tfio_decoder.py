@@ -31,19 +31,19 @@ LOSSLESS = (".wav", ".flac")
 USE_SOUNDFILE = "--set audio.decoder=soundfile reads it"
 
 
-def lossless(path) -> bool:
+def is_lossless(path) -> bool:
     """Whether both decoders have the same samples of a file, by its name."""
     return str(path).lower().endswith(LOSSLESS)
 
 
-def decoded(paths):
+def decode_files(paths):
     """Yields (samples [n, channels] float32, rate in Hz, problem) of each file; "" is none."""
-    tf = s3.check_decoder("tensorflow-io")
-    from tfser.audio import tf_data  # which imports TensorFlow
+    tf = s3.import_decoder("tensorflow-io")
+    from tfser.audio.tf_data import disable_autotuning  # which imports TensorFlow
 
     names = tf.constant([str(path) for path in paths], tf.string)
     files = tf.data.Dataset.from_tensor_slices(names).map(_graph()).prefetch(1)
-    files = iter(tf_data.without_autotuning(files))
+    files = iter(disable_autotuning(files))
     for path in paths:
         try:
             samples, numbers, problem = files.get_next()
@@ -59,7 +59,7 @@ def decoded(paths):
                 )
             yield samples, int(rate_hz), problem
         except tf.errors.OpError as error:
-            yield np.zeros((0, 1), "float32"), 0, _reason(s3.path(path), error)
+            yield np.zeros((0, 1), "float32"), 0, _reason(s3.to_path(path), error)
 
 
 def _reason(path, error) -> str:
@@ -91,9 +91,9 @@ def _graph():
 
 def _header(path, content):
     """(number in KINDS, numbers of `_graph`, problem); the last kind decodes nothing."""
-    path = s3.path(path.decode())
+    path = s3.to_path(path.decode())
     try:
-        (container, subtype), rate_hz, n_frames, n_channels = sound_file.facts(path, content)
+        (container, subtype), rate_hz, n_frames, n_channels = sound_file.read_header(path, content)
         kind = ("WAV" if container == "WAVEX" else container, subtype)
         if kind not in KINDS or content.startswith(b"RIFX"):  # the latter is big-endian
             raise DataError(

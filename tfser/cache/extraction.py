@@ -17,7 +17,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfser.audio import decode
-from tfser.cache.tfrecord import disk_errors, names_of, shard_path, write_shard
+from tfser.cache.tfrecord import shard_path, translate_disk_errors, utterance_names, write_shard
 from tfser.errors import DataError, TfserError
 from tfser.storage import s3
 
@@ -27,20 +27,20 @@ STALE_SECONDS = 3600  # temporary files older than that were left by a killed ex
 logger = logging.getLogger("tfser")
 
 
-class Work(NamedTuple):
+class ExtractionJob(NamedTuple):
     """What the shards of a folder are made of."""
 
     groups: list[list]  # the utterances of each shard
-    contents: dict  # path -> of `store.content_of`
-    feature: object  # see `store.load`
+    contents: dict  # path -> of `feature_cache.hash_content`
+    feature: object  # see `feature_cache.load_features`
     folder: Path
-    decoder: str = "soundfile"  # see `audio.waveforms`
+    decoder: str = "soundfile"  # see `decode.load_waveforms`
 
 
-def prepare(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Makes the folder of the shards, and sweeps up what a killed extraction has left there."""
-    with disk_errors(folder):
-        if isinstance(folder, s3.Remote):  # S3 has no folders, and nothing half written
+    with translate_disk_errors(folder):
+        if isinstance(folder, s3.S3Path):  # S3 has no folders, and nothing half written
             return
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process does the same
@@ -49,20 +49,20 @@ def prepare(folder: Path) -> None:
                     path.unlink()
 
 
-def progress(missing, work) -> tqdm:
+def progress_bar(missing, work) -> tqdm:
     """A bar over the utterances of the shards `missing`."""
     bar = tqdm(desc=type(work.feature).__name__, unit="file", mininterval=0.5)
     bar.reset(total=sum(len(work.groups[number]) for number in missing))
     return bar
 
 
-def by_threads(missing, shards, work) -> None:
+def extract_in_threads(missing, shards, work) -> None:
     """Makes the missing shards, one thread each: decoding and TensorFlow release the GIL.
 
     missing: their numbers; the JSON of each is put into `shards`.
     """
     stop, pool = threading.Event(), ThreadPoolExecutor(os.cpu_count())
-    with progress(missing, work) as bar:
+    with progress_bar(missing, work) as bar:
 
         def one_done():
             with bar.get_lock():
@@ -70,7 +70,7 @@ def by_threads(missing, shards, work) -> None:
 
         def make(number):
             try:
-                shard, records = computed(
+                shard, records = compute_shard(
                     work.groups[number], work.feature, work.decoder, one_done, stop.is_set
                 )
                 if not stop.is_set():
@@ -89,7 +89,7 @@ def by_threads(missing, shards, work) -> None:
             pool.shutdown(cancel_futures=True)
 
 
-def computed(
+def compute_shard(
     utterances, feature, decoder, one_done=lambda: None, stops=lambda: False
 ) -> tuple[dict, list]:
     """What a shard holds: its JSON (n_frames is null for a bad file), and the frames' bytes.
@@ -98,7 +98,9 @@ def computed(
     """
     n_frames, bad, records = [None] * len(utterances), [], []
     waveforms, n_samples = {}, 0
-    heard = decode.waveforms(utterances, sample_rate_hz=feature.sample_rate_hz, decoder=decoder)
+    heard = decode.load_waveforms(
+        utterances, sample_rate_hz=feature.sample_rate_hz, decoder=decoder
+    )
     for position, waveform in enumerate(heard):
         if stops():
             break
@@ -108,7 +110,7 @@ def computed(
             waveforms[position] = waveform
             n_samples += len(waveform)
         if waveforms and (n_samples > feature.batch_samples or position == len(utterances) - 1):
-            frames = _extracted(list(waveforms.values()), feature)
+            frames = _extract(list(waveforms.values()), feature)
             for done, part in zip(waveforms, frames, strict=True):
                 if isinstance(part, DataError):
                     bad.append([done, f"{utterances[done].path}: {part}"])
@@ -117,10 +119,14 @@ def computed(
                     records.append(np.asarray(part, "<f4").tobytes())
             waveforms, n_samples = {}, 0
         one_done()
-    return {"utterances": names_of(utterances), "n_frames": n_frames, "bad": sorted(bad)}, records
+    return {
+        "utterances": utterance_names(utterances),
+        "n_frames": n_frames,
+        "bad": sorted(bad),
+    }, records
 
 
-def _extracted(waveforms, feature) -> list:
+def _extract(waveforms, feature) -> list:
     """feature.extract(waveforms), where the waveform it fails on becomes a DataError.
 
     One file that nobody has foreseen must not end the extraction of all others. What the machine
@@ -132,7 +138,7 @@ def _extracted(waveforms, feature) -> list:
         raise
     except Exception as error:
         if len(waveforms) > 1:
-            return [_extracted([waveform], feature)[0] for waveform in waveforms]
+            return [_extract([waveform], feature)[0] for waveform in waveforms]
         logger.debug("an error that nobody has foreseen", exc_info=True)
         first_line = str(error).partition("\n")[0]
         return [DataError(f"{type(error).__name__}: {first_line}")]

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfser.audio.tf_data import unconverted, without_autotuning
+from tfser.audio.tf_data import disable_autotuning, unconverted
 from tfser.storage import s3
 
 ALIGNED_BYTES = 64  # TensorFlow takes over memory that starts at a multiple of it
@@ -24,12 +24,12 @@ def as_tensor(frames):
         return frames
     shared = np.ascontiguousarray(frames)
     if shared.ctypes.data % ALIGNED_BYTES or not shared.flags.writeable:
-        shared = aligned(frames.shape, frames.dtype)
+        shared = aligned_array(frames.shape, frames.dtype)
         shared[...] = frames
     return tf.experimental.dlpack.from_dlpack(shared.__dlpack__())
 
 
-def aligned(shape, dtype) -> np.ndarray:
+def aligned_array(shape, dtype) -> np.ndarray:
     """An array for anything, where `as_tensor` takes it over without a copy."""
     n_bytes = int(np.prod(shape, dtype="int64")) * np.dtype(dtype).itemsize
     memory = np.empty(n_bytes + ALIGNED_BYTES, "uint8")
@@ -37,7 +37,7 @@ def aligned(shape, dtype) -> np.ndarray:
     return memory.view(dtype).reshape(shape)
 
 
-def segment_index(offsets, *, n_frames, hop_frames):
+def index_segments(offsets, *, n_frames, hop_frames):
     """Lists the segments of a corpus: (starts [segments], utterance [segments]), both int64.
 
     `offsets` [utterances + 1] says where each utterance begins in the frames; an utterance of f
@@ -58,7 +58,7 @@ def segment_index(offsets, *, n_frames, hop_frames):
     return offsets[utterance] + number * hop_frames, utterance
 
 
-def segments(
+def segment_batches(
     frames, starts, labels, *, n_frames, batch_size, seed=None, epoch=0, drop_remainder=False
 ):
     """Batches of segments: (x [batch, n_frames, bands], y [batch, K]), or x where labels is None.
@@ -92,7 +92,7 @@ def segments(
     )
 
 
-def utterances(
+def utterance_batches(
     frames,
     offsets,
     chosen,
@@ -144,12 +144,12 @@ def utterances(
     )
 
 
-def stream(stored, *, n_frames, batch_size, seed, epoch, kept=None):
+def stream_pieces(stored, *, n_frames, batch_size, seed, epoch, kept=None):
     """An epoch of full batches [batch, n_frames, features] of pieces that stay on the disk.
 
     For corpora of any size: SHUFFLED pieces are in memory. Every piece comes once, and some twice
     where the last batch needs them. The order depends on (seed, epoch) and on Keras' seed alone.
-    `stored` is of `store.stored`, with utterances of one piece of n_frames or several; `kept`
+    `stored` is of `feature_cache.store_features`, with utterances of one piece of n_frames or several; `kept`
     [n_pieces] says which of them take part, all without it.
     """
     rng = np.random.default_rng([seed, epoch])
@@ -158,7 +158,7 @@ def stream(stored, *, n_frames, batch_size, seed, epoch, kept=None):
     contents = [4 * sum(of_shard) * stored.n_features for of_shard in stored.n_frames]
     # Behind the frames stand their checksum and another record; `stored` has looked at both.
     behind = [
-        s3.n_bytes(path) - RECORD_HEADER_BYTES - content
+        s3.file_size_bytes(path) - RECORD_HEADER_BYTES - content
         for path, content in zip(stored.paths, contents, strict=True)
     ]
 
@@ -186,7 +186,7 @@ def stream(stored, *, n_frames, batch_size, seed, epoch, kept=None):
     n_batches = -(-n_pieces // batch_size)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return without_autotuning(
+    return disable_autotuning(
         tf.data.Dataset.from_tensor_slices(shards)
         .interleave(read, cycle_length=STREAMED_SHARDS)
         .shuffle(SHUFFLED, seed=int(rng.integers(2**31)), reshuffle_each_iteration=False)
@@ -222,4 +222,4 @@ def _batches(order, examples, shape, labels, *, batch_size, drop_remainder):
     # Rewriting the graph would copy the frames into it for every iterator.
     options.experimental_optimization.apply_default_optimizations = False
     dataset = tf.data.Dataset.range(n_batches).map(batch, num_parallel_calls=GATHER_THREADS)
-    return without_autotuning(dataset.prefetch(PREFETCHED).with_options(options))
+    return disable_autotuning(dataset.prefetch(PREFETCHED).with_options(options))

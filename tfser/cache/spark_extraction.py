@@ -2,7 +2,7 @@
 
 The cache and the corpus lie in folders that all workers share: Spark carries the names of files to
 them, and the numbers of frames back. A task writes one shard, the bytes of which are those that
-`making.by_threads` writes.
+`extraction.extract_in_threads` writes.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ import tensorflow as tf
 
 from tfser.audio import decode
 from tfser.cache import extraction, feature_cache
-from tfser.cache.tfrecord import disk_errors, shard_path, write_shard
+from tfser.cache.tfrecord import shard_path, translate_disk_errors, write_shard
 from tfser.distributed import spark_session
 from tfser.errors import TfserError, UsageError
 
 QUEUED = 2  # tasks for each that can run: a worker does not wait while an answer is taken
 
 
-def by_spark(master: str, missing, shards, work) -> None:
-    """Makes the missing shards as `making.by_threads` does, on the workers of `master`.
+def extract_on_spark(master: str, missing, shards, work) -> None:
+    """Makes the missing shards as `extraction.extract_in_threads` does, on the workers of `master`.
 
     A shard whose worker dies again and again is left out, and named in the TfserError that is
     raised once all others are made. UsageError where a worker does not see what it must share.
@@ -36,14 +36,14 @@ def by_spark(master: str, missing, shards, work) -> None:
     seen = work.folder.absolute() / f"shared-{uuid.uuid4().hex}.tmp"
     lost = []
     with contextlib.ExitStack() as stack:
-        with disk_errors(work.folder):
+        with translate_disk_errors(work.folder):
             seen.touch()
         stack.callback(seen.unlink, missing_ok=True)
         session, n_at_once = stack.enter_context(
-            spark_session.session(master, len(missing), "shards", errors)
+            spark_session.open_session(master, len(missing), "shards", errors)
         )
-        bar = stack.enter_context(extraction.progress(missing, work))
-        place = spark_session.here()
+        bar = stack.enter_context(extraction.progress_bar(missing, work))
+        place = spark_session.current_place()
         # The arguments of a Keras layer are a dict of Keras's own, which cannot be unpickled.
         arguments = dict(work.feature.arguments)
         described = type(work.feature), arguments, _versions(work.feature), work.decoder
@@ -58,18 +58,18 @@ def by_spark(master: str, missing, shards, work) -> None:
                     session.sparkContext.parallelize([0], 1).map(lambda _: task()).collect()
                 )
             except Exception as failed:
-                if not spark_session.alive(session):
+                if not spark_session.is_alive(session):
                     raise TfserError(
                         f"Spark has ended, or no master answers at {master}, see {errors}; the "
                         "same command continues"
                     ) from None
-                why = spark_session.reason(failed)
+                why = spark_session.failure_reason(failed)
                 if spark_session.RAISED.search(str(failed)):  # before `_task` could answer
                     raise TfserError(
                         f"Spark's workers cannot run tfser: {why}; install it there as it is "
                         f"here, see {errors}"
                     ) from None
-                if not spark_session.lost(failed):
+                if not spark_session.is_worker_loss(failed):
                     raise TfserError(
                         f"Spark cannot make {path.name}: {why}; see {errors}; the same command "
                         "continues"
@@ -89,7 +89,7 @@ def by_spark(master: str, missing, shards, work) -> None:
                 bar.update(len(work.groups[number]))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            spark_session.stop(session)
+            spark_session.stop_session(session)
             raise
     if lost:
         raise TfserError(
@@ -112,7 +112,7 @@ def _versions(feature) -> dict:
     versions = {
         "tfser's cache": feature_cache.VERSION,
         "TensorFlow": tf.__version__,
-        **decode.versions(),
+        **decode.decoder_versions(),
     }
     versions["librosa"] = metadata.version("librosa")  # its mel bands
     return versions | {f"{name}'s {key}": value for key, value in feature.settings().items()}
@@ -130,7 +130,7 @@ def _task(place, seen, described, group, contents, path) -> tuple:
                 f"Spark's worker on {socket.gethostname()} does not see the folder {folder} of "
                 f"this machine, which all workers must share; {fix}, or mount it there"
             )
-    return spark_session.answer(place, _shard, described, group, contents, path)
+    return spark_session.run_in_place(place, _shard, described, group, contents, path)
 
 
 def _shard(described, group, contents, path) -> dict:
@@ -145,13 +145,13 @@ def _shard(described, group, contents, path) -> dict:
         )
     for file, content in contents.items():
         # [0, why] of a file that could not be read here either.
-        if content[0] and (found := feature_cache.content_of(file)) != content:
+        if content[0] and (found := feature_cache.hash_content(file)) != content:
             reason = "it has other content" if found[0] else found[1]
             raise UsageError(
                 f"Spark's worker on {host} does not see the {file} of this machine ({reason}); "
                 "the corpus must lie in a folder that all workers share"
             )
-    shard, records = extraction.computed(group, feature, decoder)
+    shard, records = extraction.compute_shard(group, feature, decoder)
     write_shard(path, shard, records)
     return shard
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfser.audio import tf_data
+from tfser.audio.tf_data import disable_autotuning, unconverted
 from tfser.errors import TfserError
 from tfser.storage import atomic_files, s3
 
@@ -23,33 +23,33 @@ def shard_path(folder, number):
     return folder / f"shard-{number:05d}.tfrecord"
 
 
-def names_of(utterances):
+def utterance_names(utterances):
     """By which a shard knows its utterances."""
     return [utterance.name for utterance in utterances]
 
 
 def write_shard(path, shard, records):
     """Writes the frames of a shard, bytes of each utterance, and its JSON."""
-    with replacing(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
+    with replace_shard(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
         writer.write(b"".join(records))
         writer.write(json.dumps(shard).encode())
 
 
-def shard_contents(folder, numbers):
+def read_shards(folder, numbers):
     """Yields (number, JSON record, bytes of the frames), (number, None, b"") where damaged.
 
     One dataset over all shards: TensorFlow reads and checks the next while this one is copied.
     """
     paths = [str(shard_path(folder, number)) for number in numbers]
 
-    @tf_data.unconverted
+    @unconverted
     def records(path):
         return tf.data.TFRecordDataset(path).batch(3).get_single_element()
 
     contents = tf.data.Dataset.from_tensor_slices(tf.constant(paths, tf.string)).map(
         records, num_parallel_calls=os.cpu_count()
     )
-    iterator = iter(tf_data.without_autotuning(contents))
+    iterator = iter(disable_autotuning(contents))
     for number in numbers:
         try:
             frames, shard = iterator.get_next().numpy()
@@ -59,20 +59,20 @@ def shard_contents(folder, numbers):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replace_shard(path):
     """Gives a temporary path of this writer's own; what was written there then becomes `path`.
 
     An object of S3 is there once its upload is complete: tensorflow-io's own writing to it does
     not come back from records.
     """
-    if isinstance(path, s3.Remote):
-        with tempfile.TemporaryDirectory() as folder, disk_errors(path.parent):
+    if isinstance(path, s3.S3Path):
+        with tempfile.TemporaryDirectory() as folder, translate_disk_errors(path.parent):
             yield Path(folder, path.name)
             s3.upload(Path(folder, path.name), path)
         return
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with disk_errors(path.parent):
+        with translate_disk_errors(path.parent):
             yield temporary
             os.replace(temporary, path)
     finally:
@@ -80,7 +80,7 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def disk_errors(folder):
+def translate_disk_errors(folder):
     """Turns what the disk refuses, by Python or by TensorFlow, into one line with its fix."""
     try:
         yield

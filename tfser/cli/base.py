@@ -44,14 +44,14 @@ class Parser(argparse.ArgumentParser):
 CONTINUES = "what is finished is kept, the same command continues"
 
 
-def run(function, args, *, interrupted=CONTINUES) -> int:
+def run_command(function, args, *, interrupted=CONTINUES) -> int:
     """Calls function(args) with a log on stderr; returns the exit code.
 
     args: with `debug`, and `workdir` where it has one. interrupted: what is left then.
     """
-    code = _code_of(function, args, interrupted)
+    code = _exit_code(function, args, interrupted)
     if _is_command():  # and not a program that calls one, which has an exit code of its own
-        atexit.register(s3.leave, code)
+        atexit.register(s3.exit_process, code)
     return code
 
 
@@ -61,7 +61,7 @@ def _is_command() -> bool:
     return name.startswith(("tfser.", "tfser-"))
 
 
-def _code_of(function, args, interrupted) -> int:
+def _exit_code(function, args, interrupted) -> int:
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
     log.setLevel(logging.INFO)

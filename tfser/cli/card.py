@@ -8,9 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from tfser.config import hparams
+from tfser.config.hparams import hparams_folder
 from tfser.errors import TfserError
-from tfser.evaluation.model_card import record
+from tfser.evaluation.model_card import record_run
 
 
 def main(argv=None) -> int:
@@ -23,7 +23,7 @@ def main(argv=None) -> int:
     zoo = args.zoo or zoo_folder()
     try:
         for folder in args.runs:
-            record(folder, zoo, args.note)
+            record_run(folder, zoo, args.note)
     except TfserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -32,7 +32,7 @@ def main(argv=None) -> int:
 
 def zoo_folder() -> Path:
     """Where the cards are: beside hparams/ in a checkout, inside the package in a wheel."""
-    folder = Path(hparams.folder())
+    folder = Path(hparams_folder())
     return folder.with_name("_zoo" if folder.name == "_hparams" else "zoo")
 
 

@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return base.run(export, parser().parse_args(argv), interrupted="nothing is written")
+    return base.run_command(export, parser().parse_args(argv), interrupted="nothing is written")
 
 
 def export(args) -> None:
@@ -66,19 +66,19 @@ def export(args) -> None:
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         from tfser.inference import export_formats, served_model
-    run = served_model.finished(args.run, seed=args.seed, fold=args.fold)
-    export_formats.check(args.format, run)
-    served = served_model.served(run)
-    inputs, expected = tested(run, served, args.data_root)
+    run = served_model.load_run(args.run, seed=args.seed, fold=args.fold)
+    export_formats.check_format(args.format, run)
+    served = served_model.load_inference_function(run)
+    inputs, expected = load_test_part(run, served, args.data_root)
     unfinished = args.out.with_name(f".{os.getpid()}.{args.out.name}")
     try:
         with tensorflow_startup.quiet():
-            save(args.format, run, served, unfinished)
+            write_export(args.format, run, served, unfinished)
         if args.format == "keras":  # its networks are equal to the run's to the bit
-            answers = [served_model.answer(served, x) for x in inputs]
+            answers = [served_model.run_inference(served, x) for x in inputs]
         else:
-            answers = export_formats.answers(unfinished, inputs)
-        worst = difference(answers, expected)
+            answers = export_formats.run_export(unfinished, inputs)
+        worst = max_difference(answers, expected)
         if not worst <= CLOSE[args.format]:
             raise TfserError(
                 f"the export of {args.run} gives other probabilities than the run, by {worst:.1e}; "
@@ -102,38 +102,38 @@ def _older(run) -> str:
     return f", and that tfser is not newer than the run, which is in {precision}: then train again"
 
 
-def tested(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
+def load_test_part(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     """What the fold's test part sounds like, and the run's probabilities of it [n, K]."""
     from tfser.audio import decode
     from tfser.cli import options
-    from tfser.corpora import loader
+    from tfser.corpora.loader import corpus_names, load_corpus
     from tfser.inference import served_model
 
-    rows = left_out(run)[:CHECKED]
+    rows = select_test_rows(run)[:CHECKED]
     is_table = root is not None and options.is_table(str(root))
     corpus, root = (str(root), None) if is_table else (run.tested, root)
-    if not is_table and corpus not in loader.names():
+    if not is_table and corpus not in corpus_names():
         raise UsageError(f"{run.folder} is of a table: give it by --data-root path/to/files.csv")
     cache = os.environ.get("TFSER_CACHE")
-    utterances = {u.name: u for u in loader.load(corpus, root, cache and Path(cache))}
+    utterances = {u.name: u for u in load_corpus(corpus, root, cache and Path(cache))}
     waveforms = []
     for row in rows:
         u = utterances.get(row["utterance"])
         if u is None:
             raise DataError(f"{corpus} has no utterance {row['utterance']!r}: not what was tested")
         times = {"start_seconds": u.start_seconds, "end_seconds": u.end_seconds}
-        waveforms.append(decode.load(u.path, sample_rate_hz=served.sample_rate_hz, **times))
-    expected = said_of(run, rows)
+        waveforms.append(decode.load_audio(u.path, sample_rate_hz=served.sample_rate_hz, **times))
+    expected = recorded_outputs(run, rows)
     if not served.smile:
         return waveforms, expected
     found = served.smile.extractor(served.sample_rate_hz).extract(waveforms)
     for features in found:
         if isinstance(features, Exception):
             raise features
-    return [served_model.as_input(features, served.smile.shape) for features in found], expected
+    return [served_model.pad_features(features, served.smile.shape) for features in found], expected
 
 
-def left_out(run) -> list[dict]:
+def select_test_rows(run) -> list[dict]:
     """The rows of predictions.csv that are of the fold's network, of the last system.
 
     With `--protocol paper` EPR's forest has folds of its own (section 4.1): what both left out.
@@ -141,10 +141,10 @@ def left_out(run) -> list[dict]:
     part = run.scores["flags"].get("evaluate", "test")
     of_fold = {
         row["utterance"]
-        for row in rows_of(run.folder / "splits.csv")
+        for row in read_rows(run.folder / "splits.csv")
         if (row["seed"], row["fold"], row["part"]) == (str(run.seed), str(run.fold), part)
     }
-    rows = rows_of(run.network.parent / "predictions.csv")
+    rows = read_rows(run.network.parent / "predictions.csv")
     rows = [
         row
         for row in rows
@@ -156,16 +156,16 @@ def left_out(run) -> list[dict]:
     return rows
 
 
-def rows_of(path) -> list[dict]:
+def read_rows(path) -> list[dict]:
     """The rows of a .csv of a run; DataError where it is missing."""
     from tfser.inference import served_model
 
-    served_model.existing(path)
+    served_model.check_exists(path)
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def said_of(run, rows) -> np.ndarray:
+def recorded_outputs(run, rows) -> np.ndarray:
     """What rows of predictions.csv say [n, K]: probabilities, ratings, or ones for the classes."""
     columns = [f"p_{c}" for c in run.classes] or ["predicted_arousal", "predicted_valence"]
     if columns[0] in rows[0]:
@@ -173,13 +173,15 @@ def said_of(run, rows) -> np.ndarray:
     return np.array([[row["predicted"] == c for c in run.classes] for row in rows], float)
 
 
-def save(form, run, served, folder: Path) -> None:
+def write_export(form, run, served, folder: Path) -> None:
     """The files of a form, and the folder's README."""
     from tfser.inference import export_formats, served_model
 
     folder.mkdir()
     getattr(export_formats, f"save_{form}")(run, served, folder)
-    (folder / "README.md").write_text(export_readme.page(form, run, served), encoding="utf-8")
+    (folder / "README.md").write_text(
+        export_readme.format_readme(form, run, served), encoding="utf-8"
+    )
     about = {
         "format": served_model.FORMAT,
         "form": form,
@@ -193,7 +195,7 @@ def save(form, run, served, folder: Path) -> None:
     atomic_files.write_json(folder / "tfser.json", about)
 
 
-def difference(found, expected) -> float:
+def max_difference(found, expected) -> float:
     """How far probabilities or ratings are from the run's, at most."""
     found = np.stack(found)
     if set(np.unique(expected)) <= {0.0, 1.0}:  # classes alone

@@ -17,7 +17,7 @@ from pathlib import Path
 from tfser import tensorflow_startup
 from tfser.audio import decode
 from tfser.cli import base, options
-from tfser.corpora import loader
+from tfser.corpora.loader import describe_corpus
 from tfser.distributed import spark_session
 from tfser.errors import DataError, UsageError
 from tfser.storage import s3
@@ -52,40 +52,40 @@ def parser():
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return base.run(extract, parser().parse_args(argv))
+    return base.run_command(extract, parser().parse_args(argv))
 
 
 def extract(args) -> None:
     """Checks everything that can be checked without audio, extracts, prints a line a folder."""
     if args.spark is not None:
-        spark_session.check(args.spark)
+        spark_session.check_master(args.spark)
     options.check_model(args.model)
-    options.check_least(args, max_bad=0)
-    cache = options.cache_of(args)
-    corpus, utterances, hp = options.corpus_of(args, args.corpus, args.data_root, cache)
+    options.check_minimum(args, max_bad=0)
+    cache = options.resolve_cache(args)
+    corpus, utterances, hp = options.load_named_corpus(args, args.corpus, args.data_root, cache)
     decoder = hp["audio"]["decoder"]
     check_writable(cache)
-    log.info("%s", loader.describe(args.corpus, utterances))
+    log.info("%s", describe_corpus(args.corpus, utterances))
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         module = importlib.import_module(f"tfser.models.{args.model}.dataset")
     from tfser.cache import extraction, feature_cache, spark_extraction
 
     how = (
-        functools.partial(spark_extraction.by_spark, args.spark)
+        functools.partial(spark_extraction.extract_on_spark, args.spark)
         if args.spark
-        else extraction.by_threads
+        else extraction.extract_in_threads
     )
     done, contents = [], {}
 
     def make(wanted, feature):
-        """Fills the folder of these features; returns the `store.Stored` of it."""
+        """Fills the folder of these features; returns the `feature_cache.StoredFeatures` of it."""
         what = [u.name for u in wanted], feature.settings()
         for before, found in done:
             if before == what:  # a system may ask twice
                 return found
         started = time.monotonic()
-        found = feature_cache.stored(
+        found = feature_cache.store_features(
             wanted,
             feature,
             cache=cache,
@@ -96,7 +96,7 @@ def extract(args) -> None:
         )
         seconds = time.monotonic() - started
         done.append((what, found))
-        print(line(args.model, corpus, feature, found, len(wanted), seconds), flush=True)
+        print(format_line(args.model, corpus, feature, found, len(wanted), seconds), flush=True)
         return found
 
     module.fill(args.corpus, utterances, hp, make)
@@ -104,7 +104,7 @@ def extract(args) -> None:
 
 def check_writable(cache: Path) -> None:
     """Raises UsageError where nothing can be written into the cache."""
-    if isinstance(cache, s3.Remote):  # `asked.cache_of` has looked whether it is there
+    if isinstance(cache, s3.S3Path):  # `options.resolve_cache` has looked whether it is there
         return
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -115,20 +115,20 @@ def check_writable(cache: Path) -> None:
         ) from None
 
 
-def line(model, corpus, feature, found, n_asked: int, seconds: float) -> str:
-    """What is in a folder of the cache, for grep; `found` is a `store.Stored`."""
-    folder = s3.path(found.paths[0]).parent
+def format_line(model, corpus, feature, found, n_asked: int, seconds: float) -> str:
+    """What is in a folder of the cache, for grep; `found` is a `feature_cache.StoredFeatures`."""
+    folder = s3.to_path(found.paths[0]).parent
     n_frames = sum(map(sum, found.n_frames))
     return (
         f"EXTRACTED model={model} corpus={corpus} feature={type(feature).__name__} "
         f"utterances={len(found.utterances)} left_out={n_asked - len(found.utterances)} "
-        f"hours={hours_of(found.utterances):.3f} frames={n_frames} shards={len(found.paths)} "
-        f"bytes={sum(map(s3.n_bytes, found.paths))} "
+        f"hours={count_hours(found.utterances):.3f} frames={n_frames} shards={len(found.paths)} "
+        f"bytes={sum(map(s3.file_size_bytes, found.paths))} "
         f"seconds={seconds:.1f} folder={folder}"
     )
 
 
-def hours_of(utterances) -> float:
+def count_hours(utterances) -> float:
     """How much speech it is; a file that is gone by now counts nothing."""
 
     def seconds(utterance):

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from tfser import models
-from tfser.config import hparams
-from tfser.corpora import loader
+from tfser.config.hparams import load_hparams
+from tfser.corpora.loader import corpus_names, load_corpus
 from tfser.errors import UsageError, did_you_mean
 from tfser.storage import run_directory, s3
 
@@ -23,11 +23,11 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
         "--corpus",
         required=True,
         metavar="NAME",
-        help=f"{', '.join(loader.names())}, or a table: path/to/files.csv",
+        help=f"{', '.join(corpus_names())}, or a table: path/to/files.csv",
     )
     p.add_argument(
         "--data-root",
-        type=s3.path,
+        type=s3.to_path,
         metavar="DIR",
         help="the corpus's folder (or TFSER_<CORPUS>_ROOT)",
     )
@@ -53,7 +53,7 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--cache",
-        type=s3.path,
+        type=s3.to_path,
         metavar="DIR",
         help="feature cache, on S3 too (default: TFSER_CACHE or ~/.cache/tfser)",
     )
@@ -76,7 +76,7 @@ def check_model(name: str) -> None:
         )
 
 
-def check_least(args, **lowest: int) -> None:
+def check_minimum(args, **lowest: int) -> None:
     """Raises UsageError for a flag whose number is below the lowest it takes."""
     for flag, least in lowest.items():
         value = getattr(args, flag)
@@ -84,26 +84,26 @@ def check_least(args, **lowest: int) -> None:
             raise UsageError(f"--{flag.replace('_', '-')} {value}: must be {least} or more")
 
 
-def cache_of(args) -> Path:
+def resolve_cache(args) -> Path:
     """The folder of --cache, or else of TFSER_CACHE, or else the usual one."""
-    cache = args.cache or s3.path(os.environ.get("TFSER_CACHE") or run_directory.usual_cache())
-    if args.spark and isinstance(cache, s3.Remote):
+    cache = args.cache or s3.to_path(os.environ.get("TFSER_CACHE") or run_directory.default_cache())
+    if args.spark and isinstance(cache, s3.S3Path):
         raise UsageError(f"--spark with --cache {cache}: its workers share a folder, not S3")
     s3.check_folder(cache, "--cache")
     return cache
 
 
-def hyperparameters(args, corpus: str, more=()) -> dict:
+def load_hyperparameters(args, corpus: str, more=()) -> dict:
     """Those of --hparams, --set and --target on `corpus`, and of `more` overrides."""
-    return hparams.load(
+    return load_hparams(
         args.model,
         "table" if is_table(corpus) else corpus,
         overlay=args.hparams,
-        overrides=[*overrides(args), *more],
+        overrides=[*list_overrides(args), *more],
     )
 
 
-def overrides(args) -> list[str]:
+def list_overrides(args) -> list[str]:
     """What --set and --target override."""
     return args.overrides + ([f"labels.target={args.target}"] if args.target else [])
 
@@ -113,12 +113,12 @@ def is_table(corpus: str) -> bool:
     return corpus.lower().endswith((".csv", ".tsv"))
 
 
-def corpus_of(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
+def load_named_corpus(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
     """Its name in results, its utterances and the hyperparameters on it."""
-    hp = hyperparameters(args, corpus)
-    s3.check_decoder(hp["audio"]["decoder"])
-    utterances = loader.load(corpus, root, cache)
+    hp = load_hyperparameters(args, corpus)
+    s3.import_decoder(hp["audio"]["decoder"])
+    utterances = load_corpus(corpus, root, cache)
     name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table(corpus) else corpus
-    if is_table(corpus) and name in loader.names():  # emodb.csv is not Emo-DB
+    if is_table(corpus) and name in corpus_names():  # emodb.csv is not Emo-DB
         name = f"table-{name}"
     return name, utterances, hp

@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return base.run(predict, parser().parse_args(argv), interrupted=KEPT)
+    return base.run_command(predict, parser().parse_args(argv), interrupted=KEPT)
 
 
 def predict(args) -> None:
@@ -62,7 +62,7 @@ def predict(args) -> None:
         if args.plot.exists() and (not args.plot.is_dir() or any(args.plot.iterdir())):
             raise ConflictError(f"--plot {args.plot}: give a new or empty folder")
         args.plot.mkdir(parents=True, exist_ok=True)
-    asked = recordings(args)
+    asked = list_recordings(args)
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         from tfser.inference import predictor
@@ -70,9 +70,9 @@ def predict(args) -> None:
     folder = args.run or args.export
     if (folder / "tfser.json").exists() != bool(args.export):
         raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
-    model = predictor.load(folder, seed=args.seed, fold=args.fold)
+    model = predictor.load_predictor(folder, seed=args.seed, fold=args.fold)
     rows = model.rows(asked, window_seconds=args.window, hop_seconds=args.hop)
-    failed = write(rows, model.columns, args.out)
+    failed = write_rows(rows, model.columns, args.out)
     if args.plot:
         model.draw(asked, args.plot, window_seconds=args.window, hop_seconds=args.hop)
     if failed:
@@ -82,22 +82,24 @@ def predict(args) -> None:
         )
 
 
-def recordings(args) -> list[tuple]:
+def list_recordings(args) -> list[tuple]:
     """What is asked for: (file, start, end), both None for all of it."""
     asked = [(path, None, None) for path in args.files]
     if args.folder:
-        found = list(audio_folder.audio_files(audio_folder.existing_folder(args.folder), SUFFIXES))
+        found = list(
+            audio_folder.list_audio_files(audio_folder.check_folder(args.folder), SUFFIXES)
+        )
         if not found:
             raise DataError(f"no recordings under {args.folder}")
         asked += [(path, None, None) for path in found]
     if args.table:
-        asked += of_table(args.table)
+        asked += read_table(args.table)
     if not asked:
         raise UsageError("no recordings: give files, --folder or --table")
     return asked
 
 
-def of_table(path: Path) -> list[tuple]:
+def read_table(path: Path) -> list[tuple]:
     """The recordings of a table, which are relative to its folder."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -121,7 +123,7 @@ def of_table(path: Path) -> list[tuple]:
     return asked
 
 
-def write(rows, columns, path: Path | None) -> int:
+def write_rows(rows, columns, path: Path | None) -> int:
     """Writes rows as they come, and returns how many recordings failed."""
     failed = set()
     partial = path and path.with_name(f"{path.name}.part")

@@ -1,6 +1,6 @@
 """tfser-search: searches the hyperparameters of one system, by the dev scores of a corpus's folds.
 
-The space is the [search] table of hparams/<model>.toml (see `hparams.search_space`), the algorithm
+The space is the [search] table of hparams/<model>.toml (see `search_space.load_search_space`), the algorithm
 one of Hyperopt's. A trial is `tfser-train --evaluate dev` in a process of its own, so that memory
 does not grow; the test part is looked at once, for the best setting.
 
@@ -15,13 +15,22 @@ import sys
 from pathlib import Path
 
 from tfser.cli import base, options, spark_jobs, train
-from tfser.config import hparams, search_space
+from tfser.config import search_space
+from tfser.config.hparams import format_overlay, format_toml
 from tfser.distributed import spark_session
-from tfser.distributed.subprocesses import child, flags, overrides_of
+from tfser.distributed.subprocesses import format_flags, format_overrides, run_training
 from tfser.errors import ConflictError, TfserError, UsageError
-from tfser.search import summary as outcomes
-from tfser.search.sampler import Proposals
-from tfser.search.trials import FEWEST, ended, read_trials, run_trial, write_trials
+from tfser.search.sampler import Sampler
+from tfser.search.summary import (
+    best_trial,
+    draw_search,
+    format_outcome,
+    format_parameters,
+    format_summary,
+    trial_folder_name,
+    write_event,
+)
+from tfser.search.trials import FEWEST, finished_trials, read_trials, run_trial, write_trials
 from tfser.storage import atomic_files, run_directory, s3
 
 log = logging.getLogger("tfser")
@@ -57,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--workdir",
-        type=s3.path,
+        type=s3.to_path,
         metavar="DIR",
         help="search directory (default: searches/<model>-<corpus>-<protocol>)",
     )
@@ -66,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return base.run(search, parser().parse_args(argv))
+    return base.run_command(search, parser().parse_args(argv))
 
 
 def search(args) -> None:
@@ -76,10 +85,10 @@ def search(args) -> None:
     if args.strategy == "multiworker":
         raise UsageError("--strategy multiworker is for one training; leave it out, or use --spark")
     if args.spark is not None:
-        spark_session.check(args.spark)
-    task = train.checked(args)
-    overrides = options.overrides(args)
-    space = search_space.search_space(args.model, overlay=args.hparams, overrides=overrides)
+        spark_session.check_master(args.spark)
+    task = train.prepare_task(args)
+    overrides = options.list_overrides(args)
+    space = search_space.load_search_space(args.model, overlay=args.hparams, overrides=overrides)
     folder = args.workdir or Path("searches", f"{args.model}-{task.corpus}-{args.protocol}")
     settings = task.settings | {
         "search": space,
@@ -88,21 +97,21 @@ def search(args) -> None:
         "seeds": args.seeds,
         "stop_hopeless": args.stop_hopeless,
     }
-    with run_directory.opened(folder, settings, range(args.seed, args.seed + args.seeds)):
+    with run_directory.open_run(folder, settings, range(args.seed, args.seed + args.seeds)):
         trials = run_trials(args, space, folder)
-        best = outcomes.best_of(trials)
+        best = best_trial(trials)
         if best is None:
             raise TfserError(
                 f"all {len(trials)} trials failed, the last one: {trials[-1]['reason']}; correct "
                 f"[search] or the command, and delete {folder} or use another --workdir"
             )
         log.info("the best setting is trained and tested: %s", folder / "best")
-        code, out, reason = child(flags(args, best["parameters"]), folder / "best")
+        code, out, reason = run_training(format_flags(args, best["parameters"]), folder / "best")
         if code:
             raise TfserError(f"the best setting, {folder / 'best'}: {reason}")
-    print(outcomes.summary(trials))
+    print(format_summary(trials))
     for name, value in best["parameters"].items():
-        print(f"{name} = {hparams.toml(value)}")
+        print(f"{name} = {format_toml(value)}")
     print(f"trials, best.toml and pictures: {folder}")
     print(out.splitlines()[-1])
 
@@ -120,13 +129,13 @@ def run_trials(args, space: dict, folder: Path) -> list[dict]:
     """
     path = folder / "trials.jsonl"
     trials = read_trials(path)
-    if len(ended(trials)) < args.evals and (folder / "best").exists():
+    if len(finished_trials(trials)) < args.evals and (folder / "best").exists():
         raise ConflictError(
-            f"the best of {len(ended(trials))} trials was tested in {folder / 'best'}, and more "
+            f"the best of {len(finished_trials(trials))} trials was tested in {folder / 'best'}, and more "
             "would be chosen after a look at the test part; use another --workdir, or delete that "
             "folder"
         )
-    proposals = Proposals(space, args.algorithm, args.seed)
+    proposals = Sampler(space, args.algorithm, args.seed)
     for n, trial in enumerate(trials):
         scores = {k: trials[k]["score"] for k in trial.get("after", range(n))}
         if proposals.next(scores) != trial["parameters"]:
@@ -138,25 +147,25 @@ def run_trials(args, space: dict, folder: Path) -> list[dict]:
     def begin(n: int) -> dict:
         """Proposes the parameters of trial n, or takes those of a trial that was begun before."""
         if n == len(trials):
-            scores = {trial["trial"]: trial["score"] for trial in ended(trials)}
+            scores = {trial["trial"]: trial["score"] for trial in finished_trials(trials)}
             after = {} if len(scores) == n else {"after": sorted(scores)}
             parameters = proposals.next(scores)
             trials.append({"trial": n, "parameters": parameters} | after | {"status": "begun"})
             write_trials(path, trials)
         parameters = trials[n]["parameters"]
-        log.info("trial %d, of %d in all: %s", n, args.evals, outcomes.shown(parameters))
+        log.info("trial %d, of %d in all: %s", n, args.evals, format_parameters(parameters))
         return parameters
 
     def end(n: int, found: dict) -> None:
         """Writes down what trial n has come to."""
         trials[n] |= found
         write_trials(path, trials)
-        for weights in itertools.chain(*map((folder / outcomes.name_of(n)).rglob, WEIGHTS)):
+        for weights in itertools.chain(*map((folder / trial_folder_name(n)).rglob, WEIGHTS)):
             weights.unlink()
-        known = ended(trials)
-        log.info("%s; %s", outcomes.outcome(trials[n]), outcomes.summary(known))
+        known = finished_trials(trials)
+        log.info("%s; %s", format_outcome(trials[n]), format_summary(known))
         write_best(args, known, space, folder)
-        outcomes.write_event(trials[n], folder / "events")
+        write_event(trials[n], folder / "events")
 
     open_ones = [n for n in range(args.evals) if n >= len(trials) or trials[n]["status"] == "begun"]
     if args.spark and open_ones:
@@ -165,21 +174,21 @@ def run_trials(args, space: dict, folder: Path) -> list[dict]:
         for n in open_ones:
             parameters = begin(n)
             end(n, run_trial(args, trials, n, parameters, folder))
-    return ended(trials)
+    return finished_trials(trials)
 
 
 def write_best(args, trials: list[dict], space: dict, folder: Path) -> None:
     """best.toml, an overlay of all that differs from the model's file, and search.png."""
     of = f"{args.model} on {args.corpus}, {args.protocol}, by {args.algorithm}, seed {args.seed}"
-    if best := outcomes.best_of(trials):
+    if best := best_trial(trials):
         plain = argparse.Namespace(model=args.model, hparams=None, overrides=[], target=None)
-        text = hparams.difference(
-            options.hyperparameters(plain, args.corpus),
-            options.hyperparameters(args, args.corpus, overrides_of(best["parameters"])),
+        text = format_overlay(
+            options.load_hyperparameters(plain, args.corpus),
+            options.load_hyperparameters(args, args.corpus, format_overrides(best["parameters"])),
         )
-        head = f"# tfser-search: {of}\n# {outcomes.summary(trials)}\n"
+        head = f"# tfser-search: {of}\n# {format_summary(trials)}\n"
         atomic_files.write_bytes(folder / "best.toml", (head + text).encode())
-    outcomes.draw(trials, search_space.flat(space), of, folder / "search.png")
+    draw_search(trials, search_space.flatten_space(space), of, folder / "search.png")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from tfser.cli import base
-from tfser.inference.web_page import LOOPBACK, opened
+from tfser.inference.web_page import LOOPBACK, open_page
 
 EPILOG = """\
 The page is for this machine alone unless --host says otherwise. It takes recordings of 5 minutes
@@ -33,12 +33,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return base.run(serve, parser().parse_args(argv), interrupted="the page is closed")
+    return base.run_command(serve, parser().parse_args(argv), interrupted="the page is closed")
 
 
 def serve(args) -> None:
     """Opens the page, and waits until it is interrupted."""
-    with opened(args) as url:
+    with open_page(args) as url:
         print(f"{url} (Ctrl-C ends it)", flush=True)
         threading.Event().wait()
 

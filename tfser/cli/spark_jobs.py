@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tfser.distributed import spark_session as spark
-from tfser.distributed.subprocesses import child, flags
-from tfser.errors import TfserError, of_code
-from tfser.search import summary
-from tfser.search.sampler import chosen, expressions
+from tfser.distributed.subprocesses import format_flags, run_training
+from tfser.errors import TfserError, error_of_exit_code
+from tfser.search.sampler import decode_point, hyperopt_expressions
+from tfser.search.summary import trial_folder_name
 from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
@@ -31,7 +31,7 @@ def run_trials(args, proposals, numbers, begin, end, folder: Path) -> None:
     Args:
         proposals: who proposes them, for their points.
         begin: function(n), called in order, once there is a place for trial n.
-        end: function(n, found) takes what `search.run_trial` has found.
+        end: function(n, found) takes what `trials.run_trial` has found.
     """
     import hyperopt
 
@@ -39,9 +39,11 @@ def run_trials(args, proposals, numbers, begin, end, folder: Path) -> None:
     errors = folder / "spark.txt"
     space = {
         "trial": hyperopt.hp.randint("trial", args.evals),
-        "parameters": expressions(proposals.space),
+        "parameters": hyperopt_expressions(proposals.space),
     }
-    objective = functools.partial(_trial, spark.here(), args, proposals.space, folder.resolve())
+    objective = functools.partial(
+        _trial, spark.current_place(), args, proposals.space, folder.resolve()
+    )
     numbers, running = iter(numbers), {}  # of the trials, by the numbers that Hyperopt gives
 
     def wait_for_fewer_than(n_places, told):
@@ -65,7 +67,7 @@ def run_trials(args, proposals, numbers, begin, end, folder: Path) -> None:
                 return []
             begin(n)
         except BaseException:
-            spark.stop(session)  # Hyperopt would wait for what is running
+            spark.stop_session(session)  # Hyperopt would wait for what is running
             raise
         [tid] = ids
         running[tid] = n
@@ -77,7 +79,7 @@ def run_trials(args, proposals, numbers, begin, end, folder: Path) -> None:
 
     try:
         with (
-            spark.session(args.spark, args.evals, "trials", errors) as (session, n_at_once),
+            spark.open_session(args.spark, args.evals, "trials", errors) as (session, n_at_once),
             contextlib.suppress(hyperopt.exceptions.AllTrialsFailed),  # it looks for the best
         ):
             hyperopt.fmin(
@@ -91,17 +93,17 @@ def run_trials(args, proposals, numbers, begin, end, folder: Path) -> None:
             )
     finally:
         for n in running.values():
-            run_directory.wait_until_free(folder / summary.name_of(n))
+            run_directory.wait_until_free(folder / trial_folder_name(n))
 
 
 def _found(document, session, errors: Path) -> dict:
-    """What a trial's task has found, as `search.run_trial` says it; of a lost one None is left."""
+    """What a trial's task has found, as `trials.run_trial` says it; of a lost one None is left."""
     if document:
         found, error = document["result"]["answer"]
         if error:
             raise error
         return found
-    if not spark.alive(session):
+    if not spark.is_alive(session):
         raise TfserError(f"Spark has ended, see {errors}; the same command continues")
     reason = f"its worker was lost {spark.ATTEMPTS} times, as where memory is used up; see {errors}"
     return {"status": "failed", "score": None, "measure": None, "seconds": 0.0, "reason": reason}
@@ -115,10 +117,10 @@ def _trial(place, args, space: dict, folder: Path, point: dict) -> dict:
 
     def run():
         trials = search.read_trials(folder / "trials.jsonl")
-        parameters = chosen(space, point["parameters"])
+        parameters = decode_point(space, point["parameters"])
         return search.run_trial(args, trials, int(point["trial"]), parameters, folder)
 
-    found, error = spark.answer(place, run)
+    found, error = spark.run_in_place(place, run)
     if error or found["score"] is None:
         return {"status": hyperopt.STATUS_FAIL, "answer": (found, error)}
     return {"status": hyperopt.STATUS_OK, "loss": -found["score"], "answer": (found, error)}
@@ -128,9 +130,9 @@ def train_folds(args, folder: Path) -> None:
     """Trains the folds of all seeds, after what they share; the scores are left to the caller."""
     tasks = folder.resolve() / "tasks"
     tasks.mkdir(exist_ok=True)
-    words = [*flags(args, {}), "--evaluate", args.evaluate]
+    words = [*format_flags(args, {}), "--evaluate", args.evaluate]
     log.info("what all folds share is made first, see %s", tasks / "shared.txt")
-    _check(child([*words, "--part", "none"], tasks / "shared"))
+    _check(run_training([*words, "--part", "none"], tasks / "shared"))
     with open(folder / "splits.csv", newline="") as file:
         parts = sorted({(int(row["seed"]), int(row["fold"])) for row in csv.DictReader(file)})
     places = {(seed, fold): tasks / f"seed-{seed}-fold-{fold:02}" for seed, fold in parts}
@@ -139,18 +141,25 @@ def train_folds(args, folder: Path) -> None:
         return
     errors = tasks / "spark.txt"
     try:
-        with spark.session(args.spark, len(open_ones), "folds", errors) as (session, n_at_once):
+        with spark.open_session(args.spark, len(open_ones), "folds", errors) as (
+            session,
+            n_at_once,
+        ):
 
             def train(part):
                 seed, fold = part
                 arguments = [*words, "--part", f"{seed}/{fold}"], places[part]
-                task = functools.partial(spark.answer, place, child, *arguments)
+                task = functools.partial(spark.run_in_place, place, run_training, *arguments)
                 try:
                     [(found, error)] = (
                         session.sparkContext.parallelize([0], 1).map(lambda _: task()).collect()
                     )
                 except Exception as failed:
-                    why = spark.reason(failed) if spark.alive(session) else "Spark has ended"
+                    why = (
+                        spark.failure_reason(failed)
+                        if spark.is_alive(session)
+                        else "Spark has ended"
+                    )
                     raise TfserError(
                         f"seed {seed}, fold {fold}: {why}; see {errors}; the same command continues"
                     ) from None
@@ -160,7 +169,7 @@ def train_folds(args, folder: Path) -> None:
                 atomic_files.write_bytes(places[part] / "done", b"")
                 return part
 
-            place = spark.here()
+            place = spark.current_place()
             with ThreadPoolExecutor(n_at_once) as pool:
                 try:
                     futures = [pool.submit(train, part) for part in open_ones]
@@ -169,7 +178,7 @@ def train_folds(args, folder: Path) -> None:
                         log.info("seed-%d fold-%02d: %d of %d", seed, fold, n, len(open_ones))
                 except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
-                    spark.stop(session)
+                    spark.stop_session(session)
                     raise
     finally:
         for part in open_ones:
@@ -180,4 +189,4 @@ def _check(found: tuple[int, str, str]) -> None:
     """Raises the error that `child` has found, if any."""
     code, _, reason = found
     if code:
-        raise of_code(code, reason)
+        raise error_of_exit_code(code, reason)

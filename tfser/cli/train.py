@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from tfser import tensorflow_startup
 from tfser.cli import base, options, spark_jobs
-from tfser.corpora import labels, loader, omg
+from tfser.corpora import omg
+from tfser.corpora.labels import select_by_labels
+from tfser.corpora.loader import corpus_root, describe_corpus
 from tfser.distributed import multi_worker, spark_session
 from tfser.errors import UsageError
 from tfser.storage import run_directory, s3
@@ -40,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--workdir",
-        type=s3.path,
+        type=s3.to_path,
         metavar="DIR",
         help="run directory (default: runs/<model>-<corpus>-<protocol>)",
     )
@@ -62,7 +64,9 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="test on another corpus, train on all of --corpus (acnn, svm)",
     )
-    p.add_argument("--test-root", type=s3.path, metavar="DIR", help="the folder of --test-corpus")
+    p.add_argument(
+        "--test-root", type=s3.to_path, metavar="DIR", help="the folder of --test-corpus"
+    )
     p.add_argument(
         "--protocol",
         choices=("paper", "loso"),
@@ -106,7 +110,7 @@ def add_flags(p: argparse.ArgumentParser) -> None:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return base.run(train, parser().parse_args(argv))
+    return base.run_command(train, parser().parse_args(argv))
 
 
 class Task(NamedTuple):
@@ -123,19 +127,21 @@ class Task(NamedTuple):
 def train(args) -> None:
     """Checks everything that can be checked without audio, then trains, then prints the scores."""
     if args.spark is not None:
-        spark_session.check(args.spark)
-    task = checked(args)
+        spark_session.check_master(args.spark)
+    task = prepare_task(args)
     folder = args.workdir or Path("runs", f"{args.model}-{task.corpus}-{args.protocol}")
     if args.strategy != "multiworker":
-        return train_in(folder, args, task)
+        return train_in_folder(folder, args, task)
     if args.spark is not None:
         raise UsageError("--spark and --strategy multiworker are two ways; leave one of them out")
     first = {"seed": args.seed, "seeds": args.seeds, "max_bad": args.max_bad}
-    with multi_worker.joined({**task.settings, **first, "evaluate": args.evaluate}, folder) as own:
-        train_in(own, args, task)
+    with multi_worker.join_cluster(
+        {**task.settings, **first, "evaluate": args.evaluate}, folder
+    ) as own:
+        train_in_folder(own, args, task)
 
 
-def train_in(folder: Path, args, task: Task) -> None:
+def train_in_folder(folder: Path, args, task: Task) -> None:
     """Trains in a run directory, of several workers with the others, and prints the scores."""
     parts = args.part
     if not multi_worker.is_chief():  # it trains every fold, and leaves the scores to the chief
@@ -156,10 +162,10 @@ def train_in(folder: Path, args, task: Task) -> None:
     )
     # Not in the settings of other runs, which may have been started before there was a choice.
     settings = task.settings | ({"evaluate": "dev"} if args.evaluate == "dev" else {})
-    with run_directory.opened(folder, settings, run.seeds):
+    with run_directory.open_run(folder, settings, run.seeds):
         for lock in folder.glob("tasks/*/.lock"):  # of a command that was killed
             run_directory.wait_until_free(lock.parent)
-        log.info("%s", loader.describe(args.corpus, task.utterances))
+        log.info("%s", describe_corpus(args.corpus, task.utterances))
         if args.spark:
             spark_jobs.train_folds(args, folder)
         with tensorflow_startup.quiet():
@@ -171,29 +177,29 @@ def train_in(folder: Path, args, task: Task) -> None:
                 raise UsageError(
                     f"--test-corpus: {args.model} has no test across corpora; leave it out"
                 )
-            log.info("tested on %s", loader.describe(args.test_corpus, task.tested))
-            more = [labels.select(task.tested, **settings["tested"]["labels"])]
+            log.info("tested on %s", describe_corpus(args.test_corpus, task.tested))
+            more = [select_by_labels(task.tested, **settings["tested"]["labels"])]
         from tfser.training import mixed_precision  # it imports Keras
 
-        with mixed_precision.policy(task.hp.get("train", {}).get("precision", "float32")):
+        with mixed_precision.precision_policy(task.hp.get("train", {}).get("precision", "float32")):
             scores = paper.train(task.utterances, task.hp, run, *more)
         if scores is None:  # the scores are another process's
             return
         own_parts = "ccc_arousal" in scores and scores["folds"] == 1 and args.evaluate == "test"
         if args.corpus == "omg" and own_parts:
-            omg.submit(loader.root_of("omg", args.data_root), folder, task.utterances)
+            omg.submit(corpus_root("omg", args.data_root), folder, task.utterances)
     from tfser.evaluation import (
         classification_report,  # it imports TensorFlow, which is there by now
     )
 
-    classification_report.show(scores, folder)
+    classification_report.print_results(scores, folder)
 
 
-def checked(args) -> Task:
+def prepare_task(args) -> Task:
     """The task of the flags of `add_flags`; UsageError or DataError where there is none."""
     options.check_model(args.model)
-    options.check_least(args, seeds=1, seed=0, folds=2, max_bad=0)
-    if isinstance(args.workdir, s3.Remote):
+    options.check_minimum(args, seeds=1, seed=0, folds=2, max_bad=0)
+    if isinstance(args.workdir, s3.S3Path):
         raise UsageError(f"--workdir {args.workdir}: results are written to a disk; give a folder")
     if args.model == "svm" and args.strategy == "multiworker":
         raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
@@ -205,12 +211,12 @@ def checked(args) -> Task:
         raise UsageError("--protocol loso: with --test-corpus there are no folds; leave one out")
     if args.test_corpus and args.folds:
         raise UsageError(f"--folds {args.folds}: with --test-corpus there are no folds")
-    cache = options.cache_of(args)
-    corpus, utterances, hp = options.corpus_of(args, args.corpus, args.data_root, cache)
+    cache = options.resolve_cache(args)
+    corpus, utterances, hp = options.load_named_corpus(args, args.corpus, args.data_root, cache)
     settings = {"model": args.model, "corpus": corpus, "protocol": args.protocol}
     tested = None
     if args.test_corpus:
-        tested_name, tested, tested_hp = options.corpus_of(
+        tested_name, tested, tested_hp = options.load_named_corpus(
             args, args.test_corpus, args.test_root, cache
         )
         spans = [

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv=None) -> int:
     """Runs the command and returns its exit code."""
-    return base.run(transform, parser().parse_args(argv))
+    return base.run_command(transform, parser().parse_args(argv))
 
 
 def transform(args) -> None:
@@ -56,7 +56,9 @@ def transform(args) -> None:
     from tfser.audio import decode  # after what can be said at once
 
     rate = hp["features"]["sample_rate_hz"]
-    waveforms = [decode.load(path, sample_rate_hz=rate) for path in (args.content, args.style)]
+    waveforms = [
+        decode.load_audio(path, sample_rate_hz=rate) for path in (args.content, args.style)
+    ]
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         from tfser.features.mel_pieces import MelPieces
@@ -64,28 +66,29 @@ def transform(args) -> None:
 
     import soundfile
 
-    from tfser.plots import figures, spectrograms
+    from tfser.plots.figures import save_figure
+    from tfser.plots.spectrograms import draw_spectrograms
 
     layer = MelPieces(**hp["input"] | {"drop_short": False}, **hp["features"])
-    network = pretraining.network_of(network_file, hp, layer)
+    network = pretraining.load_network(network_file, hp, layer)
     pieces = []
     for path, waveform in zip((args.content, args.style), waveforms, strict=True):
         try:
-            pieces.append(transformation.pieces_of(waveform, layer))
+            pieces.append(transformation.cut_pieces(waveform, layer))
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
     content, style = pieces
-    found = transformation.transformed(network, content, style, args.latent, layer)
-    sound = transformation.waveform(found, content, layer)
-    figure = spectrograms.spectrograms_figure(
+    found = transformation.transform(network, content, style, args.latent, layer)
+    sound = transformation.invert_spectrogram(found, content, layer)
+    figure = draw_spectrograms(
         {
-            f"content: {args.content.name}": transformation.spectrogram(
+            f"content: {args.content.name}": transformation.join_spectrogram(
                 content.heard, content.lengths, layer
             ),
-            f"style: {args.style.name}": transformation.spectrogram(
+            f"style: {args.style.name}": transformation.join_spectrogram(
                 style.heard, style.lengths, layer
             ),
-            f"transformed: the content with the style's {args.latent}": transformation.spectrogram(
+            f"transformed: the content with the style's {args.latent}": transformation.join_spectrogram(
                 found, content.lengths, layer
             ),
         },
@@ -93,9 +96,9 @@ def transform(args) -> None:
         hop_seconds=layer.hop / rate,
         label="dB to the loudest",
     )
-    with atomic_files.replacing(args.out) as temporary:
+    with atomic_files.replace_file(args.out) as temporary:
         soundfile.write(temporary, sound, rate, format="WAV", subtype="PCM_16")
-    figures.save(figure, picture)
+    save_figure(figure, picture)
     print(f"{args.out} ({len(sound) / rate:.1f} s at {rate} Hz) and {picture}")
 
 

@@ -10,11 +10,11 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
-from tfser.corpora import loader
+from tfser.corpora.loader import corpus_names
 from tfser.errors import UsageError, did_you_mean
 
 
-def folder():
+def hparams_folder():
     """Where the hparams files are: beside the package in a checkout, inside it in a wheel."""
     root = Path(__file__).resolve().parents[2]
     # Only a checkout has the first: site-packages/hparams would be someone else's package.
@@ -23,7 +23,9 @@ def folder():
     return resources.files("tfser") / "_hparams"
 
 
-def load(model: str, corpus: str, *, overlay: str | None = None, overrides=()) -> dict[str, dict]:
+def load_hparams(
+    model: str, corpus: str, *, overlay: str | None = None, overrides=()
+) -> dict[str, dict]:
     """Returns the hyperparameters {section: {key: value}} of `model` on `corpus`.
 
     Args:
@@ -42,31 +44,35 @@ def load(model: str, corpus: str, *, overlay: str | None = None, overrides=()) -
     return hp
 
 
-def toml(value) -> str:
+def format_toml(value) -> str:
     """A hyperparameter as TOML has it: what `--set` and files read back as the same value."""
     if isinstance(value, list):
-        return f"[{', '.join(map(toml, value))}]"
+        return f"[{', '.join(map(format_toml, value))}]"
     # JSON's strings, true and false are TOML's too; so are Python's numbers.
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)
 
 
-def difference(before: dict, after: dict) -> str:
+def format_overlay(before: dict, after: dict) -> str:
     """The overlay that makes `after` of the hyperparameters `before`, as TOML."""
     lines = []
     for section, values in after.items():
         changed = [k for k, value in values.items() if value != before[section][k]]
         if changed:
-            lines += ["", f"[{section}]", *(f"{key} = {toml(values[key])}" for key in changed)]
+            lines += [
+                "",
+                f"[{section}]",
+                *(f"{key} = {format_toml(values[key])}" for key in changed),
+            ]
     return "\n".join(lines[1:]) + "\n"
 
 
 def read_files(model: str, corpus: str, overlay: str | None) -> tuple[dict, dict, dict]:
     """The hyperparameters of the files, [allowed], and [search]."""
-    hp = _read(folder() / f"{model}.toml")
+    hp = _read(hparams_folder() / f"{model}.toml")
     allowed, space = hp.pop("allowed", {}), hp.pop("search", {})
     lay_over(hp, hp.pop("corpus").get(corpus, {}), f"[corpus.{corpus}]")
     if overlay:
-        path = Path(overlay) if overlay.endswith(".toml") else folder() / f"{overlay}.toml"
+        path = Path(overlay) if overlay.endswith(".toml") else hparams_folder() / f"{overlay}.toml"
         tables = _read(path)
         space = tables.pop("search", space)
         if not isinstance(space, dict):
@@ -81,7 +87,9 @@ def _read(path) -> dict:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        names = sorted(file.name[:-5] for file in folder().iterdir() if file.name.endswith(".toml"))
+        names = sorted(
+            file.name[:-5] for file in hparams_folder().iterdir() if file.name.endswith(".toml")
+        )
         hint = did_you_mean(path.name.removesuffix(".toml"), names)
         raise UsageError(
             f"no hyperparameter file {path}{hint}; there are: {' '.join(names)}"
@@ -92,7 +100,7 @@ def _read(path) -> dict:
 
 def _per_corpus(tables: dict, source: str) -> dict[str, dict]:
     """Takes [corpus.<name>] out of an overlay's tables, after a look at the names."""
-    per_corpus, known = tables.pop("corpus", {}), [*loader.names(), "table"]
+    per_corpus, known = tables.pop("corpus", {}), [*corpus_names(), "table"]
     tables_of = per_corpus.values() if isinstance(per_corpus, dict) else [None]
     if not all(isinstance(table, dict) for table in tables_of):
         raise UsageError(f"{source}: [corpus] holds tables such as [corpus.casia.train]")

@@ -11,7 +11,7 @@ SPECS = {"choice": "value, ..", "uniform": "low, high", "loguniform": "low, high
 NEVER_SEARCHED = ("labels.", "protocol.", "train.dev_fraction")
 
 
-def search_space(model: str, *, overlay: str | None = None, overrides=()) -> dict[str, list]:
+def load_search_space(model: str, *, overlay: str | None = None, overrides=()) -> dict[str, list]:
     """What a search chooses from, {"section.key": spec}: the overlay's [search], or the model's.
 
     A spec is ["choice", value, ..], ["uniform", low, high], ["loguniform", low, high] (the bounds
@@ -32,30 +32,30 @@ def search_space(model: str, *, overlay: str | None = None, overrides=()) -> dic
     _check_space(space, hp, allowed, set())
     for override in overrides:
         for section, values in parse_override(override).items():
-            if (name := f"{section}.{next(iter(values))}") in flat(space):
+            if (name := f"{section}.{next(iter(values))}") in flatten_space(space):
                 raise UsageError(
                     f"--set {override}: [search] chooses {name}; leave one of them out"
                 )
     return space
 
 
-def flat(space: dict[str, list]) -> dict[str, list]:
+def flatten_space(space: dict[str, list]) -> dict[str, list]:
     """A space with the keys that exist under some choice, and the choices' values alone."""
     specs = {}
     for name, (kind, *options) in space.items():
-        specs.setdefault(name, [kind, *(value_of(option) for option in options)])
+        specs.setdefault(name, [kind, *(option_value(option) for option in options)])
         for option in options:
-            for inner, spec in flat(more_of(option)).items():
+            for inner, spec in flatten_space(option_space(option)).items():
                 specs.setdefault(inner, spec)
     return specs
 
 
-def value_of(option):
+def option_value(option):
     """The value of a choice's option."""
     return option["value"] if isinstance(option, dict) else option
 
 
-def more_of(option) -> dict[str, list]:
+def option_space(option) -> dict[str, list]:
     """The space that exists where the option of a choice is chosen."""
     table = option if isinstance(option, dict) else {}
     return {name: spec for name, spec in table.items() if name != "value"}
@@ -68,7 +68,7 @@ def _check_space(space: dict, hp: dict, allowed: dict, taken: set) -> set:
         # Of the options of a choice one holds: two of them may have the same key.
         own = {name}.union(
             *(
-                _check_space(more_of(option), hp, allowed, {name})
+                _check_space(option_space(option), hp, allowed, {name})
                 for option in _options(name, spec, hp, allowed)
             )
         )
@@ -120,7 +120,7 @@ def _options_of_choice(name: str, options: list, hp: dict, allowed: dict) -> lis
     for option in options:
         if isinstance(option, dict) and "value" not in option:
             raise UsageError(f"[search] {name}: {option!r} has no value, such as value = 1")
-        value = _accepted(name, value_of(option), hp, allowed)
+        value = _accepted(name, option_value(option), hp, allowed)
         if value in values:
             raise UsageError(f"[search] {name}: {value!r} is there twice")
         values.append(value)

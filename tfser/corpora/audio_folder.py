@@ -11,16 +11,16 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".sph")
 MAX_DEPTH = 6  # folders below the root: enough for every release, little enough for "/"
 
 
-def audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
+def list_audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
     """Walks through the audio files under a folder, in sorted order, clutter left out."""
     seen = set()
     walk = (
         root.walk()
-        if isinstance(root, s3.Remote)
-        else (os.walk(root, onerror=unreadable, followlinks=True))
+        if isinstance(root, s3.S3Path)
+        else (os.walk(root, onerror=raise_unreadable, followlinks=True))
     )
     for folder, folders, files in walk:
-        depth = len(s3.path(folder).relative_to(root).parts)
+        depth = len(s3.to_path(folder).relative_to(root).parts)
         # Links to speaker folders are common, and so are links back to a folder above.
         if os.path.realpath(folder) in seen or depth > MAX_DEPTH:
             folders.clear()
@@ -29,17 +29,17 @@ def audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
         folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
         for file in sorted(files):
             if file.lower().endswith(suffixes) and not file.startswith("."):
-                yield s3.path(folder) / file
+                yield s3.to_path(folder) / file
 
 
-def unreadable(error: OSError) -> None:
+def raise_unreadable(error: OSError) -> None:
     """Raises DataError, where os.walk would leave the folder out without a word."""
     raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
 
-def existing_folder(root: Path) -> Path:
+def check_folder(root: Path) -> Path:
     """Returns the folder with ~ resolved; DataError where there is none."""
-    root = s3.path(root).expanduser()
+    root = s3.to_path(root).expanduser()
     s3.check_folder(root, "the data folder")
     try:
         there = root.is_dir()

@@ -13,7 +13,7 @@ liuchanhg_201_fear.wav, Happy_liuchanhg_440.wav. The parts are found wherever th
 import re
 from pathlib import Path
 
-from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 
 EXPECTED = 7_200
@@ -34,7 +34,7 @@ GENDERS = {"liuchanhg": "female", "wangzhe": "male", "zhaoquanyin": "female",
 def read(root: Path) -> list[Utterance]:
     """Lists the corpus in the order of speaker, emotion and sentence."""
     utterances = []
-    for path in audio_files(root):
+    for path in list_audio_files(root):
         inner = path.relative_to(root).parts[:-1]
         # The file name tells most, then the nearest folder; root itself may be a speaker's.
         places = [path.stem, *reversed(inner), root.absolute().name]

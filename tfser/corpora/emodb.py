@@ -10,7 +10,7 @@ labels are right there, scores do not compare with published ones.
 import re
 from pathlib import Path
 
-from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 
 EXPECTED = 535
@@ -27,7 +27,7 @@ def read(root: Path) -> list[Utterance]:
     """Lists the corpus in file-name order, so that every run sees the same one."""
     utterances = []
     wav = root / "wav"
-    for path in audio_files(wav if wav.is_dir() else root):
+    for path in list_audio_files(wav if wav.is_dir() else root):
         match = NAME.fullmatch(path.stem)
         if match is None or match[1] not in GENDERS:
             continue

@@ -19,7 +19,7 @@ import logging
 import re
 from pathlib import Path
 
-from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
@@ -54,7 +54,7 @@ def read(root: Path) -> list[Utterance]:
     if file is None:
         return []
     # By name, as copies differ in the folders. Nearest to the root wins: it is the one meant.
-    nearest_last = sorted(audio_files(root), key=lambda path: (-len(path.parts), path))
+    nearest_last = sorted(list_audio_files(root), key=lambda path: (-len(path.parts), path))
     paths = {path.stem: path for path in nearest_last}
     utterances = turns(file, paths)
     missing = sorted(set(SESSIONS) - {u.session for u in utterances})

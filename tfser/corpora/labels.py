@@ -8,7 +8,7 @@ from tfser.errors import DataError, UsageError, did_you_mean
 log = logging.getLogger("tfser")
 
 
-def select(
+def select_by_labels(
     utterances,
     *,
     keep,
@@ -31,12 +31,12 @@ def select(
 
     Raises UsageError for a name the corpus lacks, DataError where fewer than two classes are left.
     """
-    chosen = of_group(utterances, group)
+    chosen = select_group(utterances, group)
     if target != "emotion":
         rated = target not in ("speaker", "gender")
         found = [getattr(u, target) for u in chosen]
         if rated:
-            found = [three_classes(rating, rounding) for rating in found]
+            found = [to_three_classes(rating, rounding) for rating in found]
         chosen = [replace(u, emotion=name) for u, name in zip(chosen, found, strict=True)]
         if all(name is None for name in found):
             raise DataError(
@@ -62,7 +62,7 @@ def select(
     return check_classes(chosen)
 
 
-def of_group(utterances, group: str) -> list:
+def select_group(utterances, group: str) -> list:
     """The utterances of a part of the corpus, "" for all; UsageError where it has no such part."""
     groups = sorted({u.group for u in utterances if u.group})
     if group and group not in groups:
@@ -73,9 +73,9 @@ def of_group(utterances, group: str) -> list:
     return [u for u in utterances if group in ("", u.group)]
 
 
-def rated(utterances, group: str) -> list:
+def select_rated(utterances, group: str) -> list:
     """The utterances with ratings of arousal (our activation) and valence; DataError for none."""
-    chosen = [u for u in of_group(utterances, group) if None not in (u.activation, u.valence)]
+    chosen = [u for u in select_group(utterances, group) if None not in (u.activation, u.valence)]
     if not chosen:
         raise DataError(
             "no utterance has ratings of arousal and valence; use --set labels.target=emotion"
@@ -96,7 +96,7 @@ def check_classes(utterances) -> list:
     return utterances
 
 
-def common(utterances, tested) -> tuple[list, list]:
+def select_common_classes(utterances, tested) -> tuple[list, list]:
     """The utterances of two corpora whose emotions are in both."""
     names = {u.emotion for u in utterances} & {u.emotion for u in tested}
     if len(names) < 2:
@@ -110,7 +110,7 @@ def common(utterances, tested) -> tuple[list, list]:
     return tuple([u for u in side if u.emotion in names] for side in (utterances, tested))
 
 
-def three_classes(rating: float | None, rounding: str) -> str | None:
+def to_three_classes(rating: float | None, rounding: str) -> str | None:
     """Low is {1, 2}, neutral {3}, high {4, 5} of a 5-point scale (AAE section 3.1); None stays.
 
     Ratings are means, and the paper does not say where 2.5 goes: with "between" all of (2, 4) is
@@ -123,7 +123,7 @@ def three_classes(rating: float | None, rounding: str) -> str | None:
     return "low" if rating <= 2 else "high" if rating >= 4 else "neutral"
 
 
-def describe(*, target, rounding, **_) -> dict[str, str]:
+def describe_labels(*, target, rounding, **_) -> dict[str, str]:
     """What a result must say of [labels]: nothing for emotions, else which attribute and how."""
     if target in ("speaker", "gender", "ratings"):
         return {"target": target}
@@ -139,7 +139,7 @@ def _check_known(key, name, utterances) -> None:
         )
 
 
-def warn_of_unheard(utterances, splits) -> None:
+def warn_of_untrained_classes(utterances, splits) -> None:
     """Warns of folds that test a class which none of their training speakers has."""
     for fold, split in enumerate(splits):
         heard, tested = (

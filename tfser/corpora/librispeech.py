@@ -17,7 +17,7 @@ import logging
 import re
 from pathlib import Path
 
-from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError
 
@@ -40,7 +40,7 @@ def read(root: Path) -> list[Utterance]:
     table = speakers_file(root)
     genders = read_genders(table) if table else {}
     utterances = []
-    for path in audio_files(root):
+    for path in list_audio_files(root):
         match = NAME.fullmatch(path.stem)
         folder = path.absolute().parent  # the root itself may be a subset, even "."
         if match is None or match.groups() != (folder.parent.name, folder.name):

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from tfser import corpora
-from tfser.corpora.audio_folder import AUDIO_SUFFIXES, audio_files, existing_folder
+from tfser.corpora.audio_folder import AUDIO_SUFFIXES, check_folder, list_audio_files
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError, did_you_mean
 from tfser.storage import s3
@@ -19,13 +19,15 @@ NOT_CORPORA = {"audio_folder", "labels", "loader", "table", "utterance"}
 log = logging.getLogger(__name__)
 
 
-def names() -> list[str]:
+def corpus_names() -> list[str]:
     """Lists the corpora that have a reader; a table is named by its path instead."""
     found = {module.name for module in pkgutil.iter_modules(corpora.__path__)}
     return sorted(found - NOT_CORPORA)
 
 
-def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> list[Utterance]:
+def load_corpus(
+    corpus: str, root: Path | None = None, cache: Path | None = None
+) -> list[Utterance]:
     """Lists the utterances of a corpus, sorted by name; those of a table in the table's order.
 
     Args:
@@ -42,37 +44,37 @@ def load(corpus: str, root: Path | None = None, cache: Path | None = None) -> li
     if corpus.lower().endswith((".csv", ".tsv")):
         table = importlib.import_module("tfser.corpora.table")
         utterances = table.read(
-            s3.path(corpus).expanduser(), None if root is None else existing_folder(root)
+            s3.to_path(corpus).expanduser(), None if root is None else check_folder(root)
         )
-        return unique(corpus, utterances)
-    if corpus not in names():
+        return check_unique_names(corpus, utterances)
+    if corpus not in corpus_names():
         raise UsageError(
-            f"no corpus {corpus!r}{did_you_mean(corpus, names())}; there are {', '.join(names())}, "
+            f"no corpus {corpus!r}{did_you_mean(corpus, corpus_names())}; there are {', '.join(corpus_names())}, "
             "and any table given by its path, such as my/table.csv"
         )
     module = importlib.import_module(f"tfser.corpora.{corpus}")
     if hasattr(module, "make"):  # a corpus that is computed, not downloaded
         root = root or os.environ.get(_variable(corpus))
-        if not cache or isinstance(cache, s3.Remote):  # it is made file by file
+        if not cache or isinstance(cache, s3.S3Path):  # it is made file by file
             cache = Path.home() / ".cache" / "tfser"
-        if isinstance(s3.path(root or ""), s3.Remote):
+        if isinstance(s3.to_path(root or ""), s3.S3Path):
             raise UsageError(f"--data-root {root}: {corpus} is made on a disk; give a folder there")
         root = Path(root or Path(cache) / corpus).expanduser()
         module.make(root)
-    root = root_of(corpus, root)
-    utterances = unique(corpus, module.read(root))
+    root = corpus_root(corpus, root)
+    utterances = check_unique_names(corpus, module.read(root))
     check_files(corpus, root, utterances, module.LAYOUT)
     return utterances
 
 
-def root_of(corpus: str, root: Path | None) -> Path:
+def corpus_root(corpus: str, root: Path | None) -> Path:
     """The folder that is given, or that TFSER_<CORPUS>_ROOT names; UsageError for neither."""
     root = root or os.environ.get(_variable(corpus))
     if not root:
         raise UsageError(
             f"{corpus} needs its folder: give --data-root DIR or set {_variable(corpus)}"
         )
-    return existing_folder(root)
+    return check_folder(root)
 
 
 def _variable(corpus: str) -> str:
@@ -81,7 +83,7 @@ def _variable(corpus: str) -> str:
 
 def check_files(corpus: str, root: Path, utterances: list[Utterance], layout: str) -> None:
     """Raises DataError where nothing was recognised, and warns of files that were not."""
-    files = list(audio_files(root))
+    files = list(list_audio_files(root))
     used = {utterance.path for utterance in utterances}
     unused = [path.relative_to(root) for path in files if path not in used]
     if not utterances:
@@ -97,10 +99,10 @@ def check_files(corpus: str, root: Path, utterances: list[Utterance], layout: st
         )
 
 
-def describe(corpus: str, utterances: list[Utterance]) -> str:
+def describe_corpus(corpus: str, utterances: list[Utterance]) -> str:
     """Sums up a corpus in a line: "casia: 1,200 of the paper's 7,200 utterances, ..."."""
     n, expected, main_group = len(utterances), None, None
-    if corpus in names():
+    if corpus in corpus_names():
         module = importlib.import_module(f"tfser.corpora.{corpus}")
         expected = getattr(module, "EXPECTED", None)
         main_group = getattr(module, "PAPER_GROUP", None)
@@ -123,7 +125,7 @@ def describe(corpus: str, utterances: list[Utterance]) -> str:
     )
 
 
-def unique(corpus: str, utterances: list[Utterance]) -> list[Utterance]:
+def check_unique_names(corpus: str, utterances: list[Utterance]) -> list[Utterance]:
     """Returns the utterances as they are; DataError where two have the same name."""
     paths: dict[str, Path] = {}
     for utterance in utterances:

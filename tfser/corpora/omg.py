@@ -26,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfser.corpora import table
-from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, did_you_mean
 from tfser.storage import atomic_files
@@ -184,7 +184,7 @@ def video_of(utterance: Utterance) -> str:
 def audio_of_names(root: Path) -> dict[str, list[Path]]:
     """Finds {name of an utterance: its files}, those nearest to the root first."""
     files: dict[str, list[Path]] = {}
-    for path in sorted(audio_files(root), key=lambda path: (len(path.parts), path)):
+    for path in sorted(list_audio_files(root), key=lambda path: (len(path.parts), path)):
         folder = path.absolute().parent
         # The folder first: a file in utterance_9.mp4/ may be called anything, as utterance_9.wav.
         match = UTTERANCE.fullmatch(folder.name)

@@ -12,7 +12,7 @@ the most popular download holds the whole tree a second time in audio_speech_act
 import re
 from pathlib import Path
 
-from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 
 EXPECTED = 1_440
@@ -29,7 +29,7 @@ def read(root: Path) -> list[Utterance]:
     """Lists the speech in file-name order: by emotion, intensity, statement, take and actor."""
     utterances = {}
     # Nearest to the root first, so that the second tree is the one left out.
-    for path in sorted(audio_files(root), key=lambda path: (len(path.parts), path)):
+    for path in sorted(list_audio_files(root), key=lambda path: (len(path.parts), path)):
         match = NAME.fullmatch(path.stem)
         if match is None:
             continue

@@ -9,7 +9,7 @@ Layout `AudioData/DC/a01.wav`: speaker, emotion, sentence; or flat: DC_a01.wav, 
 import re
 from pathlib import Path
 
-from tfser.corpora.audio_folder import audio_files
+from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 
 EXPECTED = 480
@@ -26,7 +26,7 @@ def read(root: Path) -> list[Utterance]:
     """Lists the corpus in the order of speaker, emotion and sentence."""
     utterances = []
     audio_data = root / "AudioData"
-    for path in audio_files(audio_data if audio_data.is_dir() else root):
+    for path in list_audio_files(audio_data if audio_data.is_dir() else root):
         match = NAME.fullmatch(path.stem)
         if match is None:
             continue

@@ -40,7 +40,7 @@ def read(path: Path, root: Path | None = None) -> list[Utterance]:
     rows = read_rows(path)
     add_speakers(path, rows)
     check_columns(path, list(rows[0][1]))
-    utterances, lines, missing, is_file = [], {}, [], s3.file_test(folder)
+    utterances, lines, missing, is_file = [], {}, [], s3.make_file_test(folder)
     for line, row in rows:
         where = f"{path}, line {line}"
         if row["file"] == "":

@@ -45,16 +45,16 @@ def is_chief() -> bool:
     return _here is None or _here.cluster.rank == 0
 
 
-def agreed(value):
+def broadcast_from_chief(value):
     """A JSON value, as the chief has it."""
     if _here is None:
         return value
     return json.loads(_here.from_chief(json.dumps(value).encode() if is_chief() else b""))
 
 
-def read_arrays(path: Path) -> dict | None:
-    """As `disk.read_arrays_if_whole`, of the chief's file: the others have no run directory."""
-    arrays = atomic_files.read_arrays_if_whole(path) if is_chief() else None
+def read_arrays_from_chief(path: Path) -> dict | None:
+    """As `atomic_files.read_arrays_if_complete`, of the chief's file: the others have no run directory."""
+    arrays = atomic_files.read_arrays_if_complete(path) if is_chief() else None
     if _here is None:
         return arrays
     data = io.BytesIO()
@@ -66,11 +66,11 @@ def read_arrays(path: Path) -> dict | None:
     return dict(np.load(io.BytesIO(content), allow_pickle=False)) if content else None
 
 
-def copy(folder: Path, pattern: str) -> None:
+def copy_from_chief(folder: Path, pattern: str) -> None:
     """Gives all workers the chief's files of a folder."""
     if _here is None:
         return
-    names = agreed(sorted(path.name for path in folder.glob(pattern)))
+    names = broadcast_from_chief(sorted(path.name for path in folder.glob(pattern)))
     for name in names:
         content = _here.from_chief((folder / name).read_bytes() if is_chief() else b"")
         if not is_chief():
@@ -79,7 +79,7 @@ def copy(folder: Path, pattern: str) -> None:
 
 
 @contextlib.contextmanager
-def joined(settings: dict, folder: Path):
+def join_cluster(settings: dict, folder: Path):
     """Meets the other workers of TF_CONFIG; yields the folder in which this one may write.
 
     At the end it waits for the others. Where one of them ends before, this process does so too:
@@ -94,11 +94,11 @@ def joined(settings: dict, folder: Path):
         TfserError: a worker is not there, or has ended; of the kind that it has ended with.
     """
     global _here
-    members = rendezvous.cluster(os.environ.get("TF_CONFIG"))
+    members = rendezvous.parse_tf_config(os.environ.get("TF_CONFIG"))
     about = {"cluster": members.addresses, "code": _code(), "versions": _versions(), **settings}
     about = json.loads(json.dumps(about))  # as the others will read it: lists, not tuples
     with contextlib.ExitStack() as stack:
-        connections = rendezvous.meet(members, about)
+        connections = rendezvous.rendezvous(members, about)
         for connection in connections.values():
             stack.enter_context(connection)
         if members.rank:
@@ -181,7 +181,7 @@ class _Worker:
             text = f"{type(error).__name__}: {text}"
         if error is not self.lost:
             text = f"{self.cluster.name(self.cluster.rank)}: {text}"
-        rendezvous.tell(
+        rendezvous.send_error(
             self.connections.values(), text, getattr(error, "exit_code", TfserError.exit_code)
         )
 
@@ -190,7 +190,7 @@ class _Worker:
             while True:
                 kind, content = rendezvous.receive(connection)
                 if kind == ERROR:
-                    self._end(rendezvous.error_of(content))
+                    self._end(rendezvous.decode_error(content))
                     return
                 self.inbox.put((kind, content))
                 if kind == DONE:
@@ -211,7 +211,7 @@ class _Worker:
         self.tell(error)
         if self.cluster.rank:
             shutil.rmtree(self.folder, ignore_errors=True)
-        tensorflow_startup.end(error)
+        tensorflow_startup.exit_with_error(error)
 
 
 def _code() -> str:

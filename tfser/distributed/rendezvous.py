@@ -11,7 +11,7 @@ import struct
 import time
 from typing import NamedTuple
 
-from tfser.errors import TfserError, UsageError, of_code
+from tfser.errors import TfserError, UsageError, error_of_exit_code
 from tfser.storage import run_directory
 
 JOIN_SECONDS = 300.0  # in which all workers have to be there
@@ -40,7 +40,7 @@ class Cluster(NamedTuple):
         return f"worker {rank} ({self.addresses[rank]})"
 
 
-def cluster(text: str | None) -> Cluster:
+def parse_tf_config(text: str | None) -> Cluster:
     """What the variable TF_CONFIG says; UsageError where it says nothing, or no sense."""
     if not text:
         raise UsageError(
@@ -75,7 +75,7 @@ def cluster(text: str | None) -> Cluster:
     return Cluster(addresses, index if kind == "chief" else len(chief) + index)
 
 
-def meet(members: Cluster, about: dict) -> dict[int, socket.socket]:
+def rendezvous(members: Cluster, about: dict) -> dict[int, socket.socket]:
     """Waits for all workers; connections by rank: the chief's to all, the others' to the chief.
 
     about: what must be the same for all, as JSON.
@@ -84,20 +84,20 @@ def meet(members: Cluster, about: dict) -> dict[int, socket.socket]:
         UsageError: this worker's port is taken, two have the same number, or they differ.
         TfserError: they are not all there within JOIN_SECONDS.
     """
-    return _attend(members, about) if members.rank else _gather(members, about)
+    return _connect_to_chief(members, about) if members.rank else _accept_workers(members, about)
 
 
-def _gather(members: Cluster, about: dict) -> dict[int, socket.socket]:
+def _accept_workers(members: Cluster, about: dict) -> dict[int, socket.socket]:
     """The chief's: waits for all others, compares, answers. Connections by rank."""
     found, abouts, everybody = {}, {}, set(range(1, len(members.addresses)))
     deadline = time.monotonic() + JOIN_SECONDS
     try:
-        with _listening(members) as server:
+        with _listen(members) as server:
             while missing := sorted(everybody - found.keys()):
                 server.settimeout(max(deadline - time.monotonic(), 0.01))
                 try:
                     connection, _ = server.accept()
-                    rank, theirs = _introduced(connection)
+                    rank, theirs = _receive_hello(connection)
                 except TimeoutError:
                     raise TfserError(
                         f"no word from {' '.join(map(members.name, missing))} within "
@@ -109,22 +109,22 @@ def _gather(members: Cluster, about: dict) -> dict[int, socket.socket]:
                 if rank in everybody:
                     found[rank], abouts[rank] = connection, theirs
         for rank, theirs in sorted(abouts.items()):
-            if differ := run_directory.differences(about, theirs):
+            if differ := run_directory.describe_differences(about, theirs):
                 raise UsageError(
                     f"{members.name(rank)} is about to do something else than the chief ({differ});"
                     " give all workers the same command, code and corpus"
                 )
     except TfserError as error:
-        tell(found.values(), str(error), error.exit_code)
+        send_error(found.values(), str(error), error.exit_code)
         raise
     for connection in found.values():
-        _keep(connection)
+        _keep_alive(connection)
         with contextlib.suppress(OSError):  # who has left in the meantime is noticed by `workers`
             send(connection, WELCOME)
     return found
 
 
-def _introduced(connection: socket.socket) -> tuple:
+def _receive_hello(connection: socket.socket) -> tuple:
     """Who has connected: (rank, about), or (None, None) for nobody of ours."""
     try:
         connection.settimeout(HELLO_SECONDS)
@@ -135,15 +135,17 @@ def _introduced(connection: socket.socket) -> tuple:
         return None, None
 
 
-def _attend(members: Cluster, about: dict) -> dict[int, socket.socket]:
+def _connect_to_chief(members: Cluster, about: dict) -> dict[int, socket.socket]:
     """Another worker's: finds the chief and waits for its answer."""
-    with _listening(members):
+    with _listen(members):
         pass  # the port is for TensorFlow, which ends in C++ where it is taken
     deadline = time.monotonic() + JOIN_SECONDS
     while (left := deadline - time.monotonic()) > 0:
         connection = None
         try:
-            connection = socket.create_connection(_place(members.addresses[0]), timeout=left)
+            connection = socket.create_connection(
+                _split_address(members.addresses[0]), timeout=left
+            )
             send(connection, HELLO, json.dumps([members.rank, about]).encode())
             kind, content = receive(connection)
         except OSError:  # nobody is there yet, or a run that is just ending
@@ -152,8 +154,8 @@ def _attend(members: Cluster, about: dict) -> dict[int, socket.socket]:
             time.sleep(RETRY_SECONDS)
             continue
         if kind == ERROR:
-            raise error_of(content)
-        _keep(connection)
+            raise decode_error(content)
+        _keep_alive(connection)
         return {0: connection}
     raise TfserError(
         f"no word from {members.name(0)} within {JOIN_SECONDS:g} s, which waits for all workers; "
@@ -161,7 +163,7 @@ def _attend(members: Cluster, about: dict) -> dict[int, socket.socket]:
     )
 
 
-def _keep(connection: socket.socket) -> None:
+def _keep_alive(connection: socket.socket) -> None:
     """Without a limit of time, but not where nobody is at the other end any more."""
     connection.settimeout(None)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -170,15 +172,15 @@ def _keep(connection: socket.socket) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _place(address: str) -> tuple[str, int]:
+def _split_address(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def _listening(members: Cluster) -> socket.socket:
+def _listen(members: Cluster) -> socket.socket:
     """A socket at this worker's port; UsageError where another process has it."""
     both = socket.has_dualstack_ipv6()
-    _, port = _place(members.addresses[members.rank])
+    _, port = _split_address(members.addresses[members.rank])
     try:
         return socket.create_server(
             ("", port),
@@ -200,13 +202,13 @@ def send(connection: socket.socket, kind: bytes, content=b"") -> None:
 
 def receive(connection: socket.socket) -> tuple[bytes, bytes]:
     """(kind, content) of what another worker has sent; OSError where there is nobody any more."""
-    magic, kind, size = HEADER.unpack(_exactly(connection, HEADER.size))
+    magic, kind, size = HEADER.unpack(_receive_exactly(connection, HEADER.size))
     if magic != MAGIC:
         raise ConnectionError("not a worker")
-    return kind, bytes(_exactly(connection, size))
+    return kind, bytes(_receive_exactly(connection, size))
 
 
-def _exactly(connection: socket.socket, size: int) -> bytearray:
+def _receive_exactly(connection: socket.socket, size: int) -> bytearray:
     content = bytearray(size)
     rest = memoryview(content)
     while rest:
@@ -227,14 +229,14 @@ def _is_open(connection: socket.socket) -> bool:
         return False
 
 
-def tell(connections, text: str, code: int) -> None:
+def send_error(connections, text: str, code: int) -> None:
     """Says to others with which error this process ends."""
     for connection in connections:
         with contextlib.suppress(OSError):
             send(connection, ERROR, json.dumps([text, code]).encode())
 
 
-def error_of(content: bytes) -> TfserError:
+def decode_error(content: bytes) -> TfserError:
     """What `tell` has told."""
     text, code = json.loads(content)
-    return of_code(code, text)
+    return error_of_exit_code(code, text)

@@ -28,7 +28,7 @@ RAISED = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)
 REASON = re.compile(r"most recent failure: .*?\(TID \d+\) \(.*?\): (.*)")
 
 
-def check(master: str) -> None:
+def check_master(master: str) -> None:
     """Raises UsageError where tasks cannot be run on `master`, before any work.
 
     TfserError where no master answers: Spark would try for a minute.
@@ -65,7 +65,7 @@ def _check_answers(master: str) -> None:
 
 
 @contextlib.contextmanager
-def session(master: str, n_tasks: int, what: str, errors: Path):
+def open_session(master: str, n_tasks: int, what: str, errors: Path):
     """Yields (SparkSession, how many tasks run at once); what Java has to say goes to `errors`."""
     from pyspark.sql import SparkSession
 
@@ -77,7 +77,9 @@ def session(master: str, n_tasks: int, what: str, errors: Path):
     spark = None
 
     def interrupt(*_):
-        stop(spark)  # its tasks too; Spark's own handler leaves those that are just starting
+        stop_session(
+            spark
+        )  # its tasks too; Spark's own handler leaves those that are just starting
         raise KeyboardInterrupt
 
     try:
@@ -100,7 +102,7 @@ def session(master: str, n_tasks: int, what: str, errors: Path):
         for number, handler in handlers.items():
             signal.signal(number, handler)
         if spark:
-            stop(spark)
+            stop_session(spark)
 
 
 def _n_at_once(context, *, wait: bool) -> int:
@@ -130,13 +132,13 @@ def _stderr_in(file: Path):
         os.close(stderr)
 
 
-def stop(spark) -> None:
+def stop_session(spark) -> None:
     """Ends a session and its tasks, also where Java has ended before."""
     with contextlib.suppress(Exception):
         spark.stop()
 
 
-def alive(spark) -> bool:
+def is_alive(spark) -> bool:
     """Whether a session can still be given tasks."""
     try:
         spark.sparkContext.parallelize([0])
@@ -145,26 +147,26 @@ def alive(spark) -> bool:
         return False
 
 
-def lost(error: Exception) -> bool:
+def is_worker_loss(error: Exception) -> bool:
     """Whether a job has failed since the workers of its task have died, ATTEMPTS times."""
     return not RAISED.search(str(error)) and bool(LOST.search(str(error)))
 
 
-def reason(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """Why a job has failed, in a line, of all that Spark says."""
-    if lost(error):
+    if is_worker_loss(error):
         return f"the worker was lost {ATTEMPTS} times, as where memory is used up"
     found = RAISED.search(str(error)) or REASON.search(str(error))
     return found[1] if found else str(error).strip().partition("\n")[0]
 
 
-def here() -> tuple[str, dict]:
+def current_place() -> tuple[str, dict]:
     """Where a command runs, for `answer`."""
     names = [name for name in os.environ if name.startswith("TFSER_")] + ["OMP_NUM_THREADS"]
     return os.getcwd(), {name: os.environ[name] for name in names if name in os.environ}
 
 
-def answer(place, function, *arguments) -> tuple:
+def run_in_place(place, function, *arguments) -> tuple:
     """What a worker does, at a place of `here`: (what a function returns, the error it raises)."""
     folder, variables = place
     os.chdir(folder)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tfser.config import hparams
+from tfser.config.hparams import format_toml
 from tfser.storage import run_directory
 
 POLL_SECONDS = 1.0
@@ -14,7 +14,7 @@ PARENT = "TFSER_PARENT"  # the variable that tells a child who has started it
 PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
-def child(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int, str, str]:
+def run_training(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int, str, str]:
     """tfser-train in a process of its own, in `folder`: (exit code, its stdout, its error).
 
     Its stderr is <folder>.txt. It is stopped where `stops()`, and where this process is.
@@ -72,18 +72,18 @@ def end_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def flags(args, parameters: dict) -> list[str]:
+def format_flags(args, parameters: dict) -> list[str]:
     """The flags of tfser-train for a setting: those of `args`, which a search has as well."""
     words = []
     for name in ("model", "corpus", "data_root", "test_corpus", "test_root", "protocol", "target",
                  "hparams", "seed", "seeds", "folds", "cache", "strategy", "max_bad"):  # fmt: skip
         if (value := getattr(args, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    for override in [*args.overrides, *overrides_of(parameters)]:
+    for override in [*args.overrides, *format_overrides(parameters)]:
         words += ["--set", override]
     return words + ["--debug"] * args.debug
 
 
-def overrides_of(parameters: dict) -> list[str]:
+def format_overrides(parameters: dict) -> list[str]:
     """Parameters as `--set` takes them."""
-    return [f"{name}={hparams.toml(value)}" for name, value in parameters.items()]
+    return [f"{name}={format_toml(value)}" for name, value in parameters.items()]

@@ -15,9 +15,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tfser.errors import UsageError
 from tfser.evaluation import metrics
-from tfser.evaluation import splits as folds
-from tfser.plots import figures as plot_figures
+from tfser.evaluation.splits import NO_DEV
 from tfser.plots import tensorboard
+from tfser.plots.figures import draw_confusion_matrix, encode_png, save_figure
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -50,7 +50,7 @@ class Progress(tqdm):
 
 
 @contextlib.contextmanager
-def progress(n_networks: int, max_epochs: int):
+def progress_bar(n_networks: int, max_epochs: int):
     """Yields the bar; on a terminal it moves twice a second, in a log file twice a minute."""
     interval = 0.5 if sys.stderr.isatty() else 30
     with (
@@ -69,7 +69,7 @@ def progress(n_networks: int, max_epochs: int):
         yield bar
 
 
-def own_folds(run, seed: int, splits, bar):
+def iterate_own_folds(run, seed: int, splits, bar):
     """Yields (fold, split, folder) of those folds of a seed that this process trains."""
     for fold, split in enumerate(splits):
         if run.parts is None or (seed, fold) in run.parts:
@@ -91,7 +91,7 @@ def write_splits(run, utterances, plans) -> None:
             if run.evaluate == "dev" and not (
                 len(split.dev) and np.array_equal(split.dev, split.test)
             ):
-                raise UsageError(folds.NO_DEV)
+                raise UsageError(NO_DEV)
             parts = np.empty(len(utterances), object)
             for part in ("train", "test", "dev"):
                 parts[getattr(split, part)] = part
@@ -108,7 +108,7 @@ def write_splits(run, utterances, plans) -> None:
     atomic_files.write_csv(run.folder / "splits.csv", rows)
 
 
-def seed_scores(run, seed: int, utterances, classes, systems: dict, fold_of) -> dict:
+def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> dict:
     """Scores and predictions.csv of one seed.
 
     Args:
@@ -157,7 +157,7 @@ def seed_scores(run, seed: int, utterances, classes, systems: dict, fold_of) -> 
     return result
 
 
-def finish(
+def finish_run(
     run,
     model: str,
     classes,
@@ -177,7 +177,7 @@ def finish(
         flags: what of it the RESULT line says, {name: value}.
         more: further entries of scores.json.
     """
-    systems = over_seeds(results)
+    systems = summarize_seeds(results)
     name, first = list(results[0]["systems"].items())[-1]
     scores = {
         "model": model,
@@ -196,7 +196,7 @@ def finish(
         **more,
         "systems": systems,
     }
-    figure = plot_figures.confusion_figure(
+    figure = draw_confusion_matrix(
         np.sum([result["confusion"] for result in results], axis=0),
         classes,
         f"{'' if name.startswith(model.upper()) else model.upper() + ': '}{name} "
@@ -207,18 +207,18 @@ def finish(
         f"{len(results)} seed{'s' * (len(results) > 1)}",
         what=flags.get("target", "emotion"),
     )
-    write(run, scores, {"confusion": figure})
+    write_results(run, scores, {"confusion": figure})
     return scores
 
 
-def over_seeds(results: list[dict]) -> dict:
+def summarize_seeds(results: list[dict]) -> dict:
     """The systems of the seeds' results, each score as its `summary`."""
     systems = {}
     for name, first in results[0]["systems"].items():
         of_seed = [result["systems"][name] for result in results]
         systems[name] = {
             # Scores of folds are lists: pooled over the seeds.
-            key: metrics.summary(
+            key: metrics.summarize(
                 sum((scores[key] for scores in of_seed), [])
                 if isinstance(value, list)
                 else [scores[key] for scores in of_seed]
@@ -228,7 +228,7 @@ def over_seeds(results: list[dict]) -> dict:
     return systems
 
 
-def write(run, scores: dict, figures: dict) -> None:
+def write_results(run, scores: dict, figures: dict) -> None:
     """predictions.csv of all seeds, figures {name: Figure}, TensorBoard's, and scores.json last."""
     if run.evaluate == "dev":  # no result: the RESULT line says so, and no card takes it
         scores |= {
@@ -245,23 +245,23 @@ def write(run, scores: dict, figures: dict) -> None:
     text = "".join(parts[0][:1] + sum((part[1:] for part in parts), []))
     atomic_files.write_bytes(run.folder / "predictions.csv", text.encode())
     for name, figure in figures.items():
-        plot_figures.save(figure, run.folder / f"{name}.png")
-    with tensorboard.events(run.folder / "events" / "scores") as to_tensorboard:
+        save_figure(figure, run.folder / f"{name}.png")
+    with tensorboard.open_event_writer(run.folder / "events" / "scores") as to_tensorboard:
         for step, of_system in enumerate(scores["systems"].values(), start=1):
-            shown = {key: of_system[key]["mean"] for key in metrics.headline(scores)}
+            shown = {key: of_system[key]["mean"] for key in metrics.headline_scores(scores)}
             to_tensorboard(step, shown)
         pictures = {
             f"profile/{path.stem}": path.read_bytes()
             for path in (run.folder / "profiles").glob("*.png")
         }
-        drawn = {name: plot_figures.png(figure) for name, figure in figures.items()}
+        drawn = {name: encode_png(figure) for name, figure in figures.items()}
         to_tensorboard(step, {}, drawn | pictures)
     atomic_files.write_json(run.folder / "scores.json", scores)  # last
 
 
-def show(scores: dict, folder: Path) -> None:
+def print_results(scores: dict, folder: Path) -> None:
     """Results on stdout; the last line is for grep."""
-    names = metrics.headline(scores)
+    names = metrics.headline_scores(scores)
     of_classes = names[0] == "uar"
 
     def shown(value, decimals=1):

@@ -9,19 +9,19 @@ import numpy as np
 
 def uar(y, p) -> float:
     """Unweighted average recall ("unweighted accuracy", UA): mean recall of the classes in y."""
-    y, p = _pair(y, p)
+    y, p = _check_pair(y, p)
     return float(np.mean([np.mean(p[y == c] == c) for c in np.unique(y)]))
 
 
 def wa(y, p) -> float:
     """Weighted accuracy (plain accuracy, WA): the share of utterances that are right."""
-    y, p = _pair(y, p)
+    y, p = _check_pair(y, p)
     return float(np.mean(y == p))
 
 
 def macro_f1(y, p) -> float:
     """Mean over classes of F1 = 2 TP / (2 TP + FP + FN), for the classes that occur in y or p."""
-    y, p = _pair(y, p)
+    y, p = _check_pair(y, p)
     # TP + FN are the c in y and TP + FP the c in p, so their sum is the denominator.
     f1 = [
         2 * np.sum((y == c) & (p == c)) / (np.sum(y == c) + np.sum(p == c))
@@ -36,20 +36,20 @@ def ccc(y, p) -> float:
     2 cov(y, p) / (var(y) + var(p) + (mean(y) - mean(p))^2). One number over all utterances: a mean
     of the CCCs of batches is something else. 0 where y or p is constant, the same one too.
     """
-    y, p = (a.astype(np.float64) for a in _pair(y, p))
+    y, p = (a.astype(np.float64) for a in _check_pair(y, p))
     covariance = np.mean((y - y.mean()) * (p - p.mean()))
     spread = y.var() + p.var() + (y.mean() - p.mean()) ** 2
     return float(2 * covariance / spread) if spread > 0 else 0.0
 
 
-def headline(scores: dict) -> tuple[str, str]:
+def headline_scores(scores: dict) -> tuple[str, str]:
     """The two scores that a run's scores.json is known by: of classes, or arousal and valence."""
     return ("uar", "wa") if "uar" in scores else ("ccc_arousal", "ccc_valence")
 
 
 def confusion_matrix(y, p, n_classes: int) -> np.ndarray:
     """Counts [n_classes, n_classes], int64: true classes are rows, predicted ones columns."""
-    y, p = _pair(y, p)
+    y, p = _check_pair(y, p)
     for numbers in (y, p):
         # A number out of range would be counted, silently, in another class' cell.
         if numbers.min() < 0 or numbers.max() >= n_classes:
@@ -60,7 +60,7 @@ def confusion_matrix(y, p, n_classes: int) -> np.ndarray:
     return cells.reshape(n_classes, n_classes)
 
 
-def summary(values) -> dict:
+def summarize(values) -> dict:
     """Mean, sd (of a sample; None of a single value), min, max and the values themselves."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {
@@ -72,7 +72,7 @@ def summary(values) -> dict:
     }
 
 
-def _pair(y, p) -> tuple[np.ndarray, np.ndarray]:
+def _check_pair(y, p) -> tuple[np.ndarray, np.ndarray]:
     y, p = np.asarray(y), np.asarray(p)
     if y.ndim != 1 or y.shape != p.shape or not y.size:
         raise ValueError(f"two equally long lists are needed, got shapes {y.shape} and {p.shape}")

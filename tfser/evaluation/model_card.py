@@ -15,7 +15,7 @@ FEWEST_FOLDS = 3  # of a paired t-test
 SCORES = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa")  # of every paper
 
 
-def record(folder: Path, zoo: Path, note: str = "") -> None:
+def record_run(folder: Path, zoo: Path, note: str = "") -> None:
     """Adds the run to zoo/<model>/<corpus>.json, in place of those whose seeds it has all.
 
     Runs of the same settings and other seeds are one row of the table.
@@ -45,21 +45,22 @@ def record(folder: Path, zoo: Path, note: str = "") -> None:
     }
     card = zoo / scores["model"] / "README.md"
     # Before anything is written: the results never run ahead of their card.
-    head, tail = _around_table(card, scores["corpus"])
+    head, tail = _split_card(card, scores["corpus"])
     path = card.with_name(f"{scores['corpus']}.json")
     entries = [
         old
         for old in (atomic_files.read_json(path) if path.exists() else [])
-        if run_directory.differences(old["settings"], settings) or not _replaces(entry, old, folder)
+        if run_directory.describe_differences(old["settings"], settings)
+        or not _replaces(entry, old, folder)
     ]
     entries.append(entry)
-    entries.sort(key=_place)
-    text = head + table(entries) + tail
+    entries.sort(key=_sort_key)
+    text = head + format_table(entries) + tail
     atomic_files.write_json(path, entries)
     atomic_files.write_bytes(card, text.encode())
 
 
-def _place(entry: dict) -> tuple:
+def _sort_key(entry: dict) -> tuple:
     """Where a run stands on its card: rows of one protocol and number of folds are neighbours."""
     scores = entry["scores"]
     return scores["protocol"], scores["folds"], entry["command"], scores["seed_numbers"]
@@ -73,22 +74,24 @@ def _replaces(new: dict, old: dict, folder: Path) -> bool:
     has, had = (set(entry["scores"]["seed_numbers"]) for entry in (new, old))
     if has & had and not has >= had:
         raise DataError(
-            f"{folder} has seeds {_listed(has)}, and the card those {_listed(had)} of the same "
+            f"{folder} has seeds {_format_numbers(has)}, and the card those {_format_numbers(had)} of the same "
             "settings; record a run with all of them, or with others alone (--seed)"
         )
     return has >= had
 
 
-def _joined(entries: list[dict]) -> list[dict]:
+def _join_runs(entries: list[dict]) -> list[dict]:
     """Runs of the same settings, which have other seeds each, as one with all seeds."""
     groups = {}
     for entry in entries:
-        settings = json.dumps(run_directory.complete(entry["settings"]), sort_keys=True)
+        settings = json.dumps(run_directory.flatten_settings(entry["settings"]), sort_keys=True)
         groups.setdefault(settings, []).append(entry)
-    return [_join(sorted(g, key=lambda e: e["scores"]["seed_numbers"])) for g in groups.values()]
+    return [
+        _join_entries(sorted(g, key=lambda e: e["scores"]["seed_numbers"])) for g in groups.values()
+    ]
 
 
-def _join(entries: list[dict]) -> dict:
+def _join_entries(entries: list[dict]) -> dict:
     """One entry of several; raises DataError where they are of other utterances or systems."""
     first, *others = entries
     if not others:
@@ -101,7 +104,7 @@ def _join(entries: list[dict]) -> dict:
         )
     systems = {
         name: {
-            key: metrics.summary(sum((s["systems"][name][key]["values"] for s in of_all), []))
+            key: metrics.summarize(sum((s["systems"][name][key]["values"] for s in of_all), []))
             for key in values
         }
         for name, values in of_all[0]["systems"].items()
@@ -112,14 +115,14 @@ def _join(entries: list[dict]) -> dict:
         "seed_numbers": sum((scores["seed_numbers"] for scores in of_all), []),
     }
     return first | {
-        "command": _command([entry["command"] for entry in entries]),
+        "command": _format_commands([entry["command"] for entry in entries]),
         "note": ", ".join(dict.fromkeys(entry["note"] for entry in entries if entry["note"])),
         "scores": of_all[0] | seeds | {"systems": systems, "facts": list(facts)},
         "processes": sum((entry["processes"] for entry in entries), []),
     }
 
 
-def _command(commands: list[str]) -> str:
+def _format_commands(commands: list[str]) -> str:
     """What stands between backticks: commands that differ in seed and folder alone, told once."""
     alike = {}
     for command in commands:
@@ -134,11 +137,11 @@ def _command(commands: list[str]) -> str:
     )
 
 
-def _listed(numbers) -> str:
+def _format_numbers(numbers) -> str:
     return ", ".join(map(str, sorted(numbers)))
 
 
-def _around_table(card: Path, corpus: str) -> tuple[str, str]:
+def _split_card(card: Path, corpus: str) -> tuple[str, str]:
     """What stands before and after the table: up to <!-- corpus -->, and from <!-- end -->."""
     start, end = f"<!-- {corpus} -->\n", "<!-- end -->"
     if not card.is_file():
@@ -152,26 +155,26 @@ def _around_table(card: Path, corpus: str) -> tuple[str, str]:
     return head + start, end + tail
 
 
-def table(entries: list[dict]) -> str:
+def format_table(entries: list[dict]) -> str:
     """Markdown: where the figures are from, and a row for each system of each setting.
 
     Classes in percent, and below them ratings, which have other scores.
     """
     name = f"{entries[0]['scores']['corpus']}.json"
     kinds = {}
-    for number, entry in enumerate(_joined(entries), start=1):
-        kinds.setdefault(metrics.headline(entry["scores"]), []).append((number, entry))
-    return f"From [{name}]({name}):\n" + "".join(map(_table, kinds.values()))
+    for number, entry in enumerate(_join_runs(entries), start=1):
+        kinds.setdefault(metrics.headline_scores(entry["scores"]), []).append((number, entry))
+    return f"From [{name}]({name}):\n" + "".join(map(_format_rows, kinds.values()))
 
 
-def _table(numbered: list[tuple]) -> str:
+def _format_rows(numbered: list[tuple]) -> str:
     """Of runs with the same headline; a paper's own scores have columns, several protocols one."""
     entries = [entry for _, entry in numbered]
     of_all = [values for e in entries for values in e["scores"]["systems"].values()]
-    headline = metrics.headline(entries[0]["scores"])
+    headline = metrics.headline_scores(entries[0]["scores"])
     of_classes = headline[0] == "uar"
     own = sorted({key for values in of_all for key in values} - {*SCORES, *headline})
-    mixed = len({_protocol(entry["scores"]) for entry in entries}) > 1
+    mixed = len({_protocol_name(entry["scores"]) for entry in entries}) > 1
     titles = ["run", *["protocol"] * mixed, "system", *map(_title, headline)]
     titles += ["fold UAR, mean ± sd"] * of_classes + [_title(key) for key in own]
     lines = [
@@ -187,10 +190,10 @@ def _table(numbered: list[tuple]) -> str:
         )
         for name, values in scores["systems"].items():
             several = scores["seeds"] > 1
-            shown = _percent if of_classes else _plain
-            cells = [str(number), *[_protocol(scores)] * mixed, name]
+            shown = _format_percent if of_classes else _format_plain
+            cells = [str(number), *[_protocol_name(scores)] * mixed, name]
             cells += [shown(values[key], spread=several) for key in headline]
-            cells += [_percent(values["fold_uar"], spread=True)] if of_classes else []
+            cells += [_format_percent(values["fold_uar"], spread=True)] if of_classes else []
             cells += [shown(values[key]) if key in values else "" for key in own]
             lines.append(f"| {' | '.join(cells)} |")
         processes, note = entry["processes"], entry["note"]
@@ -201,18 +204,20 @@ def _table(numbered: list[tuple]) -> str:
             f"{scores['n']:,} utterances",
             f"{scores['seeds']} seed{'s' * (scores['seeds'] > 1)}",
             *([note] if note else []),
-            f"commit {_distinct(process['git_commit'] for process in processes)}",
-            _distinct(p["device"] for p in processes if "device" in p),  # a killed one has none
+            f"commit {_format_distinct(process['git_commit'] for process in processes)}",
+            _format_distinct(
+                p["device"] for p in processes if "device" in p
+            ),  # a killed one has none
         ]
         commands.append(f"{number}. `{entry['command']}`: {', '.join(facts)}")
-    return "\n".join([*lines, "", *commands, *_t_tests(numbered)]) + "\n"
+    return "\n".join([*lines, "", *commands, *_format_t_tests(numbered)]) + "\n"
 
 
-def _protocol(scores: dict) -> str:
+def _protocol_name(scores: dict) -> str:
     return f"{scores['protocol']}, {scores['folds']} folds"
 
 
-def _t_tests(numbered: list[tuple]) -> list[str]:
+def _format_t_tests(numbered: list[tuple]) -> list[str]:
     """Markdown: whether one row beats another, of those with the same task and several seeds.
 
     Over seeds, which says nothing about other speakers; and over folds, which are other speakers
@@ -222,12 +227,12 @@ def _t_tests(numbered: list[tuple]) -> list[str]:
     for number, entry in numbered:
         scores = entry["scores"]
         if scores["seeds"] > 1:
-            same = _protocol(scores), scores["folds"], scores["n"], *scores.get("classes", ())
+            same = _protocol_name(scores), scores["folds"], scores["n"], *scores.get("classes", ())
             same += tuple(scores["flags"].get(k) for k in ("target", "rounding", "normalize"))
             for name, values in scores["systems"].items():
                 groups.setdefault(same, []).append((f"{number} {name}", values))
     lines = []
-    first = metrics.headline(numbered[0][1]["scores"])[0]
+    first = metrics.headline_scores(numbered[0][1]["scores"])[0]
     for (protocol, n_folds, *_), rows in groups.items():
         if len(rows) < 2:
             continue
@@ -235,7 +240,7 @@ def _t_tests(numbered: list[tuple]) -> list[str]:
             "",
             f"{protocol}: probability, by Welch's one-tailed t-test over seeds, "
             f"that the row's {_title(first)} is not above the column's (bold: under 0.05):",
-            *_matrix(
+            *_format_matrix(
                 [(name, values[first]["values"]) for name, values in rows], significance.t_test
             ),
         ]
@@ -248,17 +253,18 @@ def _t_tests(numbered: list[tuple]) -> list[str]:
             lines += [
                 "",
                 "The same by the paired one-tailed t-test over the folds' UAR, means of the seeds:",
-                *_matrix(means, significance.paired_t_test),
+                *_format_matrix(means, significance.paired_t_test),
             ]
     return lines
 
 
-def _matrix(rows, test) -> list[str]:
+def _format_matrix(rows, test) -> list[str]:
     """The probabilities of `test`(row's scores, column's scores)."""
     lines = ["", f"| | {' | '.join(name for name, _ in rows)} |", f"|{' --- |' * (len(rows) + 1)}"]
     for name, values in rows:
         cells = [
-            "" if name == other else _probability(test(values, others)[1]) for other, others in rows
+            "" if name == other else _format_probability(test(values, others)[1])
+            for other, others in rows
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
@@ -269,25 +275,25 @@ def _title(key: str) -> str:
     return " ".join(words.get(word, word) for word in key.split("_"))
 
 
-def _plain(summary: dict, *, spread: bool = False) -> str:
+def _format_plain(summary: dict, *, spread: bool = False) -> str:
     """As `_percent`, of what is no share."""
     mean, sd = summary["mean"], summary["sd"]
     return f"{mean:.3f} ± {sd:.3f}" if spread and sd is not None else f"{mean:.3f}"
 
 
-def _probability(p: float) -> str:
+def _format_probability(p: float) -> str:
     if math.isnan(p):  # two rows of the same predictions
         return "the same"
     text = "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}"
     return f"**{text}**" if p < 0.05 else text
 
 
-def _percent(summary: dict, *, spread: bool = False) -> str:
+def _format_percent(summary: dict, *, spread: bool = False) -> str:
     """The mean, with the standard deviation where asked for and there is one."""
     mean, sd = 100 * summary["mean"], summary["sd"]
     return f"{mean:.1f} ± {100 * sd:.1f}" if spread and sd is not None else f"{mean:.1f}"
 
 
-def _distinct(values) -> str:
+def _format_distinct(values) -> str:
     """Each value once, in the order of the processes; a wheel knows no commit."""
     return ", ".join(dict.fromkeys(value or "unknown" for value in values))

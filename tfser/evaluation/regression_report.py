@@ -8,7 +8,7 @@ import logging
 import numpy as np
 
 from tfser.evaluation import classification_report, metrics
-from tfser.plots import figures
+from tfser.plots.figures import draw_ratings
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -16,7 +16,7 @@ log = logging.getLogger("tfser")
 ATTRIBUTES = {"arousal": "activation", "valence": "valence"}  # the papers' name, ours
 
 
-def truth(utterances) -> dict[str, np.ndarray]:
+def true_ratings(utterances) -> dict[str, np.ndarray]:
     """The ratings {attribute: [n]} of utterances that have them."""
     return {
         name: np.array([getattr(u, ours) for u in utterances], "float32")
@@ -24,7 +24,7 @@ def truth(utterances) -> dict[str, np.ndarray]:
     }
 
 
-def seed_scores(run, seed: int, utterances, systems: dict, fold_of) -> dict:
+def score_seed(run, seed: int, utterances, systems: dict, fold_of) -> dict:
     """Scores and predictions.csv of one seed.
 
     Args:
@@ -35,7 +35,7 @@ def seed_scores(run, seed: int, utterances, systems: dict, fold_of) -> dict:
     Returns: {"seed", "systems": {name: {"ccc_arousal", "ccc_valence" (over all utterances),
     "mse_arousal", "mse_valence", further scores}}}.
     """
-    y = truth(utterances)
+    y = true_ratings(utterances)
     for name, values in y.items():
         if np.ptp(values) == 0:
             log.warning("%s is the same for all %d test utterances: CCC 0", name, len(values))
@@ -68,7 +68,7 @@ def seed_scores(run, seed: int, utterances, systems: dict, fold_of) -> dict:
     return result
 
 
-def finish(
+def finish_run(
     run, model: str, results: list[dict], utterances, found, *, n_folds, independent, facts, flags
 ) -> dict:
     """scores.json, predictions.csv and ratings.png over all seeds; returns the scores.
@@ -76,9 +76,9 @@ def finish(
     Args:
         results: of `seed_scores`; the last system is the run's result.
         found: its predictions {attribute: [n]} of the last seed, for the picture.
-        independent, facts, flags: see `report.finish`.
+        independent, facts, flags: see `classification_report.finish_run`.
     """
-    systems = classification_report.over_seeds(results)
+    systems = classification_report.summarize_seeds(results)
     name = list(systems)[-1]
     scores = {
         "model": model,
@@ -96,13 +96,13 @@ def finish(
         "systems": systems,
     }
     of_last = results[-1]["systems"][name]
-    figure = figures.ratings_figure(
-        truth(utterances),
+    figure = draw_ratings(
+        true_ratings(utterances),
         found,
         f"{model.upper()}: {name} on {run.corpus}, {run.protocol} "
         f"(speaker-{'in' if independent else ''}dependent), seed {run.seeds[-1]}\n"
         + ", ".join(f"CCC of {a} {of_last[f'ccc_{a}']:.3f}" for a in ATTRIBUTES)
         + f", {len(utterances)} utterances",
     )
-    classification_report.write(run, scores, {"ratings": figure})
+    classification_report.write_results(run, scores, {"ratings": figure})
     return scores

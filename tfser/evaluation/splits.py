@@ -21,7 +21,7 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
-def evaluated_on(part: str, splits: list[Split]) -> list[Split]:
+def select_evaluated_part(part: str, splits: list[Split]) -> list[Split]:
     """The folds as they are ("test"), or with their dev part in place of the test part ("dev").
 
     The second is for comparing settings: the test part is then in none of the three. An utterance
@@ -36,7 +36,7 @@ def evaluated_on(part: str, splits: list[Split]) -> list[Split]:
     return [Split(train=split.train, dev=split.dev, test=split.dev) for split in splits]
 
 
-def stratified(labels, *, n_folds: int, dev_fraction: float, seed: int) -> list[Split]:
+def stratified_k_fold(labels, *, n_folds: int, dev_fraction: float, seed: int) -> list[Split]:
     """Random k-fold over utterances, each class spread evenly: speaker-dependent.
 
     `dev_fraction` of every class in a fold's training part (at least one utterance, and never all)
@@ -60,7 +60,7 @@ def stratified(labels, *, n_folds: int, dev_fraction: float, seed: int) -> list[
         test = order[fold::n_folds]
         rest = np.setdiff1d(np.arange(len(labels)), test)
         # An own generator for each fold: its dev set does not depend on how many were cut before.
-        dev = _slice_of_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
+        dev = _sample_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
         splits.append(Split(train=np.setdiff1d(rest, dev), dev=dev, test=np.sort(test)))
     return splits
 
@@ -148,7 +148,7 @@ def leave_groups_out(groups, labels, *, dev_fraction: float, seed: int) -> list[
     splits = []
     for fold, name in enumerate(names):
         rest = np.flatnonzero(groups != name)
-        dev = _slice_of_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
+        dev = _sample_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
         if not len(dev):
             raise DataError(
                 f"without group {name} each class has one utterance, and dev would be empty; "
@@ -160,7 +160,7 @@ def leave_groups_out(groups, labels, *, dev_fraction: float, seed: int) -> list[
     return splits
 
 
-def groups_of_speakers(speakers, *, n_folds: int) -> np.ndarray:
+def assign_speaker_groups(speakers, *, n_folds: int) -> np.ndarray:
     """The group [n] of each utterance, of `n_folds` groups of speakers of about equal size.
 
     Raises UsageError for more groups than speakers.
@@ -176,21 +176,21 @@ def groups_of_speakers(speakers, *, n_folds: int) -> np.ndarray:
     return of_utterance
 
 
-def across(labels, n_trained: int, *, dev_fraction: float, seed: int) -> list[Split]:
+def cross_corpus_split(labels, n_trained: int, *, dev_fraction: float, seed: int) -> list[Split]:
     """One fold: the first `n_trained` of `labels` train, but for a random dev part, the rest test.
 
     For one corpus after the other: trained on the first, tested on the second.
     """
     labels = np.asarray(labels)
     known = np.arange(n_trained)
-    dev = _slice_of_classes(known, labels, dev_fraction, np.random.default_rng([seed, 0]))
+    dev = _sample_classes(known, labels, dev_fraction, np.random.default_rng([seed, 0]))
     if dev_fraction and not len(dev):
         raise DataError("each class has one utterance to train on, and dev would be empty")
     test = np.arange(n_trained, len(labels))
     return [Split(train=np.setdiff1d(known, dev), dev=dev, test=test)]
 
 
-def within_speakers(
+def per_speaker_split(
     speakers, labels, *, train_fraction: float, dev_fraction: float, seed: int
 ) -> list[Split]:
     """A fold for each speaker: of each class a share trains, the rest tests (speaker-dependent).
@@ -210,13 +210,13 @@ def within_speakers(
                 "which cannot train and test; leave it out in [labels], or use --protocol loso"
             )
         rng = np.random.default_rng([seed, fold])
-        known = _slice_of_classes(own, labels, train_fraction, rng)
-        dev = _slice_of_classes(known, labels, dev_fraction, rng)
+        known = _sample_classes(own, labels, train_fraction, rng)
+        dev = _sample_classes(known, labels, dev_fraction, rng)
         splits.append(Split(np.setdiff1d(known, dev), dev, np.setdiff1d(own, known)))
     return splits
 
 
-def official(parts, labels, dev_fraction: float, seed: int) -> Split:
+def predefined_split(parts, labels, dev_fraction: float, seed: int) -> Split:
     """The corpus's own parts "train", "dev" and "test"; without dev, a random part of train.
 
     Raises DataError where train or test is missing.
@@ -229,17 +229,17 @@ def official(parts, labels, dev_fraction: float, seed: int) -> Split:
             "use --protocol loso"
         )
     if not len(dev):
-        dev = _slice_of_classes(train, labels, dev_fraction, np.random.default_rng([seed, 0]))
+        dev = _sample_classes(train, labels, dev_fraction, np.random.default_rng([seed, 0]))
     return Split(np.setdiff1d(train, dev), dev, test)
 
 
-def independent(speakers, splits) -> bool:
+def is_speaker_independent(speakers, splits) -> bool:
     """Whether no speaker is in both the training and the test part of a fold."""
     speakers = np.asarray(speakers)
     return not any(set(speakers[s.train]) & set(speakers[s.test]) for s in splits)
 
 
-def by_speaker(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def speaker_group_k_fold(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Plain k-fold over groups of speakers, (train, test) pairs: the folds inside a training part.
 
     Raises UsageError for fewer than two folds or more folds than speakers.
@@ -279,7 +279,7 @@ def _class_order(labels, rng):
     return shuffled[np.argsort(labels[shuffled], kind="stable")]
 
 
-def _slice_of_classes(positions, labels, fraction, rng):
+def _sample_classes(positions, labels, fraction, rng):
     """Sorted random sample of `fraction` of each class in positions, never a whole class."""
     taken = [np.empty(0, np.int64)]
     if fraction:

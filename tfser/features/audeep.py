@@ -84,7 +84,7 @@ class Spectrogram(keras.layers.Layer):
         waveform = waveform[:, 1:] - self.arguments["pre_emphasis"] * waveform[:, :-1]
         frames = tf.signal.frame(waveform, self.window, self.hop)  # [batch, frames, window]
         frames = (frames - tf.reduce_mean(frames, axis=-1, keepdims=True)) * self.hann
-        scaled = self.scaled(log_mel.power(frames, self.window) @ self.bands)
+        scaled = self.scaled(log_mel.power_spectrum(frames, self.window) @ self.bands)
         scaled.set_shape([None, self.n_frames, self.n_features])
         return scaled
 

@@ -88,7 +88,7 @@ class LogMel(keras.layers.Layer):
     def bands(self):
         """Mel filters [bins, n_bands]."""
         low_hz, high_hz = self.arguments["low_hz"], self.arguments["high_hz"]
-        make = htk_bands if self.arguments["mel"] == "htk" else slaney_bands
+        make = htk_filterbank if self.arguments["mel"] == "htk" else slaney_filterbank
         return make(self.sample_rate_hz, self.n_fft, self.n_features, low_hz, high_hz)
 
     def call(self, waveform):
@@ -101,7 +101,7 @@ class LogMel(keras.layers.Layer):
     def log_mel(self, waveform):
         """[..., samples] -> [..., frames, n_bands], of whole windows, nothing padded."""
         frames = tf.signal.frame(waveform, self.window, self.hop)  # [..., frames, window]
-        energy = power(frames * self.taper, self.n_fft) @ self.bands
+        energy = power_spectrum(frames * self.taper, self.n_fft) @ self.bands
         return tf.math.log(tf.maximum(energy, self.floor))
 
     def extract(self, waveforms):
@@ -153,7 +153,7 @@ class LogMel(keras.layers.Layer):
         return {"name": self.name, **self.arguments}
 
 
-def power(frames, n_fft):
+def power_spectrum(frames, n_fft):
     """Power spectra [..., bins] of frames [..., samples], which zeros fill up to n_fft."""
     if not _as_products:
         spectrum = tf.signal.rfft(frames, [n_fft])
@@ -164,7 +164,7 @@ def power(frames, n_fft):
 
 
 @contextlib.contextmanager
-def products():
+def matrix_product_spectra():
     """Graphs made inside it have power spectra as products of matrices.
 
     For ONNX and TensorFlow Lite, which have no such transform, or none of any length.
@@ -177,7 +177,7 @@ def products():
         _as_products = False
 
 
-def slaney_bands(sample_rate_hz, n_fft, n_bands, low_hz, high_hz) -> np.ndarray:
+def slaney_filterbank(sample_rate_hz, n_fft, n_bands, low_hz, high_hz) -> np.ndarray:
     """Mel filters of librosa [bins, n_bands]: Slaney's scale, triangles of equal area."""
     # It takes half a second to import, and those who read features from the cache need none.
     import librosa.filters
@@ -188,7 +188,7 @@ def slaney_bands(sample_rate_hz, n_fft, n_bands, low_hz, high_hz) -> np.ndarray:
     return bands.T.copy()
 
 
-def htk_bands(sample_rate_hz, n_fft, n_bands, low_hz, high_hz) -> np.ndarray:
+def htk_filterbank(sample_rate_hz, n_fft, n_bands, low_hz, high_hz) -> np.ndarray:
     """HTK's mel filters [bins, n_bands], as openSMILE's cMelspec makes them.
 
     Triangles over mel(f) = 1127 ln(1 + f / 700), of height 1, without the bin of 0 Hz.

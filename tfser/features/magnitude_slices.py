@@ -61,7 +61,7 @@ class Slices(keras.layers.Layer):
         edge = self.n_fft // 2
         padded = tf.pad(waveform, [[0, 0], [edge, edge + missing]])
         frames = tf.signal.frame(padded, self.n_fft, self.hop) * self.hann
-        magnitude = tf.sqrt(log_mel.power(frames, self.n_fft))
+        magnitude = tf.sqrt(log_mel.power_spectrum(frames, self.n_fft))
         magnitude.set_shape([None, self.n_frames, self.n_features])
         return magnitude
 
@@ -103,7 +103,7 @@ class Slices(keras.layers.Layer):
         return {"name": self.name, **self.arguments}
 
 
-def layer_of(hp) -> Slices:
+def make_magnitude_slices(hp) -> Slices:
     """The layer of [features]."""
     names = ("sample_rate_hz", "slice_seconds", "n_fft", "hop_samples", "drop_short")
     return Slices(**{name: hp["features"][name] for name in names})

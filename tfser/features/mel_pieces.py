@@ -81,7 +81,7 @@ class MelPieces(keras.layers.Layer):
     def bands(self):
         """Mel filters [bins, n_bands]."""
         rate = self.sample_rate_hz
-        return log_mel.slaney_bands(rate, self.n_fft, self.n_features, 0.0, rate / 2)
+        return log_mel.slaney_filterbank(rate, self.n_fft, self.n_features, 0.0, rate / 2)
 
     @functools.cached_property
     def sparse_bands(self):
@@ -101,7 +101,7 @@ class MelPieces(keras.layers.Layer):
         at, last = tf.abs(tf.range(-edge, n + edge)), lengths[:, None] - 1
         at = tf.maximum(tf.where(at > last, 2 * last - at, at), 0)  # [batch, edge + n + edge]
         frames = tf.signal.frame(tf.gather(waveform, at, batch_dims=1), self.n_fft, self.hop)
-        power = log_mel.power(frames * self.hann, self.n_fft) @ self.bands
+        power = log_mel.power_spectrum(frames * self.hann, self.n_fft) @ self.bands
         heard = tf.sequence_mask(1 + lengths // self.hop, tf.shape(power)[1])
         heard = tf.expand_dims(heard, -1)  # [batch, frames, 1]
         peak = tf.reduce_max(tf.where(heard, power, 0.0), axis=(1, 2), keepdims=True)
@@ -173,6 +173,6 @@ class MelPieces(keras.layers.Layer):
         return {"name": self.name, **self.arguments}
 
 
-def layer_of(hp) -> MelPieces:
+def make_mel_pieces(hp) -> MelPieces:
     """The layer of [input] and [features]."""
     return MelPieces(**hp["input"], **hp["features"])

@@ -96,7 +96,7 @@ class OpenSmile:
         }
 
 
-def normalized_by_speaker(features, speakers) -> np.ndarray:
+def normalize_by_speaker(features, speakers) -> np.ndarray:
     """z-score with the statistics of each speaker's own rows: features [rows, n], speakers [rows].
 
     What never varies for a speaker becomes 0.

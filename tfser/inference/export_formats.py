@@ -17,7 +17,7 @@ from tfser.storage import atomic_files
 OPSET = 18  # of ONNX
 
 
-def check(name, run) -> None:
+def check_format(name, run) -> None:
     """Raises UsageError where a form is not to be had of a run, or here."""
     if name == "onnx" and not all(importlib.util.find_spec(x) for x in ("tf2onnx", "onnxruntime")):
         raise UsageError("--format onnx needs tf2onnx and onnxruntime: pip install 'tfser[onnx]'")
@@ -45,17 +45,17 @@ def save_savedmodel(run, served, folder: Path) -> None:
         )
         signatures = {"serving_default": module.of_features}
     else:
-        signatures = of_waveforms(module, served, named)
+        signatures = waveform_signatures(module, served, named)
     tf.saved_model.save(module, folder, signatures=signatures)
     classes.unlink()  # its copy is the asset
 
 
-def of_waveforms(module, served, named) -> dict:
+def waveform_signatures(module, served, named) -> dict:
     """The signatures of a system that hears waveforms."""
 
     def checked(waveform, lengths):
         batch, n = tf.unstack(tf.shape(waveform))
-        waveform = served_model.silenced(waveform, lengths)
+        waveform = served_model.mask_padding(waveform, lengths)
         finite = tf.reduce_all(tf.math.is_finite(waveform))
         with tf.control_dependencies(
             [
@@ -97,7 +97,7 @@ def save_keras(_, served, folder: Path) -> None:
     """A file for each network."""
     import keras
 
-    for name, network in networks(served).items():
+    for name, network in keras_networks(served).items():
         network.save(folder / f"{name}.keras")
         again = keras.saving.load_model(folder / f"{name}.keras", compile=False)
         for one, other in zip(network.get_weights(), again.get_weights(), strict=True):
@@ -105,7 +105,7 @@ def save_keras(_, served, folder: Path) -> None:
                 raise TfserError(f"{name}.keras has other weights than the run: a defect of tfser")
 
 
-def networks(served) -> dict:
+def keras_networks(served) -> dict:
     """Of what a run uses, the networks of Keras."""
     import keras
 
@@ -114,7 +114,7 @@ def networks(served) -> dict:
 
 def save_tflite(_, served, folder: Path) -> None:
     """model.tflite, with the signature of `constant`; no operators but TensorFlow Lite's own."""
-    function, given, told = constant(served)
+    function, given, told = freeze_function(served)
     module = tf.Module()
     module.function = tf.function(
         lambda x: dict(zip(told, function(x), strict=True)), input_signature=[given]
@@ -130,7 +130,7 @@ def save_onnx(_, served, folder: Path) -> None:
     """model.onnx, with the signature of `constant`."""
     import tf2onnx
 
-    function, given, told = constant(served)
+    function, given, told = freeze_function(served)
     [x] = function.inputs
     names = {y.name: name for y, name in zip(function.outputs, told, strict=True)}
     tf2onnx.convert.from_graph_def(
@@ -143,7 +143,7 @@ def save_onnx(_, served, folder: Path) -> None:
     )
 
 
-def constant(served) -> tuple:
+def freeze_function(served) -> tuple:
     """The function with its weights as constants; what it is given, its outputs' names.
 
     Of one waveform [1, samples], or of features.
@@ -158,14 +158,14 @@ def constant(served) -> tuple:
     else:
         given = tf.TensorSpec([1, None], tf.float32, "waveform")
     function = tf.function(served.function if served.smile else of_waveform)
-    with log_mel.products():
+    with log_mel.matrix_product_spectra():
         function = function.get_concrete_function(given)
     told = sorted(function.structured_outputs)  # as they are flattened
     function = convert_variables_to_constants_v2(function, lower_control_flow=False)
     return function, given, told
 
 
-def answers(folder: Path, inputs) -> list[np.ndarray]:
+def run_export(folder: Path, inputs) -> list[np.ndarray]:
     """What the export in a folder says of each of `inputs`: probabilities, or ratings.
 
     In a process of its own that has not tfser.

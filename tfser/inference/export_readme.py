@@ -5,7 +5,7 @@ import json
 from tfser.evaluation import metrics
 
 
-def page(form, run, served) -> str:
+def format_readme(form, run, served) -> str:
     """README.md of the folder of an export, of the run's scores and what it is given and says."""
     scores = run.scores
     name, system = list(scores["systems"].items())[-1]
@@ -14,7 +14,7 @@ def page(form, run, served) -> str:
     figures = ", ".join(
         f"{'CCC of ' + key[4:] if key.startswith('ccc_') else key.upper()} "
         + (f"{100 * mean:.1f} %" if run.classes else f"{mean:.3f}")
-        for key in metrics.headline(scores)
+        for key in metrics.headline_scores(scores)
         for mean in [system[key]["mean"]]
     )
     heard = ""
@@ -22,9 +22,9 @@ def page(form, run, served) -> str:
         heard = f"The first {served.heard_seconds:g} s of an utterance are heard.\n\n"
     rows = "\n".join(f"| `{key}` | {what} |" for key, what in served.outputs.items())
     if form == "keras":
-        given, rows, example = of_networks(run, served)
+        given, rows, example = describe_networks(run, served)
     else:
-        given, example = of_signatures(form, served), calls(form, run, served)
+        given, example = describe_signatures(form, served), list_calls(form, run, served)
         rows = f"| output | |\n| --- | --- |\n{rows}"
         if form == "savedmodel":
             rows += f"\n| `classes` | [classes]: {named} |"
@@ -47,7 +47,7 @@ The corpus's licence holds for what is done with a network trained on it.
 """
 
 
-def of_signatures(form, served) -> str:
+def describe_signatures(form, served) -> str:
     """What an export is given."""
     rate = served.sample_rate_hz
     if served.smile:
@@ -72,7 +72,7 @@ def of_signatures(form, served) -> str:
     )
 
 
-def calls(form, run, served) -> str:
+def list_calls(form, run, served) -> str:
     """How an export is asked."""
     key = "features" if served.smile else "waveform"
     said = "probabilities" if "probabilities" in served.outputs else "ratings"
@@ -94,23 +94,23 @@ print(model.run(["{said}"], {{"{key}": {key}}}))"""
     http://localhost:8501/v1/models/{run.model}:predict"""
 
 
-def shapes(tensors) -> str:
+def list_shapes(tensors) -> str:
     """The shape of a network's input or output, by name where there are several."""
     if isinstance(tensors, dict):
-        return ", ".join(f"{name} {shapes(one)}" for name, one in tensors.items())
+        return ", ".join(f"{name} {list_shapes(one)}" for name, one in tensors.items())
     return f"[{', '.join(str(n or 'batch') for n in tensors.shape)}]"
 
 
-def of_networks(run, served) -> tuple[str, str, str]:
+def describe_networks(run, served) -> tuple[str, str, str]:
     """What an export for Keras has, a row for each network, and how it is loaded."""
     from tfser.inference import export_formats  # it imports TensorFlow, which is there by now
 
-    networks = export_formats.networks(served)
+    networks = export_formats.keras_networks(served)
     rows = "| file | takes | gives | weights |\n| --- | --- | --- | --- |\n" + "\n".join(
         f"| `{name}.keras` | {takes} | {gives} | {network.count_params():,} |"
         for name, network in networks.items()
         for takes, gives in [
-            (shapes(network.input), shapes(network.output))
+            (list_shapes(network.input), list_shapes(network.output))
             if hasattr(network, "input_shape")  # not of a class of its own
             else (f"see `{type(network).__name__}`",) * 2
         ]

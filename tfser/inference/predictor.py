@@ -10,7 +10,8 @@ import tensorflow as tf
 from tfser.audio import decode
 from tfser.errors import DataError, UsageError
 from tfser.inference import served_model
-from tfser.plots import figures, spectrograms
+from tfser.plots.figures import save_figure
+from tfser.plots.spectrograms import draw_prediction
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -75,7 +76,7 @@ class Predictor:
                 name = path.stem if start is None else f"{path.stem}-{start:g}"
                 of_same_name = (folder / f"{name}-{n}.png" for n in itertools.count(2))
                 files = itertools.chain([folder / f"{name}.png"], of_same_name)
-                figures.save(figure, next(file for file in files if not file.exists()))
+                save_figure(figure, next(file for file in files if not file.exists()))
 
     def figure(self, path, start=None, end=None, *, window_seconds=None, hop_seconds=None):
         """What is said of a recording over time; windows overlap by default.
@@ -92,14 +93,14 @@ class Predictor:
                             path, LONGEST_PICTURED_SECONDS)  # fmt: skip
                 return None
             times = {"start_seconds": start, "end_seconds": end}
-            waveform = decode.load(path, sample_rate_hz=self.sample_rate_hz, **times)
+            waveform = decode.load_audio(path, sample_rate_hz=self.sample_rate_hz, **times)
         except DataError:
             return None
         rows = self.rows([waveform], window_seconds=window, hop_seconds=hop)
         rows = [row for row in rows if not row["error"]]
         if not rows:
             return None
-        return spectrograms.prediction_figure(
+        return draw_prediction(
             [(row["start"] + row["end"]) / 2 for row in rows],
             [[row[name] for name in self.classes] for row in rows],
             self.classes,
@@ -116,24 +117,26 @@ class Predictor:
         row = {"file": name, "start": first or 0.0, "end": last, "error": ""}
         try:
             if given:
-                usable(one, silence=True)
+                check_waveform(one, silence=True)
             whole = len(one) / rate if given else decode.duration_seconds(path)
         except DataError as error:
             yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
             return
         stop = whole if last is None else last
-        if stop <= whole + decode.SPARE_SECONDS:  # what is further past it `audio.load` refuses
+        if stop <= whole + decode.SPARE_SECONDS:  # what is further past it `decode.load_audio` refuses
             stop = min(stop, whole)
         duration = stop - (first or 0.0)
-        for start, end in windows(duration, window_seconds, hop_seconds, self.heard_seconds):
+        for start, end in split_into_windows(
+            duration, window_seconds, hop_seconds, self.heard_seconds
+        ):
             start, end = start + (first or 0.0), end + (first or 0.0)
             row |= {"start": round(start, 3), "end": round(end, 3)}
             try:
                 if given:
-                    waveform = usable(one[round(start * rate) : round(end * rate)])
+                    waveform = check_waveform(one[round(start * rate) : round(end * rate)])
                 else:
                     times = {"start_seconds": start, "end_seconds": end}
-                    waveform = decode.load(path, sample_rate_hz=rate, **times)
+                    waveform = decode.load_audio(path, sample_rate_hz=rate, **times)
                 yield dict(row), waveform
             except DataError as error:
                 yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
@@ -162,18 +165,20 @@ class Predictor:
             padded = np.zeros((len(waveforms), lengths.max()), "float32")
             for row, waveform in zip(padded, waveforms, strict=True):
                 row[: len(waveform)] = waveform
-            return list(served_model.said(self.answer(tf.constant(padded), tf.constant(lengths))))
+            return list(
+                served_model.main_output(self.answer(tf.constant(padded), tf.constant(lengths)))
+            )
         found = self.extractor.extract(waveforms)
         good = [x for x in found if not isinstance(x, DataError)]
         shape = self.smile.shape
         said = iter(())
         if good:
-            features = np.stack([served_model.as_input(x, shape) for x in good])
-            said = iter(served_model.said(self.answer(tf.constant(features))))
+            features = np.stack([served_model.pad_features(x, shape) for x in good])
+            said = iter(served_model.main_output(self.answer(tf.constant(features))))
         return [x if isinstance(x, DataError) else next(said) for x in found]
 
 
-def load(folder, *, seed=None, fold=0) -> Predictor:
+def load_predictor(folder, *, seed=None, fold=0) -> Predictor:
     """A run directory of tfser-train, or a folder of tfser-export.
 
     Raises UsageError where it is neither, DataError where a file of it is missing or damaged.
@@ -190,7 +195,7 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
                 raise UsageError(
                     f"{folder} is of --format {form}; give one of --format savedmodel, or the run"
                 )
-            of_smile = about["smile"] and served_model.Smile(**about["smile"])
+            of_smile = about["smile"] and served_model.OpenSmileInput(**about["smile"])
             told = about["classes"], about["sample_rate_hz"], of_smile, about["heard_seconds"]
             loaded = tf.saved_model.load(str(folder))
             signature = loaded.signatures["serving_default" if of_smile else "lengths"]
@@ -205,8 +210,8 @@ def load(folder, *, seed=None, fold=0) -> Predictor:
         return Predictor(answer, *told)
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
-    run = served_model.finished(folder, seed=seed, fold=fold)
-    served = served_model.served(run)
+    run = served_model.load_run(folder, seed=seed, fold=fold)
+    served = served_model.load_inference_function(run)
     answer = tf.function(served.function, reduce_retracing=True)
     told = run.classes, served.sample_rate_hz, served.smile, served.heard_seconds
     return Predictor(answer, *told)
@@ -221,7 +226,9 @@ def check_window(window_seconds, hop_seconds) -> None:
         raise UsageError("a hop needs a window that is as long or longer")
 
 
-def windows(duration_seconds, window_seconds, hop_seconds, heard_seconds=None) -> list[tuple]:
+def split_into_windows(
+    duration_seconds, window_seconds, hop_seconds, heard_seconds=None
+) -> list[tuple]:
     """The (start, end) of a recording's windows in seconds; the last one may be shorter.
 
     Without a window: one, of a recording that is not longer than WHOLE_SECONDS, else of
@@ -243,7 +250,7 @@ def windows(duration_seconds, window_seconds, hop_seconds, heard_seconds=None) -
             return found
 
 
-def usable(waveform, *, silence=False) -> np.ndarray:
+def check_waveform(waveform, *, silence=False) -> np.ndarray:
     """A waveform [samples] as float32; DataError where nothing can be said of it."""
     if waveform.ndim != 1:
         raise DataError(f"a waveform has one dimension, [samples], not {waveform.ndim}")

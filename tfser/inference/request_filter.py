@@ -14,7 +14,7 @@ ASKED = ("queue/join", "call/", "upload", "reset")
 API = "/gradio_api/"
 
 
-class Gate:
+class RequestFilter:
     """ASGI middleware: 404 for what is no part of the page, 403 for what another page asks.
 
     And 400 for a file that is not in `folder`: Gradio itself would fetch an address.
@@ -33,9 +33,9 @@ class Gate:
             and scope["method"] == "POST"
             and not scope["path"].startswith(f"{API}upload")
         ):
-            body = await whole(receive)
+            body = await read_body(receive)
             refused = 413 if body is None else 0 if self.are_ours(body) else 400
-            receive = again(body, receive)
+            receive = replay_body(body, receive)
         if not refused:
             return await self.app(scope, receive, send)
         await send({"type": "http.response.start", "status": refused, "headers": []})
@@ -58,7 +58,7 @@ class Gate:
     def are_ours(self, body: bytes) -> bool:
         """Whether all files that a request names are in the folder."""
         try:
-            return all(map(self.is_ours, paths_in(json.loads(body or b"{}"))))
+            return all(map(self.is_ours, find_paths(json.loads(body or b"{}"))))
         except (ValueError, RecursionError):
             return False
 
@@ -70,20 +70,20 @@ class Gate:
         return self.folder in resolved.parents and not resolved.is_dir()
 
 
-def paths_in(value):
+def find_paths(value):
     """Yields what stands under "path" anywhere in a request."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key == "path":
                 yield inner
             else:
-                yield from paths_in(inner)
+                yield from find_paths(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from paths_in(inner)
+            yield from find_paths(inner)
 
 
-async def whole(receive) -> bytes | None:
+async def read_body(receive) -> bytes | None:
     """The body of a request; None where it is too large."""
     body = b""
     while True:
@@ -95,7 +95,7 @@ async def whole(receive) -> bytes | None:
             return body
 
 
-def again(body, receive):
+def replay_body(body, receive):
     """A `receive` that gives the body again, and then what comes after it."""
     left = [{"type": "http.request", "body": body, "more_body": False}]
 

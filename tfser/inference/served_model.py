@@ -19,7 +19,7 @@ FORMAT = 1  # of exports: raise it when older ones cannot be read
 LOST = "copy the run whole, or train into another --workdir"
 
 
-class Finished(NamedTuple):
+class FinishedRun(NamedTuple):
     """A run of tfser-train, and the fold whose network serves."""
 
     folder: Path
@@ -38,8 +38,8 @@ class Finished(NamedTuple):
         return self.folder / f"seed-{self.seed}" / f"fold-{self.fold:02}"
 
 
-class Smile(NamedTuple):
-    """openSMILE's features, which no graph computes: those of `smile.OpenSmile`."""
+class OpenSmileInput(NamedTuple):
+    """openSMILE's features, which no graph computes: those of `opensmile.OpenSmile`."""
 
     feature_set: str
     level: str  # "functionals" or "lld"
@@ -52,7 +52,7 @@ class Smile(NamedTuple):
         )
 
 
-class Served(NamedTuple):
+class InferenceFunction(NamedTuple):
     """What a run gives out.
 
     function: (waveform [batch, samples], lengths [batch] in samples) -> {name: tensor}, with
@@ -68,11 +68,11 @@ class Served(NamedTuple):
     parts: dict
     outputs: dict
     sample_rate_hz: int
-    smile: Smile | None = None
+    smile: OpenSmileInput | None = None
     heard_seconds: float | None = None
 
 
-def finished(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finished:
+def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> FinishedRun:
     """The run in a folder; without a seed its first.
 
     Raises:
@@ -92,7 +92,7 @@ def finished(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         raise UsageError(f"--seed {seed}: the seeds of {folder} are {' '.join(map(str, seeds))}")
     if not 0 <= fold < scores["folds"]:
         raise UsageError(f"--fold {fold}: {folder} has folds 0 to {scores['folds'] - 1}")
-    return Finished(
+    return FinishedRun(
         folder=folder,
         model=settings["model"],
         corpus=settings["corpus"],
@@ -105,7 +105,7 @@ def finished(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
     )
 
 
-def served(run: Finished) -> Served:
+def load_inference_function(run: FinishedRun) -> InferenceFunction:
     """The function of a run.
 
     Raises DataError where a file of it is missing or damaged.
@@ -120,45 +120,45 @@ def served(run: Finished) -> Served:
         ) from error
 
 
-def network_of(path: Path):
+def load_network(path: Path):
     """A network of a run, in float32; DataError where the file is missing or damaged."""
     from tfser.training import mixed_precision
 
-    existing(path)
+    check_exists(path)
     try:
-        return mixed_precision.load(path)
+        return mixed_precision.load_in_float32(path)
     except (ValueError, OSError, KeyError, TypeError) as error:
         reason = str(error).partition(". ")[0].partition("\n")[0]
         raise DataError(f"{path} is damaged: {reason}; {LOST}") from None
 
 
-def arrays_of(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz of a run; DataError where the file is missing or damaged."""
-    existing(path)
+    check_exists(path)
     try:
         return atomic_files.read_arrays(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged: {error}; {LOST}") from None
 
 
-def existing(path: Path) -> None:
+def check_exists(path: Path) -> None:
     """Raises DataError where a file of a run is missing."""
     if not path.exists():
         raise DataError(f"{path} is missing; {LOST}")
 
 
-def said(outputs):
+def main_output(outputs):
     """What is said of each utterance: probabilities, or ratings [batch, 2]."""
     return outputs["probabilities" if "probabilities" in outputs else "ratings"].numpy()
 
 
-def answer(served: Served, x) -> np.ndarray:
+def run_inference(served: InferenceFunction, x) -> np.ndarray:
     """What a run says of one waveform [samples], or of openSMILE's features of an utterance."""
     inputs = [tf.constant(x[None])] + ([] if served.smile else [tf.constant([len(x)])])
-    return said(served.function(*inputs))[0]
+    return main_output(served.function(*inputs))[0]
 
 
-def refuse_speakers(run: Finished) -> None:
+def refuse_speaker_normalization(run: FinishedRun) -> None:
     """Raises UsageError for features that are normalized by speaker."""
     if run.hp["features"]["normalize"] == "speaker":
         raise UsageError(
@@ -167,7 +167,7 @@ def refuse_speakers(run: Finished) -> None:
         )
 
 
-def as_input(features, shape) -> np.ndarray:
+def pad_features(features, shape) -> np.ndarray:
     """Features of openSMILE [rows, features] as the network takes them, see `Smile`."""
     if len(shape) == 1:
         return features[0]
@@ -176,18 +176,18 @@ def as_input(features, shape) -> np.ndarray:
     return padded
 
 
-def silenced(waveform, lengths):
+def mask_padding(waveform, lengths):
     """The waveforms [batch, samples] with zeros after their lengths [batch]."""
     inside = tf.range(tf.shape(waveform)[1])[None] < lengths[:, None]
     return tf.where(inside, waveform, 0.0)
 
 
-def ceil(n, size):
+def ceil_divide(n, size):
     """Of n / size, the next whole number; no negative dividend, which ONNX rounds otherwise."""
     return (n + size - 1) // size
 
 
-def laid_out(found, inside):
+def scatter_parts(found, inside):
     """What is found of the parts that are `inside` [batch, parts], in that order: [n, ...].
 
     Returns [batch, parts, ...], zeros where there is none.
@@ -196,6 +196,6 @@ def laid_out(found, inside):
     return tf.scatter_nd(tf.cast(tf.where(inside), "int32"), found, shape)
 
 
-def frame_counts(layer, lengths):
+def count_frames(layer, lengths):
     """How many frames a LogMel makes of waveforms of these lengths [batch], in samples."""
     return 1 + (tf.maximum(lengths, layer.shortest) - layer.window) // layer.hop

@@ -32,7 +32,7 @@ PLAIN = {  # of Gradio's environment variables, what the page must not differ in
 
 
 @contextlib.contextmanager
-def opened(args):
+def open_page(args):
     """The page while the context lasts; its address.
 
     Raises UsageError without Gradio, for an address that cannot be had, for two models of one name
@@ -46,26 +46,27 @@ def opened(args):
     check_address(args.host, args.port)
     if args.host not in LOOPBACK:
         log.warning("--host %s: whoever reaches this machine can use the page", args.host)
-    with tempfile.TemporaryDirectory(prefix="tfser-serve-") as folder, gradio_in(folder):
+    with tempfile.TemporaryDirectory(prefix="tfser-serve-") as folder, configure_gradio(folder):
         with tensorflow_startup.quiet():
             tensorflow_startup.import_keras()
             from tfser.inference import predictor
         models = {
-            name: predictor.load(export) for name, export in zip(names, args.export, strict=True)
+            name: predictor.load_predictor(export)
+            for name, export in zip(names, args.export, strict=True)
         }
         for name, model in models.items():
             if model.of_ratings:
                 raise UsageError(f"{name} predicts ratings, not emotions; tfser-predict takes it")
         from starlette.middleware import Middleware
 
-        page, ended = page_of(models, Path(folder)), threading.Event()
-        threading.Thread(target=sweep, args=(Path(folder), ended), daemon=True).start()
+        page, ended = build_page(models, Path(folder)), threading.Event()
+        threading.Thread(target=delete_old_uploads, args=(Path(folder), ended), daemon=True).start()
         try:
             _, url, _ = page.launch(
                 server_name=args.host, server_port=args.port, prevent_thread_lock=True,
                 max_file_size=LARGEST, quiet=True, share=False, ssr_mode=False, footer_links=[],
                 run_history=False,
-                app_kwargs={"middleware": [Middleware(request_filter.Gate, folder=Path(folder))]},
+                app_kwargs={"middleware": [Middleware(request_filter.RequestFilter, folder=Path(folder))]},
             )  # fmt: skip
             yield url
         finally:
@@ -89,7 +90,7 @@ def check_address(host, port) -> None:
 
 
 @contextlib.contextmanager
-def gradio_in(folder):
+def configure_gradio(folder):
     """Gradio keeps what it is sent in this folder, and calls nobody."""
     own = PLAIN | {"GRADIO_TEMP_DIR": str(folder)}
     before = {name: os.environ.get(name) for name in own}
@@ -103,7 +104,7 @@ def gradio_in(folder):
                 os.environ[name] = value
 
 
-def page_of(models, folder: Path):
+def build_page(models, folder: Path):
     """The page of Gradio: a recording and a model in, what is said of it out.
 
     folder: where Gradio keeps what it is sent.
@@ -120,11 +121,11 @@ def page_of(models, folder: Path):
             raise failed("the recording was deleted with its answer; give it again")
         try:  # of all, so that another can be looked at when the recording is deleted
             check_length(path)
-            return {name: answered(model, path) for name, model in models.items()}
+            return {name: answer_recording(model, path) for name, model in models.items()}
         except DataError as error:
             raise failed(str(error).replace(f"{path.parent}/", "")) from None
         finally:
-            forget(path, folder)
+            delete_upload(path, folder)
 
     def shown(found, name):
         if isinstance(said := found.get(name, (None, None, "")), str):
@@ -174,7 +175,7 @@ def check_length(path: Path) -> None:
         raise DataError(f"{path.name}: longer than {LONGEST_SECONDS:g} s; tfser-predict takes it")
 
 
-def answered(model, path: Path):
+def answer_recording(model, path: Path):
     """({class: mean probability over the windows}, the figure over time, a link to the CSV).
 
     Or the reason where a model can say nothing of the recording.
@@ -188,10 +189,10 @@ def answered(model, path: Path):
         name: sum(row[name] * n for row, n in zip(good, seconds, strict=True)) / sum(seconds)
         for name in model.classes
     }
-    return means, model.figure(path), as_link(rows, model.columns)
+    return means, model.figure(path), csv_link(rows, model.columns)
 
 
-def as_link(rows, columns) -> str:
+def csv_link(rows, columns) -> str:
     """A link that holds the rows as CSV: no file is kept for it."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -202,7 +203,7 @@ def as_link(rows, columns) -> str:
     return f'<a href="data:text/csv;base64,{coded}" download="{name}.csv">Download as CSV</a>'
 
 
-def forget(path: Path, folder: Path) -> None:
+def delete_upload(path: Path, folder: Path) -> None:
     """Deletes what was sent, with the folder that Gradio made for it."""
     path.unlink(missing_ok=True)
     if path.parent != folder:
@@ -210,10 +211,10 @@ def forget(path: Path, folder: Path) -> None:
             path.parent.rmdir()
 
 
-def sweep(folder: Path, ended: threading.Event) -> None:
+def delete_old_uploads(folder: Path, ended: threading.Event) -> None:
     """Deletes what was sent and never asked about, or never sent whole, until the page ends."""
     while not ended.wait(SWEEP_SECONDS):
         for path in list(folder.rglob("*")):
             with contextlib.suppress(OSError):
                 if path.is_file() and time.time() - path.stat().st_mtime > KEPT_SECONDS:
-                    forget(path, folder)
+                    delete_upload(path, folder)

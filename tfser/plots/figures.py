@@ -40,23 +40,23 @@ def plain_text(draw):
     return drawn
 
 
-def emotion_profile(
+def write_emotion_profile(
     profiles, class_names, path, title: str, *, hop_seconds: float, segment_seconds: float
 ):
     """Writes `emotion_profile_figure` to `path`."""
-    figure = emotion_profile_figure(
+    figure = draw_emotion_profile(
         profiles, class_names, title, hop_seconds=hop_seconds, segment_seconds=segment_seconds
     )
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def training_curves(rows, path, title: str, panels: dict, **options):
+def write_training_curves(rows, path, title: str, panels: dict, **options):
     """Writes `training_curves_figure` to `path`."""
-    save(training_curves_figure(rows, title, panels, **options), path)
+    save_figure(draw_training_curves(rows, title, panels, **options), path)
 
 
 @plain_text
-def confusion_figure(matrix, class_names, title: str, what: str = "emotion") -> Figure:
+def draw_confusion_matrix(matrix, class_names, title: str, what: str = "emotion") -> Figure:
     """Confusion matrix of counts [K, K] (rows are true): percent of each row, counts below.
 
     `what` the classes are of: "emotion", "valence".
@@ -69,7 +69,7 @@ def confusion_figure(matrix, class_names, title: str, what: str = "emotion") -> 
     shares = matrix / np.maximum(totals, 1)  # a class without utterances stays at 0
     many = n > MANY_CLASSES  # speakers: numbers in the cells would be too small to read
     side = min(n, MANY_CLASSES)
-    figure = blank(width=max(5, 2.6 + 0.85 * side), height=max(4, 1.7 + 0.75 * side))
+    figure = new_figure(width=max(5, 2.6 + 0.85 * side), height=max(4, 1.7 + 0.75 * side))
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(0 if many else n):
@@ -93,7 +93,7 @@ def confusion_figure(matrix, class_names, title: str, what: str = "emotion") -> 
 
 
 @plain_text
-def emotion_profile_figure(
+def draw_emotion_profile(
     profiles, class_names, title: str, *, hop_seconds: float, segment_seconds: float
 ) -> Figure:
     """Figures 2 and 4 of Mao et al. 2020: how each round of refinement sees one utterance.
@@ -102,7 +102,7 @@ def emotion_profile_figure(
     its segment. The dashed line is chance, 1/K. Raises ValueError for another number of classes.
     """
     n = len(class_names)
-    figure = blank(width=9, height=1 + 2.1 * len(profiles))
+    figure = new_figure(width=9, height=1 + 2.1 * len(profiles))
     panels = figure.subplots(len(profiles), sharex=True, sharey=True, squeeze=False)[:, 0]
     for axes, (name, profile) in zip(panels, profiles.items(), strict=True):
         profile = np.asarray(profile)
@@ -112,7 +112,7 @@ def emotion_profile_figure(
         for k, emotion in enumerate(class_names):
             # A lone segment is a point, which a line would not show.
             marker = "o" if len(profile) == 1 else None
-            axes.plot(seconds, profile[:, k], label=emotion, marker=marker, **line(k))
+            axes.plot(seconds, profile[:, k], label=emotion, marker=marker, **line_style(k))
         axes.axhline(1 / n, label=f"chance, 1/{n}", **CHANCE)
         axes.set_title(name, loc="left", fontsize=10)
         axes.set_ylim(-0.02, 1.02)
@@ -128,7 +128,7 @@ def emotion_profile_figure(
 
 
 @plain_text
-def training_curves_figure(
+def draw_training_curves(
     rows, title: str, panels: dict, *, kept_epoch: int, chance_loss: float | None = None
 ) -> Figure:
     """What a training looked like by epoch, with the epoch whose weights were kept.
@@ -142,14 +142,14 @@ def training_curves_figure(
     from matplotlib.ticker import MaxNLocator
 
     epochs = [row["epoch"] for row in rows]
-    figure = blank(width=4.5 * len(panels), height=4)
+    figure = new_figure(width=4.5 * len(panels), height=4)
     figure.get_layout_engine().set(wspace=0.06)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     few = "o" if len(rows) <= 30 else None
     for axes, (name, lines) in zip(all_axes, panels.items(), strict=True):
         for k, (label, column) in enumerate(lines.items()):
             values = [row[column] for row in rows]
-            axes.plot(epochs, values, label=label, marker=few, markersize=4, **line(k))
+            axes.plot(epochs, values, label=label, marker=few, markersize=4, **line_style(k))
         axes.axvline(kept_epoch, color="0.75", linewidth=6, zorder=0)
         axes.plot(kept_epoch, values[kept_epoch - 1], "*", color=COLOURS[k], markersize=15,
                   label=f"kept: epoch {kept_epoch}")  # fmt: skip
@@ -168,9 +168,9 @@ def training_curves_figure(
 
 
 @plain_text
-def ratings_figure(truth: dict, found: dict, title: str) -> Figure:
+def draw_ratings(truth: dict, found: dict, title: str) -> Figure:
     """What was predicted over what is true, a panel for each attribute: {name: [n]} both."""
-    figure = blank(width=1 + 4.2 * len(truth), height=4.8)
+    figure = new_figure(width=1 + 4.2 * len(truth), height=4.8)
     all_axes = figure.subplots(1, len(truth), squeeze=False)[0]
     for axes, (name, y) in zip(all_axes, truth.items(), strict=True):
         axes.scatter(y, found[name], s=10, color=COLOURS[0], alpha=0.4, linewidths=0)
@@ -185,7 +185,7 @@ def ratings_figure(truth: dict, found: dict, title: str) -> Figure:
 
 
 @plain_text
-def trials_figure(trials: list[dict], space: dict, title: str, score: str) -> Figure:
+def draw_trials(trials: list[dict], space: dict, title: str, score: str) -> Figure:
     """The trials of a search: score over trial with the best so far, and score over each parameter.
 
     Args:
@@ -202,7 +202,7 @@ def trials_figure(trials: list[dict], space: dict, title: str, score: str) -> Fi
     winner = done[int(scores.argmax())][1] if done else {"parameters": {}}
     n_columns = min(3, 1 + len(space))
     n_rows = -(-(1 + len(space)) // n_columns)
-    figure = blank(width=1 + 4 * n_columns, height=1.2 + 3 * n_rows)
+    figure = new_figure(width=1 + 4 * n_columns, height=1.2 + 3 * n_rows)
     first, *panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).flat
     first.plot(numbers, scores, "o", color=COLOURS[0], label="trial")
     running = np.maximum.accumulate(scores)
@@ -247,19 +247,19 @@ def trials_figure(trials: list[dict], space: dict, title: str, score: str) -> Fi
     return figure
 
 
-def png(figure: Figure) -> bytes:
+def encode_png(figure: Figure) -> bytes:
     """The figure as a PNG picture, 120 dots per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 
-def save(figure: Figure, path):
+def save_figure(figure: Figure, path):
     """Writes the figure as PNG; `path` is never half a picture."""
-    atomic_files.write_bytes(Path(path), png(figure))
+    atomic_files.write_bytes(Path(path), encode_png(figure))
 
 
-def blank(width, height):
+def new_figure(width, height):
     """An empty figure, in inches, drawn by Agg whatever backend the caller has chosen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -269,7 +269,7 @@ def blank(width, height):
     return figure
 
 
-def line(k):
+def line_style(k):
     """Colour and dashes of the k-th line; dashes change as well, for print without colour."""
     dashes = k // 2 + k // len(COLOURS)  # the ninth line repeats a colour, but not its dashes
     return {"color": COLOURS[k % len(COLOURS)], "linestyle": LINES[dashes % len(LINES)]}

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfser.plots import figures
+from tfser.plots.figures import CHANCE, COLOURS, line_style, new_figure, plain_text
 
 if TYPE_CHECKING:  # half a second to import, and pictures come at the end
     from matplotlib.figure import Figure
 
 
-@figures.plain_text
-def shifts_figure(shifts, names, class_names, title: str) -> Figure:
+@plain_text
+def draw_shifts(shifts, names, class_names, title: str) -> Figure:
     """Which features move for which class: shifts [features, K] in standard deviations."""
     shifts = np.asarray(shifts)
-    figure = figures.blank(width=max(7, 5 + 0.8 * len(class_names)), height=1.6 + 0.24 * len(names))
+    figure = new_figure(width=max(7, 5 + 0.8 * len(class_names)), height=1.6 + 0.24 * len(names))
     axes = figure.subplots()
     limit = np.abs(shifts).max() or 1.0
     decimals = 2 if limit >= 0.1 else 3
@@ -35,8 +35,8 @@ def shifts_figure(shifts, names, class_names, title: str) -> Figure:
     return figure
 
 
-@figures.plain_text
-def map_figure(points, labels: dict, title: str) -> Figure:
+@plain_text
+def draw_map(points, labels: dict, title: str) -> Figure:
     """Points [n, 2] of utterances, a panel for each of `labels`: {name: label of each point}.
 
     Figures 3 and 4 of Neumann & Vu 2019. A name with one label has no panel.
@@ -44,13 +44,13 @@ def map_figure(points, labels: dict, title: str) -> Figure:
     from matplotlib import colormaps
 
     panels = {name: np.asarray(of) for name, of in labels.items() if len(set(of)) > 1}
-    figure = figures.blank(width=1 + 4.2 * len(panels), height=4.6)
+    figure = new_figure(width=1 + 4.2 * len(panels), height=4.6)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (name, of_point) in zip(all_axes, panels.items(), strict=True):
         found = sorted(set(of_point), key=lambda label: (label == "unknown", label))
-        many = len(found) > len(figures.COLOURS)
+        many = len(found) > len(COLOURS)
         for k, label in enumerate(found):
-            colour = colormaps["turbo"](k / (len(found) - 1)) if many else figures.COLOURS[k]
+            colour = colormaps["turbo"](k / (len(found) - 1)) if many else COLOURS[k]
             here = of_point == label
             axes.scatter(
                 *points[here].T,
@@ -69,8 +69,8 @@ def map_figure(points, labels: dict, title: str) -> Figure:
     return figure
 
 
-@figures.plain_text
-def attention_figure(
+@plain_text
+def draw_attention(
     spectrogram, alpha, title: str, *, hop_seconds: float, step_seconds: float
 ) -> Figure:
     """Attention weights [steps] over time, above the spectrogram [frames, bands] they belong to.
@@ -78,13 +78,13 @@ def attention_figure(
     Steps after the utterance's end lie on padding, and have weights where the network lets them.
     """
     spectrogram, alpha = np.asarray(spectrogram), np.asarray(alpha)
-    figure = figures.blank(width=9, height=5)
+    figure = new_figure(width=9, height=5)
     above, below = figure.subplots(2, sharex=True, height_ratios=[1, 2])
     edges = np.arange(len(alpha) + 1) * step_seconds
     end = len(spectrogram) * hop_seconds
-    above.stairs(alpha, edges, fill=True, color=figures.COLOURS[0])
+    above.stairs(alpha, edges, fill=True, color=COLOURS[0])
     n = np.count_nonzero(alpha)
-    above.axhline(1 / n, label=f"equal weights, 1/{n}", **figures.CHANCE)
+    above.axhline(1 / n, label=f"equal weights, 1/{n}", **CHANCE)
     above.set_ylabel("attention")
     above.set_ylim(0, None)
     image = below.imshow(
@@ -94,7 +94,7 @@ def attention_figure(
     below.set_ylabel("mel band")
     below.set_xlabel("time (s)")
     for axes in (above, below):
-        axes.axvline(end, color=figures.COLOURS[1], linewidth=1.5, label="end of the utterance")
+        axes.axvline(end, color=COLOURS[1], linewidth=1.5, label="end of the utterance")
     above.set_xlim(0, max(edges[-1], end))
     above.legend(loc="upper right", edgecolor="none", fontsize=8)
     figure.colorbar(image, ax=below, fraction=0.046, pad=0.01).set_label("ln of mel power")
@@ -102,15 +102,13 @@ def attention_figure(
     return figure
 
 
-@figures.plain_text
-def spectrograms_figure(
-    spectrograms: dict, title: str, *, hop_seconds: float, label: str
-) -> Figure:
+@plain_text
+def draw_spectrograms(spectrograms: dict, title: str, *, hop_seconds: float, label: str) -> Figure:
     """Spectrograms [frames, bands] one below the other, by their names, on one scale.
 
     Figure 3 of Almotlak et al. 2020.
     """
-    figure = figures.blank(width=9, height=1.2 + 2.1 * len(spectrograms))
+    figure = new_figure(width=9, height=1.2 + 2.1 * len(spectrograms))
     all_axes = figure.subplots(len(spectrograms), sharex=True, squeeze=False)[:, 0]
     low = min(x.min() for x in spectrograms.values())
     high = max(x.max() for x in spectrograms.values())
@@ -127,8 +125,8 @@ def spectrograms_figure(
     return figure
 
 
-@figures.plain_text
-def pictures_figure(rows: dict, title: str) -> Figure:
+@plain_text
+def draw_image_grid(rows: dict, title: str) -> Figure:
     """Pictures [n, height, width], a row for each name; their first line is at the bottom.
 
     In colours of the fourth root: most of a magnitude spectrogram is a hundredth of its peaks.
@@ -137,7 +135,7 @@ def pictures_figure(rows: dict, title: str) -> Figure:
 
     highest = max(float(np.max(rows[next(iter(rows))])), 1e-12)
     n = max(map(len, rows.values()))
-    figure = figures.blank(width=1.2 + 1.1 * n, height=0.8 + 2.2 * len(rows))
+    figure = new_figure(width=1.2 + 1.1 * n, height=0.8 + 2.2 * len(rows))
     all_axes = figure.subplots(len(rows), n, squeeze=False)
     for of_row, (name, pictures) in zip(all_axes, rows.items(), strict=True):
         for axes, picture in zip(of_row, pictures, strict=False):
@@ -156,19 +154,19 @@ def pictures_figure(rows: dict, title: str) -> Figure:
     return figure
 
 
-@figures.plain_text
-def prediction_figure(seconds, values, class_names, waveform, sample_rate_hz, title: str) -> Figure:
+@plain_text
+def draw_prediction(seconds, values, class_names, waveform, sample_rate_hz, title: str) -> Figure:
     """What is said of a recording's windows over time, above its spectrogram.
 
     seconds [n] are the windows' centres; values [n, K] probabilities or ratings.
     """
     import librosa
 
-    figure = figures.blank(width=9, height=5.4)
+    figure = new_figure(width=9, height=5.4)
     above, below = figure.subplots(2, sharex=True)
     for k, name in enumerate(class_names):
         marker = "o" if len(seconds) < 20 else None
-        line = figures.line(k)
+        line = line_style(k)
         above.plot(seconds, [row[k] for row in values], label=name, marker=marker, ms=3, **line)
     above.set_ylabel("probability" if min(map(min, values)) >= 0 else "rating")
     above.grid(color="0.9")

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 @contextlib.contextmanager
-def events(folder: Path):
+def open_event_writer(folder: Path):
     """For TensorBoard: yields write(step, scalars, pictures), pictures as PNG bytes."""
     writer = tf.summary.create_file_writer(str(folder))
 

@@ -2,7 +2,8 @@
 
 import logging
 
-from tfser.plots import figures, spectrograms
+from tfser.plots.figures import save_figure
+from tfser.plots.spectrograms import draw_map
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -11,7 +12,7 @@ PERPLEXITY = 30  # scikit-learn's, and the t-SNE paper's range is 5 to 50
 FEWEST = 10  # utterances that make a map
 
 
-def write(run, name: str, vectors, utterances, labels: dict, title: str) -> None:
+def write_map(run, name: str, vectors, utterances, labels: dict, title: str) -> None:
     """Writes <name>.png and events/<name>/ of vectors [m, n] of utterances [m].
 
     labels: what the points are coloured by, {name: label of each utterance}.
@@ -25,8 +26,8 @@ def write(run, name: str, vectors, utterances, labels: dict, title: str) -> None
         return
     perplexity = min(PERPLEXITY, (len(utterances) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
-    figure = spectrograms.map_figure(points, labels, f"{title}, {len(utterances)} utterances")
-    figures.save(figure, run.folder / f"{name}.png")
+    figure = draw_map(points, labels, f"{title}, {len(utterances)} utterances")
+    save_figure(figure, run.folder / f"{name}.png")
 
     folder = run.folder / "events" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,6 +42,6 @@ def write(run, name: str, vectors, utterances, labels: dict, title: str) -> None
     projector.visualize_embeddings(str(folder), config)
 
 
-def labels_of(utterances, *names) -> dict[str, list[str]]:
+def point_labels(utterances, *names) -> dict[str, list[str]]:
     """Fields of utterances as labels, such as "speaker" and "gender"."""
     return {name: [getattr(u, name) or "unknown" for u in utterances] for name in names}

@@ -1,30 +1,30 @@
 """What the trials of a search came to: the best one, in words, as a picture and for TensorBoard.
 
-A trial is a dict as `search.run_trials` has them.
+A trial is a dict as `cli.search.run_trials` has them.
 """
 
 import io
 import time
 from pathlib import Path
 
-from tfser.config import hparams
-from tfser.plots import figures
+from tfser.config.hparams import format_toml
+from tfser.plots.figures import draw_trials, save_figure
 from tfser.storage import atomic_files
 
 
-def best_of(trials: list[dict]) -> dict | None:
+def best_trial(trials: list[dict]) -> dict | None:
     """The first trial of the highest score, None where all have failed."""
     return max((t for t in trials if t["status"] == "ok"), key=lambda t: t["score"], default=None)
 
 
-def draw(trials: list[dict], space: dict, of: str, path: Path) -> None:
-    """The picture of the trials; space as of `hparams.flat`, `of` what is searched."""
-    best = best_of(trials)
+def draw_search(trials: list[dict], space: dict, of: str, path: Path) -> None:
+    """The picture of the trials; space as of `search_space.flatten_space`, `of` what is searched."""
+    best = best_trial(trials)
     of_classes = not best or best["measure"] == "UAR"
     scale = 100 if of_classes else 1
     drawn = [t | {"score": None if t["score"] is None else scale * t["score"]} for t in trials]
     score = "dev UAR (%)" if of_classes else "dev CCC, mean of arousal and valence"
-    figures.save(figures.trials_figure(drawn, space, f"{of}\n{summary(trials)}", score), path)
+    save_figure(draw_trials(drawn, space, f"{of}\n{format_summary(trials)}", score), path)
 
 
 def write_event(trial: dict, folder: Path) -> None:
@@ -37,11 +37,11 @@ def write_event(trial: dict, folder: Path) -> None:
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    started = plugin_data_pb2.SessionStartInfo(group_name=name_of(trial["trial"]))
+    started = plugin_data_pb2.SessionStartInfo(group_name=trial_folder_name(trial["trial"]))
     for name, value in trial["parameters"].items():
         kind = "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else ""
         if isinstance(value, list):
-            kind, value = "string", hparams.toml(value)
+            kind, value = "string", format_toml(value)
         setattr(started.hparams[name], f"{kind or 'number'}_value", value)
     ok = trial["status"] == "ok"
     status = api_pb2.STATUS_SUCCESS if ok else api_pb2.STATUS_FAILURE
@@ -62,24 +62,24 @@ def write_event(trial: dict, folder: Path) -> None:
         event = Event(wall_time=now, step=0, summary=Summary(value=[value]))
         writer.write(event.SerializeToString())
     atomic_files.write_bytes(
-        folder / name_of(trial["trial"]) / "events.out.tfevents.0", file.getvalue()
+        folder / trial_folder_name(trial["trial"]) / "events.out.tfevents.0", file.getvalue()
     )
 
 
-def name_of(n: int) -> str:
+def trial_folder_name(n: int) -> str:
     """The folder of a trial."""
     return f"trial-{n:03}"
 
 
-def shown(parameters: dict) -> str:
+def format_parameters(parameters: dict) -> str:
     """Parameters for the log."""
     return " ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={hparams.toml(value)}"
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={format_toml(value)}"
         for name, value in parameters.items()
     )
 
 
-def outcome(trial: dict) -> str:
+def format_outcome(trial: dict) -> str:
     """How a trial ended."""
     if trial["status"] == "ok":
         score = trial["score"]
@@ -90,13 +90,13 @@ def outcome(trial: dict) -> str:
     return f"trial {trial['trial']}: {end}"
 
 
-def summary(trials: list[dict]) -> str:
+def format_summary(trials: list[dict]) -> str:
     """The best of how many."""
     bad = ", ".join(
         f"{n} {status}"
         for status in ("failed", "stopped")
         if (n := sum(trial["status"] == status for trial in trials))
     )
-    best = best_of(trials)
+    best = best_trial(trials)
     counts = f"{len(trials)} trial{'s' * (len(trials) > 1)}{f' ({bad})' * bool(bad)}"
-    return f"best of {counts}: {outcome(best)}" if best else f"{counts}, none has a score"
+    return f"best of {counts}: {format_outcome(best)}" if best else f"{counts}, none has a score"

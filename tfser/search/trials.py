@@ -6,16 +6,16 @@ import statistics
 import time
 from pathlib import Path
 
-from tfser.distributed.subprocesses import child, flags
+from tfser.distributed.subprocesses import format_flags, run_training
 from tfser.errors import ConflictError
 from tfser.evaluation import metrics
-from tfser.search import summary as outcomes
+from tfser.search.summary import trial_folder_name
 from tfser.storage import atomic_files
 
 FEWEST = 5  # trials to take a median of
 
 
-def ended(trials: list[dict]) -> list[dict]:
+def finished_trials(trials: list[dict]) -> list[dict]:
     """Those that are not under way."""
     return [trial for trial in trials if trial["status"] != "begun"]
 
@@ -42,20 +42,26 @@ def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) 
     for same in (trial for trial in done if trial["parameters"] == parameters):
         known = {name: same[name] for name in ("status", "score", "measure")}
         return found | known | {"reason": f"as trial {same['trial']}, of the same parameters"}
-    started, place = time.monotonic(), folder / outcomes.name_of(n)
-    before = [dev_scores(folder / outcomes.name_of(trial["trial"])) for trial in done]
-    stops = (lambda: hopeless(dev_scores(place), before)) if args.stop_hopeless else lambda: False
-    code, _, found["reason"] = child([*flags(args, parameters), "--evaluate", "dev"], place, stops)
+    started, place = time.monotonic(), folder / trial_folder_name(n)
+    before = [read_dev_scores(folder / trial_folder_name(trial["trial"])) for trial in done]
+    stops = (
+        (lambda: is_hopeless(read_dev_scores(place), before))
+        if args.stop_hopeless
+        else lambda: False
+    )
+    code, _, found["reason"] = run_training(
+        [*format_flags(args, parameters), "--evaluate", "dev"], place, stops
+    )
     found["seconds"] = round(time.monotonic() - started, 1)
     if stops():  # asked again: a trial may end before it is looked at
         reason = "its first networks are below the median of the trials before"
         return found | {"status": "stopped", "reason": reason}
-    return found | ({} if code else objective(atomic_files.read_json(place / "scores.json")))
+    return found | ({} if code else score_trial(atomic_files.read_json(place / "scores.json")))
 
 
-def objective(scores: dict) -> dict:
+def score_trial(scores: dict) -> dict:
     """What is searched for, of a run's scores: the UAR, or the mean CCC of arousal and valence."""
-    names = metrics.headline(scores)
+    names = metrics.headline_scores(scores)
     names, measure = (names[:1], "UAR") if names[0] == "uar" else (names, "CCC")
     score = statistics.fmean(scores[name] for name in names)
     if not math.isfinite(score):
@@ -63,7 +69,7 @@ def objective(scores: dict) -> dict:
     return {"status": "ok", "score": score, "measure": measure, "reason": ""}
 
 
-def dev_scores(folder: Path) -> dict[str, float]:
+def read_dev_scores(folder: Path) -> dict[str, float]:
     """The best dev score of each network of a trial that is finished, in the order of training.
 
     UAR, or the accuracy of segments; of a system without a history of its networks none.
@@ -79,7 +85,7 @@ def dev_scores(folder: Path) -> dict[str, float]:
     return found
 
 
-def hopeless(own: dict[str, float], before: list[dict[str, float]]) -> bool:
+def is_hopeless(own: dict[str, float], before: list[dict[str, float]]) -> bool:
     """The median rule: whether the first k networks' mean is, for some k, below the median of
     those of the trials `before` (at least FEWEST), which have more networks than k.
     """

@@ -49,7 +49,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def read_arrays_if_whole(path: Path) -> dict[str, np.ndarray] | None:
+def read_arrays_if_complete(path: Path) -> dict[str, np.ndarray] | None:
     """The arrays of an .npz, or None where there is none or it is damaged, which is logged."""
     if not path.exists():
         return None
@@ -62,14 +62,14 @@ def read_arrays_if_whole(path: Path) -> dict[str, np.ndarray] | None:
 
 def write_bytes(path: Path, content) -> None:
     """Writes a file that is whole or not there, also after kill -9 or on a full disk."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with replace_file(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
-def replacing(path: Path):
+def replace_file(path: Path):
     """Yields a temporary path that becomes `path` once the block has ended well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Keeps the ending, which Keras looks at. In containers many processes have the number 1.

@@ -39,33 +39,33 @@ class Run:
     evaluate: str = "test"  # or "dev": each fold is scored on its dev part, see folds.evaluated_on
     # The folds (seed, number) that this process trains, others the rest; None: all, and the scores.
     parts: frozenset | None = None
-    decoder: str = "soundfile"  # of audio files, see `audio.waveforms`
+    decoder: str = "soundfile"  # of audio files, see `decode.load_waveforms`
 
     @property
     def reading(self) -> dict:
-        """How features are read, for `store.load` and `store.stored`."""
+        """How features are read, for `feature_cache.load_features` and `feature_cache.store_features`."""
         return {"cache": self.cache, "max_bad": self.max_bad, "decoder": self.decoder}
 
     @property
     def local_cache(self) -> Path:
         """Of what is locked and written bit by bit beside the features, which S3 cannot do."""
-        return usual_cache() if isinstance(self.cache, s3.Remote) else self.cache
+        return default_cache() if isinstance(self.cache, s3.S3Path) else self.cache
 
 
-def usual_cache() -> Path:
+def default_cache() -> Path:
     """The folder of the features where none is given."""
     return Path.home() / ".cache" / "tfser"
 
 
 @contextlib.contextmanager
-def opened(folder: Path, settings: dict, seeds, *, waits=False):
+def open_run(folder: Path, settings: dict, seeds, *, waits=False):
     """Locks `folder` for one process, checks that `settings` are those it was started with, logs.
 
     Raises:
         ConflictError: another process works there (unless it `waits` for it), or it holds a run of
             other settings.
     """
-    with _make(folder) as lock:
+    with _create_folder(folder) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -77,7 +77,7 @@ def opened(folder: Path, settings: dict, seeds, *, waits=False):
         _check_settings(folder, settings)
         for leftover in folder.rglob(".[0-9]*.*"):  # of a killed process, see `replacing`
             leftover.unlink()
-        started, note = time.monotonic(), _noted_process(folder, seeds)
+        started, note = time.monotonic(), _note_process(folder, seeds)
         handler = logging.FileHandler(folder / "log.txt")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
@@ -154,7 +154,7 @@ def has_results(folder: Path) -> bool:
     return any(folder.glob("seed-*")) or any(folder.glob("trial*"))
 
 
-def _make(folder: Path):
+def _create_folder(folder: Path):
     if folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists():
         raise ConflictError(f"{folder} holds other files; give --workdir an empty or new folder")
     try:
@@ -170,7 +170,7 @@ def _check_settings(folder: Path, settings: dict) -> None:
     path = folder / "hparams.json"
     settings = json.loads(json.dumps(settings))  # as read back: lists, not tuples
     if path.exists() and has_results(folder):
-        if changes := differences(atomic_files.read_json(path), settings):
+        if changes := describe_differences(atomic_files.read_json(path), settings):
             raise ConflictError(
                 f"{folder} holds a run of other settings ({changes}); "
                 "use another --workdir, or delete it"
@@ -180,30 +180,30 @@ def _check_settings(folder: Path, settings: dict) -> None:
         atomic_files.write_json(path, settings)
 
 
-def differences(before: dict, now: dict) -> str:
+def describe_differences(before: dict, now: dict) -> str:
     """The first five values of two trees that differ, as "a.b: 1 -> 2"; "" where none does."""
-    before, now = complete(before), complete(now)
+    before, now = flatten_settings(before), flatten_settings(now)
     differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
     return ", ".join(f"{k}: {before.get(k)} -> {now.get(k)}" for k in differ[:5]) + more
 
 
-def complete(settings: dict) -> dict:
+def flatten_settings(settings: dict) -> dict:
     """Settings as one level of names, with what older runs do not say of themselves (ADDED)."""
-    return ADDED | _flat(settings)
+    return ADDED | _flatten(settings)
 
 
-def _flat(tree: dict, prefix: str = "") -> dict:
+def _flatten(tree: dict, prefix: str = "") -> dict:
     flat = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= _flatten(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value
     return flat
 
 
-def _noted_process(folder: Path, seeds):
+def _note_process(folder: Path, seeds):
     """Adds this process to environment.json: a run killed and resumed has several.
 
     At its start: one that is killed has trained, too, and by its end the code may be another.

@@ -23,14 +23,14 @@ SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 OTHER_KEYS = ("AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_ROLE_ARN")
 
 
-def path(text):
+def to_path(text):
     """A `Remote` of "s3://bucket/folder", a `Path` of anything else, and paths as they are."""
-    if isinstance(text, Remote | Path):
+    if isinstance(text, S3Path | Path):
         return text
-    return Remote(text) if str(text).startswith(SCHEME) else Path(text)
+    return S3Path(text) if str(text).startswith(SCHEME) else Path(text)
 
 
-class Remote(PurePosixPath):
+class S3Path(PurePosixPath):
     """A file or folder of S3: what `Path` does, as far as tfser needs it.
 
     Raises OSError where S3 says no, and UsageError where tensorflow-io or credentials are missing.
@@ -51,23 +51,23 @@ class Remote(PurePosixPath):
 
     def is_file(self):
         """Whether there is such an object."""
-        return self.exists() and not asked(self, lambda gfile: gfile.isdir(_folder(self)))
+        return self.exists() and not call_gfile(self, lambda gfile: gfile.isdir(_folder(self)))
 
     def stat(self):
         """With st_size, in bytes."""
-        return SimpleNamespace(st_size=asked(self, lambda gfile: gfile.stat(str(self)).length))
+        return SimpleNamespace(st_size=call_gfile(self, lambda gfile: gfile.stat(str(self)).length))
 
     def is_dir(self):
         """Whether there are objects under it; a bucket is one where it can be listed."""
-        return asked(self, lambda gfile: gfile.isdir(_folder(self)) or _is_bucket(gfile, self))
+        return call_gfile(self, lambda gfile: gfile.isdir(_folder(self)) or _is_bucket(gfile, self))
 
     def exists(self):
         """Whether there is such an object, or objects under it."""
-        return len(self.parts) > 2 and asked(self, lambda gfile: gfile.exists(str(self)))
+        return len(self.parts) > 2 and call_gfile(self, lambda gfile: gfile.exists(str(self)))
 
     def read_bytes(self):
         """The content of an object."""
-        return asked(self, lambda gfile: gfile.GFile(str(self), "rb").read())
+        return call_gfile(self, lambda gfile: gfile.GFile(str(self), "rb").read())
 
     def read_text(self, encoding="utf-8", errors="strict"):
         """The content of an object of text."""
@@ -75,48 +75,50 @@ class Remote(PurePosixPath):
 
     def glob(self, pattern):
         """Yields what has a name of the pattern."""
-        return map(Remote, asked(self, lambda gfile: gfile.glob(f"{self}/{pattern}")))
+        return map(S3Path, call_gfile(self, lambda gfile: gfile.glob(f"{self}/{pattern}")))
 
     def walk(self):
         """Yields (folder, names of folders, names of files) as os.walk does, from the top.
 
         Whoever asks may sort the names of folders, or leave out some.
         """
-        listed = asked(self, lambda gfile: gfile.listdir(_folder(self)))
+        listed = call_gfile(self, lambda gfile: gfile.listdir(_folder(self)))
         names = dict.fromkeys(name.rstrip("/") for name in listed)
-        folders = [n for n in names if n and asked(self, lambda g, n=n: g.isdir(f"{self}/{n}"))]
+        folders = [
+            n for n in names if n and call_gfile(self, lambda g, n=n: g.isdir(f"{self}/{n}"))
+        ]
         yield str(self), folders, [name for name in names if name and name not in folders]
         for name in folders:
             yield from (self / name).walk()
 
 
-def _folder(of: Remote) -> str:
+def _folder(of: S3Path) -> str:
     """A bucket by itself is a folder with a slash alone."""
     return str(of) if len(of.parts) > 2 else f"{of}/"
 
 
-def _is_bucket(gfile, of: Remote) -> bool:
+def _is_bucket(gfile, of: S3Path) -> bool:
     return len(of.parts) == 2 and gfile.listdir(f"{of}/") is not None
 
 
-def file_test(folder):
+def make_file_test(folder):
     """function(path) -> whether it is a file under the folder; S3 is asked once for all."""
-    if not isinstance(folder, Remote):
+    if not isinstance(folder, S3Path):
         return Path.is_file
-    return {Remote(top) / name for top, _, files in folder.walk() for name in files}.__contains__
+    return {S3Path(top) / name for top, _, files in folder.walk() for name in files}.__contains__
 
 
-def upload(local: Path, target: Remote) -> None:
+def upload(local: Path, target: S3Path) -> None:
     """Puts a file of this machine in its place; raises OSError."""
-    asked(target, lambda gfile: gfile.copy(str(local), str(target), overwrite=True))
+    call_gfile(target, lambda gfile: gfile.copy(str(local), str(target), overwrite=True))
 
 
-def n_bytes(file) -> int:
+def file_size_bytes(file) -> int:
     """The size of a file, of S3 or of this machine."""
-    return path(file).stat().st_size
+    return to_path(file).stat().st_size
 
 
-def asked(of: Remote, question):
+def call_gfile(of: S3Path, question):
     """question(tf.io.gfile), with what S3 refuses as an OSError that has no secret in it."""
     gfile, errors = _file_system()
     try:
@@ -124,10 +126,10 @@ def asked(of: Remote, question):
     except errors.NotFoundError:
         raise FileNotFoundError(2, "No such file or bucket", str(of)) from None
     except errors.OpError as error:
-        raise OSError(5, without_secrets(str(error.message).partition("\n")[0]), str(of)) from None
+        raise OSError(5, mask_secrets(str(error.message).partition("\n")[0]), str(of)) from None
 
 
-def without_secrets(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """What a library says, with stars in place of keys."""
     for value in filter(None, map(os.environ.get, SECRETS)):
         text = text.replace(value, "***")
@@ -138,7 +140,7 @@ def without_secrets(text: str) -> str:
 def _file_system():
     """(tf.io.gfile, tf.errors), once tensorflow-io has registered s3://."""
     check_credentials()
-    tf = tensorflow_io(SCHEME)
+    tf = import_tensorflow_io(SCHEME)
     return tf.io.gfile, tf.errors
 
 
@@ -157,24 +159,24 @@ def check_credentials() -> None:
 
 def check_folder(folder, flag: str) -> None:
     """Raises DataError where a `Remote` has no bucket; says nothing of other paths."""
-    if not isinstance(folder, Remote):
+    if not isinstance(folder, S3Path):
         return
-    bucket = Remote(*folder.parts[:2])
+    bucket = S3Path(*folder.parts[:2])
     try:
-        asked(bucket, lambda gfile: gfile.listdir(f"{bucket}/"))
+        call_gfile(bucket, lambda gfile: gfile.listdir(f"{bucket}/"))
     except FileNotFoundError as error:
         raise DataError(f"{flag} {folder}: {error.strerror}; see that {bucket} is there") from None
     except OSError:  # a key may be for a folder alone
         log.debug("%s cannot be listed", bucket, exc_info=True)
 
 
-def check_decoder(decoder: str):
+def import_decoder(decoder: str):
     """tensorflow, where tensorflow-io is to decode; UsageError where that is not there."""
     if decoder == "tensorflow-io":
-        return tensorflow_io(f"audio.decoder={decoder}")
+        return import_tensorflow_io(f"audio.decoder={decoder}")
 
 
-def tensorflow_io(what: str):
+def import_tensorflow_io(what: str):
     """The module tensorflow, with tensorflow-io's operations; UsageError without them."""
     if importlib.util.find_spec("tensorflow_io") is None:
         raise UsageError(f"{what} needs tensorflow-io, which is not installed: {INSTALL}")
@@ -204,7 +206,7 @@ def _tensorflow_with_io():
     return tf
 
 
-def leave(code: int) -> None:
+def exit_process(code: int) -> None:
     """Ends the process, where s3:// was used: its library would abort in an ordinary exit."""
     if _file_system.cache_info().currsize:
         logging.shutdown()

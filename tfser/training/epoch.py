@@ -23,8 +23,8 @@ from tfser.errors import UsageError
 
 
 @functools.cache
-def across_workers() -> tf.distribute.Strategy:
-    """The strategy of the workers that have met in `workers.joined`; one for the whole process.
+def multi_worker_strategy() -> tf.distribute.Strategy:
+    """The strategy of the workers that have met in `multi_worker.join_cluster`; one for the whole process.
 
     Raises UsageError where they have not the same devices, which TensorFlow takes for granted.
     """
@@ -35,7 +35,7 @@ def across_workers() -> tf.distribute.Strategy:
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has taken it
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts graphs of other networks
     devices = [tf.DeviceSpec.from_string(d).device_type for d in strategy.extended.worker_devices]
-    of_chief = multi_worker.agreed(devices)
+    of_chief = multi_worker.broadcast_from_chief(devices)
     if of_chief != devices:
         raise UsageError(
             f"this worker has {' '.join(devices)}, the chief {' '.join(of_chief)}; show all the "
@@ -44,12 +44,12 @@ def across_workers() -> tf.distribute.Strategy:
     return strategy
 
 
-def train(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
+def train_epoch(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
     """One epoch; returns the means of the model's metrics.
 
     Raises UsageError for batches that the replicas of several workers cannot share equally.
     """
-    if not on_workers(model):
+    if not is_multi_worker(model):
         history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
         return {name: values[0] for name, values in history.items()}
     n_replicas = model.distribute_strategy.num_replicas_in_sync
@@ -69,18 +69,18 @@ def train(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
     return _means(model, model.train_function, batches)
 
 
-def evaluate(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
+def evaluate_batches(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
     """Means of the metrics of a compiled model. Of workers each evaluates all batches."""
-    if not on_workers(model):
+    if not is_multi_worker(model):
         return model.evaluate(batches, return_dict=True, verbose=0)
     if model.test_function is None:
         model.test_function = _on_replicas(model, batches, model.test_step)
     return _means(model, model.test_function, batches)
 
 
-def predict(model: keras.Model, batches):
+def predict_batches(model: keras.Model, batches):
     """Outputs of a dataset of batches, or of arrays. Of workers each predicts all of them."""
-    if not on_workers(model):
+    if not is_multi_worker(model):
         return model.predict(batches, verbose=0)
     if model.predict_function is None:
         model.predict_function = _function(model.predict_step)
@@ -90,7 +90,7 @@ def predict(model: keras.Model, batches):
     return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
 
-def on_workers(model: keras.Model) -> bool:
+def is_multi_worker(model: keras.Model) -> bool:
     """Whether a model was made under `--strategy multiworker`."""
     return isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
 

@@ -14,21 +14,21 @@ import tensorflow as tf
 from tfser.distributed import multi_worker
 from tfser.errors import TfserError, UsageError
 from tfser.storage import atomic_files
-from tfser.training import epoch as passes
 from tfser.training import mixed_precision
+from tfser.training.epoch import evaluate_batches, multi_worker_strategy, train_epoch
 
 SAVING_SHARE = 0.05
 
 log = logging.getLogger("tfser")
 
 
-def strategy(name: str) -> tf.distribute.Strategy:
+def select_strategy(name: str) -> tf.distribute.Strategy:
     """That of `--strategy`: auto (mirrored where several GPUs are), none, mirrored, multiworker.
 
     Raises UsageError where it is not to be had, or not with the precision.
     """
-    found = _strategy(name)
-    if found.num_replicas_in_sync > 1 and mixed_precision.current() == "mixed_float16":
+    found = _find_strategy(name)
+    if found.num_replicas_in_sync > 1 and mixed_precision.current_policy() == "mixed_float16":
         raise UsageError(
             "train.precision=mixed_float16: on several devices Keras looks at the gradients of one "
             "alone for its loss scale; use mixed_bfloat16, or --strategy none"
@@ -36,9 +36,9 @@ def strategy(name: str) -> tf.distribute.Strategy:
     return found
 
 
-def _strategy(name):
+def _find_strategy(name):
     if name == "multiworker":
-        return passes.across_workers()
+        return multi_worker_strategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "none" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
@@ -47,22 +47,22 @@ def _strategy(name):
         raise UsageError(
             "--strategy mirrored needs two devices or more, this machine has one; use auto or none"
         )
-    return _mirrored(tuple(device.name for device in devices))
+    return _mirrored_strategy(tuple(device.name for device in devices))
 
 
 @functools.cache
-def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+def _mirrored_strategy(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     """One for the whole process: the reductions of a second would meet those of the first."""
     return tf.distribute.MirroredStrategy(devices)
 
 
-def shared(batch_size: int, name: str) -> int:
+def shared_batch_size(batch_size: int, name: str) -> int:
     """The batch size as a multiple of the replicas of `--strategy`, each of which has its part."""
-    n_replicas = strategy(name).num_replicas_in_sync
+    n_replicas = select_strategy(name).num_replicas_in_sync
     return max(batch_size // n_replicas, 1) * n_replicas
 
 
-def compiled(
+def compile_model(
     model: keras.Model, optimizer, loss, *, metrics=("accuracy",), loss_weights=None
 ) -> keras.Model:
     """Compiles for `fit`; XLA on a single GPU alone.
@@ -81,7 +81,7 @@ def compiled(
     return model
 
 
-def restart(model: keras.Model, fresh: keras.Model) -> None:
+def reinitialize(model: keras.Model, fresh: keras.Model) -> None:
     """Gives a compiled model the weights and dropout seeds of `fresh`, its optimizers no memory.
 
     A model compiled once is traced once, which takes seconds for a deep network.
@@ -90,15 +90,15 @@ def restart(model: keras.Model, fresh: keras.Model) -> None:
     for layer, fresh_layer in zip(model.layers, fresh.layers, strict=True):
         for variable, value in zip(layer.variables, fresh_layer.variables, strict=True):
             variable.assign(value)
-    for optimizer, variables in optimizers(model):
+    for optimizer, variables in list_optimizers(model):
         # Not zeros throughout: mixed_float16 scales the loss by one of these variables.
         unused = type(optimizer).from_config(optimizer.get_config())
-        mixed_precision.build(unused, variables)
+        mixed_precision.build_optimizer(unused, variables)
         for variable, value in zip(optimizer.variables, unused.variables, strict=True):
             variable.assign(value)
 
 
-def optimizers(model: keras.Model) -> list[tuple]:
+def list_optimizers(model: keras.Model) -> list[tuple]:
     """The optimizers of a model, each with the weights it moves.
 
     A model with several lists them as `updates`; one that is compiled has one, for all its weights.
@@ -128,7 +128,7 @@ def minimize(loss, variables, optimizer, clip_norm=None):
     return value
 
 
-def save(model: keras.Model, path) -> None:
+def save_model(model: keras.Model, path) -> None:
     """Writes a functional model without its optimizer, which triples the file.
 
     `include_optimizer=False` is heeded in Keras' older formats alone.
@@ -136,7 +136,7 @@ def save(model: keras.Model, path) -> None:
     keras.Model(model.input, model.output, name=model.name).save(path)
 
 
-def chance(labels: np.ndarray, share: float = 0.05) -> tuple[float, float]:
+def chance_loss(labels: np.ndarray, share: float = 0.05) -> tuple[float, float]:
     """The loss at chance and the loss below which a network has left it, labels [segments, K].
 
     A network that ignores its input can reach the entropy of the mean label (ln K where classes
@@ -177,8 +177,8 @@ def fit(
     def one_epoch(history):
         epoch = len(history)
         model.optimizer.learning_rate = learning_rate(epoch)
-        means = passes.train(model, batches(epoch))
-        of_dev = passes.evaluate(model, dev)
+        means = train_epoch(model, batches(epoch))
+        of_dev = evaluate_batches(model, dev)
         row = {
             "loss": means["loss"],
             "accuracy": means["accuracy"],
@@ -189,18 +189,18 @@ def fit(
         row["learnt"] = row["loss"] < learnt_loss or (bool(history) and history[-1]["learnt"])
         return row
 
-    return epochs(
+    return run_epochs(
         model,
         one_epoch,
         best_epoch=best_epoch,
-        finished=functools.partial(finished, max_epochs=max_epochs, patience=patience),
+        finished=functools.partial(is_finished, max_epochs=max_epochs, patience=patience),
         folder=folder,
         report=report,
         advice="try a lower --set schedule.initial_learning_rate",
     )
 
 
-def epochs(
+def run_epochs(
     model, one_epoch, *, best_epoch, finished, folder: Path, report, advice: str
 ) -> list[dict]:
     """Repeats epochs until `finished(history)`; leaves the model with the weights of the best one.
@@ -219,13 +219,16 @@ def epochs(
     Returns the history: rows with "epoch" (from 1). Raises TfserError: a loss is not a number.
     """
     state, best = folder / "state.npz", folder / "best.npz"
-    saved, kept = multi_worker.read_arrays(state), multi_worker.read_arrays(best)
+    saved, kept = (
+        multi_worker.read_arrays_from_chief(state),
+        multi_worker.read_arrays_from_chief(best),
+    )
     _build_optimizers(model)  # in the first step, that would be traced twice
     history = _restore(model, saved) if saved and kept else []
     started, saving_seconds, new_best = time.monotonic(), 0.0, False
     while not finished(history):
         # Workers must not part over a last digit.
-        row = multi_worker.agreed({"epoch": len(history) + 1, **one_epoch(history)})
+        row = multi_worker.broadcast_from_chief({"epoch": len(history) + 1, **one_epoch(history)})
         bad = [name for name, value in row.items() if not math.isfinite(value)]
         if bad:
             values = ", ".join(f"{name} {row[name]}" for name in bad)
@@ -262,7 +265,7 @@ def best_uar_epoch(history: list[dict]) -> int:
     return best["epoch"] - 1
 
 
-def finished(history: list[dict], *, max_epochs: int, patience: int) -> bool:
+def is_finished(history: list[dict], *, max_epochs: int, patience: int) -> bool:
     """Whether early stopping ends the training after `history`."""
     if len(history) >= max_epochs:
         return True
@@ -270,20 +273,22 @@ def finished(history: list[dict], *, max_epochs: int, patience: int) -> bool:
     return learnt and len(history) - 1 - best_epoch(history) >= patience
 
 
-def forget(folder: Path) -> None:
+def delete_checkpoints(folder: Path) -> None:
     """Removes the state of a finished fit."""
     for name in ("state.npz", "best.npz"):
         (folder / name).unlink(missing_ok=True)
 
 
 def _state(model) -> list:
-    return model.variables + [v for optimizer, _ in optimizers(model) for v in optimizer.variables]
+    return model.variables + [
+        v for optimizer, _ in list_optimizers(model) for v in optimizer.variables
+    ]
 
 
 def _build_optimizers(model) -> None:
     with model.distribute_strategy.scope():  # unbuilt, they have no moments
-        for optimizer, variables in optimizers(model):
-            mixed_precision.build(optimizer, variables)
+        for optimizer, variables in list_optimizers(model):
+            mixed_precision.build_optimizer(optimizer, variables)
 
 
 def _arrays(variables) -> dict:

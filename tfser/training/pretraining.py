@@ -13,24 +13,26 @@ import numpy as np
 from tqdm import tqdm
 
 from tfser.cache import feature_cache
-from tfser.corpora import loader, tedlium
+from tfser.corpora import tedlium
+from tfser.corpora.loader import corpus_names, describe_corpus, load_corpus
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError, did_you_mean
-from tfser.plots import figures, tensorboard
+from tfser.plots import tensorboard
+from tfser.plots.figures import write_training_curves
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop, mixed_precision
 
 log = logging.getLogger("tfser")
 
 
-def check(section: str, settings) -> None:
+def check_settings(section: str, settings) -> None:
     """Raises UsageError where [section] names a corpus or file that is not there, before any work.
 
     settings: with "corpus" ("" for none, "tested" for the one that is trained and tested on),
     "n_talks" (of tedlium) and "weights", a file in place of a training.
     """
     corpus, weights = settings["corpus"], settings["weights"]
-    known = ["tested", *loader.names()]
+    known = ["tested", *corpus_names()]
     if corpus and corpus not in known:
         raise UsageError(
             f"{section}.corpus={corpus!r} is not known{did_you_mean(corpus, known)}; "
@@ -47,17 +49,17 @@ def check(section: str, settings) -> None:
         raise UsageError(f"{section}.n_talks is of {section}.corpus=tedlium alone")
 
 
-def speech_of(settings, tested, run) -> list:
+def load_unlabelled(settings, tested, run) -> list:
     """The utterances to train on; `tested` are those of the corpus "tested"."""
     corpus = settings["corpus"]
     if corpus in ("", "tested"):
         return tested
-    utterances = loader.load(corpus, None, run.cache)
-    log.info("trained without labels on %s", loader.describe(corpus, utterances))
-    return part_of(settings, utterances)
+    utterances = load_corpus(corpus, None, run.cache)
+    log.info("trained without labels on %s", describe_corpus(corpus, utterances))
+    return select_training_part(settings, utterances)
 
 
-def part_of(settings, utterances) -> list:
+def select_training_part(settings, utterances) -> list:
     """The utterances of the corpus that `settings` name which are trained on."""
     if settings["corpus"] != "tedlium":
         return utterances
@@ -66,24 +68,24 @@ def part_of(settings, utterances) -> list:
     return [u for u in utterances if u.split == "train"]
 
 
-def with_frames(stored) -> list:
-    """The utterances of a `store.Stored` that have frames: some are too short for a piece."""
+def drop_empty(stored) -> list:
+    """The utterances of a `feature_cache.StoredFeatures` that have frames: some are too short for a piece."""
     counts = itertools.chain(*stored.n_frames)
     return [u for u, n in zip(stored.utterances, counts, strict=True) if n]
 
 
-def overlap(trained_on, tested) -> bool:
+def share_recordings(trained_on, tested) -> bool:
     """Whether a recording is among both lists of utterances: what is transductive."""
     known = {u.path.resolve() for u in trained_on}
     return any(u.path.resolve() in known for u in tested)
 
 
-def stored(utterances, layer, run, known=None) -> tuple:
+def store_pieces(utterances, layer, run, known=None) -> tuple:
     """What a network trains on: (store.Stored, which of its pieces [n_pieces], how many).
 
     known: the numbers of the utterances that take part; without it all do, and "which" is None.
     """
-    found = feature_cache.stored(utterances, layer, **run.reading)
+    found = feature_cache.store_features(utterances, layer, **run.reading)
     counts = np.concatenate(found.n_frames) // layer.n_frames
     if known is None:
         return found, None, int(counts.sum())
@@ -92,13 +94,13 @@ def stored(utterances, layer, run, known=None) -> tuple:
     return found, which, np.count_nonzero(which)
 
 
-def keep(file: Path, copy: Path, cache: Path) -> None:
+def copy_network(file: Path, copy: Path, cache: Path) -> None:
     """A network as a file of the run too; those of the cache take no room where links can be made.
 
     Anybody's own file is copied: it may be overwritten.
     """
     copy.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_files.replacing(copy) as temporary:
+    with atomic_files.replace_file(copy) as temporary:
         with contextlib.suppress(OSError):
             if file.is_relative_to(cache):
                 os.link(file, temporary)
@@ -106,12 +108,12 @@ def keep(file: Path, copy: Path, cache: Path) -> None:
             shutil.copyfile(file, temporary)
 
 
-def digest_of(file: Path) -> str:
+def file_digest(file: Path) -> str:
     """Of a file's content."""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
 
-def loaded(path: Path, file: str, *attributes: str):
+def load_saved_network(path: Path, file: str, *attributes: str):
     """The network in a file, in float32.
 
     Raises UsageError where it is no `file` such as "vae.keras" of a run.
@@ -119,7 +121,7 @@ def loaded(path: Path, file: str, *attributes: str):
     attributes: what only such networks have.
     """
     try:
-        network = mixed_precision.load(path)
+        network = mixed_precision.load_in_float32(path)
         for name in attributes:
             getattr(network, name)
     except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
@@ -128,26 +130,28 @@ def loaded(path: Path, file: str, *attributes: str):
     return network
 
 
-def kept(name: str, key: dict, run, seed: int, make) -> Path:
+def cached_network(name: str, key: dict, run, seed: int, make) -> Path:
     """The file that `key` decides, after `make(folder)` has written it, where it is not there.
 
     <cache>/<name>-<digest of key>/: of one process at a time, the others wait for it.
     """
-    if (name_of := mixed_precision.current()) != "float32":  # keys are older than the choice
+    if (name_of := mixed_precision.current_policy()) != "float32":  # keys are older than the choice
         key = key | {"precision": name_of}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     # Of several workers the chief keeps it; those of the others go with them.
     folder = (run.local_cache if multi_worker.is_chief() else run.folder) / f"{name}-{digest}"
     path = folder / f"{name}.keras"
-    if not multi_worker.agreed(path.exists()):
-        with run_directory.opened(folder, key, [seed], waits=True):
-            if not multi_worker.agreed(path.exists()):  # another process has just trained it
+    if not multi_worker.broadcast_from_chief(path.exists()):
+        with run_directory.open_run(folder, key, [seed], waits=True):
+            if not multi_worker.broadcast_from_chief(
+                path.exists()
+            ):  # another process has just trained it
                 make(folder)
-    multi_worker.copy(folder, "*.keras")
+    multi_worker.copy_from_chief(folder, "*.keras")
     return path
 
 
-def train(
+def train_network(
     model,
     one_epoch,
     *,
@@ -164,9 +168,9 @@ def train(
     """Trains for `max_epochs`, leaves the best one's weights; writes history.csv and history.png.
 
     Args:
-        one_epoch: see `training.epochs`; rows may hold anything besides "loss".
+        one_epoch: see `loop.run_epochs`; rows may hold anything besides "loss".
         name: of the network, for the progress bar and the log.
-        panels, title: of the picture, see `plots.training_curves`.
+        panels, title: of the picture, see `figures.write_training_curves`.
         shown: what the bar shows of a row, a format string such as "RMSE {loss:.4f}".
         best_epoch: function(history) -> the epoch (from 0) to keep, without it the last.
         pictures: function() -> {name: PNG} for TensorBoard, after each epoch.
@@ -175,7 +179,7 @@ def train(
     """
     with (
         tqdm(total=max_epochs, desc=name, unit="epoch") as bar,
-        tensorboard.events(folder / "events") as write,
+        tensorboard.open_event_writer(folder / "events") as write,
     ):
 
         def after_epoch(row):
@@ -184,7 +188,7 @@ def train(
             scalars = {key: value for key, value in row.items() if key != "epoch"}
             write(row["epoch"], scalars, pictures())
 
-        history = loop.epochs(
+        history = loop.run_epochs(
             model,
             one_epoch,
             best_epoch=best_epoch,
@@ -194,7 +198,7 @@ def train(
             advice=advice,
         )
     atomic_files.write_csv(folder / "history.csv", history)
-    figures.training_curves(
+    write_training_curves(
         history, folder / "history.png", title, panels, kept_epoch=best_epoch(history) + 1
     )
     kept = history[best_epoch(history)]

@@ -6,18 +6,23 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser.audio import tf_data
+from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import select
+from tfser.corpora.labels import select_by_labels
 from tfser.errors import DataError, UsageError
-from tfser.evaluation import splits as folds
+from tfser.evaluation.splits import (
+    Split,
+    leave_speakers_of_sessions_out,
+    leave_speakers_out,
+    select_evaluated_part,
+)
 from tfser.features import opensmile
-from tfser.models.aae.network import FRAMES_A_STEP
+from tfser.models.aae.network import FRAMES_PER_STEP
 
 log = logging.getLogger("tfser")
 
 
-class Speech(NamedTuple):
+class Dataset(NamedTuple):
     """A corpus as the networks see it."""
 
     key: str  # the store's, which depends on the content of the files
@@ -33,14 +38,14 @@ class Speech(NamedTuple):
 def check_frames(hp) -> None:
     """Raises UsageError where the poolings leave a part of a step."""
     n_frames = hp["frames"]["n_frames"]
-    if hp["model"]["level"] == "frame" and n_frames % FRAMES_A_STEP:
+    if hp["model"]["level"] == "frame" and n_frames % FRAMES_PER_STEP:
         raise UsageError(
-            f"frames.n_frames={n_frames} is no multiple of {FRAMES_A_STEP}, which four poolings by "
-            f"4 need; take {(n_frames // FRAMES_A_STEP + 1) * FRAMES_A_STEP}"
+            f"frames.n_frames={n_frames} is no multiple of {FRAMES_PER_STEP}, which four poolings by "
+            f"4 need; take {(n_frames // FRAMES_PER_STEP + 1) * FRAMES_PER_STEP}"
         )
 
 
-def plan(utterances, run) -> list[folds.Split]:
+def make_splits(utterances, run) -> list[Split]:
     """Section 5.1: the two speakers of a session validate and test in turn, the others train.
 
     Without sessions, and under `--protocol loso`: leave one speaker out, the next one is dev.
@@ -57,22 +62,22 @@ def plan(utterances, run) -> list[folds.Split]:
                 f"--folds {run.n_folds}: the folds of --protocol paper are the corpus's sessions; "
                 "leave it out or use --protocol loso"
             )
-        splits = folds.leave_speakers_of_sessions_out(by_speaker, by_session.astype(str))
+        splits = leave_speakers_of_sessions_out(by_speaker, by_session.astype(str))
     else:
         if run.protocol == "paper" and any(by_session):
             log.warning("some utterances have no session: one speaker is left out instead")
-        splits = folds.leave_speakers_out(by_speaker, n_folds=run.n_folds)
-    splits = [with_unlabelled(split, labelled, speakers) for split in splits]
+        splits = leave_speakers_out(by_speaker, n_folds=run.n_folds)
+    splits = [add_unlabelled(split, labelled, speakers) for split in splits]
     for fold, split in enumerate(splits):
         if len(split.train) < 2:
             raise DataError(
                 f"fold-{fold:02} would train on {len(split.train)} utterance, and batch "
                 "normalization needs two; add speech"
             )
-    return folds.evaluated_on(run.evaluate, splits)
+    return select_evaluated_part(run.evaluate, splits)
 
 
-def with_unlabelled(split, labelled, speakers) -> folds.Split:
+def add_unlabelled(split, labelled, speakers) -> Split:
     """A fold of the utterances `labelled`, with the others in its training part.
 
     But for those whose speaker validates or tests.
@@ -80,10 +85,10 @@ def with_unlabelled(split, labelled, speakers) -> folds.Split:
     train, dev, test = (labelled[part] for part in split)
     held_out = np.isin(speakers, speakers[np.concatenate([dev, test])])
     held_out[labelled] = True
-    return folds.Split(np.sort(np.concatenate([train, np.flatnonzero(~held_out)])), dev, test)
+    return Split(np.sort(np.concatenate([train, np.flatnonzero(~held_out)])), dev, test)
 
 
-def descriptors(hp) -> opensmile.OpenSmile:
+def make_opensmile(hp) -> opensmile.OpenSmile:
     """What openSMILE makes of an utterance: one row, or one every 10 ms."""
     return opensmile.OpenSmile(
         sample_rate_hz=hp["features"]["sample_rate_hz"],
@@ -92,27 +97,27 @@ def descriptors(hp) -> opensmile.OpenSmile:
     )
 
 
-def chosen(utterances, hp) -> list:
+def select_utterances(utterances, hp) -> list:
     """The utterances of [labels], those without a label too where they train."""
     # The baseline could make nothing of them.
     unlabelled = hp["train"]["unlabelled"] and hp["model"]["system"] != "baseline"
-    return select(utterances, **hp["labels"], unlabelled=unlabelled)
+    return select_by_labels(utterances, **hp["labels"], unlabelled=unlabelled)
 
 
-def heard(utterances, hp, run) -> Speech:
+def load_dataset(utterances, hp, run) -> Dataset:
     """The corpus's functionals (section 5.1), or its low-level descriptors (section 5.3)."""
     settings, in_frames = hp["features"], hp["model"]["level"] == "frame"
-    feature = descriptors(hp)
-    features = feature_cache.load(utterances, feature, **run.reading)
+    feature = make_opensmile(hp)
+    features = feature_cache.load_features(utterances, feature, **run.reading)
     frames = features.frames
     if settings["normalize"] == "speaker":
         speakers = [u.speaker for u in features.utterances]
-        frames = opensmile.normalized_by_speaker(
+        frames = opensmile.normalize_by_speaker(
             frames, np.repeat(speakers, np.diff(features.offsets))
         )
     classes = sorted({u.emotion for u in features.utterances} - {None})
     numbers = {name: k for k, name in enumerate(classes)}
-    return Speech(
+    return Dataset(
         key=features.key,
         utterances=list(features.utterances),
         classes=classes,
@@ -124,7 +129,7 @@ def heard(utterances, hp, run) -> Speech:
     )
 
 
-def share_of_labels(labelled, y, fraction, rng) -> np.ndarray:
+def sample_labels(labelled, y, fraction, rng) -> np.ndarray:
     """Sorted random sample of `fraction` of each class of `labelled`, at least one utterance."""
     parts = []
     for k in np.unique(y[labelled]):
@@ -133,7 +138,7 @@ def share_of_labels(labelled, y, fraction, rng) -> np.ndarray:
     return np.sort(np.concatenate(parts))
 
 
-def semi_supervised(speech, hp) -> dict:
+def describe_unlabelled(speech, hp) -> dict:
     """What a result must say of labels that were not used, or not there."""
     fraction, n_unlabelled = hp["train"]["labelled_fraction"], int(np.sum(speech.y < 0))
     return ({"labelled_fraction": fraction} if fraction < 1 else {}) | (
@@ -141,7 +146,7 @@ def semi_supervised(speech, hp) -> dict:
     )
 
 
-def statistics(speech, known) -> tuple[np.ndarray, np.ndarray]:
+def feature_statistics(speech, known) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation [features] over the rows of the utterances `known`.
 
     Of a feature that never varies the deviation is 1.
@@ -153,9 +158,9 @@ def statistics(speech, known) -> tuple[np.ndarray, np.ndarray]:
     return scaler.mean_, scaler.scale_
 
 
-def batches(speech, chosen, one_hot, batch_size, **options):
+def make_batches(speech, chosen, one_hot, batch_size, **options):
     """Batches of (features, labels), or of features alone where `one_hot` is None."""
-    return pipelines.utterances(
+    return pipelines.utterance_batches(
         speech.frames,
         speech.offsets,
         chosen,
@@ -166,14 +171,14 @@ def batches(speech, chosen, one_hot, batch_size, **options):
     )
 
 
-def with_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
+def add_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
     """Adds samples of the priors (section 5.2): one-hot with equal probabilities, and N(0, I).
 
     In the dataset, so that they depend on (seed, epoch) alone, not on how often a run was resumed
-    or how many devices share a batch. `epoch` may be a tf.Variable, see `data.utterances`.
+    or how many devices share a batch. `epoch` may be a tf.Variable, see `pipelines.utterance_batches`.
     """
 
-    @tf_data.unconverted
+    @unconverted
     def add(number, batch):
         x, labels = batch
         fold_in = tf.random.experimental.stateless_fold_in
@@ -186,6 +191,6 @@ def with_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
     return dataset.enumerate().map(add)
 
 
-def fill(corpus, utterances, hp, make) -> None:
+def extract_features(corpus, utterances, hp, make) -> None:
     """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`."""
-    make(chosen(utterances, hp), descriptors(hp))
+    make(select_utterances(utterances, hp), make_opensmile(hp))

@@ -7,27 +7,28 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser.corpora.labels import check_classes, describe, warn_of_unheard
+from tfser.corpora.labels import check_classes, describe_labels, warn_of_untrained_classes
 from tfser.distributed import multi_worker
 from tfser.evaluation import classification_report, metrics
 from tfser.models.aae import figures as generation
 from tfser.models.aae.dataset import (
-    Speech,
-    batches,
+    Dataset,
+    add_priors,
     check_frames,
-    chosen,
-    heard,
-    plan,
-    semi_supervised,
-    share_of_labels,
-    statistics,
-    with_priors,
+    describe_unlabelled,
+    feature_statistics,
+    load_dataset,
+    make_batches,
+    make_splits,
+    sample_labels,
+    select_utterances,
 )
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
-from tfser.plots import figures, tensorboard
+from tfser.plots import tensorboard
+from tfser.plots.figures import write_training_curves
 from tfser.storage import atomic_files, run_directory
-from tfser.training import epoch as passes
 from tfser.training import loop, mixed_precision
+from tfser.training.epoch import predict_batches, train_epoch
 
 log = logging.getLogger("tfser")
 
@@ -44,7 +45,7 @@ ROWS = {  # of table 1, whose "FR + AAE" has what section 5.2 found: our "FR + A
 class Experiment(NamedTuple):
     """What every fold needs."""
 
-    speech: Speech
+    speech: Dataset
     hp: dict
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
@@ -53,30 +54,32 @@ class Experiment(NamedTuple):
 
 def train(utterances, hp, run) -> dict | None:
     """Cross-validates one row of table 1; returns the scores, as in scores.json."""
-    loop.strategy(run.strategy)  # refused before any work where there is one device
+    loop.select_strategy(run.strategy)  # refused before any work where there is one device
     check_frames(hp)
     is_baseline = hp["model"]["system"] == "baseline"
-    utterances = chosen(utterances, hp)
-    splits = plan(utterances, run)
-    warn_of_unheard(utterances, splits)
-    speech = heard(utterances, hp, run)
+    utterances = select_utterances(utterances, hp)
+    splits = make_splits(utterances, run)
+    warn_of_untrained_classes(utterances, splits)
+    speech = load_dataset(utterances, hp, run)
     run_directory.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
-        splits = plan(check_classes(speech.utterances), run)
-        warn_of_unheard(speech.utterances, splits)
+        splits = make_splits(check_classes(speech.utterances), run)
+        warn_of_untrained_classes(speech.utterances, splits)
     classification_report.write_splits(run, speech.utterances, dict.fromkeys(run.seeds, splits))
 
     name = ROWS[hp["model"]["level"], hp["model"]["system"]]
     labelled = np.flatnonzero(speech.y >= 0)
     results, moves = [], []
-    with classification_report.progress(
+    with classification_report.progress_bar(
         len(run.seeds) * len(splits), hp["train"]["max_epochs"]
     ) as bar:
         lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
         for seed in run.seeds:
             probabilities = np.zeros((len(speech.y), len(speech.classes)))
             fold_of = np.zeros(len(speech.y), int)
-            for fold, split, folder in classification_report.own_folds(run, seed, splits, bar):
+            for fold, split, folder in classification_report.iterate_own_folds(
+                run, seed, splits, bar
+            ):
                 bar.at(hp["model"]["system"])
                 found = train_network(lab, split, folder, [seed, fold])
                 bar.network_done()
@@ -89,7 +92,7 @@ def train(utterances, hp, run) -> dict | None:
                 "probabilities": probabilities[labelled],
             }
             results.append(
-                classification_report.seed_scores(
+                classification_report.score_seed(
                     run,
                     seed,
                     [speech.utterances[i] for i in labelled],
@@ -101,11 +104,11 @@ def train(utterances, hp, run) -> dict | None:
     if run.parts is not None:
         return None
     if not is_baseline:
-        generation.write(run, name, speech.classes, speech.names, np.mean(moves, axis=0))
-    target = describe(**hp["labels"])
+        generation.write_generation(run, name, speech.classes, speech.names, np.mean(moves, axis=0))
+    target = describe_labels(**hp["labels"])
     transductive = hp["features"]["normalize"] == "speaker"
-    semi = semi_supervised(speech, hp)
-    return classification_report.finish(
+    semi = describe_unlabelled(speech, hp)
+    return classification_report.finish_run(
         run,
         "aae",
         speech.classes,
@@ -125,10 +128,10 @@ def compiled_network(speech, hp, run) -> keras.Model:
     """The network of this experiment, compiled; its weights are set by `train_network`."""
     rate = hp["train"]["learning_rate"]
     optimized = hp["model"]["system"] == "optimized"
-    with loop.strategy(run.strategy).scope():
+    with loop.select_strategy(run.strategy).scope():
         model = new_network(speech, hp)
         if hp["model"]["system"] == "baseline":
-            return loop.compiled(
+            return loop.compile_model(
                 model, keras.optimizers.Nadam(rate), keras.losses.CategoricalCrossentropy()
             )
         # Section 5.2: '"strengthened" generator'.
@@ -163,51 +166,53 @@ def train_network(lab, split, folder, seed) -> dict:
     """
     speech, hp, run, model, bar = lab
     done = folder / "test.npz"
-    if finished := multi_worker.read_arrays(done):
-        loop.forget(folder)
+    if finished := multi_worker.read_arrays_from_chief(done):
+        loop.delete_checkpoints(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     # One seed for the weights and dropout, one for the batches and which labels are used.
     weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.set_random_seed(weight_seed)
-    loop.restart(model, new_network(speech, hp))
+    loop.reinitialize(model, new_network(speech, hp))
     is_baseline = hp["model"]["system"] == "baseline"
     labelled = split.train[speech.y[split.train] >= 0]
     if (fraction := hp["train"]["labelled_fraction"]) < 1:
-        labelled = share_of_labels(labelled, speech.y, fraction, np.random.default_rng(order_seed))
+        labelled = sample_labels(labelled, speech.y, fraction, np.random.default_rng(order_seed))
     known = labelled if is_baseline else split.train
-    model.get_layer("standardize").set_statistics(*statistics(speech, known))
+    model.get_layer("standardize").set_statistics(*feature_statistics(speech, known))
     # One-hot, and zeros for an utterance whose label is not used.
     one_hot = np.eye(len(speech.classes), dtype="float32")[speech.y[known]]
     one_hot[~np.isin(known, labelled)] = 0
     dev_y = speech.y[split.dev]
-    batch_size = loop.shared(min(hp["train"]["batch_size"], len(known)), run.strategy)
-    dev_batches = batches(speech, split.dev, None, 256)
+    batch_size = loop.shared_batch_size(min(hp["train"]["batch_size"], len(known)), run.strategy)
+    dev_batches = make_batches(speech, split.dev, None, 256)
 
     with tf.device("CPU:0"):  # where tf.data works
         epoch = tf.Variable(0, dtype="int64")
     options = {"seed": order_seed, "epoch": epoch, "drop_remainder": True}
-    dataset = batches(speech, known, one_hot, batch_size, **options)
+    dataset = make_batches(speech, known, one_hot, batch_size, **options)
     if not is_baseline:
         sizes = len(speech.classes), hp["model"]["n_z"]
-        dataset = with_priors(dataset, batch_size, *sizes, seed=order_seed, epoch=epoch)
+        dataset = add_priors(dataset, batch_size, *sizes, seed=order_seed, epoch=epoch)
 
     def one_epoch(history):
         epoch.assign(len(history))
-        means = passes.train(model, dataset)
-        dev = passes.predict(model, dev_batches)
+        means = train_epoch(model, dataset)
+        dev = predict_batches(model, dev_batches)
         return means | {
             "dev_loss": float(-np.mean(np.log(np.maximum(dev[range(len(dev_y)), dev_y], 1e-7)))),
             "dev_uar": metrics.uar(dev_y, dev.argmax(axis=1)),
         }
 
-    with tensorboard.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
+    with tensorboard.open_event_writer(
+        run.folder / "events" / folder.relative_to(run.folder)
+    ) as write:
 
         def after_epoch(row):
             bar.epoch(row)
             write(row["epoch"], {name: row[name] for name in row if name != "epoch"})
 
-        history = loop.epochs(
+        history = loop.run_epochs(
             model,
             one_epoch,
             best_epoch=loop.best_uar_epoch,
@@ -216,13 +221,13 @@ def train_network(lab, split, folder, seed) -> dict:
             report=after_epoch,
             advice="try a lower --set train.learning_rate",
         )
-    precise = mixed_precision.in_float32(model)
-    found = {"probabilities": passes.predict(precise, batches(speech, split.test, None, 256))}
+    precise = mixed_precision.copy_in_float32(model)
+    found = {"probabilities": predict_batches(precise, make_batches(speech, split.test, None, 256))}
     if not is_baseline:
-        found["generated"] = generation.shifts(precise)
+        found["generated"] = generation.class_shifts(precise)
     write_network(folder, bar.place, history, model, is_baseline)
     atomic_files.write_arrays(done, **found)  # last: it says that this network is finished
-    loop.forget(folder)
+    loop.delete_checkpoints(folder)
     return found
 
 
@@ -247,8 +252,8 @@ def write_network(folder, place, history, model, is_baseline) -> None:
                 "generator": "generator",
             },
         }
-    figures.training_curves(
+    write_training_curves(
         history, folder / "history.png", f"AAE, {place}", panels, kept_epoch=kept["epoch"]
     )
-    with atomic_files.replacing(folder / "model.keras") as path:
-        loop.save(model, path) if is_baseline else model.save_for_prediction(path)
+    with atomic_files.replace_file(folder / "model.keras") as path:
+        loop.save_model(model, path) if is_baseline else model.save_for_prediction(path)

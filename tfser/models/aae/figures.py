@@ -2,35 +2,36 @@
 
 import numpy as np
 
-from tfser.plots import figures, spectrograms
+from tfser.plots.figures import save_figure
+from tfser.plots.spectrograms import draw_shifts
 from tfser.storage import atomic_files
-from tfser.training import epoch
+from tfser.training.epoch import predict_batches
 
 N_SHOWN = 5  # features a class, in the picture
 N_LISTED = 20  # in the table
 
 
-def generate(model, y, z) -> np.ndarray:
+def decode_latents(model, y, z) -> np.ndarray:
     """Decodes latent variables: y [batch, K], z [batch, n_z] -> standardized features
     [batch, *shape], in standard deviations of the training part.
     """
-    return epoch.predict(model.decoder, [y, z])
+    return predict_batches(model.decoder, [y, z])
 
 
-def shifts(model) -> np.ndarray:
+def class_shifts(model) -> np.ndarray:
     """How each class moves the features [K, features], in standard deviations.
 
     y is one class after the other, z the prior's mean; against the mean over the classes, and of
     frames the mean over time.
     """
     n_classes, n_z = model.settings["n_classes"], model.settings["n_z"]
-    decoded = generate(model, np.eye(n_classes), np.zeros((n_classes, n_z)))
+    decoded = decode_latents(model, np.eye(n_classes), np.zeros((n_classes, n_z)))
     if decoded.ndim == 3:
         decoded = decoded.mean(axis=1)
     return decoded - decoded.mean(axis=0)
 
 
-def write(run, system: str, classes, names, moved) -> None:
+def write_generation(run, system: str, classes, names, moved) -> None:
     """generation.csv, the features that move most for each class, and generation.png.
 
     moved: [K, features], as of `shifts`, a mean over networks.
@@ -50,11 +51,11 @@ def write(run, system: str, classes, names, moved) -> None:
         ],
     )
     shown = list(dict.fromkeys(strongest[:, :N_SHOWN].ravel()))
-    figure = spectrograms.shifts_figure(
+    figure = draw_shifts(
         moved[:, shown].T,
         [names[i] for i in shown],
         classes,
         f"{system} on {run.corpus}: what a class changes in the decoded features\n"
         f"(z = 0; the {N_SHOWN} features that move most for each class)",
     )
-    figures.save(figure, run.folder / "generation.png")
+    save_figure(figure, run.folder / "generation.png")

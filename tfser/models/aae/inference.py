@@ -5,11 +5,11 @@ from tfser.inference import served_model
 FRAME_SECONDS = 0.01  # openSMILE's descriptors
 
 
-def serve(run) -> served_model.Served:
+def make_inference_function(run) -> served_model.InferenceFunction:
     """The emotion's probabilities and, of an autoencoder, z."""
     settings = run.hp["features"]
-    served_model.refuse_speakers(run)
-    network = served_model.network_of(run.network / "model.keras")
+    served_model.refuse_speaker_normalization(run)
+    network = served_model.load_network(run.network / "model.keras")
     is_baseline = run.hp["model"]["system"] == "baseline"
 
     def function(features):
@@ -24,11 +24,13 @@ def serve(run) -> served_model.Served:
     in_frames = run.hp["model"]["level"] == "frame"
     mean = network.get_layer("standardize").mean
     shape = (run.hp["frames"]["n_frames"], *mean.shape) if in_frames else tuple(mean.shape)
-    return served_model.Served(
+    return served_model.InferenceFunction(
         function,
         {"network": network},
         outputs,
         settings["sample_rate_hz"],
-        served_model.Smile(settings["feature_set"], "lld" if in_frames else "functionals", shape),
+        served_model.OpenSmileInput(
+            settings["feature_set"], "lld" if in_frames else "functionals", shape
+        ),
         heard_seconds=shape[0] * FRAME_SECONDS if in_frames else None,
     )

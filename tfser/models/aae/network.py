@@ -10,7 +10,7 @@ from tfser.training import loop, mixed_precision
 # Table 2; the decoder runs through them backwards. After each but the last, time is pooled by 4.
 _FILTERS = (128, 128, 256, 256, 256)
 _KERNEL = _POOL = 4
-FRAMES_A_STEP = _POOL ** (len(_FILTERS) - 1)  # what a step of the last convolution sees: 256
+FRAMES_PER_STEP = _POOL ** (len(_FILTERS) - 1)  # what a step of the last convolution sees: 256
 # An encoder of dense layers has XLA's step from so many weights on, where it earns the seconds that
 # compiling takes: Nadam's arithmetic becomes one pass over them, not one for each operator.
 _XLA_WEIGHTS = 1_000_000
@@ -164,9 +164,11 @@ class AdversarialAutoencoder(keras.Model):
             self.run_phases = self.phases
         d_rate = discriminator_learning_rate
         rates = learning_rate, d_rate, learning_rate, learning_rate
-        self.nadams = [mixed_precision.scaled(keras.optimizers.Nadam(rate)) for rate in rates]
+        self.nadams = [
+            mixed_precision.scale_optimizer(keras.optimizers.Nadam(rate)) for rate in rates
+        ]
         for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
-            mixed_precision.build(optimizer, variables)
+            mixed_precision.build_optimizer(optimizer, variables)
 
     @property
     def updates(self) -> list[tuple]:
@@ -226,7 +228,7 @@ class AdversarialAutoencoder(keras.Model):
             logits, _ = self.encoder(x, training=True)
             each = ops.categorical_crossentropy(labels, logits, from_logits=True)
             # TensorFlow's gradient takes labels for distributions: zeros alone do not silence it.
-            return ops.sum(each * ops.sum(labels, axis=1)) / labelled_a_replica(labels)
+            return ops.sum(each * ops.sum(labels, axis=1)) / labelled_per_replica(labels)
 
         phases = (reconstruction, discrimination, generation, classification)
         return [
@@ -240,7 +242,7 @@ def cross_entropy(real: int, logits):
     return ops.mean(ops.softplus(-logits if real else logits))
 
 
-def labelled_a_replica(labels):
+def labelled_per_replica(labels):
     """Labelled utterances of the batch (at least one) divided by the replicas that share it.
 
     Not each replica's own number: one with fewer labels would count each of them more.

@@ -7,16 +7,29 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser.audio import tf_data
+from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import select, three_classes
+from tfser.corpora.labels import select_by_labels, to_three_classes
 from tfser.errors import UsageError
-from tfser.evaluation import splits as folds
+from tfser.evaluation.splits import (
+    Split,
+    assign_speaker_groups,
+    cross_corpus_split,
+    leave_groups_out,
+    leave_speakers_out,
+    select_evaluated_part,
+)
 from tfser.features.log_mel import LogMel
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.network import VIEWS
 from tfser.storage import run_directory
-from tfser.training import pretraining as unlabelled
+from tfser.training.pretraining import (
+    copy_network,
+    file_digest,
+    load_unlabelled,
+    select_training_part,
+    share_recordings,
+)
 
 log = logging.getLogger("tfser")
 
@@ -24,7 +37,7 @@ ATTRIBUTES = {"arousal": "activation", "valence": "valence"}  # the paper's name
 LEVELS = ("low", "neutral", "high")
 
 
-class Speech(NamedTuple):
+class Dataset(NamedTuple):
     """A corpus as the network sees it."""
 
     utterances: list
@@ -38,7 +51,7 @@ class Speech(NamedTuple):
     transductive: bool  # whether the autoencoder has heard what is tested
 
 
-def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
+def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
     """Section 4.1: leave one session out, or train on one corpus (`n_trained`) and test on another.
 
     Corpora without sessions are divided into groups of speakers. `--protocol loso`: leave one
@@ -47,13 +60,13 @@ def plan(utterances, hp, run, seed, n_trained=None) -> list[folds.Split]:
     emotions, fraction = [u.emotion for u in utterances], hp["train"]["dev_fraction"]
     speakers = [u.speaker for u in utterances]
     if n_trained is not None:
-        splits = folds.across(emotions, n_trained, dev_fraction=fraction, seed=seed)
+        splits = cross_corpus_split(emotions, n_trained, dev_fraction=fraction, seed=seed)
     elif run.protocol == "loso":
-        splits = folds.leave_speakers_out(speakers, n_folds=run.n_folds)
+        splits = leave_speakers_out(speakers, n_folds=run.n_folds)
     else:
         groups = sessions_or_groups(utterances, hp, run)
-        splits = folds.leave_groups_out(groups, emotions, dev_fraction=fraction, seed=seed)
-    return folds.evaluated_on(run.evaluate, splits)
+        splits = leave_groups_out(groups, emotions, dev_fraction=fraction, seed=seed)
+    return select_evaluated_part(run.evaluate, splits)
 
 
 def sessions_or_groups(utterances, hp, run) -> list[str] | np.ndarray:
@@ -67,10 +80,10 @@ def sessions_or_groups(utterances, hp, run) -> list[str] | np.ndarray:
     if any(sessions):
         log.warning("the folds are groups of speakers, not the corpus's sessions")
     n_folds = run.n_folds or min(hp["protocol"]["n_folds"], n_speakers)
-    return folds.groups_of_speakers(speakers, n_folds=n_folds)
+    return assign_speaker_groups(speakers, n_folds=n_folds)
 
 
-def input_of(hp) -> tuple[LogMel, int]:
+def make_input_layer(hp) -> tuple[LogMel, int]:
     """The layer that makes the network's frames, and how many it takes.
 
     Raises UsageError where they do not fill one step of the pooling.
@@ -89,46 +102,45 @@ def input_of(hp) -> tuple[LogMel, int]:
     return layer, n_frames
 
 
-def heard(utterances, tested, hp, run) -> Speech:
+def load_dataset(utterances, tested, hp, run) -> Dataset:
     """Log-mel frames (section 2), labels of all views, and the autoencoder's representations.
 
     tested: those of `utterances` that are of another corpus, none within one.
     """
-    layer, n_frames = input_of(hp)
+    layer, n_frames = make_input_layer(hp)
     settings = hp["autoencoder"]
     # Refused before any work.
-    without_labels = unlabelled.speech_of(settings, tested or utterances, run)
-    features = feature_cache.load(utterances, layer, **run.reading)
+    without_labels = load_unlabelled(settings, tested or utterances, run)
+    features = feature_cache.load_features(utterances, layer, **run.reading)
     kept = list(features.utterances)
     represented, digest = None, {}
     if settings["corpus"] or settings["weights"]:
-        view = pretraining.spectrogram(hp)
+        view = pretraining.make_spectrogram(hp)
         path = Path(settings["weights"]).expanduser()
         if settings["corpus"]:
-            path = pretraining.trained(without_labels, view, hp, run)
+            path = pretraining.pretrained_network(without_labels, view, hp, run)
         log.info("encoder: %s", path)
-        encoder = pretraining.encoder_of(path, view)
-        represented = pretraining.representations(kept, encoder, view, run)
-        digest["encoder"] = unlabelled.digest_of(path)
+        encoder = pretraining.load_encoder(path, view)
+        represented = pretraining.load_representations(kept, encoder, view, run)
+        digest["encoder"] = file_digest(path)
     run_directory.check_data(run.folder, kept, features.key, **digest)
     if digest:
-        unlabelled.keep(path, run.folder / "encoder.keras", run.local_cache)
+        copy_network(path, run.folder / "encoder.keras", run.local_cache)
     classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
-    return Speech(
+    return Dataset(
         utterances=kept,
         classes=[str(name) for name in classes],
         y=y,
         frames=pipelines.as_tensor(features.frames),
         offsets=features.offsets,
         n_frames=n_frames,
-        views=views_of(kept, y, len(classes), hp["labels"]["rounding"], tested),
+        views=make_views(kept, y, len(classes), hp["labels"]["rounding"], tested),
         representations=represented,
-        transductive=bool(settings["corpus"])
-        and unlabelled.overlap(without_labels, tested or kept),
+        transductive=bool(settings["corpus"]) and share_recordings(without_labels, tested or kept),
     )
 
 
-def views_of(utterances, y, n_classes, rounding, strangers=()) -> dict[str, np.ndarray]:
+def make_views(utterances, y, n_classes, rounding, strangers=()) -> dict[str, np.ndarray]:
     """One-hot labels of the views that the corpus has ratings for; always of the emotion.
 
     strangers: utterances of another corpus, whose ratings make no view, as nothing trains on them.
@@ -138,14 +150,14 @@ def views_of(utterances, y, n_classes, rounding, strangers=()) -> dict[str, np.n
     views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
     for name in VIEWS[1:]:
         ratings = [getattr(u, ATTRIBUTES[name]) for u in utterances]
-        levels = [three_classes(rating, rounding) for rating in ratings]
+        levels = [to_three_classes(rating, rounding) for rating in ratings]
         one_hot = np.array([[level == one for one in LEVELS] for level in levels], "float32")
         if one_hot[trains].any():
             views[name] = one_hot
     return views
 
 
-def statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
+def feature_statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation [n_bands] over the frames of the given utterances."""
     rows = np.repeat(np.isin(np.arange(len(speech.y)), utterances), np.diff(speech.offsets))
     frames = speech.frames.numpy()[rows]
@@ -153,13 +165,13 @@ def statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
     return frames.mean(axis=0, dtype="float64"), np.where(sd > 0, sd, 1.0)
 
 
-def batches(speech, chosen, batch_size, **options):
+def make_batches(speech, chosen, batch_size, **options):
     """Batches of (inputs, labels of each view) of the network, in order unless given a seed."""
     parts = dict(speech.views)
     if speech.representations is not None:
         parts["representation"] = speech.representations
     sizes = [part.shape[1] for part in parts.values()]
-    dataset = pipelines.utterances(
+    dataset = pipelines.utterance_batches(
         speech.frames,
         speech.offsets,
         chosen,
@@ -169,7 +181,7 @@ def batches(speech, chosen, batch_size, **options):
         **options,
     )
 
-    @tf_data.unconverted
+    @unconverted
     def separate(x, joined):
         labels = dict(zip(parts, tf.split(joined, sizes, axis=1), strict=True))
         inputs = {"log_mel": x}
@@ -180,19 +192,19 @@ def batches(speech, chosen, batch_size, **options):
     return dataset.map(separate)
 
 
-def fill(corpus, utterances, hp, make) -> None:
+def extract_features(corpus, utterances, hp, make) -> None:
     """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`.
 
     The corpus that `autoencoder.corpus` names is what the autoencoder trains on.
     """
-    layer, _ = input_of(hp)
-    pretraining.check(hp)
-    settings, view = hp["autoencoder"], pretraining.spectrogram(hp)
+    layer, _ = make_input_layer(hp)
+    pretraining.check_hparams(hp)
+    settings, view = hp["autoencoder"], pretraining.make_spectrogram(hp)
     if settings["corpus"] == corpus:
-        make(unlabelled.part_of(settings, utterances), view)
+        make(select_training_part(settings, utterances), view)
         if not any(u.emotion for u in utterances):
             return
-    utterances = select(utterances, **hp["labels"])
+    utterances = select_by_labels(utterances, **hp["labels"])
     kept = make(utterances, layer).utterances
     if settings["corpus"] == "tested":
         make(utterances, view)

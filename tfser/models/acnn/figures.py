@@ -4,13 +4,15 @@ import re
 
 import numpy as np
 
-from tfser.models.acnn.dataset import LEVELS, batches
-from tfser.models.acnn.network import shown
-from tfser.plots import figures, spectrograms, tsne
+from tfser.models.acnn.dataset import LEVELS, make_batches
+from tfser.models.acnn.network import attention_model
+from tfser.plots import tsne
+from tfser.plots.figures import save_figure
+from tfser.plots.spectrograms import draw_attention
 from tfser.training import mixed_precision
 
 
-def write(lab, split, condition: str) -> None:
+def write_figures(lab, split, condition: str) -> None:
     """Pictures of the first seed's first fold, of its test part: what it makes of new speakers.
 
     tsne-network.png (figure 3), tsne-autoencoder.png (figure 4, of all utterances, since no fold
@@ -18,8 +20,8 @@ def write(lab, split, condition: str) -> None:
     """
     speech, run = lab.speech, lab.run
     fold = run.folder / f"seed-{run.seeds[0]}" / "fold-00"
-    network = mixed_precision.load(fold / "model.keras")
-    found = shown(network).predict(batches(speech, split.test, 256), verbose=0)
+    network = mixed_precision.load_in_float32(fold / "model.keras")
+    found = attention_model(network).predict(make_batches(speech, split.test, 256), verbose=0)
     on = f"on {run.corpus}: t-SNE of"
     write_map(
         *(lab, split.test, found["hidden"], "tsne-network"),
@@ -37,10 +39,10 @@ def write(lab, split, condition: str) -> None:
 def write_map(lab, chosen, vectors, name: str, title: str) -> None:
     """A t-SNE map of vectors [m, n] of the utterances `chosen`, and the vectors for TensorBoard."""
     utterances = [lab.speech.utterances[i] for i in chosen]
-    tsne.write(lab.run, name, vectors, utterances, labels_of(lab.speech, chosen), title)
+    tsne.write_map(lab.run, name, vectors, utterances, point_labels(lab.speech, chosen), title)
 
 
-def labels_of(speech, chosen) -> dict[str, list[str]]:
+def point_labels(speech, chosen) -> dict[str, list[str]]:
     """What the points of a map may be coloured by: {name: label of each utterance}."""
     labels = {}
     for name, one_hot in speech.views.items():
@@ -49,7 +51,7 @@ def labels_of(speech, chosen) -> dict[str, list[str]]:
         numbers = np.where(labelled, one_hot[chosen].argmax(axis=1), len(names) - 1)
         labels[name] = [str(label) for label in names[numbers]]
     utterances = [speech.utterances[i] for i in chosen]
-    return labels | tsne.labels_of(utterances, "speaker", "gender")
+    return labels | tsne.point_labels(utterances, "speaker", "gender")
 
 
 def _write_attention(lab, test, alphas, condition) -> None:
@@ -63,7 +65,7 @@ def _write_attention(lab, test, alphas, condition) -> None:
         number = test[of_class[0]]
         utterance = speech.utterances[number]
         start, end = speech.offsets[number], speech.offsets[number + 1]
-        figure = spectrograms.attention_figure(
+        figure = draw_attention(
             speech.frames[start : min(end, start + speech.n_frames)].numpy(),
             alphas[of_class[0]],
             f"ACNN, {condition} on {lab.run.corpus}: {utterance.name} ({emotion})",
@@ -71,4 +73,4 @@ def _write_attention(lab, test, alphas, condition) -> None:
             step_seconds=hop_seconds * hp["model"]["stride_frames"] * hp["model"]["pool_steps"],
         )
         file = re.sub(r"[^\w.-]+", "-", emotion)
-        figures.save(figure, lab.run.folder / "attention" / f"{file}.png")
+        save_figure(figure, lab.run.folder / "attention" / f"{file}.png")

@@ -5,26 +5,26 @@ import tensorflow as tf
 
 from tfser.inference import served_model
 from tfser.models.acnn import pretraining
-from tfser.models.acnn.dataset import input_of
+from tfser.models.acnn.dataset import make_input_layer
 
 
-def serve(run) -> served_model.Served:
+def make_inference_function(run) -> served_model.InferenceFunction:
     """The emotion's probabilities, those of the other views, and the attention."""
     view = encoder = None
     if run.hp["autoencoder"]["corpus"] or run.hp["autoencoder"]["weights"]:
-        view = pretraining.spectrogram(run.hp)
-        encoder = served_model.network_of(run.folder / "encoder.keras")
-    layer, n_frames = input_of(run.hp)
-    network = served_model.network_of(run.network / "model.keras")
+        view = pretraining.make_spectrogram(run.hp)
+        encoder = served_model.load_network(run.folder / "encoder.keras")
+    layer, n_frames = make_input_layer(run.hp)
+    network = served_model.load_network(run.network / "model.keras")
     _, alpha = network.get_layer("attention").output
     network = keras.Model(network.input, {**network.output, "attention": alpha})
 
     def function(waveform, lengths):
-        waveform = served_model.silenced(waveform, lengths)
+        waveform = served_model.mask_padding(waveform, lengths)
         frames = layer(waveform)[:, :n_frames]
         missing = n_frames - tf.shape(frames)[1]
         frames = tf.pad(frames, [[0, 0], [0, missing], [0, 0]])
-        inside = tf.range(n_frames)[None] < served_model.frame_counts(layer, lengths)[:, None]
+        inside = tf.range(n_frames)[None] < served_model.count_frames(layer, lengths)[:, None]
         frames = tf.where(inside[..., None], frames, float("nan"))
         inputs = {"log_mel": frames}
         if encoder:
@@ -40,7 +40,7 @@ def serve(run) -> served_model.Served:
     }
     for name in sorted(set(network.output) - {"emotion", "attention"}):
         outputs[name] = "[batch, 3]: low, neutral, high"
-    return served_model.Served(
+    return served_model.InferenceFunction(
         function,
         {"log_mel": layer, "network": network}
         | ({"spectrogram": view, "encoder": encoder} if encoder else {}),

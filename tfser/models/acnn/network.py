@@ -85,7 +85,7 @@ def acnn(
     return keras.Model(inputs, heads, name="acnn")
 
 
-def weights_of_views(alpha, beta, views) -> dict[str, float]:
+def view_weights(alpha, beta, views) -> dict[str, float]:
     """Eq. (2): the weight of each view's cross-entropy; of a single view it is 1."""
     weights = {"emotion": 1 - alpha - beta, "arousal": alpha, "valence": beta}
     return {name: weights[name] for name in views} if len(views) > 1 else {"emotion": 1.0}
@@ -100,7 +100,7 @@ def cross_entropy(labels, probabilities):
     return each * ops.sum(labels, axis=-1)
 
 
-def shown(model) -> keras.Model:
+def attention_model(model) -> keras.Model:
     """The same inputs -> {"attention": alpha [batch, steps], "hidden": [batch, 200 + 1024]}."""
     _, alpha = model.get_layer("attention").output
     return keras.Model(

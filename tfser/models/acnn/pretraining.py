@@ -5,28 +5,34 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfser.audio import tf_data
+from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.audeep import Spectrogram
 from tfser.models.acnn.autoencoder import autoencoder, rmse
 from tfser.storage import atomic_files
-from tfser.training import epoch as passes
-from tfser.training import loop, pretraining
+from tfser.training import loop
+from tfser.training.epoch import train_epoch
+from tfser.training.pretraining import (
+    cached_network,
+    check_settings,
+    load_saved_network,
+    train_network,
+)
 
 VERSION = 1  # part of an encoder's key: raise it when training gives another one
 VIEW = ("window_seconds", "hop_seconds", "n_bands", "pre_emphasis", "floor_db")
 NETWORK = ("n_layers", "units", "bidirectional_encoder", "bidirectional_decoder", "dropout")
 
 
-def check(hp) -> None:
+def check_hparams(hp) -> None:
     """Raises UsageError where [autoencoder] names what is not there, before any work."""
-    pretraining.check("autoencoder", hp["autoencoder"])
+    check_settings("autoencoder", hp["autoencoder"])
     if weights := hp["autoencoder"]["weights"]:
-        encoder_of(Path(weights).expanduser(), spectrogram(hp))
+        load_encoder(Path(weights).expanduser(), make_spectrogram(hp))
 
 
-def spectrogram(hp) -> Spectrogram:
+def make_spectrogram(hp) -> Spectrogram:
     """The layer that turns waveforms into what the autoencoder hears."""
     return Spectrogram(
         sample_rate_hz=hp["features"]["sample_rate_hz"],
@@ -35,9 +41,9 @@ def spectrogram(hp) -> Spectrogram:
     )
 
 
-def encoder_of(path: Path, layer) -> keras.Model:
+def load_encoder(path: Path, layer) -> keras.Model:
     """The encoder in a file; UsageError where it is none, or not of the spectrograms of `layer`."""
-    encoder = pretraining.loaded(path, "encoder.keras", "input_shape", "output_shape")
+    encoder = load_saved_network(path, "encoder.keras", "input_shape", "output_shape")
     shapes = encoder.input_shape, encoder.output_shape
     expected = (None, layer.n_frames, layer.n_features)
     if [len(shape) for shape in shapes] != [3, 2] or shapes[0] != expected:
@@ -49,15 +55,15 @@ def encoder_of(path: Path, layer) -> keras.Model:
     return encoder
 
 
-def representations(utterances, encoder, layer, run) -> np.ndarray:
+def load_representations(utterances, encoder, layer, run) -> np.ndarray:
     """Step (2) of figure 1: the representation [n, 1024] of each utterance."""
     # The features of the corpora that papers label fit into memory, unlike those without labels.
-    heard = feature_cache.load(utterances, layer, **run.reading)
+    heard = feature_cache.load_features(utterances, layer, **run.reading)
     clips = heard.frames.reshape(-1, layer.n_frames, layer.n_features)
     return encoder.predict(clips, batch_size=256, verbose=0)
 
 
-def trained(utterances, layer, hp, run) -> Path:
+def pretrained_network(utterances, layer, hp, run) -> Path:
     """The path of the encoder that these settings and this speech make; trained if it is not there.
 
     It is kept beside the features, for all runs. A killed training goes on where it was.
@@ -69,36 +75,38 @@ def trained(utterances, layer, hp, run) -> Path:
     }
     key = {
         "version": VERSION,
-        "features": feature_cache.key_of(utterances, layer, run.decoder),
+        "features": feature_cache.cache_key(utterances, layer, run.decoder),
         "autoencoder": training_settings,
     }
 
     def make(folder):
-        stored = feature_cache.stored(utterances, layer, **run.reading)
-        train(stored, layer, settings, folder, run.strategy)
+        stored = feature_cache.store_features(utterances, layer, **run.reading)
+        train_autoencoder(stored, layer, settings, folder, run.strategy)
 
-    path = pretraining.kept("autoencoder", key, run, settings["seed"], make)
+    path = cached_network("autoencoder", key, run, settings["seed"], make)
     return path.with_name("encoder.keras")
 
 
-def train(stored, layer, settings, folder: Path, strategy: str) -> None:
+def train_autoencoder(stored, layer, settings, folder: Path, strategy: str) -> None:
     """Trains the autoencoder: Adam on the RMSE, gradients clipped by value, the last epoch kept.
 
     Writes encoder.keras, autoencoder.keras, history.csv and history.png into `folder`.
     """
     keras.utils.set_random_seed(settings["seed"])
     shape = layer.n_frames, layer.n_features
-    with loop.strategy(strategy).scope():
-        model = loop.compiled(
+    with loop.select_strategy(strategy).scope():
+        model = loop.compile_model(
             autoencoder(shape, **{name: settings[name] for name in NETWORK}),
             keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
             rmse,
             metrics=(),
         )
-    batch_size = loop.shared(min(settings["batch_size"], len(stored.utterances)), strategy)
+    batch_size = loop.shared_batch_size(
+        min(settings["batch_size"], len(stored.utterances)), strategy
+    )
 
     def one_epoch(history):
-        batches = pipelines.stream(
+        batches = pipelines.stream_pieces(
             stored,
             n_frames=layer.n_frames,
             batch_size=batch_size,
@@ -106,10 +114,10 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
             epoch=len(history),
         )
         # The target is the input, reversed in time.
-        with_target = batches.map(tf_data.unconverted(lambda x: (x, x[:, ::-1])))
-        return {"loss": passes.train(model, with_target)["loss"]}
+        with_target = batches.map(unconverted(lambda x: (x, x[:, ::-1])))
+        return {"loss": train_epoch(model, with_target)["loss"]}
 
-    pretraining.train(
+    train_network(
         model,
         one_epoch,
         name="autoencoder",
@@ -122,6 +130,6 @@ def train(stored, layer, settings, folder: Path, strategy: str) -> None:
     )
     # The whole one last: it says that both are there.
     for name, network in (("encoder", model.get_layer("encoder")), ("autoencoder", model)):
-        with atomic_files.replacing(folder / f"{name}.keras") as path:
-            loop.save(network, path)
-    loop.forget(folder)
+        with atomic_files.replace_file(folder / f"{name}.keras") as path:
+            loop.save_model(network, path)
+    loop.delete_checkpoints(folder)

@@ -6,17 +6,24 @@ from typing import NamedTuple
 import numpy as np
 
 from tfser.cache import feature_cache
-from tfser.corpora import labels
+from tfser.corpora.labels import check_classes, select_by_labels, select_rated
 from tfser.errors import DataError, UsageError
-from tfser.evaluation import regression_report, splits
-from tfser.features.mel_pieces import layer_of
+from tfser.evaluation import regression_report
+from tfser.evaluation.splits import (
+    Split,
+    leave_speakers_out,
+    select_evaluated_part,
+    speaker_group_k_fold,
+    stratified_k_fold,
+)
+from tfser.features.mel_pieces import make_mel_pieces
 from tfser.models.auxvae import pretraining
-from tfser.training import pretraining as unlabelled
+from tfser.training.pretraining import drop_empty, select_training_part
 
 log = logging.getLogger("tfser")
 
 
-class Speech(NamedTuple):
+class Dataset(NamedTuple):
     """A corpus in pieces of n_frames frames."""
 
     utterances: list
@@ -27,24 +34,24 @@ class Speech(NamedTuple):
     key: str  # digest of the features
 
 
-def chosen(utterances, hp) -> list:
+def select_utterances(utterances, hp) -> list:
     """The utterances that have what is to be found, as their `emotion` where it is a class."""
     target = hp["labels"]["target"]
     if target == "ratings":
-        return labels.rated(utterances, hp["labels"]["group"])
-    return labels.select(utterances, **hp["labels"])
+        return select_rated(utterances, hp["labels"]["group"])
+    return select_by_labels(utterances, **hp["labels"])
 
 
-def plan(utterances, hp, run, seed) -> list[splits.Split]:
+def make_splits(utterances, hp, run, seed) -> list[Split]:
     """The folds; no epoch is chosen, so that there is a dev part with `--evaluate dev` alone.
 
     Section 6: a random part of all speakers' utterances is tested, or the corpus's own test part
     of emotions and ratings. `--protocol loso`: speakers are left out, one or a group at a time.
     """
-    return splits.evaluated_on(run.evaluate, _plan(utterances, hp, run, seed))
+    return select_evaluated_part(run.evaluate, _plan(utterances, hp, run, seed))
 
 
-def _plan(utterances, hp, run, seed) -> list[splits.Split]:
+def _plan(utterances, hp, run, seed) -> list[Split]:
     on_dev = run.evaluate == "dev"
     target = hp["labels"]["target"]
     speakers = [u.speaker for u in utterances]
@@ -60,11 +67,11 @@ def _plan(utterances, hp, run, seed) -> list[splits.Split]:
                 f"--folds {run.n_folds}: the corpus has {everyone} speakers; use --folds {everyone}"
             )
         if on_dev:
-            return splits.leave_speakers_out(speakers, n_folds=run.n_folds)
+            return leave_speakers_out(speakers, n_folds=run.n_folds)
         if everyone < 2:
             raise DataError("leave one speaker out needs two speakers, the corpus has one")
-        pairs = splits.by_speaker(speakers, n_folds=run.n_folds or everyone)
-        return [splits.Split(train, np.empty(0, np.int64), test) for train, test in pairs]
+        pairs = speaker_group_k_fold(speakers, n_folds=run.n_folds or everyone)
+        return [Split(train, np.empty(0, np.int64), test) for train, test in pairs]
     parts = np.array([u.split for u in utterances], object)
     if target in ("emotion", "ratings") and not run.n_folds and any(parts):
         train, dev, test = (np.flatnonzero(parts == part) for part in ("train", "dev", "test"))
@@ -73,7 +80,7 @@ def _plan(utterances, hp, run, seed) -> list[splits.Split]:
                 f"of the corpus's own parts train has {len(train)} utterances that can be used "
                 f"and test {len(test)}; complete them, or use --folds 5 or --protocol loso"
             )
-        return [splits.Split(train, dev, test)]
+        return [Split(train, dev, test)]
     classes = ["rated" if target == "ratings" else u.emotion for u in utterances]
     n_folds = run.n_folds or hp["protocol"]["n_folds"]
     if target == "speaker":
@@ -87,13 +94,13 @@ def _plan(utterances, hp, run, seed) -> list[splits.Split]:
         if not run.n_folds:  # the rarest speaker has an utterance in each part of some folds
             n_folds = min(n_folds, counts.min())
     fraction = hp["protocol"]["dev_fraction"] if on_dev else 0
-    return splits.stratified(classes, n_folds=n_folds, dev_fraction=fraction, seed=seed)
+    return stratified_k_fold(classes, n_folds=n_folds, dev_fraction=fraction, seed=seed)
 
 
-def heard(utterances, hp, run) -> Speech:
+def load_dataset(utterances, hp, run) -> Dataset:
     """The pieces of a corpus; utterances that have none (`input.drop_short`) are left out."""
-    layer = layer_of(hp)
-    features = feature_cache.load(utterances, layer, **run.reading)
+    layer = make_mel_pieces(hp)
+    features = feature_cache.load_features(utterances, layer, **run.reading)
     pieces = features.frames.reshape(-1, layer.n_frames, layer.n_features)
     counts = np.diff(features.offsets) // layer.n_frames
     kept = [u for u, n in zip(features.utterances, counts, strict=True) if n]
@@ -105,30 +112,30 @@ def heard(utterances, hp, run) -> Speech:
     if not kept:
         raise DataError("no utterance is long enough; use --set input.drop_short=false")
     if hp["labels"]["target"] == "ratings":
-        classes, y = [], np.stack(list(regression_report.truth(kept).values()), axis=1)
+        classes, y = [], np.stack(list(regression_report.true_ratings(kept).values()), axis=1)
     else:
-        labels.check_classes(kept)
+        check_classes(kept)
         names, y = np.unique([u.emotion for u in kept], return_inverse=True)
         classes = [str(name) for name in names]
     utterance = np.repeat(np.arange(len(kept)), counts[counts > 0])
-    return Speech(kept, classes, y, pieces, utterance, features.key)
+    return Dataset(kept, classes, y, pieces, utterance, features.key)
 
 
-def fill(corpus, utterances, hp, make) -> None:
+def extract_features(corpus, utterances, hp, make) -> None:
     """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`.
 
     The corpus that `vae.corpus` names is what the autoencoder trains on.
     """
-    layer, settings = layer_of(hp), hp["vae"]
-    pretraining.check(hp, layer)
+    layer, settings = make_mel_pieces(hp), hp["vae"]
+    pretraining.check_hparams(hp, layer)
     if settings["corpus"] == corpus:
-        make(unlabelled.part_of(settings, utterances), layer)
+        make(select_training_part(settings, utterances), layer)
     try:
-        probed = chosen(utterances, hp)
+        probed = select_utterances(utterances, hp)
     except DataError:
         if settings["corpus"] == corpus:  # it has no such labels: for pre-training alone
             return
         raise
     heard = make(probed, layer)
     if settings["corpus"] == "tested" or settings["continued_epochs"]:
-        make(unlabelled.with_frames(heard), layer)
+        make(drop_empty(heard), layer)

@@ -7,16 +7,16 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfser.corpora import labels
+from tfser.corpora.labels import describe_labels, warn_of_untrained_classes
 from tfser.distributed import multi_worker
 from tfser.evaluation import classification_report, metrics, regression_report
-from tfser.evaluation import splits as folds
-from tfser.features.mel_pieces import layer_of
+from tfser.evaluation.splits import is_speaker_independent
+from tfser.features.mel_pieces import make_mel_pieces
 from tfser.models.auxvae import figures, pretraining, probes
-from tfser.models.auxvae.dataset import Speech, chosen, heard, plan
+from tfser.models.auxvae.dataset import Dataset, load_dataset, make_splits, select_utterances
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop, mixed_precision
-from tfser.training import pretraining as unlabelled
+from tfser.training.pretraining import copy_network, file_digest, load_unlabelled, share_recordings
 
 log = logging.getLogger("tfser")
 
@@ -27,7 +27,7 @@ BEST = {"speaker": "h", "gender": "h", "emotion": "m", "ratings": "m"}
 class Experiment(NamedTuple):
     """What every fold needs."""
 
-    speech: Speech
+    speech: Dataset
     hp: dict
     run: run_directory.Run
     base: Path | None  # the network that every fold begins with
@@ -36,57 +36,59 @@ class Experiment(NamedTuple):
 
 def train(utterances, hp, run) -> dict | None:
     """Trains the autoencoder, then probes its latent variables; returns the scores."""
-    loop.strategy(run.strategy)  # refused before any work where there is one device
-    pretraining.check(hp, layer_of(hp))
-    utterances = chosen(utterances, hp)
-    plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
+    loop.select_strategy(run.strategy)  # refused before any work where there is one device
+    pretraining.check_hparams(hp, make_mel_pieces(hp))
+    utterances = select_utterances(utterances, hp)
+    plans = {seed: make_splits(utterances, hp, run, seed) for seed in run.seeds}
     if hp["labels"]["target"] != "ratings":
-        labels.warn_of_unheard(utterances, plans[run.seeds[0]])
-    speech = heard(utterances, hp, run)
+        warn_of_untrained_classes(utterances, plans[run.seeds[0]])
+    speech = load_dataset(utterances, hp, run)
     if len(speech.utterances) < len(utterances):  # left out by --max-bad or input.drop_short
-        plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
+        plans = {seed: make_splits(speech.utterances, hp, run, seed) for seed in run.seeds}
     classification_report.write_splits(run, speech.utterances, plans)
     base, transductive = base_network(speech, hp, run)
-    digest = {"network": unlabelled.digest_of(base)} if base else {}
+    digest = {"network": file_digest(base)} if base else {}
     run_directory.check_data(run.folder, speech.utterances, speech.key, **digest)
 
     target = hp["labels"]["target"]
     results = []
-    with classification_report.progress(
+    with classification_report.progress_bar(
         sum(map(len, plans.values())), hp["probe"]["epochs"]
     ) as bar:
         lab = Experiment(speech, hp, run, base, bar)
         for seed in run.seeds:
             of_folds = [
-                probe(lab, split, folder, [seed, fold])
-                for fold, split, folder in classification_report.own_folds(
+                probe_fold(lab, split, folder, [seed, fold])
+                for fold, split, folder in classification_report.iterate_own_folds(
                     run, seed, plans[seed], bar
                 )
             ]
             if run.parts is None:
-                results.append(scores_of(lab, seed, plans[seed], of_folds))
+                results.append(score_seed(lab, seed, plans[seed], of_folds))
     if run.parts is not None:
         return None
     facts = [
-        network_of_run(hp),
+        describe_network(hp),
         f"probes of {hp['probe']['latents']}",
         *["autoencoder trained on the tested speech (transductive)"] * transductive,
     ]
-    flags = labels.describe(**hp["labels"])
+    flags = describe_labels(**hp["labels"])
     flags |= {"autoencoder": "transductive"} if transductive else {}
     speakers = [u.speaker for u in speech.utterances]
-    strict = all(folds.independent(speakers, splits) for splits in plans.values())
+    strict = all(is_speaker_independent(speakers, splits) for splits in plans.values())
     options = {"independent": strict, "facts": facts, "flags": flags}
     if target == "ratings":
-        scores = regression_report.finish(
+        scores = regression_report.finish_run(
             *(run, "auxvae", [result for result, _ in results], *results[-1][1]),
             n_folds=len(plans[run.seeds[0]]),
             **options,
         )
     else:
         of_seeds = [result for result, _ in results]
-        scores = classification_report.finish(run, "auxvae", speech.classes, of_seeds, **options)
-    figures.write(lab, plans[run.seeds[0]][0])
+        scores = classification_report.finish_run(
+            run, "auxvae", speech.classes, of_seeds, **options
+        )
+    figures.write_figures(lab, plans[run.seeds[0]][0])
     return scores
 
 
@@ -97,26 +99,28 @@ def base_network(speech, hp, run) -> tuple[Path | None, bool]:
         return Path(settings["weights"]).expanduser(), False
     if settings["corpus"] == "tested":
         return None, False
-    utterances = unlabelled.speech_of(settings, None, run)
-    path = pretraining.trained(utterances, hp, run, max_epochs=settings["max_epochs"])
+    utterances = load_unlabelled(settings, None, run)
+    path = pretraining.pretrained_network(utterances, hp, run, max_epochs=settings["max_epochs"])
     log.info("autoencoder: %s", path)
-    return path, unlabelled.overlap(utterances, speech.utterances)
+    return path, share_recordings(utterances, speech.utterances)
 
 
-def network_for(lab, split) -> Path:
+def fold_network(lab, split) -> Path:
     """The network whose latent variables a fold probes: trained on nothing that it tests."""
     speech, hp, run, base, _ = lab
     settings = hp["vae"]
     training_part = speech.utterances, hp, run
-    path = base or pretraining.trained(
+    path = base or pretraining.pretrained_network(
         *training_part, known=split.train, max_epochs=settings["max_epochs"]
     )
     if more := settings["continued_epochs"]:
-        path = pretraining.trained(*training_part, known=split.train, start=path, max_epochs=more)
+        path = pretraining.pretrained_network(
+            *training_part, known=split.train, start=path, max_epochs=more
+        )
     return path
 
 
-def network_of_run(hp) -> str:
+def describe_network(hp) -> str:
     """What the card says of the autoencoder."""
     settings = hp["vae"]
     name = "Aux-VAE" if hp["model"]["medium"] else "one auxiliary"
@@ -131,38 +135,44 @@ def network_of_run(hp) -> str:
     return f"{name} {of}"
 
 
-def probe(lab, split, folder, seed) -> dict[str, np.ndarray]:
+def probe_fold(lab, split, folder, seed) -> dict[str, np.ndarray]:
     """Trains the probes of one fold, or reads what a run before has found of its pieces."""
     speech, hp, run, _, bar = lab
     bar.at("probes")
     done = folder / "test.npz"
-    if not (found := multi_worker.read_arrays(done)):
-        path = network_for(lab, split)
-        latents = pretraining.latents(path, speech, hp, run)
+    if not (found := multi_worker.read_arrays_from_chief(done)):
+        path = fold_network(lab, split)
+        latents = pretraining.load_latents(path, speech, hp, run)
         folder.mkdir(parents=True, exist_ok=True)
-        unlabelled.keep(path, folder / "vae.keras", run.local_cache)
+        copy_network(path, folder / "vae.keras", run.local_cache)
         weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
         keras.utils.set_random_seed(weight_seed)
-        make = probes.regress if hp["labels"]["target"] == "ratings" else probes.classify
-        with mixed_precision.policy("float32"):  # they are small, and what measures
+        make = (
+            probes.make_regressors
+            if hp["labels"]["target"] == "ratings"
+            else probes.make_classifiers
+        )
+        with mixed_precision.precision_policy("float32"):  # they are small, and what measures
             network = make(latents, speech, hp)
-            found = probes.trained(network, latents, speech, split, hp, order_seed)
-        with atomic_files.replacing(folder / "probes.keras") as file:
-            loop.save(network, file)
+            found = probes.train_probes(network, latents, speech, split, hp, order_seed)
+        with atomic_files.replace_file(folder / "probes.keras") as file:
+            loop.save_model(network, file)
         atomic_files.write_arrays(done, **found)  # last: this fold is finished
     bar.network_done()
     return found
 
 
-def scores_of(lab, seed, splits, of_folds):
-    """Scores of one seed: (of `seed_scores`, what `ratings.finish` draws)."""
+def score_seed(lab, seed, splits, of_folds):
+    """Scores of one seed: (of `seed_scores`, what `regression_report.finish_run` draws)."""
     speech, hp, run = lab.speech, lab.hp, lab.run
     fold_of = np.full(len(speech.utterances), -1)
     for fold, split in enumerate(splits):
         fold_of[split.test] = fold
     tested = np.flatnonzero(fold_of >= 0)
     utterances = [speech.utterances[i] for i in tested]
-    found = {name: of_pieces(speech, splits, [f[name] for f in of_folds]) for name in of_folds[0]}
+    found = {
+        name: merge_pieces(speech, splits, [f[name] for f in of_folds]) for name in of_folds[0]
+    }
     numbers = speech.utterance[np.isin(speech.utterance, tested)]  # [tested pieces]
     best = BEST[hp["labels"]["target"]]
     prefix = "" if hp["model"]["medium"] else "one auxiliary: "
@@ -175,14 +185,14 @@ def scores_of(lab, seed, splits, of_folds):
         y = speech.y[numbers]
         for name in names:
             probabilities = found[name]
-            mean = mean_of_utterances(probabilities, numbers, tested)
+            mean = utterance_means(probabilities, numbers, tested)
             systems[name if name == "mel" else prefix + name] = {
                 "predicted": mean.argmax(axis=1),
                 "probabilities": mean,
                 # The paper's figure: of pieces of 4 s.
                 "wa_of_pieces": metrics.wa(y, probabilities.argmax(axis=1)),
             }
-        of_tested = classification_report.seed_scores(
+        of_tested = classification_report.score_seed(
             run, seed, utterances, speech.classes, systems, fold_of[tested]
         )
         return of_tested, None
@@ -190,18 +200,18 @@ def scores_of(lab, seed, splits, of_folds):
         for loss in ("MSE", "CCC"):
             values = {a: found[f"{name}-{loss}-{a}"] for a in regression_report.ATTRIBUTES}
             system = {
-                a: mean_of_utterances(p[:, None], numbers, tested)[:, 0] for a, p in values.items()
+                a: utterance_means(p[:, None], numbers, tested)[:, 0] for a, p in values.items()
             }
             for column, (attribute, p) in enumerate(values.items()):
                 of_batches = probes.ccc_of_batches(speech.y[numbers, column], p, seed)
                 if of_batches is not None:
                     system[f"ccc_of_batches_{attribute}"] = of_batches
             systems[f"{name if name == 'mel' else prefix + name}, {loss}"] = system
-    of_tested = regression_report.seed_scores(run, seed, utterances, systems, fold_of[tested])
+    of_tested = regression_report.score_seed(run, seed, utterances, systems, fold_of[tested])
     return of_tested, (utterances, system)
 
 
-def of_pieces(speech, splits, of_folds):
+def merge_pieces(speech, splits, of_folds):
     """The test parts' outputs of all folds, in the order of the corpus's pieces."""
     where = np.concatenate(
         [np.flatnonzero(np.isin(speech.utterance, split.test)) for split in splits]
@@ -209,7 +219,7 @@ def of_pieces(speech, splits, of_folds):
     return np.concatenate(of_folds)[np.argsort(where)]
 
 
-def mean_of_utterances(values, numbers, tested):
+def utterance_means(values, numbers, tested):
     """Means of values [pieces, K] over the pieces of each utterance: [tested, K].
 
     numbers [pieces]: whose they are.

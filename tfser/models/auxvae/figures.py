@@ -8,24 +8,24 @@ from tfser.plots import tsne
 SPEAKERS_A_GENDER = 4  # section 6.2: eight speakers, four of each
 
 
-def write(lab, split) -> None:
+def write_figures(lab, split) -> None:
     """tsne-h.png and tsne-m.png (z's without m) of the first fold's network."""
     speech, hp, run = lab.speech, lab.hp, lab.run
     path = run.folder / f"seed-{run.seeds[0]}" / "fold-00" / "vae.keras"
-    latents = pretraining.latents(path, speech, hp, run)
-    few = speakers(speech.utterances)
+    latents = pretraining.load_latents(path, speech, hp, run)
+    few = select_speakers(speech.utterances)
     numbers = [i for i, u in enumerate(speech.utterances) if u.speaker in few]
     utterances = [speech.utterances[i] for i in numbers]
     for name in ("h", "m" if "m" in latents else "z"):
         vectors = np.stack([latents[name][speech.utterance == i].mean(axis=0) for i in numbers])
-        labels = tsne.labels_of(utterances, "gender", "speaker", "emotion")
+        labels = tsne.point_labels(utterances, "gender", "speaker", "emotion")
         if hp["labels"]["target"] != "emotion":  # `emotion` is the target, ratings may have none
             del labels["emotion"]
         title = f"Aux-VAE on {run.corpus}: t-SNE of {name}"
-        tsne.write(run, f"tsne-{name}", vectors, utterances, labels, title)
+        tsne.write_map(run, f"tsne-{name}", vectors, utterances, labels, title)
 
 
-def speakers(utterances) -> set[str]:
+def select_speakers(utterances) -> set[str]:
     """The first speakers of each gender with several utterances; of no gender, the first ones.
 
     Everybody, where nobody has several.

@@ -4,28 +4,28 @@ import tensorflow as tf
 
 from tfser.errors import UsageError
 from tfser.evaluation import regression_report
-from tfser.features.mel_pieces import layer_of
+from tfser.features.mel_pieces import make_mel_pieces
 from tfser.inference import served_model
 from tfser.models.auxvae import pretraining
 
 
-def serve(run) -> served_model.Served:
+def make_inference_function(run) -> served_model.InferenceFunction:
     """The latent variables' means, and what the run's best probe says of them."""
     if run.hp["probe"]["latents"] == "samples":
         raise UsageError(
             f"{run.folder}: its probes are of samples, which are others each time; train with "
             "--set probe.latents=means (and another --workdir) to serve"
         )
-    layer = layer_of(run.hp)
-    served_model.existing(run.network / "vae.keras")
-    network = pretraining.network_of(run.network / "vae.keras", run.hp, layer)
-    probes = served_model.network_of(run.network / "probes.keras")
+    layer = make_mel_pieces(run.hp)
+    served_model.check_exists(run.network / "vae.keras")
+    network = pretraining.load_network(run.network / "vae.keras", run.hp, layer)
+    probes = served_model.load_network(run.network / "probes.keras")
     best, _, loss = list(run.scores["systems"])[-1].rpartition(": ")[2].partition(", ")
 
     def function(waveform, lengths):
         batch = tf.shape(waveform)[0]
-        (pieces, of_pieces), owner = pieces_of(
-            layer, served_model.silenced(waveform, lengths), lengths
+        (pieces, of_pieces), owner = cut_pieces(
+            layer, served_model.mask_padding(waveform, lengths), lengths
         )
         heard = layer(pieces, of_pieces)
         _, means = network.encode(heard, sampled=False)
@@ -49,12 +49,12 @@ def serve(run) -> served_model.Served:
         del scales["m"]
     for name, scale in scales.items():
         outputs[name] = f"[batch, {n}], the latent variable of {scale}: mean over the utterance"
-    return served_model.Served(
+    return served_model.InferenceFunction(
         function, {"pieces": layer, "vae": network, "probes": probes}, outputs, layer.sample_rate_hz
     )
 
 
-def pieces_of(layer, waveform, lengths):
+def cut_pieces(layer, waveform, lengths):
     """((pieces [n, samples], their lengths [n]), whose each is [n]), as `MelPieces.lengths` cuts.
 
     What is too short for a piece is filled up with zeros to the shortest there can be.
@@ -68,7 +68,7 @@ def pieces_of(layer, waveform, lengths):
     counts = (rest >= least) & (long_enough | (n_whole == 0))
     if layer.arguments["drop_short"]:
         counts &= n_whole == 0
-    most = served_model.ceil(tf.maximum(tf.shape(waveform)[1], least), whole)
+    most = served_model.ceil_divide(tf.maximum(tf.shape(waveform)[1], least), whole)
     padded = tf.pad(waveform, [[0, 0], [0, most * whole - tf.shape(waveform)[1]]])
     padded = tf.reshape(padded, [-1, most, whole])
     inside = tf.sequence_mask(n_whole + tf.cast(counts, "int32"), most)

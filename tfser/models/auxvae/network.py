@@ -178,11 +178,11 @@ class AuxVAE(keras.Model):
     def prepare(self, *, learning_rate, clip_norm):
         """Compiles with Adam; gradients are clipped to a global norm."""
         self.compile(
-            mixed_precision.scaled(keras.optimizers.Adam(learning_rate)), jit_compile=False
+            mixed_precision.scale_optimizer(keras.optimizers.Adam(learning_rate)), jit_compile=False
         )
         self.clip_norm = clip_norm
         # Unbuilt, it fails on several replicas.
-        mixed_precision.build(self.optimizer, self.trainable_variables)
+        mixed_precision.build_optimizer(self.optimizer, self.trainable_variables)
 
     def encode(self, x, training=False, sampled=True, style=None) -> Latents:
         """The posteriors of figure 1 and a sample of each, or their means.
@@ -215,10 +215,10 @@ class AuxVAE(keras.Model):
 
     def predict_latents(self, samples, x_hat, training=False) -> tuple:
         """(x_hat, the decoder's, as it is; {"h": p(h | z), "m": p(m | h, z)}, "inside z")."""
-        x_hat, z = in_turn(x_hat, samples["z"])
+        x_hat, z = interleave(x_hat, samples["z"])
         found = {"h": normal(self.h_predictor(z, training=training))}
         if self.medium:
-            _, z = in_turn(found["h"].mean, z)
+            _, z = interleave(found["h"].mean, z)
             both = ops.concatenate([samples["h"], z], axis=-1)
             found["m"] = normal(self.m_predictor(both, training=training))
         return x_hat, found
@@ -269,7 +269,7 @@ class AuxVAE(keras.Model):
 
 
 @tf.custom_gradient
-def in_turn(a, b):
+def interleave(a, b):
     """Both as they are; b is not to be had before a, nor a's gradient before b's.
 
     For networks side by side with batch normalization: replicas that wait for each other's

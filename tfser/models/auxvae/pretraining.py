@@ -10,12 +10,21 @@ import tensorflow as tf
 
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
-from tfser.features.mel_pieces import layer_of
+from tfser.features.mel_pieces import make_mel_pieces
 from tfser.models.auxvae.network import AuxVAE
-from tfser.plots import figures, spectrograms
+from tfser.plots.figures import save_figure
+from tfser.plots.spectrograms import draw_spectrograms
 from tfser.storage import atomic_files
-from tfser.training import epoch as passes
-from tfser.training import loop, pretraining
+from tfser.training import loop
+from tfser.training.epoch import predict_batches, train_epoch
+from tfser.training.pretraining import (
+    cached_network,
+    check_settings,
+    file_digest,
+    load_saved_network,
+    store_pieces,
+    train_network,
+)
 
 log = logging.getLogger("tfser")
 
@@ -27,13 +36,13 @@ LEAST_NATS = 1e-3  # per dimension; a latent variable below has collapsed
 BATCH = 64  # of pieces, where nothing is learnt
 
 
-def check(hp, layer) -> None:
+def check_hparams(hp, layer) -> None:
     """Raises UsageError where [vae] names what is not there, before any work."""
-    pretraining.check("vae", hp["vae"])
+    check_settings("vae", hp["vae"])
     if not (hp["vae"]["corpus"] or hp["vae"]["weights"]):
         raise UsageError('vae.corpus="" trains no network; name a corpus, or give vae.weights')
     if weights := hp["vae"]["weights"]:
-        network_of(Path(weights).expanduser(), hp, layer)
+        load_network(Path(weights).expanduser(), hp, layer)
 
 
 def new_network(hp, layer) -> AuxVAE:
@@ -43,9 +52,9 @@ def new_network(hp, layer) -> AuxVAE:
     return AuxVAE(hears=hears, n_bands=layer.n_features, **hp["model"], **weights)
 
 
-def network_of(path: Path, hp, layer) -> AuxVAE:
+def load_network(path: Path, hp, layer) -> AuxVAE:
     """The network in a file; UsageError where it is none, or another than [model] says."""
-    network = pretraining.loaded(path, "vae.keras", "settings")
+    network = load_saved_network(path, "vae.keras", "settings")
     settings = network.settings
     wanted = new_network(hp, layer).settings
     wanted |= {name: settings[name] for name in WEIGHTS}  # of no account once it is trained
@@ -59,43 +68,45 @@ def network_of(path: Path, hp, layer) -> AuxVAE:
     return network
 
 
-def trained(utterances, hp, run, *, known=None, start: Path | None = None, max_epochs: int) -> Path:
+def pretrained_network(
+    utterances, hp, run, *, known=None, start: Path | None = None, max_epochs: int
+) -> Path:
     """The file of the network that these settings and this speech make; trained if not there.
 
     Args:
         known: the numbers of the utterances that it may hear, all without it.
         start: a network to go on from, in place of random weights.
     """
-    layer, settings = layer_of(hp), hp["vae"]
+    layer, settings = make_mel_pieces(hp), hp["vae"]
     key = {
         "version": VERSION,
-        "features": feature_cache.key_of(utterances, layer, run.decoder),
+        "features": feature_cache.cache_key(utterances, layer, run.decoder),
         "model": hp["model"],
         "vae": {name: settings[name] for name in (*TRAINING, *WEIGHTS)},
         "max_epochs": max_epochs,
-        "start": start and pretraining.digest_of(start),
+        "start": start and file_digest(start),
         "known": None if known is None else hashlib.sha256(known.tobytes()).hexdigest(),
     }
 
     def make(folder):
-        speech = pretraining.stored(utterances, layer, run, known)
-        train(speech, layer, hp, folder, run.strategy, max_epochs, start=start)
+        speech = store_pieces(utterances, layer, run, known)
+        train_autoencoder(speech, layer, hp, folder, run.strategy, max_epochs, start=start)
 
-    return pretraining.kept("vae", key, run, settings["seed"], make)
+    return cached_network("vae", key, run, settings["seed"], make)
 
 
-def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> None:
+def train_autoencoder(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> None:
     """Section 5.2: Adam on Eq. (5), the last epoch kept.
 
-    speech: of `unlabelled.stored`; start: see `trained`.
+    speech: of `training.pretraining.store_pieces`; start: see `trained`.
     Writes vae.keras, history.csv, history.png and reconstruction.png into `folder`.
     """
     settings = hp["vae"]
     keras.utils.set_random_seed(settings["seed"])
-    with loop.strategy(strategy).scope():
+    with loop.select_strategy(strategy).scope():
         model = new_network(hp, layer)
         if start:
-            model.set_weights(network_of(start, hp, layer).get_weights())
+            model.set_weights(load_network(start, hp, layer).get_weights())
         model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
     stored, kept, n_pieces = speech
     if not n_pieces:
@@ -104,20 +115,20 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
         )
 
     def batches(epoch):
-        return pipelines.stream(
+        return pipelines.stream_pieces(
             stored,
             n_frames=layer.n_frames,
-            batch_size=loop.shared(min(settings["batch_size"], n_pieces), strategy),
+            batch_size=loop.shared_batch_size(min(settings["batch_size"], n_pieces), strategy),
             seed=settings["seed"],
             epoch=epoch,
             kept=kept,
         )
 
     def one_epoch(history):
-        return passes.train(model, batches(len(history)))
+        return train_epoch(model, batches(len(history)))
 
     names = [name for name in model.means if name.startswith("kl_")]
-    history = pretraining.train(
+    history = train_network(
         model,
         one_epoch,
         name="vae",
@@ -125,7 +136,7 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
         folder=folder,
         panels={
             "squared error of a frame, all bands": {"reconstruction": "reconstruction"},
-            "nats per dimension": {title_of(name): name for name in names},
+            "nats per dimension": {figure_title(name): name for name in names},
         },
         title=f"Aux-VAE, {n_pieces:,} pieces of {hp['input']['seconds']:g} s",
         shown="loss {loss:.3f} reconstruction {reconstruction:.3f}",
@@ -136,25 +147,25 @@ def train(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> Non
             log.warning(
                 "vae: %s stays at %.1g nats per dimension, below %g: collapsed; try a lower "
                 "weight in [vae]",
-                *(title_of(name), history[-1][name], LEAST_NATS),
+                *(figure_title(name), history[-1][name], LEAST_NATS),
             )
     [piece] = next(iter(batches(0)))[:1].numpy()
     picture = {"heard": -layer.range_db * piece}
-    picture["reconstructed"] = -layer.range_db * passes.predict(model, piece[None])[0]
-    figure = spectrograms.spectrograms_figure(
+    picture["reconstructed"] = -layer.range_db * predict_batches(model, piece[None])[0]
+    figure = draw_spectrograms(
         picture,
         f"Aux-VAE after {max_epochs} epochs: a piece of its training speech",
         hop_seconds=layer.hop / layer.sample_rate_hz,
         label="dB to the loudest",
     )
-    figures.save(figure, folder / "reconstruction.png")
-    with atomic_files.replacing(folder / "vae.keras") as path:  # last: it says "done"
+    save_figure(figure, folder / "reconstruction.png")
+    with atomic_files.replace_file(folder / "vae.keras") as path:  # last: it says "done"
         model.optimizer = None
         model.save(path)
-    loop.forget(folder)
+    loop.delete_checkpoints(folder)
 
 
-def title_of(name: str) -> str:
+def figure_title(name: str) -> str:
     """What a term of Eq. (5) is called: "kl_m" is the divergence of q(m | h, x) and p(m | h, z)."""
     return {
         "kl_z": "z: KL of q(z | ..) to N(0, I)",
@@ -163,18 +174,18 @@ def title_of(name: str) -> str:
     }[name]
 
 
-def latents(path: Path, speech, hp, run) -> dict[str, np.ndarray]:
+def load_latents(path: Path, speech, hp, run) -> dict[str, np.ndarray]:
     """What the probes are given of each piece: {"mel" [n_pieces, n_bands], "h" [.., n_latent], ..}.
 
     Means over its frames: of the spectrogram, and of samples or of the distributions' means. Kept
     beside the network for all runs, of samples one draw.
     """
     kind = hp["probe"]["latents"]
-    file = run.local_cache / f"latents-{pretraining.digest_of(path)}-{speech.key[:16]}-{kind}.npz"
-    if found := atomic_files.read_arrays_if_whole(file):
+    file = run.local_cache / f"latents-{file_digest(path)}-{speech.key[:16]}-{kind}.npz"
+    if found := atomic_files.read_arrays_if_complete(file):
         return found
     keras.utils.set_random_seed(0)  # noise and dropout: files do not hold their states
-    network = network_of(path, hp, layer_of(hp))
+    network = load_network(path, hp, make_mel_pieces(hp))
 
     @tf.function(autograph=False, reduce_retracing=True)
     def of_batch(x):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser.audio import tf_data
+from tfser.audio.tf_data import disable_autotuning, unconverted
 from tfser.cache import pipelines
 from tfser.errors import TfserError
 from tfser.evaluation import regression_report
@@ -31,25 +31,25 @@ def concordance(y, p):
 LOSSES = {"MSE": "mean_squared_error", "CCC": lambda y, p: 1 - concordance(y, p)}
 
 
-def classify(latents, speech, hp) -> keras.Model:
+def make_classifiers(latents, speech, hp) -> keras.Model:
     """A linear classifier on each of the latents: {name: x} -> {name: probabilities}."""
     n_classes = len(speech.classes)
     inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
     outputs = {
         name: layers.Dense(n_classes, activation="softmax", name=f"of_{name}")(x)
-        for name, x in standardized(inputs).items()
+        for name, x in standardize(inputs).items()
     }
     return keras.Model(inputs, outputs)
 
 
-def regress(latents, speech, hp) -> keras.Model:
+def make_regressors(latents, speech, hp) -> keras.Model:
     """One hidden layer on each of the latents: {name: x} -> {"name-loss-attribute": [n, 1]}.
 
     loss: "MSE" or "CCC", table 2's columns; a network of its own for each attribute.
     """
     inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
     settings, outputs = hp["probe"], {}
-    for name, x in standardized(inputs).items():
+    for name, x in standardize(inputs).items():
         for loss in LOSSES:
             for attribute in regression_report.ATTRIBUTES:
                 hidden = layers.Dense(settings["units"], activation="relu")(x)
@@ -59,7 +59,7 @@ def regress(latents, speech, hp) -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def standardized(inputs: dict) -> dict:
+def standardize(inputs: dict) -> dict:
     """The inputs, "mel" as z-scores: what the latents are compared with shall have its best chance.
 
     Within 100 epochs a probe of the levels as they are has learnt a fraction of it; of the latents,
@@ -70,7 +70,7 @@ def standardized(inputs: dict) -> dict:
     return inputs | {"mel": layers.Normalization(name="standardize")(inputs["mel"])}
 
 
-def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
+def train_probes(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
     """Trains `classify`'s or `regress`'s on the training part's pieces; {output: test pieces'}.
 
     Of classes [m, K] each, of ratings [m].
@@ -94,16 +94,16 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
     joined = np.concatenate([*latents.values()], axis=1)
     sizes = [x.shape[1] for x in latents.values()]
 
-    @tf_data.unconverted
+    @unconverted
     def separate(x, y):
         parts = dict(zip(latents, tf.split(x, sizes, axis=1), strict=True))
         return parts, {name: y[:, of] for name, of in columns.items()}
 
     frames = pipelines.as_tensor(joined)
 
-    @tf_data.unconverted
+    @unconverted
     def epoch(number):
-        return pipelines.utterances(
+        return pipelines.utterance_batches(
             frames,
             np.arange(len(joined) + 1),
             training,
@@ -117,7 +117,7 @@ def trained(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
     n_batches = -(-len(training) // settings["batch_size"]) * settings["epochs"]
     epochs = tf.data.Dataset.range(settings["epochs"]).flat_map(epoch).map(separate)
     epochs = epochs.apply(tf.data.experimental.assert_cardinality(n_batches))
-    epochs = tf_data.without_autotuning(epochs)
+    epochs = disable_autotuning(epochs)
     history = network.fit(epochs, epochs=1, shuffle=False, verbose=0).history
     if not np.isfinite(history["loss"][0]):
         raise TfserError("the probes' loss is not a number; try a lower --set probe.learning_rate")

@@ -18,7 +18,7 @@ class Pieces(NamedTuple):
     peaks: list[float]  # mel power of the loudest
 
 
-def pieces_of(waveform, layer) -> Pieces:
+def cut_pieces(waveform, layer) -> Pieces:
     """Cuts a recording [samples] into pieces; a rest that is too short to count is left out.
 
     Raises DataError for a recording shorter than a window's reflection.
@@ -35,7 +35,7 @@ def pieces_of(waveform, layer) -> Pieces:
     return Pieces(heard.reshape(-1, layer.n_frames, layer.n_features), lengths, peaks)
 
 
-def transformed(network, content: Pieces, style: Pieces, latent: str, layer) -> np.ndarray:
+def transform(network, content: Pieces, style: Pieces, latent: str, layer) -> np.ndarray:
     """The content's pieces, decoded from z with the style's h or m: [n_pieces, n_frames, n_bands].
 
     Distributions' means throughout. h is the mean over the style's pieces, each by its length; m
@@ -45,7 +45,7 @@ def transformed(network, content: Pieces, style: Pieces, latent: str, layer) -> 
     n_pieces, n_frames, _ = np.shape(of_style[latent].mean)
     shares = np.array(style.lengths) / sum(style.lengths)
     # What stands behind a recording's end is nobody's manner.
-    heard = [min(n_frames, frames_of(n, layer)) for n in style.lengths]
+    heard = [min(n_frames, count_frames(n, layer)) for n in style.lengths]
     places = [(piece, frame) for piece in range(n_pieces) for frame in range(heard[piece])]
     places = np.resize(places, (len(content.heard) * n_frames, 2))
 
@@ -61,23 +61,23 @@ def transformed(network, content: Pieces, style: Pieces, latent: str, layer) -> 
     return np.array(network(content.heard, sampled=False, style={latent: borrowed}))
 
 
-def reconstructed(network, content: Pieces) -> np.ndarray:
+def reconstruct(network, content: Pieces) -> np.ndarray:
     """The same with the content's own h and m."""
     return np.array(network(content.heard, sampled=False))
 
 
-def frames_of(n_samples: int, layer) -> int:
+def count_frames(n_samples: int, layer) -> int:
     """Frames of a piece that are not behind its end."""
     return 1 + n_samples // layer.hop
 
 
-def spectrogram(heard, lengths, layer) -> np.ndarray:
+def join_spectrogram(heard, lengths, layer) -> np.ndarray:
     """Pieces without what stands behind their ends, in dB to the loudest: [frames, n_bands]."""
-    parts = [x[: frames_of(n, layer)] for x, n in zip(heard, lengths, strict=True)]
+    parts = [x[: count_frames(n, layer)] for x, n in zip(heard, lengths, strict=True)]
     return -layer.range_db * np.concatenate(parts)
 
 
-def waveform(heard, content: Pieces, layer) -> np.ndarray:
+def invert_spectrogram(heard, content: Pieces, layer) -> np.ndarray:
     """What the pieces sound like: float32 [samples], as loud as the content.
 
     Mel bands back to bins by non-negative least squares, phases by Griffin and Lim's algorithm
@@ -87,7 +87,7 @@ def waveform(heard, content: Pieces, layer) -> np.ndarray:
 
     parts = []
     for x, length, peak in zip(heard, content.lengths, content.peaks, strict=True):
-        fall = x[: frames_of(length, layer)].T  # [bands, frames]
+        fall = x[: count_frames(length, layer)].T  # [bands, frames]
         power = peak * 10 ** (-layer.range_db * fall / 10)
         spectrum = librosa.feature.inverse.mel_to_stft(
             power, sr=layer.sample_rate_hz, n_fft=layer.n_fft, power=2.0

@@ -39,7 +39,7 @@ def new_network(encoder, speech, hp) -> keras.Model:
     shape = (encoder.input_shape if together else encoder.output_shape)[1:]
     flat = keras.Input((int(np.prod(shape)),))
     x = layers.Reshape(shape)(flat)
-    return loop.compiled(
+    return loop.compile_model(
         keras.Model(flat, of_head(encoder(x) if together else x)),
         OPTIMIZERS[hp["train"]["optimizer"]](hp["train"]["learning_rate"]),
         "categorical_crossentropy" if speech.classes else "mean_absolute_error",

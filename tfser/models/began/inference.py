@@ -3,24 +3,24 @@
 import numpy as np
 import tensorflow as tf
 
-from tfser.features.magnitude_slices import layer_of
+from tfser.features.magnitude_slices import make_magnitude_slices
 from tfser.inference import served_model
 
 
-def serve(run) -> served_model.Served:
+def make_inference_function(run) -> served_model.InferenceFunction:
     """What the head says of the utterance and of each slice."""
-    layer = layer_of(run.hp)
-    network = served_model.network_of(run.network / "model.keras")
+    layer = make_magnitude_slices(run.hp)
+    network = served_model.load_network(run.network / "model.keras")
 
     def function(waveform, lengths):
         n_samples = layer.n_samples
-        n_slices = served_model.ceil(tf.shape(waveform)[1], n_samples)
+        n_slices = served_model.ceil_divide(tf.shape(waveform)[1], n_samples)
         missing = n_slices * n_samples - tf.shape(waveform)[1]
-        slices = tf.pad(served_model.silenced(waveform, lengths), [[0, 0], [0, missing]])
+        slices = tf.pad(served_model.mask_padding(waveform, lengths), [[0, 0], [0, missing]])
         slices = tf.reshape(slices, [-1, n_slices, n_samples])
-        inside = tf.sequence_mask(n_slices_of(layer, lengths), n_slices)
+        inside = tf.sequence_mask(count_slices(layer, lengths), n_slices)
         found = network(layer(tf.boolean_mask(slices, inside)), training=False)
-        of_slices = served_model.laid_out(found, inside)
+        of_slices = served_model.scatter_parts(found, inside)
         counts = tf.reduce_sum(tf.cast(inside, "float32"), axis=1)
         if run.classes:
             of_all = {"probabilities": tf.reduce_sum(of_slices, axis=1) / counts[:, None]}
@@ -41,7 +41,7 @@ def serve(run) -> served_model.Served:
         "after the last one",
         "n_slices": "[batch], how many there are",
     }
-    return served_model.Served(
+    return served_model.InferenceFunction(
         function, {"slices": layer, "network": network}, outputs, layer.sample_rate_hz
     )
 
@@ -54,7 +54,7 @@ def median(x, inside):
     return (middle[0] + middle[1]) / 2
 
 
-def n_slices_of(layer, lengths):
+def count_slices(layer, lengths):
     """How many slices waveforms of these lengths [batch], in samples, have: `Slices.lengths`.
 
     One at least: what is shorter is filled up with zeros.

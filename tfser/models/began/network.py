@@ -143,10 +143,10 @@ class Began(keras.Model):
         """Compiles, with an optimizer for each of the two."""
         self.compile(optimizer=None, jit_compile=False)
         self.adams = [
-            mixed_precision.scaled(keras.optimizers.Adam(learning_rate)) for _ in range(2)
+            mixed_precision.scale_optimizer(keras.optimizers.Adam(learning_rate)) for _ in range(2)
         ]
         for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
-            mixed_precision.build(optimizer, variables)
+            mixed_precision.build_optimizer(optimizer, variables)
 
     @property
     def updates(self) -> list[tuple]:

@@ -8,15 +8,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfser.audio import tf_data
+from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
-from tfser.features.magnitude_slices import layer_of
+from tfser.features.magnitude_slices import make_magnitude_slices
 from tfser.models.began.network import Began
-from tfser.plots import figures, spectrograms
+from tfser.plots.figures import encode_png, save_figure
+from tfser.plots.spectrograms import draw_image_grid
 from tfser.storage import atomic_files
-from tfser.training import epoch as passes
-from tfser.training import loop, pretraining
+from tfser.training import loop
+from tfser.training.epoch import train_epoch
+from tfser.training.pretraining import (
+    cached_network,
+    check_settings,
+    load_saved_network,
+    store_pieces,
+    train_network,
+)
 
 log = logging.getLogger("tfser")
 
@@ -29,15 +37,15 @@ STUCK = 5  # epochs
 RISE = 1.5  # M_global over its lowest
 
 
-def check(hp, layer) -> None:
+def check_hparams(hp, layer) -> None:
     """Raises UsageError where [began] names what is not there, before any work."""
-    pretraining.check("began", hp["began"])
+    check_settings("began", hp["began"])
     if hp["head"]["encoder"] != "pretrained":
         return
     if not (hp["began"]["corpus"] or hp["began"]["weights"]):
         raise UsageError('began.corpus="" trains no network; name a corpus, or give began.weights')
     if weights := hp["began"]["weights"]:
-        network_of(Path(weights).expanduser(), hp, layer)
+        load_network(Path(weights).expanduser(), hp, layer)
 
 
 def new_network(hp, layer) -> Began:
@@ -52,9 +60,9 @@ def new_network(hp, layer) -> Began:
     )
 
 
-def network_of(path: Path, hp, layer) -> Began:
+def load_network(path: Path, hp, layer) -> Began:
     """The network in a file; UsageError where it is none, or another than [model] says."""
-    network = pretraining.loaded(path, "began.keras", "settings")
+    network = load_saved_network(path, "began.keras", "settings")
     settings = network.settings
     wanted = new_network(hp, layer).settings
     differ = [f"{k}: {settings[k]}, not {wanted[k]}" for k in wanted if settings[k] != wanted[k]]
@@ -72,15 +80,15 @@ def maps_network(network: Began) -> keras.Model:
     return keras.Model(slices, network.encoder(network.picture(slices)), name="maps")
 
 
-def trained(utterances, hp, run, *, known=None) -> Path:
+def pretrained_network(utterances, hp, run, *, known=None) -> Path:
     """The file of the network that these settings and this speech make; trained if not there.
 
     known: the numbers of the utterances that it may hear, all without it.
     """
-    layer, settings = layer_of(hp), hp["began"]
+    layer, settings = make_magnitude_slices(hp), hp["began"]
     key = {
         "version": VERSION,
-        "features": feature_cache.key_of(utterances, layer, run.decoder),
+        "features": feature_cache.cache_key(utterances, layer, run.decoder),
         "input": [hp["features"]["input_mode"], hp["features"]["scaling"]],
         "model": hp["model"],
         "began": {name: settings[name] for name in (*TRAINING, "max_epochs")},
@@ -88,21 +96,21 @@ def trained(utterances, hp, run, *, known=None) -> Path:
     }
 
     def make(folder):
-        speech = pretraining.stored(utterances, layer, run, known)
-        train(speech, layer, hp, folder, run.strategy)
+        speech = store_pieces(utterances, layer, run, known)
+        train_began(speech, layer, hp, folder, run.strategy)
 
-    return pretraining.kept("began", key, run, settings["seed"], make)
+    return cached_network("began", key, run, settings["seed"], make)
 
 
-def train(speech, layer, hp, folder: Path, strategy: str) -> None:
+def train_began(speech, layer, hp, folder: Path, strategy: str) -> None:
     """Section 3.3; the epoch with the lowest M_global is kept.
 
-    speech: of `unlabelled.stored`.
+    speech: of `training.pretraining.store_pieces`.
     Writes began.keras, history.csv, history.png and pictures.png into `folder`.
     """
     settings = hp["began"]
     keras.utils.set_random_seed(settings["seed"])
-    with loop.strategy(strategy).scope():
+    with loop.select_strategy(strategy).scope():
         model = new_network(hp, layer)
         model.prepare(learning_rate=settings["learning_rate"])
     stored, kept, n_slices = speech
@@ -110,10 +118,10 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
         raise UsageError(
             "no recording to train on has a slice; use --set features.drop_short=false"
         )
-    batch_size = loop.shared(min(settings["batch_size"], n_slices), strategy)
+    batch_size = loop.shared_batch_size(min(settings["batch_size"], n_slices), strategy)
 
     def batches(epoch):
-        return pipelines.stream(
+        return pipelines.stream_pieces(
             stored,
             n_frames=layer.n_frames,
             batch_size=batch_size,
@@ -123,17 +131,17 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
         )
 
     if hp["features"]["scaling"] == "max":
-        model.picture.scale.assign(scale_of(batches(0)))
+        model.picture.scale.assign(magnitude_scale(batches(0)))
 
     def one_epoch(history):
-        dataset = with_noise(
+        dataset = add_noise(
             batches(len(history)),
             (2, batch_size, hp["model"]["hidden"]),
             seed=[settings["seed"], len(history)],
         )
-        return passes.train(model, dataset)
+        return train_epoch(model, dataset)
 
-    history = pretraining.train(
+    history = train_network(
         model,
         one_epoch,
         name="began",
@@ -148,16 +156,16 @@ def train(speech, layer, hp, folder: Path, strategy: str) -> None:
         title=f"BEGAN, {n_slices:,} slices of {hp['features']['slice_seconds']:g} s",
         shown="M_global {m_global:.4f} k {k:.3f}",
         advice="try a lower --set began.learning_rate",
-        pictures=lambda: {"pictures": figures.png(grid(model, batches(0), hp))},
+        pictures=lambda: {"pictures": encode_png(draw_grid(model, batches(0), hp))},
     )
-    warn(history)
-    figures.save(grid(model, batches(0), hp), folder / "pictures.png")
-    with atomic_files.replacing(folder / "began.keras") as path:  # last: it says "done"
+    warn_of_divergence(history)
+    save_figure(draw_grid(model, batches(0), hp), folder / "pictures.png")
+    with atomic_files.replace_file(folder / "began.keras") as path:  # last: it says "done"
         model.save_for_use(path)
-    loop.forget(folder)
+    loop.delete_checkpoints(folder)
 
 
-def scale_of(batches) -> float:
+def magnitude_scale(batches) -> float:
     """The magnitude that 99.9 percent of a sample of the training speech do not exceed."""
     sample, n = [], 0
     for batch in batches:
@@ -168,10 +176,10 @@ def scale_of(batches) -> float:
     return float(np.percentile(np.concatenate(sample), PERCENTILE))
 
 
-def with_noise(batches, shape, *, seed):
+def add_noise(batches, shape, *, seed):
     """(magnitudes, (z_D, z_G)) with both [batch, hidden], of (seed, number of the batch) alone."""
 
-    @tf_data.unconverted
+    @unconverted
     def add(number, x):
         z = tf.random.stateless_uniform(shape, [*seed[:1], seed[1] * 2**20 + number], -1.0, 1.0)
         return x, (z[0], z[1])
@@ -179,7 +187,7 @@ def with_noise(batches, shape, *, seed):
     return batches.enumerate().map(add)
 
 
-def warn(history) -> None:
+def warn_of_divergence(history) -> None:
     """Names what is wrong with a training that collapsed or diverged."""
     last = history[-STUCK:]
     for value, what in ((0.0, "the generator is too good, D learns nothing from it"),
@@ -194,7 +202,7 @@ def warn(history) -> None:
         )
 
 
-def grid(model, batches, hp):
+def draw_grid(model, batches, hp):
     """The figure: slices, their reconstructions, and what the generator makes of noise."""
     magnitudes = next(iter(batches))[:SHOWN]
     z = np.random.default_rng(0).uniform(-1, 1, (SHOWN, hp["model"]["hidden"])).astype("float32")
@@ -204,10 +212,10 @@ def grid(model, batches, hp):
         "G(z)": model.generator(z),
     }
     rows = {name: np.array(x)[..., 0] for name, x in rows.items()}
-    return spectrograms.pictures_figure(rows, "BEGAN: slices of 1 s, frequency upwards")
+    return draw_image_grid(rows, "BEGAN: slices of 1 s, frequency upwards")
 
 
-def digest_of_weights(network) -> str:
+def weights_digest(network) -> str:
     """Of the values of a network's weights."""
     digest = hashlib.sha256()
     for weights in network.get_weights():

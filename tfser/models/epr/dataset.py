@@ -8,16 +8,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora import labels
-from tfser.corpora.labels import select
+from tfser.corpora.labels import select_by_labels, warn_of_untrained_classes
 from tfser.errors import UsageError
-from tfser.evaluation import splits as folds
+from tfser.evaluation.splits import (
+    Split,
+    leave_speakers_out,
+    select_evaluated_part,
+    stratified_k_fold,
+)
 from tfser.features.log_mel import LogMel
 
 log = logging.getLogger("tfser")
 
 
-class Speech(NamedTuple):
+class Dataset(NamedTuple):
     """A corpus as segments."""
 
     key: str  # the store's, which depends on the content of the files
@@ -32,30 +36,30 @@ class Speech(NamedTuple):
     one_hot: np.ndarray  # [segments, K], labels inherited from the utterances
 
 
-def plan(utterances, hp, run, seed) -> list[folds.Split]:
+def make_splits(utterances, hp, run, seed) -> list[Split]:
     """The folds of the networks: random ten-fold (section 4.1), or leave speakers out."""
     if run.protocol == "loso":
-        splits = folds.leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
-        labels.warn_of_unheard(utterances, splits)
+        splits = leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+        warn_of_untrained_classes(utterances, splits)
     else:
-        splits = folds.stratified(
+        splits = stratified_k_fold(
             [u.emotion for u in utterances],
             n_folds=run.n_folds or hp["protocol"]["n_folds"],
             dev_fraction=hp["train"]["dev_fraction"],
             seed=seed,
         )
-    return folds.evaluated_on(run.evaluate, splits)
+    return select_evaluated_part(run.evaluate, splits)
 
 
-def forest_plan(speech, network_plan, seed) -> list[folds.Split]:
+def make_forest_splits(speech, network_plan, seed) -> list[Split]:
     """A second random k-fold, other than the networks'."""
     emotions = [speech.classes[k] for k in speech.y]
-    return folds.stratified(
+    return stratified_k_fold(
         emotions, n_folds=len(network_plan), dev_fraction=0.0, seed=seed + 1_000_003
     )
 
 
-def tested_part(speech, profiles, network_plan) -> tuple[Speech, np.ndarray, np.ndarray]:
+def select_tested(speech, profiles, network_plan) -> tuple[Dataset, np.ndarray, np.ndarray]:
     """What some fold of the networks tests: (its speech, profiles [rounds, segments, K], numbers).
 
     The whole corpus, but with `--evaluate dev`: there it is the utterances of some dev part. For
@@ -75,12 +79,12 @@ def tested_part(speech, profiles, network_plan) -> tuple[Speech, np.ndarray, np.
     return of_numbers, profiles[:, segments], numbers
 
 
-def layer_of(hp) -> LogMel:
+def make_log_mel(hp) -> LogMel:
     """The layer of [features]; utterances under one segment (335 ms) get silence up to one."""
     return LogMel(**hp["features"], min_frames=hp["segments"]["n_frames"])
 
 
-def segmented(utterances, hp, run) -> Speech:
+def load_dataset(utterances, hp, run) -> Dataset:
     """Log-mel frames of the corpus (section 2.1.1) cut into segments (section 4.1)."""
     hop_frames = hp["segments"]["hop_seconds"] / hp["features"]["hop_seconds"]
     if abs(hop_frames - round(hop_frames)) > 1e-6:
@@ -89,13 +93,13 @@ def segmented(utterances, hp, run) -> Speech:
             f"features.hop_seconds={hp['features']['hop_seconds']}"
         )
     n_frames = hp["segments"]["n_frames"]
-    features = feature_cache.load(utterances, layer_of(hp), **run.reading)
-    starts, owner = pipelines.segment_index(
+    features = feature_cache.load_features(utterances, make_log_mel(hp), **run.reading)
+    starts, owner = pipelines.index_segments(
         features.offsets, n_frames=n_frames, hop_frames=round(hop_frames)
     )
     classes, y = np.unique([u.emotion for u in features.utterances], return_inverse=True)
     log.info("%d utterances, %d segments of %d frames", len(y), len(starts), n_frames)
-    return Speech(
+    return Dataset(
         key=features.key,
         utterances=list(features.utterances),
         classes=[str(name) for name in classes],
@@ -126,6 +130,6 @@ def band_statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.maximum(mean_square - mean**2, 0)
 
 
-def fill(corpus, utterances, hp, make) -> None:
+def extract_features(corpus, utterances, hp, make) -> None:
     """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`."""
-    make(select(utterances, **hp["labels"]), layer_of(hp))
+    make(select_by_labels(utterances, **hp["labels"]), make_log_mel(hp))

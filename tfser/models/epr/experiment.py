@@ -6,25 +6,26 @@ import keras
 import numpy as np
 
 from tfser.cache import pipelines
-from tfser.corpora.labels import describe, select
+from tfser.corpora.labels import describe_labels, select_by_labels
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError
-from tfser.evaluation import classification_report, splits
+from tfser.evaluation import classification_report
+from tfser.evaluation.splits import speaker_group_k_fold
 from tfser.models.epr import figures
 from tfser.models.epr.dataset import (
-    Speech,
+    Dataset,
     band_statistics,
-    forest_plan,
-    plan,
-    segmented,
-    tested_part,
+    load_dataset,
+    make_forest_splits,
+    make_splits,
+    select_tested,
 )
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics, utterance_means
 from tfser.models.epr.network import standardize, vgg
 from tfser.plots import tensorboard
 from tfser.storage import atomic_files, run_directory
-from tfser.training import epoch as passes
 from tfser.training import loop, mixed_precision
+from tfser.training.epoch import predict_batches
 
 
 def refine(labelling: str, profiles, one_hot, owner) -> np.ndarray:
@@ -51,7 +52,7 @@ def refine(labelling: str, profiles, one_hot, owner) -> np.ndarray:
 class Experiment(NamedTuple):
     """What every stage needs."""
 
-    speech: Speech
+    speech: Dataset
     hp: dict
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
@@ -62,38 +63,40 @@ class Experiment(NamedTuple):
 def train(utterances, hp, run) -> dict | None:
     """The paper's experiment (section 4): trains, evaluates and writes everything under run.folder.
 
-    Returns the scores, as in scores.json: see `report.finish`.
+    Returns the scores, as in scores.json: see `classification_report.finish_run`.
     """
-    loop.strategy(run.strategy)  # refused before any work where there is one device
-    utterances = select(utterances, **hp["labels"])
+    loop.select_strategy(run.strategy)  # refused before any work where there is one device
+    utterances = select_by_labels(utterances, **hp["labels"])
     # All folds are made before any audio is read: a corpus that does not allow them fails at once.
-    plans = {seed: plan(utterances, hp, run, seed) for seed in run.seeds}
+    plans = {seed: make_splits(utterances, hp, run, seed) for seed in run.seeds}
     inner = hp["forest"]["profiles"] == "inner"
     if inner and run.protocol != "loso":
         raise UsageError("forest.profiles=inner is for --protocol loso; leave it out")
     n_inner = hp["forest"]["inner_folds"] if inner else 0
     for split in plans[run.seeds[0]] if inner else []:
-        splits.by_speaker([utterances[i].speaker for i in split.train], n_folds=n_inner)
+        speaker_group_k_fold([utterances[i].speaker for i in split.train], n_folds=n_inner)
     figures.check_names(utterances, hp["plots"]["utterances"])
-    speech = segmented(utterances, hp, run)
+    speech = load_dataset(utterances, hp, run)
     run_directory.check_data(run.folder, speech.utterances, speech.key)
     if len(speech.utterances) < len(utterances):  # --max-bad left some out
-        plans = {seed: plan(speech.utterances, hp, run, seed) for seed in run.seeds}
+        plans = {seed: make_splits(speech.utterances, hp, run, seed) for seed in run.seeds}
     classification_report.write_splits(run, speech.utterances, plans)
 
     n_rounds = hp["refinery"]["rounds"]
     n_networks = sum(map(len, plans.values())) * (1 + n_inner) * n_rounds
     of_seeds = []
-    with classification_report.progress(n_networks, hp["train"]["max_epochs"]) as bar:
-        lab = experiment(speech, hp, run, bar)
+    with classification_report.progress_bar(n_networks, hp["train"]["max_epochs"]) as bar:
+        lab = make_experiment(speech, hp, run, bar)
         for seed in run.seeds:
             n_segments, n_classes = speech.one_hot.shape
             profiles = np.zeros((n_rounds, n_segments, n_classes), np.float32)
             predicted = np.zeros((n_rounds, len(speech.y), n_classes))
             fold_of = np.zeros(len(speech.y), int)
-            for fold, split, folder in classification_report.own_folds(run, seed, plans[seed], bar):
+            for fold, split, folder in classification_report.iterate_own_folds(
+                run, seed, plans[seed], bar
+            ):
                 # Profiles of held-out utterances, Eq. (2): from networks that never saw them.
-                fold_profiles = refinery(lab, split.train, split.dev, folder, [seed, fold])
+                fold_profiles = train_rounds(lab, split.train, split.dev, folder, [seed, fold])
                 test = np.isin(speech.owner, split.test)
                 profiles[:, test] = fold_profiles[:, test]
                 if run.protocol == "loso":
@@ -109,24 +112,24 @@ def train(utterances, hp, run) -> dict | None:
                     fold_of[split.test] = fold
             if run.parts is not None:
                 continue
-            tested, profiles, numbers = tested_part(speech, profiles, plans[seed])
+            tested, profiles, numbers = select_tested(speech, profiles, plans[seed])
             predicted, fold_of = predicted[:, numbers], fold_of[numbers]
             if run.protocol == "paper":
                 of_tested = lab._replace(speech=tested)
                 # Section 4.1: "another ten-fold cross-validation" for the forest.
-                for fold, split in enumerate(forest_plan(tested, plans[seed], seed)):
+                for fold, split in enumerate(make_forest_splits(tested, plans[seed], seed)):
                     folder = run.folder / f"seed-{seed}" / "forests" / f"fold-{fold:02}"
                     predicted[:, split.test] = classify(
                         of_tested, profiles, split.train, split.test, folder, seed
                     )
                     fold_of[split.test] = fold
             of_seeds.append(
-                classification_report.seed_scores(
+                classification_report.score_seed(
                     run,
                     seed,
                     tested.utterances,
                     speech.classes,
-                    figures.systems(hp, tested, profiles, predicted),
+                    figures.collect_systems(hp, tested, profiles, predicted),
                     fold_of,
                 )
             )
@@ -134,31 +137,31 @@ def train(utterances, hp, run) -> dict | None:
                 figures.draw_profiles(run, tested, hp, profiles)
     if run.parts is not None:
         return None
-    stuck = figures.at_chance(run)
-    return classification_report.finish(
+    stuck = figures.list_networks_at_chance(run)
+    return classification_report.finish_run(
         run,
         "epr",
         speech.classes,
         of_seeds,
         independent=run.protocol == "loso",
-        facts=figures.facts(hp, speech, stuck),
-        flags=describe(**hp["labels"]),
+        facts=figures.list_facts(hp, speech, stuck),
+        flags=describe_labels(**hp["labels"]),
         networks_at_chance=stuck,
     )
 
 
-def experiment(speech, hp, run, bar) -> Experiment:
+def make_experiment(speech, hp, run, bar) -> Experiment:
     """The experiment with its networks."""
     model = compiled_network(speech, hp, run)
-    return Experiment(speech, hp, run, model, mixed_precision.in_float32(model), bar)
+    return Experiment(speech, hp, run, model, mixed_precision.copy_in_float32(model), bar)
 
 
 def compiled_network(speech, hp, run) -> keras.Model:
     """The network of this experiment, compiled; its weights are set by `train_network`."""
     # Zeros: to draw 41 million weights that are never used takes a while.
     unused = hp | {"model": hp["model"] | {"initializer": "zeros"}}
-    with loop.strategy(run.strategy).scope():
-        return loop.compiled(
+    with loop.select_strategy(run.strategy).scope():
+        return loop.compile_model(
             new_network(speech, unused),
             keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"]),
             keras.losses.CategoricalCrossentropy(),  # against soft labels this is Eq. (4)
@@ -175,7 +178,7 @@ def new_network(speech, hp) -> keras.Model:
     )
 
 
-def refinery(lab, train, dev, folder, seed) -> np.ndarray:
+def train_rounds(lab, train, dev, folder, seed) -> np.ndarray:
     """T networks, each trained on labels the one before refined: profiles [rounds, segments, K].
 
     C1 learns the labels that segments inherit from their utterances; C_t the labels refined by
@@ -201,25 +204,27 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
     """Trains one VGG by soft cross-entropy, Eq. (4), and returns its profiles [segments, K]."""
     speech, hp, run, model, precise, bar = lab
     done = folder / "profiles.npz"
-    if finished := multi_worker.read_arrays(done):
-        loop.forget(folder)
+    if finished := multi_worker.read_arrays_from_chief(done):
+        loop.delete_checkpoints(folder)
         return finished["profiles"]
     folder.mkdir(parents=True, exist_ok=True)
     # One seed for the weights and dropout, one for the order of segments.
     weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
     keras.utils.set_random_seed(weight_seed)
-    loop.restart(model, new_network(speech, hp))
+    loop.reinitialize(model, new_network(speech, hp))
     standardize(model, *band_statistics(speech, train))
     train_segments = np.flatnonzero(np.isin(speech.owner, train))
     dev_segments = np.flatnonzero(np.isin(speech.owner, dev))
-    chance_loss, learnt_loss = loop.chance(labels[train_segments])
-    batch_size = loop.shared(min(hp["train"]["batch_size"], len(train_segments)), run.strategy)
+    chance_loss, learnt_loss = loop.chance_loss(labels[train_segments])
+    batch_size = loop.shared_batch_size(
+        min(hp["train"]["batch_size"], len(train_segments)), run.strategy
+    )
     # The segments of an epoch are drawn anew each time, without replacement.
     n_steps = max(1, int(hp["train"]["epoch_share"] * (len(train_segments) // batch_size)))
     schedule = hp["schedule"]
 
     def batches(segments, **options):
-        return pipelines.segments(
+        return pipelines.segment_batches(
             speech.frames,
             speech.starts[segments],
             labels[segments],
@@ -228,7 +233,9 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
             **options,
         )
 
-    with tensorboard.events(run.folder / "events" / folder.relative_to(run.folder)) as write:
+    with tensorboard.open_event_writer(
+        run.folder / "events" / folder.relative_to(run.folder)
+    ) as write:
 
         def after_epoch(row):
             bar.epoch(row)
@@ -253,17 +260,17 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
             folder=folder,
             report=after_epoch,
         )
-    everything = pipelines.segments(
+    everything = pipelines.segment_batches(
         speech.frames, speech.starts, None, n_frames=hp["segments"]["n_frames"], batch_size=512
     )
     if precise is not model:
         precise.set_weights(model.get_weights())
-    profiles = passes.predict(precise, everything)
+    profiles = predict_batches(precise, everything)
     figures.write_network(folder, bar.place, history, model, chance_loss)
     atomic_files.write_arrays(
         done, profiles=profiles
     )  # last: it says that this network is finished
-    loop.forget(folder)
+    loop.delete_checkpoints(folder)
     return profiles
 
 
@@ -277,11 +284,11 @@ def inner_profiles(lab, split, profiles, folder, seed) -> np.ndarray:
     speech, bar, n_folds = lab.speech, lab.bar, lab.hp["forest"]["inner_folds"]
     speakers = [speech.utterances[i].speaker for i in split.train]
     place = bar.where
-    for i, (known, held_out) in enumerate(splits.by_speaker(speakers, n_folds=n_folds)):
+    for i, (known, held_out) in enumerate(speaker_group_k_fold(speakers, n_folds=n_folds)):
         bar.where = f"{place} inner-{i} of {n_folds}"
         # + 1000: NumPy pads seeds with zeros, and [s, f, i] would be that of the fold's round i.
         inner_seed = [*seed, 1000 + i]
-        inner = refinery(lab, split.train[known], split.dev, folder / f"inner-{i}", inner_seed)
+        inner = train_rounds(lab, split.train[known], split.dev, folder / f"inner-{i}", inner_seed)
         segments = np.isin(speech.owner, split.train[held_out])
         profiles[:, segments] = inner[:, segments]
     return profiles

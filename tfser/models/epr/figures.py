@@ -2,11 +2,11 @@
 
 import logging
 
-from tfser.corpora.labels import describe
+from tfser.corpora.labels import describe_labels
 from tfser.errors import UsageError, did_you_mean
 from tfser.evaluation import metrics
 from tfser.models.epr.forest import utterance_means
-from tfser.plots import figures
+from tfser.plots.figures import write_emotion_profile, write_training_curves
 from tfser.storage import atomic_files
 from tfser.training import loop
 
@@ -40,7 +40,7 @@ def write_network(folder, place, history, model, chance_loss) -> None:
             place,
         )
     atomic_files.write_csv(folder / "history.csv", history)
-    figures.training_curves(
+    write_training_curves(
         history,
         folder / "history.png",
         f"VGG-E, {place}",
@@ -51,11 +51,11 @@ def write_network(folder, place, history, model, chance_loss) -> None:
         chance_loss=chance_loss,
         kept_epoch=kept["epoch"],
     )
-    with atomic_files.replacing(folder / "model.keras") as path:
-        loop.save(model, path)
+    with atomic_files.replace_file(folder / "model.keras") as path:
+        loop.save_model(model, path)
 
 
-def at_chance(run) -> list[str]:
+def list_networks_at_chance(run) -> list[str]:
     """The networks of the run that never left chance, by their folder."""
     stuck = [
         str(path.parent.relative_to(run.folder))
@@ -68,18 +68,18 @@ def at_chance(run) -> list[str]:
     return stuck
 
 
-def facts(hp, speech, stuck) -> list[str]:
+def list_facts(hp, speech, stuck) -> list[str]:
     """What the card says of a run beside its protocol."""
     return [
-        *(f"{name} {value}" for name, value in describe(**hp["labels"]).items()),
+        *(f"{name} {value}" for name, value in describe_labels(**hp["labels"]).items()),
         f"labels {hp['refinery']['labels']}",
         f"{len(speech.starts):,} segments",
         *([f"{len(stuck)} networks never left chance"] if stuck else []),
     ]
 
 
-def systems(hp, speech, profiles, predicted) -> dict:
-    """The networks of each round as `report.seed_scores` wants them.
+def collect_systems(hp, speech, profiles, predicted) -> dict:
+    """The networks of each round as `classification_report.score_seed` wants them.
 
     Args:
         profiles: of the held-out utterances [rounds, segments, K].
@@ -109,7 +109,7 @@ def draw_profiles(run, speech, hp, profiles) -> None:
     folder.mkdir(exist_ok=True)
     for i, utterance in enumerate(speech.utterances):
         if utterance.name in names:
-            figures.emotion_profile(
+            write_emotion_profile(
                 {
                     network_name(hp, t): rounds[speech.owner == i]
                     for t, rounds in enumerate(profiles)

@@ -45,24 +45,24 @@ class Forest(tf.Module):
         return tf.reduce_mean(tf.gather(self.probabilities, node), axis=1)
 
 
-def serve(run) -> served_model.Served:
+def make_inference_function(run) -> served_model.InferenceFunction:
     """The forest's probabilities, and the emotion profile over time."""
     hp, t = run.hp, run.hp["refinery"]["rounds"]
     n_frames = hp["segments"]["n_frames"]
     layer = LogMel(**hp["features"], min_frames=n_frames)
     hop = round(hp["segments"]["hop_seconds"] / hp["features"]["hop_seconds"])  # frames
-    network = served_model.network_of(run.network / f"round-{t}" / "model.keras")
+    network = served_model.load_network(run.network / f"round-{t}" / "model.keras")
     of_folds = run.scores["protocol"] == "loso"
     folder = run.network if of_folds else run.network.parent / "forests" / run.network.name
-    forest = Forest(served_model.arrays_of(folder / f"forest-{t}.npz"))
+    forest = Forest(served_model.load_arrays(folder / f"forest-{t}.npz"))
 
     def function(waveform, lengths):
-        frames = layer(served_model.silenced(waveform, lengths))
+        frames = layer(served_model.mask_padding(waveform, lengths))
         segments = tf.signal.frame(frames, n_frames, hop, axis=1)  # [batch, segments, ...]
-        counts = 1 + (served_model.frame_counts(layer, lengths) - n_frames) // hop
+        counts = 1 + (served_model.count_frames(layer, lengths) - n_frames) // hop
         inside = tf.sequence_mask(counts, tf.shape(segments)[1])
         found = network(tf.boolean_mask(segments, inside), training=False)  # [all segments, K]
-        profile = served_model.laid_out(found, inside)
+        profile = served_model.scatter_parts(found, inside)
         x = statistics(profile, inside, hp["forest"]["threshold"])
         return {"probabilities": forest(x), "profile": profile, "segments": counts}
 
@@ -72,7 +72,7 @@ def serve(run) -> served_model.Served:
         f"{1000 * hp['segments']['hop_seconds']:g} ms; zeros after the last one",
         "segments": "[batch], how many there are",
     }
-    return served_model.Served(
+    return served_model.InferenceFunction(
         function,
         {"log_mel": layer, "network": network, "forest": forest},
         outputs,

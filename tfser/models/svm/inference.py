@@ -34,14 +34,14 @@ class Votes(tf.Module):
         return tf.cast(votes / tf.cast(tf.shape(wins)[1], tf.float64), tf.float32)
 
 
-def serve(run) -> served_model.Served:
+def make_inference_function(run) -> served_model.InferenceFunction:
     """The votes of the pairs of classes: an SVM has no probabilities."""
     settings = run.hp["features"]
-    served_model.refuse_speakers(run)
+    served_model.refuse_speaker_normalization(run)
     path = run.network / "svm.npz"
-    arrays = served_model.arrays_of(path)
+    arrays = served_model.load_arrays(path)
     votes = Votes(arrays, len(run.classes))
-    return served_model.Served(
+    return served_model.InferenceFunction(
         lambda features: {"probabilities": votes(features)},
         {"votes": votes},
         {
@@ -49,5 +49,5 @@ def serve(run) -> served_model.Served:
             "won: an SVM has no probabilities"
         },
         settings["sample_rate_hz"],
-        served_model.Smile(settings["feature_set"], "functionals", (len(arrays["mean"]),)),
+        served_model.OpenSmileInput(settings["feature_set"], "functionals", (len(arrays["mean"]),)),
     )
