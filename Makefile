@@ -34,6 +34,7 @@ test-io-part: test-io
 lint: $(WITH_EXTRAS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 format: $(WITH_EXTRAS)
 	$(BIN)/ruff check --fix .

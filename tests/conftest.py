@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands have it: `tensorflow_startup.import_keras`
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import_keras` does
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -196,7 +196,8 @@ from tfser.cache import pipelines
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 frames = np.arange(1000, dtype="float32")[:, None] + np.zeros(4, "float32")
 starts = np.arange(101)
-dataset = pipelines.segment_batches(frames, starts, starts[:, None], n_frames=32, batch_size=8, seed=0)
+options = {"n_frames": 32, "batch_size": 8, "seed": 0}
+dataset = pipelines.segment_batches(frames, starts, starts[:, None], **options)
 seen, sizes = [], []
 for x, y in strategy.experimental_distribute_dataset(dataset):
     for part, label in zip(strategy.experimental_local_results(x),
@@ -228,7 +229,8 @@ from tfser.cache import pipelines
 frames = np.ones((250_000, 180), "float32")  # 180 MB
 starts = np.arange(0, 240_000, 2)
 dataset = pipelines.segment_batches(frames, starts, None, n_frames=32, batch_size=128, seed=0)
-next(iter(pipelines.segment_batches(frames[:1000], starts[:200], None, n_frames=32, batch_size=128)))
+few = pipelines.segment_batches(frames[:1000], starts[:200], None, n_frames=32, batch_size=128)
+next(iter(few))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 n = sum(int(x.shape[0]) for x in dataset)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -56,7 +56,9 @@ def load(tmp_path, monkeypatch):
     monkeypatch.setattr(hparams, "hparams_folder", lambda: tmp_path)
 
     def call(corpus="casia", *overrides, overlay=None):
-        return load_hparams("m", corpus, overlay=overlay, overrides=overrides)
+        return load_hparams(
+            "m", corpus, overlay=overlay, overrides=overrides, corpora=corpus_names()
+        )
 
     return call
 

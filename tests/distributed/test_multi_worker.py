@@ -387,7 +387,9 @@ def test_other_audio_than_the_chief_s_is_refused(monkeypatch):
     from tfser.cache import feature_cache
 
     feature_cache._check_same_on_workers(["key", [[3, None]]])
-    monkeypatch.setattr(feature_cache.multi_worker, "broadcast_from_chief", lambda found: ["key", [[3, 4]]])
+    monkeypatch.setattr(
+        feature_cache.multi_worker, "broadcast_from_chief", lambda found: ["key", [[3, 4]]]
+    )
     with pytest.raises(DataError, match="not those that the chief has"):
         feature_cache._check_same_on_workers(["key", [[3, None]]])
 

@@ -716,7 +716,9 @@ def test_an_autoencoder_that_heard_the_tested_is_told(tmp_path, monkeypatch, cor
     utterances = voices("abc", 1)
     elsewhere = [Utterance(Path(f"{i}.flac"), f"{i}", "r") for i in range(3)]
     monkeypatch.setattr(
-        training_pretraining, "load_corpus", lambda name, *_: utterances if name == "toy" else elsewhere
+        training_pretraining,
+        "load_corpus",
+        lambda name, *_: utterances if name == "toy" else elsewhere,
     )
     monkeypatch.setattr(pretraining, "pretrained_network", lambda *_: Path(__file__))
     monkeypatch.setattr(pretraining, "load_encoder", lambda *_: None)

@@ -279,8 +279,10 @@ def test_a_train_step_moves_the_trainable_weights_alone():
         epr.standardize(model, *dataset.band_statistics(corpus, np.arange(5)))
         model.optimizer.learning_rate = 1e-3
         before = {v.path: v.numpy() for v in model.weights}
-        model.fit(pipelines.segment_batches(corpus.frames, corpus.starts, corpus.one_hot, n_frames=32,
-                                batch_size=32), verbose=0)  # fmt: skip
+        batches = pipelines.segment_batches(
+            corpus.frames, corpus.starts, corpus.one_hot, n_frames=32, batch_size=32
+        )
+        model.fit(batches, verbose=0)
         moved = {v.path for v in model.weights if (v.numpy() != before[v.path]).any()}
         statistics = {v.path for v in model.weights if "moving_" in v.path}
         standardize = {path for path in statistics if "standardize" in path}

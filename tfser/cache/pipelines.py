@@ -149,7 +149,7 @@ def stream_pieces(stored, *, n_frames, batch_size, seed, epoch, kept=None):
 
     For corpora of any size: SHUFFLED pieces are in memory. Every piece comes once, and some twice
     where the last batch needs them. The order depends on (seed, epoch) and on Keras' seed alone.
-    `stored` is of `feature_cache.store_features`, with utterances of one piece of n_frames or several; `kept`
+    `stored` is of `feature_cache.store_features`, with utterances of one piece or several; `kept`
     [n_pieces] says which of them take part, all without it.
     """
     rng = np.random.default_rng([seed, epoch])

@@ -100,6 +100,7 @@ def load_hyperparameters(args, corpus: str, more=()) -> dict:
         "table" if is_table(corpus) else corpus,
         overlay=args.hparams,
         overrides=[*list_overrides(args), *more],
+        corpora=corpus_names(),
     )
 
 

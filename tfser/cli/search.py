@@ -1,7 +1,7 @@
 """tfser-search: searches the hyperparameters of one system, by the dev scores of a corpus's folds.
 
-The space is the [search] table of hparams/<model>.toml (see `search_space.load_search_space`), the algorithm
-one of Hyperopt's. A trial is `tfser-train --evaluate dev` in a process of its own, so that memory
+The space is the [search] table of hparams/<model>.toml (see `load_search_space`), the algorithm one
+of Hyperopt's. A trial is `tfser-train --evaluate dev` in a process of its own, so that memory
 does not grow; the test part is looked at once, for the best setting.
 
 One setting is chosen for all folds. The dev part of a fold may hold speakers that another fold
@@ -129,9 +129,10 @@ def run_trials(args, space: dict, folder: Path) -> list[dict]:
     """
     path = folder / "trials.jsonl"
     trials = read_trials(path)
-    if len(finished_trials(trials)) < args.evals and (folder / "best").exists():
+    n_finished = len(finished_trials(trials))
+    if n_finished < args.evals and (folder / "best").exists():
         raise ConflictError(
-            f"the best of {len(finished_trials(trials))} trials was tested in {folder / 'best'}, and more "
+            f"the best of {n_finished} trials was tested in {folder / 'best'}, and more "
             "would be chosen after a look at the test part; use another --workdir, or delete that "
             "folder"
         )

@@ -80,17 +80,15 @@ def transform(args) -> None:
     content, style = pieces
     found = transformation.transform(network, content, style, args.latent, layer)
     sound = transformation.invert_spectrogram(found, content, layer)
+    shown = {
+        f"content: {args.content.name}": (content.heard, content.lengths),
+        f"style: {args.style.name}": (style.heard, style.lengths),
+        f"transformed: the content with the style's {args.latent}": (found, content.lengths),
+    }
     figure = draw_spectrograms(
         {
-            f"content: {args.content.name}": transformation.join_spectrogram(
-                content.heard, content.lengths, layer
-            ),
-            f"style: {args.style.name}": transformation.join_spectrogram(
-                style.heard, style.lengths, layer
-            ),
-            f"transformed: the content with the style's {args.latent}": transformation.join_spectrogram(
-                found, content.lengths, layer
-            ),
+            title: transformation.join_spectrogram(*of_recording, layer)
+            for title, of_recording in shown.items()
         },
         f"Aux-VAE, {args.run.name}",
         hop_seconds=layer.hop / rate,

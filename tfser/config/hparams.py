@@ -10,7 +10,6 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
-from tfser.corpora.loader import corpus_names
 from tfser.errors import UsageError, did_you_mean
 
 
@@ -24,18 +23,19 @@ def hparams_folder():
 
 
 def load_hparams(
-    model: str, corpus: str, *, overlay: str | None = None, overrides=()
+    model: str, corpus: str, *, overlay: str | None = None, overrides=(), corpora=None
 ) -> dict[str, dict]:
-    """Returns the hyperparameters {section: {key: value}} of `model` on `corpus`.
+    """Return the hyperparameters {section: {key: value}} of `model` on `corpus`.
 
     Args:
         overlay: a path, or a name such as "epr.small" for hparams/epr.small.toml.
         overrides: strings "section.key=value", the value in TOML or a bare word.
+        corpora: names that [corpus.<name>] of an overlay may have; None: do not check them.
 
     Raises:
         UsageError: unknown section, key or file, wrong type, value out of range.
     """
-    hp, allowed, _ = read_files(model, corpus, overlay)
+    hp, allowed, _ = read_files(model, corpus, overlay, corpora)
     for override in overrides:
         lay_over(hp, parse_override(override), f"--set {override}")
     for name, limits in allowed.items():
@@ -66,8 +66,10 @@ def format_overlay(before: dict, after: dict) -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-def read_files(model: str, corpus: str, overlay: str | None) -> tuple[dict, dict, dict]:
-    """The hyperparameters of the files, [allowed], and [search]."""
+def read_files(
+    model: str, corpus: str, overlay: str | None, corpora=None
+) -> tuple[dict, dict, dict]:
+    """Read the hyperparameters, [allowed] and [search] of the model's file and an overlay."""
     hp = _read(hparams_folder() / f"{model}.toml")
     allowed, space = hp.pop("allowed", {}), hp.pop("search", {})
     lay_over(hp, hp.pop("corpus").get(corpus, {}), f"[corpus.{corpus}]")
@@ -77,7 +79,7 @@ def read_files(model: str, corpus: str, overlay: str | None) -> tuple[dict, dict
         space = tables.pop("search", space)
         if not isinstance(space, dict):
             raise UsageError(f"{overlay}: [search] is a table of names and what to choose from")
-        per_corpus = _per_corpus(tables, overlay)
+        per_corpus = _take_corpus_tables(tables, overlay, corpora)
         lay_over(hp, tables, overlay)
         lay_over(hp, per_corpus.get(corpus, {}), overlay)
     return hp, allowed, space
@@ -98,14 +100,15 @@ def _read(path) -> dict:
         raise UsageError(f"cannot read hyperparameters {path}: {error}") from None
 
 
-def _per_corpus(tables: dict, source: str) -> dict[str, dict]:
-    """Takes [corpus.<name>] out of an overlay's tables, after a look at the names."""
-    per_corpus, known = tables.pop("corpus", {}), [*corpus_names(), "table"]
+def _take_corpus_tables(tables: dict, source: str, corpora) -> dict[str, dict]:
+    """Take [corpus.<name>] out of an overlay's tables and check the names."""
+    per_corpus = tables.pop("corpus", {})
     tables_of = per_corpus.values() if isinstance(per_corpus, dict) else [None]
     if not all(isinstance(table, dict) for table in tables_of):
         raise UsageError(f"{source}: [corpus] holds tables such as [corpus.casia.train]")
+    known = None if corpora is None else [*corpora, "table"]
     for name in per_corpus:
-        if name not in known:
+        if known and name not in known:
             raise UsageError(f"{source}: unknown corpus {name!r}{did_you_mean(name, known)}")
     return per_corpus
 

@@ -49,8 +49,8 @@ def load_corpus(
         return check_unique_names(corpus, utterances)
     if corpus not in corpus_names():
         raise UsageError(
-            f"no corpus {corpus!r}{did_you_mean(corpus, corpus_names())}; there are {', '.join(corpus_names())}, "
-            "and any table given by its path, such as my/table.csv"
+            f"no corpus {corpus!r}{did_you_mean(corpus, corpus_names())}; there are "
+            f"{', '.join(corpus_names())}, and any table given by its path, such as my/table.csv"
         )
     module = importlib.import_module(f"tfser.corpora.{corpus}")
     if hasattr(module, "make"):  # a corpus that is computed, not downloaded

@@ -53,7 +53,7 @@ def broadcast_from_chief(value):
 
 
 def read_arrays_from_chief(path: Path) -> dict | None:
-    """As `atomic_files.read_arrays_if_complete`, of the chief's file: the others have no run directory."""
+    """Read the arrays of the chief's file: the other workers have no run directory."""
     arrays = atomic_files.read_arrays_if_complete(path) if is_chief() else None
     if _here is None:
         return arrays

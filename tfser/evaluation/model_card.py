@@ -74,8 +74,8 @@ def _replaces(new: dict, old: dict, folder: Path) -> bool:
     has, had = (set(entry["scores"]["seed_numbers"]) for entry in (new, old))
     if has & had and not has >= had:
         raise DataError(
-            f"{folder} has seeds {_format_numbers(has)}, and the card those {_format_numbers(had)} of the same "
-            "settings; record a run with all of them, or with others alone (--seed)"
+            f"{folder} has seeds {_format_numbers(has)}, and the card those {_format_numbers(had)} "
+            "of the same settings; record a run with all of them, or with others alone (--seed)"
         )
     return has >= had
 

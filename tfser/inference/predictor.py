@@ -123,7 +123,8 @@ class Predictor:
             yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
             return
         stop = whole if last is None else last
-        if stop <= whole + decode.SPARE_SECONDS:  # what is further past it `decode.load_audio` refuses
+        # What is further past the end is refused by `load_audio`.
+        if stop <= whole + decode.SPARE_SECONDS:
             stop = min(stop, whole)
         duration = stop - (first or 0.0)
         for start, end in split_into_windows(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tfser import tensorflow_startup
 from tfser.errors import DataError, UsageError
-from tfser.inference import request_filter
+from tfser.inference.request_filter import RequestFilter
 
 log = logging.getLogger("tfser")
 
@@ -66,7 +66,7 @@ def open_page(args):
                 server_name=args.host, server_port=args.port, prevent_thread_lock=True,
                 max_file_size=LARGEST, quiet=True, share=False, ssr_mode=False, footer_links=[],
                 run_history=False,
-                app_kwargs={"middleware": [Middleware(request_filter.RequestFilter, folder=Path(folder))]},
+                app_kwargs={"middleware": [Middleware(RequestFilter, folder=Path(folder))]},
             )  # fmt: skip
             yield url
         finally:

@@ -18,7 +18,7 @@ def best_trial(trials: list[dict]) -> dict | None:
 
 
 def draw_search(trials: list[dict], space: dict, of: str, path: Path) -> None:
-    """The picture of the trials; space as of `search_space.flatten_space`, `of` what is searched."""
+    """Draw the trials into a file; space: of `flatten_space`, of: what is searched."""
     best = best_trial(trials)
     of_classes = not best or best["measure"] == "UAR"
     scale = 100 if of_classes else 1

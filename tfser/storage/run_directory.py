@@ -42,8 +42,8 @@ class Run:
     decoder: str = "soundfile"  # of audio files, see `decode.load_waveforms`
 
     @property
-    def reading(self) -> dict:
-        """How features are read, for `feature_cache.load_features` and `feature_cache.store_features`."""
+    def cache_options(self) -> dict:
+        """Options of `feature_cache.load_features` and `feature_cache.store_features`."""
         return {"cache": self.cache, "max_bad": self.max_bad, "decoder": self.decoder}
 
     @property

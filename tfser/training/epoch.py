@@ -24,7 +24,7 @@ from tfser.errors import UsageError
 
 @functools.cache
 def multi_worker_strategy() -> tf.distribute.Strategy:
-    """The strategy of the workers that have met in `multi_worker.join_cluster`; one for the whole process.
+    """Return the strategy across the workers of `join_cluster`, the same one for the whole process.
 
     Raises UsageError where they have not the same devices, which TensorFlow takes for granted.
     """

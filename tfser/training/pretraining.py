@@ -69,7 +69,7 @@ def select_training_part(settings, utterances) -> list:
 
 
 def drop_empty(stored) -> list:
-    """The utterances of a `feature_cache.StoredFeatures` that have frames: some are too short for a piece."""
+    """Select the utterances that have frames: some are too short for a piece."""
     counts = itertools.chain(*stored.n_frames)
     return [u for u, n in zip(stored.utterances, counts, strict=True) if n]
 
@@ -85,7 +85,7 @@ def store_pieces(utterances, layer, run, known=None) -> tuple:
 
     known: the numbers of the utterances that take part; without it all do, and "which" is None.
     """
-    found = feature_cache.store_features(utterances, layer, **run.reading)
+    found = feature_cache.store_features(utterances, layer, **run.cache_options)
     counts = np.concatenate(found.n_frames) // layer.n_frames
     if known is None:
         return found, None, int(counts.sum())

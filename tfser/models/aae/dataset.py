@@ -40,8 +40,8 @@ def check_frames(hp) -> None:
     n_frames = hp["frames"]["n_frames"]
     if hp["model"]["level"] == "frame" and n_frames % FRAMES_PER_STEP:
         raise UsageError(
-            f"frames.n_frames={n_frames} is no multiple of {FRAMES_PER_STEP}, which four poolings by "
-            f"4 need; take {(n_frames // FRAMES_PER_STEP + 1) * FRAMES_PER_STEP}"
+            f"frames.n_frames={n_frames} is no multiple of {FRAMES_PER_STEP}, which four poolings "
+            f"by 4 need; take {(n_frames // FRAMES_PER_STEP + 1) * FRAMES_PER_STEP}"
         )
 
 
@@ -108,7 +108,7 @@ def load_dataset(utterances, hp, run) -> Dataset:
     """The corpus's functionals (section 5.1), or its low-level descriptors (section 5.3)."""
     settings, in_frames = hp["features"], hp["model"]["level"] == "frame"
     feature = make_opensmile(hp)
-    features = feature_cache.load_features(utterances, feature, **run.reading)
+    features = feature_cache.load_features(utterances, feature, **run.cache_options)
     frames = features.frames
     if settings["normalize"] == "speaker":
         speakers = [u.speaker for u in features.utterances]
@@ -175,7 +175,8 @@ def add_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
     """Adds samples of the priors (section 5.2): one-hot with equal probabilities, and N(0, I).
 
     In the dataset, so that they depend on (seed, epoch) alone, not on how often a run was resumed
-    or how many devices share a batch. `epoch` may be a tf.Variable, see `pipelines.utterance_batches`.
+    or how many devices share a batch. `epoch` may be a tf.Variable, see
+    `pipelines.utterance_batches`.
     """
 
     @unconverted

@@ -111,7 +111,7 @@ def load_dataset(utterances, tested, hp, run) -> Dataset:
     settings = hp["autoencoder"]
     # Refused before any work.
     without_labels = load_unlabelled(settings, tested or utterances, run)
-    features = feature_cache.load_features(utterances, layer, **run.reading)
+    features = feature_cache.load_features(utterances, layer, **run.cache_options)
     kept = list(features.utterances)
     represented, digest = None, {}
     if settings["corpus"] or settings["weights"]:

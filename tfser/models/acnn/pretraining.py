@@ -58,7 +58,7 @@ def load_encoder(path: Path, layer) -> keras.Model:
 def load_representations(utterances, encoder, layer, run) -> np.ndarray:
     """Step (2) of figure 1: the representation [n, 1024] of each utterance."""
     # The features of the corpora that papers label fit into memory, unlike those without labels.
-    heard = feature_cache.load_features(utterances, layer, **run.reading)
+    heard = feature_cache.load_features(utterances, layer, **run.cache_options)
     clips = heard.frames.reshape(-1, layer.n_frames, layer.n_features)
     return encoder.predict(clips, batch_size=256, verbose=0)
 
@@ -80,7 +80,7 @@ def pretrained_network(utterances, layer, hp, run) -> Path:
     }
 
     def make(folder):
-        stored = feature_cache.store_features(utterances, layer, **run.reading)
+        stored = feature_cache.store_features(utterances, layer, **run.cache_options)
         train_autoencoder(stored, layer, settings, folder, run.strategy)
 
     path = cached_network("autoencoder", key, run, settings["seed"], make)

@@ -163,7 +163,7 @@ def probe_fold(lab, split, folder, seed) -> dict[str, np.ndarray]:
 
 
 def score_seed(lab, seed, splits, of_folds):
-    """Scores of one seed: (of `seed_scores`, what `regression_report.finish_run` draws)."""
+    """Scores of one seed: (of `score_seed`, what `finish_run` draws)."""
     speech, hp, run = lab.speech, lab.hp, lab.run
     fold_of = np.full(len(speech.utterances), -1)
     for fold, split in enumerate(splits):

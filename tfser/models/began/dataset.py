@@ -66,7 +66,7 @@ def _plan(utterances, hp, run, seed) -> list[Split]:
 def load_dataset(utterances, hp, run) -> Dataset:
     """The slices of a corpus; utterances that have none (`features.drop_short`) are left out."""
     layer = make_magnitude_slices(hp)
-    features = feature_cache.load_features(utterances, layer, **run.reading)
+    features = feature_cache.load_features(utterances, layer, **run.cache_options)
     slices = features.frames.reshape(-1, layer.n_frames, layer.n_features)
     counts = np.diff(features.offsets) // layer.n_frames
     kept = [u for u, n in zip(features.utterances, counts, strict=True) if n]

@@ -133,7 +133,7 @@ def fold_encoder(lab, split) -> keras.Model:
 
 
 def score_seed(lab, seed, splits):
-    """Trains a head in each fold of a seed: (of `seed_scores`, what `regression_report.finish_run` draws)."""
+    """Trains a head in each fold of a seed: (of `score_seed`, what `finish_run` draws)."""
     speech, hp, run, *_, bar = lab
     outputs = np.zeros((len(speech.utterances), speech.y.shape[1]))
     fold_of = np.full(len(speech.utterances), -1)

@@ -93,7 +93,7 @@ def load_dataset(utterances, hp, run) -> Dataset:
             f"features.hop_seconds={hp['features']['hop_seconds']}"
         )
     n_frames = hp["segments"]["n_frames"]
-    features = feature_cache.load_features(utterances, make_log_mel(hp), **run.reading)
+    features = feature_cache.load_features(utterances, make_log_mel(hp), **run.cache_options)
     starts, owner = pipelines.index_segments(
         features.offsets, n_frames=n_frames, hop_frames=round(hop_frames)
     )

@@ -25,7 +25,7 @@ from tfser.storage import atomic_files, run_directory
 
 
 def train(utterances, hp, run, tested=None) -> dict | None:
-    """Cross-validates, or tests on another corpus; returns the scores (see `classification_report.finish_run`).
+    """Cross-validate, or test on another corpus; return the scores (see `finish_run`).
 
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
     """
@@ -45,7 +45,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     if run.protocol == "loso":
         warn_of_untrained_classes(utterances, plans[run.seeds[0]])
     features = feature_cache.load_features(
-        utterances, make_opensmile(hp["features"]), **run.reading
+        utterances, make_opensmile(hp["features"]), **run.cache_options
     )
     if len(features.utterances) < len(utterances):  # --max-bad left some out
         left = check_classes(features.utterances)
