@@ -99,7 +99,7 @@ def extract(args) -> None:
         print(format_line(args.model, corpus, feature, found, len(wanted), seconds), flush=True)
         return found
 
-    module.fill(args.corpus, utterances, hp, make)
+    module.extract_features(args.corpus, utterances, hp, make)
 
 
 def check_writable(cache: Path) -> None:

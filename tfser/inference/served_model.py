@@ -112,7 +112,7 @@ def load_inference_function(run: FinishedRun) -> InferenceFunction:
     """
     serving = importlib.import_module(f"tfser.models.{run.model}.inference")
     try:
-        return serving.serve(run)
+        return serving.make_inference_function(run)
     except (KeyError, TypeError) as error:  # settings that later versions have besides
         raise DataError(
             f"{run.folder} is of another version of tfser ({type(error).__name__}: {error}); train "
