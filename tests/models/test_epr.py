@@ -457,7 +457,7 @@ def test_inner_profiles_come_from_networks_that_did_not_hear_the_speaker(tmp_pat
             assert utterance.speaker not in heard[int(values[0]) - 10]
         else:
             assert values.tolist() == [0]
-    assert heard == {0: set("d"), 1: set("ce")} or set.union(*heard.values()) == set("cde")
+    assert heard == {0: set("d"), 1: set("ce")}
 
 
 @pytest.mark.parametrize("protocol", ["paper", "loso"])
