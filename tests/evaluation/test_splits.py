@@ -5,11 +5,17 @@ import pytest
 
 from tfser.errors import DataError, UsageError
 from tfser.evaluation.splits import (
+    NO_DEV,
+    Split,
     assign_speaker_groups,
     cross_corpus_split,
+    is_speaker_independent,
     leave_groups_out,
     leave_speakers_of_sessions_out,
     leave_speakers_out,
+    per_speaker_split,
+    predefined_split,
+    select_evaluated_part,
     speaker_group_k_fold,
     stratified_k_fold,
 )
@@ -110,11 +116,6 @@ def test_stratified_never_advises_folds_that_fail_too(n_fear):
         stratified_k_fold(["joy"] * 20 + ["fear"] * n_fear, n_folds=2, dev_fraction=0.1, seed=0)
 
 
-def test_stratified_refuses_an_empty_corpus():
-    with pytest.raises(DataError, match="no utterances"):
-        stratified_k_fold([], n_folds=2, dev_fraction=0.1, seed=0)
-
-
 @pytest.mark.parametrize("n_folds, dev_fraction", [(1, 0.1), (0, 0.1), (5, 1), (5, -0.1)])
 def test_stratified_refuses_impossible_settings(labels, n_folds, dev_fraction):
     with pytest.raises(UsageError):
@@ -176,11 +177,6 @@ def test_impossible_numbers_of_speaker_folds_are_usage_errors(n_folds):
         leave_speakers_out(["a", "b", "c", "d"], n_folds=n_folds)
 
 
-def test_too_many_folds_name_the_number_that_works():
-    with pytest.raises(UsageError, match="--folds 5: corpus has 4 speakers; use --folds 4"):
-        leave_speakers_out(["a", "b", "c", "d"], n_folds=5)
-
-
 def test_inner_folds_are_pairs_without_a_common_speaker(speakers):
     pairs = speaker_group_k_fold(speakers, n_folds=3)
     assert len(pairs) == 3
@@ -192,12 +188,6 @@ def test_inner_folds_are_pairs_without_a_common_speaker(speakers):
     np.testing.assert_array_equal(
         np.sort(np.concatenate([test for _, test in pairs])), np.arange(len(speakers))
     )
-
-
-@pytest.mark.parametrize("n_folds, says", [(1, "at least 2"), (3, "there are 2")])
-def test_impossible_inner_folds_are_usage_errors(n_folds, says):
-    with pytest.raises(UsageError, match=says):
-        speaker_group_k_fold(["a", "b"], n_folds=n_folds)
 
 
 # Sessions
@@ -261,3 +251,215 @@ def test_across_two_corpora_the_first_trains_and_the_second_tests():
     assert sorted(np.array(labels)[split.dev]) == ["anger", "anger", "joy", "joy"]
     [whole] = cross_corpus_split(labels, 20, dev_fraction=0.0, seed=0)
     assert len(whole.dev) == 0 and whole.train.tolist() == list(range(20))
+
+
+# What the folds are made of: by hand, and by the random numbers that a result depends on
+
+
+def as_lists(splits):
+    return [[part.tolist() for part in split] for split in splits]
+
+
+def sample(rng, *classes):
+    """The (members, number) of each class, in turn, drawn by this generator."""
+    return sorted(int(i) for members, n in classes for i in rng.permutation(members)[:n])
+
+
+def test_random_folds_are_those_of_numpy_s_generator():
+    # Dealt like cards: 4 of "a", then 4 of "b", each shuffled; 1/3 of the rest of a class is dev.
+    labels = np.array(list("abababab"))
+    order = np.random.default_rng(7).permutation(8)
+    order = [i for name in "ab" for i in order if labels[i] == name]
+    splits = stratified_k_fold(labels, n_folds=2, dev_fraction=1 / 3, seed=7)
+    for fold, split in enumerate(splits):
+        assert split.test.tolist() == sorted(order[fold::2])
+        rest = np.setdiff1d(np.arange(8), split.test)
+        dev = sample(
+            np.random.default_rng([7, fold]), *((rest[labels[rest] == c], 1) for c in "ab")
+        )
+        assert split.dev.tolist() == dev
+        assert split.train.tolist() == sorted({*rest} - {*dev})
+
+
+def test_a_dev_part_is_the_rounded_share_but_one_utterance_at_least_and_never_all():
+    # Classes of 1, 2, 3 and 5 utterances: none, one, round(0.9), round(1.5) (to even).
+    labels = list("abbcccddddd")
+    [split] = cross_corpus_split(labels + ["a"], 11, dev_fraction=0.3, seed=3)
+    members = [np.flatnonzero(np.array(labels) == name) for name in "bcd"]
+    assert split.dev.tolist() == sample(
+        np.random.default_rng([3, 0]), (np.arange(1), 0), *zip(members, (1, 1, 2), strict=True)
+    )
+    assert split.train.tolist() == sorted(set(range(11)) - set(split.dev.tolist()))
+    assert split.test.tolist() == [11]
+    for fraction, n_dev in ((0.01, [1, 1, 1]), (0.99, [1, 2, 4])):
+        [split] = cross_corpus_split(labels, 11, dev_fraction=fraction, seed=3)
+        assert [len(set(m) & set(split.dev)) for m in members] == n_dev and 0 in split.train
+        assert split.dev.dtype == np.int64
+
+
+def test_each_group_has_a_generator_of_its_own():
+    groups, labels = np.array(list("ppqqrr")), np.array(["x"] * 6)
+    splits = leave_groups_out(groups, labels, dev_fraction=0.1, seed=5)
+    for fold, (group, split) in enumerate(zip("pqr", splits, strict=True)):
+        rest = np.flatnonzero(groups != group)
+        assert split.dev.tolist() == sample(np.random.default_rng([5, fold]), (rest, 1))
+        assert split.train.tolist() == sorted(set(rest.tolist()) - set(split.dev.tolist()))
+        assert split.test.tolist() == np.flatnonzero(groups == group).tolist()
+    two = leave_groups_out(list("ppqq"), ["x"] * 4, dev_fraction=0.5, seed=0)
+    assert [split.test.tolist() for split in two] == [[0, 1], [2, 3]]
+
+
+def test_each_speaker_trains_and_is_tested_on_a_share_of_every_class():
+    speakers = np.array(list("s" * 10 + "t" * 10))
+    labels = np.array(list("xxxxxxyyyy" * 2))
+    splits = per_speaker_split(speakers, labels, train_fraction=0.5, dev_fraction=0.4, seed=2)
+    assert len(splits) == 2
+    for fold, (speaker, split) in enumerate(zip("st", splits, strict=True)):
+        own = np.flatnonzero(speakers == speaker)
+        rng = np.random.default_rng([2, fold])
+        # Half of 6 and 4 train; 0.4 of these 3 and 2 are dev: 1 each.
+        known = sample(rng, *((own[labels[own] == c], n) for c, n in (("x", 3), ("y", 2))))
+        dev = sample(rng, *(([i for i in known if labels[i] == c], 1) for c in "xy"))
+        assert split.dev.tolist() == dev
+        assert split.train.tolist() == sorted(set(known) - set(dev))
+        assert split.test.tolist() == sorted(set(own.tolist()) - set(known))
+    [pair] = per_speaker_split(["s"] * 4, list("xyxy"), train_fraction=0.5, dev_fraction=0, seed=0)
+    assert sorted(map(len, pair)) == [0, 2, 2]
+
+
+def test_a_class_of_which_a_speaker_has_one_utterance():
+    with pytest.raises(DataError) as error:
+        per_speaker_split(
+            list("ssssstt"), list("xxyyzxx"), train_fraction=0.5, dev_fraction=0.5, seed=0
+        )
+    assert str(error.value) == (
+        "speaker 's' has one utterance of class 'z', which cannot train and test; leave it out "
+        "in [labels], or use --protocol loso"
+    )
+
+
+def test_the_parts_that_a_corpus_gives():
+    labels = list("xxxxyyyx")
+    parts = ["train", "test", "dev", "train", "train", None, "dev", "other"]
+    split = predefined_split(parts, labels, 0.5, seed=0)
+    assert [part.tolist() for part in split] == [[0, 3, 4], [2, 6], [1]]
+    # Without a dev part: of the training utterances 0, 3 and 7 (x) and 4 and 5 (y), one each.
+    parts = ["train", "test", "test", "train", "train", "train", None, "train"]
+    split = predefined_split(parts, labels, 0.4, seed=9)
+    dev = sample(np.random.default_rng([9, 0]), ([0, 3, 7], 1), ([4, 5], 1))
+    assert split.dev.tolist() == dev and split.test.tolist() == [1, 2]
+    assert split.train.tolist() == sorted({0, 3, 4, 5, 7} - set(dev))
+
+
+@pytest.mark.parametrize("parts, n", [(["train", "dev"], (1, 0)), (["test", "test"], (0, 2))])
+def test_a_corpus_that_gives_too_few_parts(parts, n):
+    with pytest.raises(DataError) as error:
+        predefined_split(parts, ["x", "x"], 0.5, seed=0)
+    assert str(error.value) == (
+        f"of the corpus's own parts train has {n[0]} utterances and test {n[1]}; "
+        "use --protocol loso"
+    )
+
+
+def test_dev_in_the_place_of_test():
+    splits = [Split(*map(np.array, ([0, 1], [2], [3]))), Split(*map(np.array, ([3], [1, 0], [2])))]
+    assert select_evaluated_part("test", splits) is splits
+    assert as_lists(select_evaluated_part("dev", splits)) == [
+        [[0, 1], [2], [2]], [[3], [1, 0], [1, 0]]
+    ]  # fmt: skip
+    without = [*splits, Split(*map(np.array, ([0], [], [1])))]
+    with pytest.raises(UsageError) as error:
+        select_evaluated_part("dev", without)
+    assert str(error.value) == NO_DEV
+
+
+@pytest.mark.parametrize(
+    "parts, independent",
+    [
+        ([], True),
+        ([([0, 1], [4], [2, 3])], True),
+        ([([0], [1], [4])], True),  # a dev part may share a speaker
+        ([([0, 2], [], [1, 4])], False),
+        ([([0, 1], [4], [2, 3]), ([0, 2], [], [1, 4])], False),  # one fold of two
+        ([([0, 2], [], [1, 4]), ([0, 2], [], [3])], False),
+    ],
+)
+def test_folds_are_speaker_independent_where_all_of_them_are(parts, independent):
+    splits = [Split(*(np.array(part, int) for part in split)) for split in parts]
+    assert is_speaker_independent(list("aabbc"), splits) is independent
+
+
+def test_the_speaker_with_most_utterances_goes_to_the_smallest_group():
+    # b (3 utterances) to 0; a (2) and c (2), which tie by name, both to 1; d to 0: 3 + 1 and 4.
+    speakers = list("aabbbccd")
+    groups = assign_speaker_groups(speakers, n_folds=2)
+    assert groups.tolist() == [1, 1, 0, 0, 0, 1, 1, 0] and groups.dtype == np.int64
+    assert assign_speaker_groups(speakers, n_folds=4).tolist() == [0, 0, 1, 1, 1, 2, 2, 3]
+    pairs = speaker_group_k_fold(speakers, n_folds=2)
+    assert [[part.tolist() for part in pair] for pair in pairs] == [
+        [[0, 1, 5, 6], [2, 3, 4, 7]], [[2, 3, 4, 7], [0, 1, 5, 6]]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: stratified_k_fold([], n_folds=2, dev_fraction=0.1, seed=0), DataError,
+         "no utterances to make folds of; check the corpus and [labels]"),
+        (lambda: stratified_k_fold(list("xx"), n_folds=1, dev_fraction=0.1, seed=0), UsageError,
+         "--folds 1: cross-validation needs at least 2 folds"),
+        (lambda: stratified_k_fold(list("xx"), n_folds=2, dev_fraction=1, seed=0), UsageError,
+         "dev_fraction 1: expected a share of 0 or more, below 1"),
+        (lambda: stratified_k_fold(list("xxxy"), n_folds=2, dev_fraction=0, seed=0), DataError,
+         "class 'y' has 1 utterance, folds need at least 2; leave it out in [labels] or add "
+         "speech"),
+        (lambda: stratified_k_fold(list("xxxyy"), n_folds=2, dev_fraction=0.1, seed=0), DataError,
+         "class 'y' has 2 utterances, folds need at least 3; leave it out in [labels] or add "
+         "speech"),
+        (lambda: stratified_k_fold(list("xxxyy"), n_folds=3, dev_fraction=0, seed=0), DataError,
+         "class 'y' has 2 utterances, fewer than the 3 folds; use --folds 2"),
+        (lambda: leave_speakers_out(list("abc"), n_folds=2), UsageError,
+         "--folds 2: leaving speakers out needs at least 3 folds (test, dev, train)"),
+        (lambda: leave_speakers_out(list("abc"), n_folds=4), UsageError,
+         "--folds 4: corpus has 3 speakers; use --folds 3"),
+        (lambda: leave_speakers_of_sessions_out(list("stt"), list("aab")), DataError,
+         "speaker 't' is in sessions a b, and would be tested and heard in training; "
+         "use --protocol loso"),
+        (lambda: leave_speakers_of_sessions_out(list("stu"), list("aab")), DataError,
+         "session 'b' is the only one or has one speaker, and sessions of two are what the "
+         "paper's folds are made of; use --protocol loso"),
+        (lambda: leave_speakers_of_sessions_out(list("st"), list("aa")), DataError,
+         "session 'a' is the only one or has one speaker, and sessions of two are what the "
+         "paper's folds are made of; use --protocol loso"),
+        (lambda: leave_groups_out(list("pp"), list("xx"), dev_fraction=0.1, seed=0), DataError,
+         "leaving sessions out needs two or more, the corpus has 1; add speech"),
+        (lambda: leave_groups_out(list("ppq"), list("xxx"), dev_fraction=0.1, seed=0), DataError,
+         "without group p each class has one utterance, and dev would be empty; add speech"),
+        (lambda: assign_speaker_groups(list("aab"), n_folds=3), UsageError,
+         "--folds 3: corpus has 2 speakers; use --folds 2"),
+        (lambda: cross_corpus_split(list("xyx"), 2, dev_fraction=0.1, seed=0), DataError,
+         "each class has one utterance to train on, and dev would be empty"),
+        (lambda: speaker_group_k_fold(list("ab"), n_folds=1), UsageError,
+         "1 inner folds: cross-validation needs at least 2"),
+        (lambda: speaker_group_k_fold(list("ab"), n_folds=3), UsageError,
+         "3 inner folds need as many training speakers, there are 2"),
+    ],
+)  # fmt: skip
+def test_an_error_says_what_to_do(make, error, message):
+    with pytest.raises(error) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_the_smallest_corpora_that_can_be_divided():
+    for n, dev_fraction in ((3, 0.1), (2, 0)):
+        splits = stratified_k_fold(["x"] * n, n_folds=2, dev_fraction=dev_fraction, seed=0)
+        assert_partition(splits, n)
+        assert [len(split.test) for split in splits] == [n - 1, 1]
+    assert as_lists(leave_speakers_out(list("cab"))) == [
+        [[0], [2], [1]], [[1], [0], [2]], [[2], [1], [0]]
+    ]  # fmt: skip
+    assert as_lists(leave_speakers_out(list("cab"), n_folds=3)) == as_lists(
+        leave_speakers_out(list("cab"))
+    )
+    assert len(speaker_group_k_fold(list("ab"), n_folds=2)) == 2
