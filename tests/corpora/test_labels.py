@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from tfser.corpora.labels import (
+    describe_labels,
     select_by_labels,
     select_common_classes,
+    select_rated,
     to_three_classes,
     warn_of_untrained_classes,
 )
@@ -46,6 +48,73 @@ def test_utterances_without_a_label():
         names(utterances("anger", None), unlabelled=True)
 
 
+def test_how_many_utterances_are_used_is_logged(caplog):
+    corpus = utterances("anger", "fear", None, "joy")
+    with caplog.at_level(logging.INFO, "tfser"):
+        names(corpus, unlabelled=True)
+        names(utterances("anger", "fear"))
+        names(corpus, ["joy", "anger"])
+        names(corpus)
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 of 4 utterances used, as [labels] says",
+        "3 of 4 utterances used, as [labels] says",
+    ]
+
+
+def test_only_utterances_with_a_label_are_chosen_by_it():
+    corpus = utterances("anger", None, "fear", "joy")
+    chosen = names(corpus, ["anger", "fear"], unlabelled=True)
+    assert chosen == [("0", "anger"), ("1", None), ("2", "fear")]
+
+
+@pytest.mark.parametrize(
+    "target, labels", [("speaker", ["s", "t"]), ("gender", ["female", "male"])]
+)
+def test_a_speaker_or_gender_instead_of_the_emotion(target, labels):
+    corpus = [
+        Utterance("a", "a", "s", "anger", gender="female"),
+        Utterance("b", "b", "t", None, gender="male"),
+    ]
+    assert names(corpus, ["joy"], target=target) == list(zip("ab", labels, strict=True))
+
+
+def test_utterances_with_both_ratings(caplog):
+    rated = [
+        Utterance("a", "a", "s", activation=4.5, valence=1.5, group="words"),
+        Utterance("b", "b", "s", activation=2.0),
+        Utterance("c", "c", "s", valence=2.0),
+        Utterance("d", "d", "s", activation=1.0, valence=3.0),
+    ]
+    with caplog.at_level(logging.INFO, "tfser"):
+        assert select_rated(rated[3:], "") == rated[3:]
+        assert not caplog.records
+        assert select_rated(rated, "") == [rated[0], rated[3]]
+        assert select_rated(rated, "words") == rated[:1]
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 of 4 utterances used: those with ratings",
+        "1 of 4 utterances used: those with ratings",
+    ]
+    with pytest.raises(DataError) as caught:
+        select_rated(rated[1:3], "")
+    assert str(caught.value) == (
+        "no utterance has ratings of arousal and valence; use --set labels.target=emotion"
+    )
+
+
+@pytest.mark.parametrize(
+    "target, described",
+    [
+        ("emotion", {}),
+        ("speaker", {"target": "speaker"}),
+        ("gender", {"target": "gender"}),
+        ("ratings", {"target": "ratings"}),
+        ("valence", {"target": "valence", "rounding": "between"}),
+    ],
+)
+def test_what_a_result_says_of_its_labels(target, described):
+    assert describe_labels(target=target, rounding="between", keep=["joy"]) == described
+
+
 def test_merged_classes():
     corpus = utterances("excitement", "anger", "happiness", "other")
     assert names(corpus, ["happiness", "anger"], merge=["excitement=happiness"]) == [
@@ -80,8 +149,12 @@ def test_an_attribute_instead_of_the_emotion():
     assert names(corpus, target="activation", rounding="nearest") == [("a", "high"), ("b", "low")]
     every = {"keep": ["anger", "joy"], "merge": ["boredom=neutral"]}  # are of emotions
     assert names(corpus, target="activation", **every) == [("a", "high"), ("b", "neutral")]
-    with pytest.raises(DataError, match="no utterance has a rating of dominance"):
-        names(corpus, target="dominance")
+    for target, missing in (("dominance", "rating of dominance"), ("gender", "gender")):
+        with pytest.raises(DataError) as caught:
+            names(corpus, target=target)
+        assert str(caught.value) == (
+            f"no utterance has a {missing}; use --set labels.target=emotion"
+        )
     with pytest.raises(DataError, match="1 utterances with fewer than two"):
         names(corpus, target="valence")
 
@@ -91,35 +164,56 @@ def test_what_is_not_in_the_corpus():
     with pytest.raises(UsageError) as caught:
         names(corpus, ["anger", "happiness"])
     assert str(caught.value) == "labels.keep: no 'happiness' in this corpus; it has anger fear joy"
-    with pytest.raises(DataError, match="fewer than two classes"):
+    with pytest.raises(DataError) as caught:
         names(corpus, ["anger"])
-    with pytest.raises(UsageError, match="no 'words' in this corpus; it has no groups"):
+    assert str(caught.value) == (
+        "1 utterances with fewer than two classes: nothing to classify; see the corpus's folder "
+        "and [labels] in the hyperparameters"
+    )
+    with pytest.raises(UsageError) as caught:
         names(corpus, group="words")
-    with pytest.raises(UsageError, match=r"labels.merge: no 'joi' .*\(did you mean 'joy'\?\)"):
+    assert str(caught.value) == "labels.group: no 'words' in this corpus; it has no groups"
+    with pytest.raises(UsageError) as caught:
         names(corpus, merge=["joi=happiness"])
-    with pytest.raises(UsageError, match="labels.merge: 'joy' is not of the form"):
-        names(corpus, merge=["joy"])
-    corpus += utterances("joy", group="words")
-    with pytest.raises(UsageError, match=r"no 'word' in this corpus \(did you mean 'words'\?\)"):
+    assert str(caught.value) == (
+        "labels.merge: no 'joi' in this corpus (did you mean 'joy'?); it has anger fear joy"
+    )
+    for pair in ("joy", "joy="):
+        with pytest.raises(UsageError) as caught:
+            names(corpus, merge=[pair])
+        assert str(caught.value) == (
+            f"labels.merge: {pair!r} is not of the form excitement=happiness"
+        )
+    assert names(corpus, merge=["joy=a=b"])[2] == ("2", "a=b")
+    corpus += utterances("joy", group="words") + utterances("joy", group="a-text")
+    with pytest.raises(UsageError) as caught:
         names(corpus, group="word")
-    with pytest.raises(DataError, match="1 utterances with fewer than two classes"):
+    assert str(caught.value) == (
+        "labels.group: no 'word' in this corpus (did you mean 'words'?); it has a-text words"
+    )
+    with pytest.raises(DataError, match="^1 utterances with fewer than two classes"):
         names(corpus, group="words")
-    with pytest.raises(DataError, match="0 utterances"):
+    with pytest.raises(DataError, match="^0 utterances with fewer than two classes"):
         names(utterances(None, None))
 
 
 def test_a_class_that_is_tested_and_never_heard(caplog):
     corpus = utterances("anger", "fear", "joy", "anger")
-    splits = [SimpleNamespace(train=[0, 1], test=[3]), SimpleNamespace(train=[0, 1], test=[2, 3])]
+    corpus += utterances("calm")
+    splits = [
+        SimpleNamespace(train=[0, 1], test=[3]),
+        SimpleNamespace(train=[0, 1], test=[2, 3, 4]),
+    ]
     with caplog.at_level(logging.WARNING):
         warn_of_untrained_classes(corpus, splits)
     [record] = caplog.records
-    assert record.getMessage() == "fold-01: no training speaker has joy, which is tested"
+    assert record.getMessage() == "fold-01: no training speaker has calm joy, which is tested"
 
 
 def test_a_corpus_without_emotions_says_so():
-    with pytest.raises(UsageError, match="no 'joy' in this corpus; it has no emotion labels"):
+    with pytest.raises(UsageError) as caught:
         names(utterances(None, None), ["joy"])
+    assert str(caught.value) == "labels.keep: no 'joy' in this corpus; it has no emotion labels"
 
 
 def test_what_two_corpora_share():
@@ -128,5 +222,9 @@ def test_what_two_corpora_share():
     assert [[u.emotion for u in side] for side in kept] == [
         ["anger", "joy"], ["joy", "anger", "joy"]
     ]  # fmt: skip
-    with pytest.raises(DataError, match="share 1 emotions.*they have anger fear and anger calm"):
-        select_common_classes(utterances("anger", "fear"), utterances("calm", "anger"))
+    with pytest.raises(DataError) as caught:
+        select_common_classes(utterances("fear", "anger"), utterances("calm", "anger"))
+    assert str(caught.value) == (
+        "the two corpora share 1 emotions, and two are needed: they have anger fear and anger "
+        "calm; see labels.keep and labels.merge"
+    )

@@ -1,11 +1,23 @@
 """The run directory: one process at a time, one set of settings."""
 
+import concurrent.futures
+import contextlib
+import dataclasses
 import errno
+import fcntl
+import hashlib
 import json
 import logging
+import platform
+import re
+import shutil
 import subprocess
 import sys
+import time
+from datetime import datetime
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,6 +108,67 @@ def test_what_a_killed_process_left_is_swept(folder):
     assert names(folder / "seed-0") == ["state.npz"]
 
 
+def test_settings_that_change_begin_the_environment_anew(folder):
+    for settings, n_processes in (({"a": 1}, 1), ({"a": 1}, 2), ({"a": 2}, 1)):
+        open_and_close(folder, settings)
+        environment = atomic_files.read_json(folder / "environment.json")
+        assert len(environment["processes"]) == n_processes
+
+
+def test_the_data_of_a_run_are_noted(folder, tmp_path):
+    corpus = [Utterance(tmp_path / n, name=n, speaker="s", emotion="anger") for n in "ab"]
+    folder.mkdir(parents=True)
+    run_directory.check_data(folder, corpus, "key", words="digest")
+    expected = {
+        "features": "key", "utterances": run_directory.fingerprint(corpus), "words": "digest"
+    }  # fmt: skip
+    assert atomic_files.read_json(folder / "data.json") == expected
+    (folder / "trial-0").mkdir()
+    before = (folder / "data.json").stat()
+    run_directory.check_data(folder, corpus, "key", words="digest")
+    assert (folder / "data.json").stat() == before  # by several processes at once
+    with pytest.raises(ConflictError) as caught:
+        run_directory.check_data(folder, corpus, "other", words="digest")
+    assert str(caught.value) == (
+        f"the audio has changed since the run in {folder} was started, or other files are "
+        "left out by --max-bad; use another --workdir, or delete it"
+    )
+    assert atomic_files.read_json(folder / "data.json") == expected
+    with pytest.raises(ConflictError, match="^the words has changed since the run in "):
+        run_directory.check_data(folder, corpus, "other", words="changed")
+    with pytest.raises(ConflictError, match="^the words and pictures has changed since "):
+        run_directory.check_data(folder, corpus, "key", words="changed", pictures="new")
+
+
+@pytest.mark.parametrize("name, begun", [("seed-0", True), ("trial-1", True), ("seed", False)])
+def test_a_run_has_results_from_its_first_seed_or_trial(tmp_path, name, begun):
+    assert not run_directory.has_results(tmp_path)
+    (tmp_path / name).mkdir()
+    assert run_directory.has_results(tmp_path) is begun
+
+
+@pytest.mark.parametrize(
+    "before, now, difference",
+    [
+        ({"a": 1}, {"a": 1}, ""),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": 2}}, "a.b: 1 -> 3"),
+        ({"b": 1}, {"a": {"x": {"y": 2}}}, "a.x.y: None -> 2, b: 1 -> None"),
+        (dict.fromkeys("abcde", 1), dict.fromkeys("abcde", 2),
+         "a: 1 -> 2, b: 1 -> 2, c: 1 -> 2, d: 1 -> 2, e: 1 -> 2"),
+        (dict.fromkeys("gabcdef", 1), dict.fromkeys("gabcdef", 2),
+         "a: 1 -> 2, b: 1 -> 2, c: 1 -> 2, d: 1 -> 2, e: 1 -> 2 and 2 more"),
+        # Settings that came after the first runs.
+        ({}, {"hparams": {"train": {"precision": "float32"}}}, ""),
+        ({}, {"hparams": {"train": {"precision": "mixed"}}},
+         "hparams.train.precision: float32 -> mixed"),
+        ({"hparams": {"audio": {"decoder": "tensorflow-io"}}}, {},
+         "hparams.audio.decoder: tensorflow-io -> soundfile"),
+    ],
+)  # fmt: skip
+def test_settings_that_differ(before, now, difference):
+    assert run_directory.describe_differences(before, now) == difference
+
+
 def test_a_resumed_run_has_the_same_audio(folder, tmp_path):
     corpus = [Utterance(tmp_path / n, name=n, speaker="s", emotion="anger") for n in "ab"]
     run_directory.check_data(folder, corpus, "key")
@@ -122,8 +195,61 @@ def test_an_empty_folder_is_taken(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    assert f"cannot write to {tmp_path / 'file' / 'run'}" in conflict(tmp_path / "file" / "run")
-    assert f"cannot write to {tmp_path / 'file'}" in conflict(tmp_path / "file")
+    for path, reason in (("file/run", "Not a directory"), ("file", "File exists")):
+        assert conflict(tmp_path / path) == (
+            f"cannot write to {tmp_path / path} ({reason}); use --workdir"
+        )
+
+
+def test_a_folder_on_a_full_disk(folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        open_and_close(folder)
+
+
+def lock(folder):
+    held = open(folder / ".lock", "w")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    return held
+
+
+def wait(folder):
+    run_directory.wait_until_free(folder)
+
+
+def open_and_wait(folder):
+    with run_directory.open_run(folder, {"a": 1}, (0,), waits=True):
+        pass
+
+
+@pytest.mark.parametrize("start", [wait, open_and_wait])
+def test_a_folder_in_use_is_waited_for(folder, caplog, start):
+    folder.mkdir(parents=True)
+    with (
+        caplog.at_level(logging.INFO, "tfser"),
+        concurrent.futures.ThreadPoolExecutor() as pool,
+        lock(folder) as held,
+    ):
+        waiting = pool.submit(start, folder)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.1)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        waiting.result(timeout=30)
+    [record] = caplog.records
+    assert record.getMessage() == f"{folder} is in use by another process: waiting for it"
+
+
+def test_a_free_folder_is_not_waited_for(folder, caplog):
+    folder.mkdir(parents=True)
+    with caplog.at_level(logging.INFO, "tfser"):
+        run_directory.wait_until_free(folder)
+        assert not names(folder)
+        lock(folder).close()
+        run_directory.wait_until_free(folder)
+    assert not caplog.records
 
 
 def test_one_process_at_a_time(folder):
@@ -174,6 +300,87 @@ def test_each_process_adds_to_the_environment(folder, monkeypatch):
         assert process["versions"]["numpy"] == np.__version__ and "keras" in process["versions"]
         assert 0 <= process["wall_seconds"] < 60 and process["peak_memory_mib"] > 10
         assert process["device"]
+
+
+@pytest.mark.parametrize(
+    "arguments, command",
+    [
+        (["/usr/bin/tfser-train", "--model", "epr"], "tfser-train --model epr"),
+        (["/src/tfser/cli/search.py", "--workdir", "a b"], "tfser-search --workdir 'a b'"),
+    ],
+)
+def test_a_process_by_its_command_and_versions(folder, monkeypatch, arguments, command):
+    monkeypatch.setattr(sys, "argv", arguments)
+    open_and_close(folder)
+    [process] = atomic_files.read_json(folder / "environment.json")["processes"]
+    assert process["command"] == command and process["python"] == platform.python_version()
+    packages = (
+        "tfser tensorflow tensorflow-cpu keras numpy scikit-learn librosa opensmile hyperopt "
+        "soundfile soxr"
+    )
+    versions = {}
+    for name in packages.split():
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    assert process["versions"] == versions
+    for moment in (process["started"], process["finished"]):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", moment)
+        seconds = datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+        assert abs(time.time() - seconds) < 60
+
+
+@pytest.mark.parametrize("n_cores, cores", [(1, "1 core"), (2, "2 cores")])
+def test_a_device_without_a_gpu(monkeypatch, n_cores, cores):
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0: range(n_cores)}[pid])
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    assert run_directory._device() == f"CPU x86_64, {cores}"
+    config = SimpleNamespace(list_physical_devices=lambda kind: [])
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    assert run_directory._device() == f"CPU x86_64, {cores}"
+
+
+def test_the_names_of_gpus(monkeypatch):
+    details = {"gpu 0": {"device_name": "H200"}, "gpu 1": {}}
+    config = SimpleNamespace(
+        list_physical_devices=lambda kind: {"GPU": list(details)}[kind],
+        experimental=SimpleNamespace(get_device_details=lambda gpu: details[gpu]),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    assert run_directory._device() == "H200, GPU"
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_the_commit_of_the_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        run_directory, "__file__", str(tmp_path / "tfser" / "storage" / "run_directory.py")
+    )
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert run_directory._git_commit() is None  # installed
+    (tmp_path / ".git").mkdir()
+    assert run_directory._git_commit() is None  # no repository
+
+    def git(*arguments):
+        command = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", tmp_path, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    git("init")
+    (tmp_path / "code.py").write_text("first")
+    git("add", "code.py")
+    git("commit", "-m", "first")
+    (tmp_path / "notes").write_text("in no commit")
+    commit = git("rev-parse", "HEAD").strip()
+    short = run_directory._git_commit()
+    assert 4 <= len(short) < len(commit) and commit.startswith(short)
+    (tmp_path / "code.py").write_text("second")
+    assert run_directory._git_commit() == f"{short}+changes"
+    monkeypatch.setenv("PATH", "")
+    assert run_directory._git_commit() is None  # git is not installed
+
+
+def test_the_default_cache_is_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run_directory.default_cache() == tmp_path / ".cache" / "tfser"
 
 
 def test_a_full_disk_at_the_end_does_not_hide_the_result(folder, monkeypatch):
@@ -241,3 +448,16 @@ def test_fingerprint(tmp_path):
         [corpus[0], Utterance(tmp_path / "b", name="b", speaker="t", emotion="anger")],
     ]
     assert len({before, *map(run_directory.fingerprint, changes)}) == 5
+
+
+def test_a_fingerprint_is_that_of_earlier_runs(tmp_path):
+    utterance = Utterance(tmp_path, name="a", speaker="s", emotion="anger", start_seconds=0.5)
+    fields = (
+        '{"activation": null, "dominance": null, "emotion": "anger", "end_seconds": null, '
+        '"gender": null, "group": null, "name": "NAME", "session": null, "speaker": "s", '
+        '"split": null, "start_seconds": 0.5, "text": null, "valence": null}'
+    )
+    both = fields.replace("NAME", "a") + fields.replace("NAME", "b")
+    expected = hashlib.sha256(both.encode()).hexdigest()[:16]
+    corpus = [utterance, dataclasses.replace(utterance, name="b")]
+    assert run_directory.fingerprint(corpus) == expected
