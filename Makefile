@@ -2,6 +2,7 @@
 # minutes, too. All make .venv first.
 # make test-io: the tests with tensorflow-io, on the TensorFlow it needs, in .venv-io; a part of them
 # is make test-io TESTS=tests/audio/test_decode.py.
+# make mutants: mutation tests, an hour on two cores; tests/mutants.md.
 # Another interpreter: make test PYTHON=python3.12 (after make clean).
 
 PYTHON ?= python3
@@ -14,7 +15,17 @@ TESTS =
 SOME_TESTS = tests/audio/test_decode.py tests/audio/test_tfio_decoder.py tests/storage/test_s3.py tests/cache/test_feature_cache.py \
 	tests/cache/test_pipelines.py
 
-.PHONY: train test test-all test-io test-io-part lint format clean
+# The mutants of `make mutants`: the modules that every score rests on, and the papers' losses.
+MUTANTS = "tfser.config.*" "tfser.corpora.*" "tfser.evaluation.*" "tfser.storage.*" \
+	"tfser.models.aae.network.x_cross_entropy__*" "tfser.models.aae.network.x_labelled_per_replica__*" \
+	"tfser.models.aae.network.*phases__*" "tfser.models.acnn.network.x_view_weights__*" \
+	"tfser.models.acnn.network.x_cross_entropy__*" "tfser.models.acnn.autoencoder.x_rmse__*" \
+	"tfser.models.auxvae.network.x_log_density__*" "tfser.models.auxvae.network.*bound__*" \
+	"tfser.models.auxvae.probes.x_concordance__*" "tfser.models.began.network.*distance__*" \
+	"tfser.models.began.network.*train_step__*" "tfser.models.began.network.x_mean_of_replicas__*" \
+	"tfser.models.epr.experiment.x_refine__*"
+
+.PHONY: train test test-all test-io test-io-part mutants lint format clean
 
 train: $(INSTALLED)
 	$(BIN)/tfser-train --model epr --corpus toy
@@ -30,6 +41,13 @@ test-io: $(WITH_IO)
 
 test-io-part: TESTS = $(SOME_TESTS)
 test-io-part: test-io
+
+# Plugins that the tests do not need make each mutant slower.
+mutants: $(WITH_EXTRAS)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[mutants]'
+	rm -rf mutants
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/mutmut run $(MUTANTS)
+	$(BIN)/python tests/mutants.py
 
 lint: $(WITH_EXTRAS)
 	$(BIN)/ruff check .
@@ -63,5 +81,5 @@ $(WITH_IO): setup.cfg setup.py pyproject.toml constraints-io.txt
 
 # Runs are results: they stay.
 clean:
-	rm -rf .venv .venv-io build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-io mutants build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

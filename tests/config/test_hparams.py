@@ -108,6 +108,7 @@ def test_an_overlay_by_path(load, tmp_path):
         ('net.kind="shallow"', "net", "kind", "shallow"),
         (" net.layers = 8", "net", "layers", 8),
         ('net.names=["a", "b"]', "net", "names", ["a", "b"]),
+        ('net.names=["a=b"]', "net", "names", ["a=b"]),
     ],
 )
 def test_values_of_set(load, override, section, key, value):
@@ -141,6 +142,7 @@ def test_a_value_of_another_type(load, override, message):
         ("trian.epochs=3", "unknown section 'trian' (did you mean 'train'?)"),
         ("net.epochs=3", "unknown key 'net.epochs' (did you mean 'train.epochs'?)"),
         ("net.xyz=1", "unknown key 'net.xyz'"),
+        ("net.width.x=1", "unknown key 'net.width.x' (did you mean 'net.width'?)"),
         ("allowed.x=1", "unknown section 'allowed'"),
         ("corpus.casia=1", "unknown section 'corpus'"),
     ],
@@ -334,3 +336,47 @@ def test_epr_per_corpus():
 def test_epr_refuses(override):
     with pytest.raises(UsageError):
         load_hparams("epr", "toy", overrides=[override])
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(True, "true"), (3, "3"), (0.5, "0.5"), (float("inf"), "inf"), ('a"ß', '"a\\"ß"'),
+     ([1, ["a", False]], '[1, ["a", false]]'), ([], "[]")],
+)  # fmt: skip
+def test_a_value_in_toml(value, text):
+    assert hparams.format_toml(value) == text
+    assert tomllib.loads(f"value = {text}") == {"value": value}
+
+
+def test_an_overlay_of_what_has_changed():
+    before = {"net": {"width": 1.0, "kind": "deep"}, "data": {"n": 1}, "train": {"epochs": 5}}
+    after = {"net": {"width": 2.0, "kind": "deep"}, "data": {"n": 1}, "train": {"epochs": 6}}
+    assert hparams.format_overlay(before, after) == "[net]\nwidth = 2.0\n\n[train]\nepochs = 6\n"
+    both = {**before, "net": {"width": 2.0, "kind": "flat"}}
+    assert hparams.format_overlay(before, both) == '[net]\nwidth = 2.0\nkind = "flat"\n'
+
+
+def test_a_model_without_limits_or_corpora_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "m.toml").write_text("[net]\nwidth = 1.0\n[corpus]\n")
+    (tmp_path / "m.x.toml").write_text(
+        "[corpus.mine.net]\nwidth = 2\n[corpus.table.net]\nwidth = 3"
+    )
+    (tmp_path / "notes.md").touch()
+    monkeypatch.setattr(hparams, "hparams_folder", lambda: tmp_path)
+    assert load_hparams("m", "mine") == {"net": {"width": 1.0}}
+    # Without `corpora` the names of an overlay's corpora are not checked.
+    assert load_hparams("m", "mine", overlay="m.x") == {"net": {"width": 2.0}}
+    known = {"overlay": "m.x", "corpora": ["mine"]}
+    assert load_hparams("m", "table", **known) == {"net": {"width": 3.0}}
+    assert hparams.read_files("m", "mine", None) == ({"net": {"width": 1.0}}, {}, {})
+    with pytest.raises(UsageError) as caught:
+        load_hparams("n", "mine")
+    assert str(caught.value) == (f"no hyperparameter file {tmp_path / 'n.toml'}; there are: m m.x")
+    with pytest.raises(UsageError) as caught:
+        load_hparams("m", "mine", overlay="m.x", corpora=["emodb"])
+    assert str(caught.value) == "m.x: unknown corpus 'mine'"
+    with pytest.raises(UsageError) as caught:
+        load_hparams("m", "mine", overlay="m.y")
+    assert str(caught.value) == (
+        f"no hyperparameter file {tmp_path / 'm.y.toml'} (did you mean 'm.x'?); there are: m m.x"
+    )

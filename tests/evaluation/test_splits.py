@@ -266,16 +266,16 @@ def sample(rng, *classes):
 
 
 def test_random_folds_are_those_of_numpy_s_generator():
-    # Dealt like cards: 4 of "a", then 4 of "b", each shuffled; 1/3 of the rest of a class is dev.
-    labels = np.array(list("abababab"))
-    order = np.random.default_rng(7).permutation(8)
+    # Dealt like cards: 40 of "a", then 40 of "b", each shuffled; a tenth of the rest is dev.
+    labels = np.array(list("ab" * 40))
+    order = np.random.default_rng(7).permutation(80)
     order = [i for name in "ab" for i in order if labels[i] == name]
-    splits = stratified_k_fold(labels, n_folds=2, dev_fraction=1 / 3, seed=7)
+    splits = stratified_k_fold(labels, n_folds=2, dev_fraction=0.1, seed=7)
     for fold, split in enumerate(splits):
         assert split.test.tolist() == sorted(order[fold::2])
-        rest = np.setdiff1d(np.arange(8), split.test)
+        rest = np.setdiff1d(np.arange(80), split.test)
         dev = sample(
-            np.random.default_rng([7, fold]), *((rest[labels[rest] == c], 1) for c in "ab")
+            np.random.default_rng([7, fold]), *((rest[labels[rest] == c], 2) for c in "ab")
         )
         assert split.dev.tolist() == dev
         assert split.train.tolist() == sorted({*rest} - {*dev})
@@ -394,6 +394,11 @@ def test_the_speaker_with_most_utterances_goes_to_the_smallest_group():
     speakers = list("aabbbccd")
     groups = assign_speaker_groups(speakers, n_folds=2)
     assert groups.tolist() == [1, 1, 0, 0, 0, 1, 1, 0] and groups.dtype == np.int64
+    # Of 40 speakers every second has two utterances: first these in turn, then the others.
+    names = [f"{i:02}" for i in range(40)]
+    groups = assign_speaker_groups(names + names[::2], n_folds=4)
+    assert groups[:40].tolist() == [i // 2 % 4 for i in range(40)]
+    assert groups[40:].tolist() == groups[:40:2].tolist()
     assert assign_speaker_groups(speakers, n_folds=4).tolist() == [0, 0, 1, 1, 1, 2, 2, 3]
     pairs = speaker_group_k_fold(speakers, n_folds=2)
     assert [[part.tolist() for part in pair] for pair in pairs] == [

@@ -155,6 +155,8 @@ def test_a_run_has_results_from_its_first_seed_or_trial(tmp_path, name, begun):
         ({"b": 1}, {"a": {"x": {"y": 2}}}, "a.x.y: None -> 2, b: 1 -> None"),
         (dict.fromkeys("abcde", 1), dict.fromkeys("abcde", 2),
          "a: 1 -> 2, b: 1 -> 2, c: 1 -> 2, d: 1 -> 2, e: 1 -> 2"),
+        (dict.fromkeys("abcdef", 1), dict.fromkeys("abcdef", 2),
+         "a: 1 -> 2, b: 1 -> 2, c: 1 -> 2, d: 1 -> 2, e: 1 -> 2 and 1 more"),
         (dict.fromkeys("gabcdef", 1), dict.fromkeys("gabcdef", 2),
          "a: 1 -> 2, b: 1 -> 2, c: 1 -> 2, d: 1 -> 2, e: 1 -> 2 and 2 more"),
         # Settings that came after the first runs.
