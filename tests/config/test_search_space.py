@@ -173,6 +173,7 @@ def test_options_may_have_the_same_key(load):
     "lines, name, twice",
     [
         ((WIDTHS, TWO_KEYS), "net.kind", "net.width"),
+        ((WIDTHS, '"train.rate" = ["choice", 0.1]', TWO_KEYS), "net.kind", "net.width"),
         ((TWO_KEYS, WIDTHS), "net.width", "net.width"),
         ((TWO_OPTIONS, TWO_KEYS.replace("kind", "norm").replace('"shallow"', "true")
           .replace('"deep"', "false")), "net.norm", "net.layers"),
