@@ -54,21 +54,33 @@ def exit_with_error(error: TfserError) -> NoReturn:
 
 
 def import_keras() -> None:
-    """Imports Keras and TensorFlow without what Keras imports besides, where it finds them.
+    """Import Keras and TensorFlow, but not scikit-learn and matplotlib, which Keras imports too.
 
-    scikit-learn and matplotlib's pyplot, for wrappers that nobody here uses, take a good part of
-    the time to the first batch (benchmarks/startup.py). With oneDNN, which TensorFlow leaves out on
-    processors without AVX-512 though EPR and BEGAN's head train nearly twice as fast there, too
-    (ACNN at 0.7 of its speed: README, "Speed").
+    Their import, for wrappers that tfser does not use, takes a good part of the time to the first
+    batch (benchmarks/startup.py).
     """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    _enable_onednn()
     optional = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
     sys.modules.update(dict.fromkeys(optional))  # None: an import of it raises ImportError
     try:
         import keras  # noqa: F401
         import tensorflow
 
-        tensorflow.config.list_physical_devices()  # a machine without a GPU: CUDA's complaints
+        tensorflow.config.list_physical_devices()  # CUDA complains if there is no GPU
     finally:
         for name in optional:
             del sys.modules[name]
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without Keras."""
+    _enable_onednn()
+    import tensorflow
+
+    tensorflow.config.list_physical_devices()
+
+
+def _enable_onednn() -> None:
+    # TensorFlow leaves it out on processors without AVX-512, though EPR and BEGAN's head train
+    # nearly twice as fast with it there, too (ACNN at 0.7 of its speed: README, "Speed").
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

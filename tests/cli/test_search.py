@@ -307,8 +307,8 @@ def stub(monkeypatch, score, dies_at=()):
         (folder / "scores.json").write_text(json.dumps({"uar": found, "wa": 1.0}))
         return 0, "", ""
 
-    monkeypatch.setattr(search, "child", child)
-    monkeypatch.setattr(search_trials, "child", child)
+    monkeypatch.setattr(search, "run_training", child)
+    monkeypatch.setattr(search_trials, "run_training", child)
     monkeypatch.setattr(outcomes, "draw_search", lambda *_: None)
     return calls
 
@@ -524,13 +524,12 @@ def test_a_hopeless_trial_is_stopped_where_asked(tmp_path, monkeypatch, asked):
         atomic_files.write_json(folder / "scores.json", {"uar": 0.5})
         return 0, "", ""
 
-    monkeypatch.setattr(search_trials, "child", child)
-    args = search.parser().parse_args(
-        ["--model", "svm", "--corpus", "toy", *["--stop-hopeless"] * asked]
-    )
+    monkeypatch.setattr(search_trials, "run_training", child)
     trials = []
     for n in range(6):
-        trial = search_trials.run_trial(args, trials, n, {"svm.c": float(n)}, tmp_path)
+        trial = search_trials.run_trial(
+            [], trials, n, {"svm.c": float(n)}, tmp_path, stop_hopeless=asked
+        )
         trials.append({"trial": n, "parameters": {"svm.c": float(n)}} | trial)
     assert [t["status"] for t in trials] == ["ok"] * 5 + ["stopped" if asked else "ok"]
     assert stopped == [5] * asked

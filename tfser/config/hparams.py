@@ -52,6 +52,11 @@ def format_toml(value) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)
 
 
+def format_overrides(parameters: dict) -> list[str]:
+    """Return parameters {"section.key": value} in the form of `--set`."""
+    return [f"{name}={format_toml(value)}" for name, value in parameters.items()]
+
+
 def format_overlay(before: dict, after: dict) -> str:
     """The overlay that makes `after` of the hyperparameters `before`, as TOML."""
     lines = []

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tfser.config.hparams import format_toml
 from tfser.storage import run_directory
 
 POLL_SECONDS = 1.0
@@ -70,20 +69,3 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != int(parent):  # it was killed before
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-def format_flags(args, parameters: dict) -> list[str]:
-    """The flags of tfser-train for a setting: those of `args`, which a search has as well."""
-    words = []
-    for name in ("model", "corpus", "data_root", "test_corpus", "test_root", "protocol", "target",
-                 "hparams", "seed", "seeds", "folds", "cache", "strategy", "max_bad"):  # fmt: skip
-        if (value := getattr(args, name)) is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    for override in [*args.overrides, *format_overrides(parameters)]:
-        words += ["--set", override]
-    return words + ["--debug"] * args.debug
-
-
-def format_overrides(parameters: dict) -> list[str]:
-    """Parameters as `--set` takes them."""
-    return [f"{name}={format_toml(value)}" for name, value in parameters.items()]

@@ -117,7 +117,7 @@ def describe_networks(run, served) -> tuple[str, str, str]:
     )
     given = (
         "The networks alone, to train further or to take apart: features come before them, and "
-        f"what `tfser/models/{run.model}/serving.py` does with what they say after them."
+        f"what `tfser/models/{run.model}/inference.py` does with what they say after them."
     )
     example = f"""import keras
 import tfser.models.{run.model}.inference  # layers of its own

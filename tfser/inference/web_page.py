@@ -32,7 +32,7 @@ PLAIN = {  # of Gradio's environment variables, what the page must not differ in
 
 
 @contextlib.contextmanager
-def open_page(args):
+def open_page(folders, host: str, port: int):
     """The page while the context lasts; its address.
 
     Raises UsageError without Gradio, for an address that cannot be had, for two models of one name
@@ -40,19 +40,19 @@ def open_page(args):
     """
     if not importlib.util.find_spec("gradio"):
         raise UsageError("tfser-serve needs Gradio: pip install 'tfser[demo]'")
-    names = [folder.resolve().name for folder in args.export]
+    names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         raise UsageError(f"--export: two folders have the same name, of {', '.join(names)}")
-    check_address(args.host, args.port)
-    if args.host not in LOOPBACK:
-        log.warning("--host %s: whoever reaches this machine can use the page", args.host)
+    check_address(host, port)
+    if host not in LOOPBACK:
+        log.warning("--host %s: whoever reaches this machine can use the page", host)
     with tempfile.TemporaryDirectory(prefix="tfser-serve-") as folder, configure_gradio(folder):
         with tensorflow_startup.quiet():
             tensorflow_startup.import_keras()
             from tfser.inference import predictor
         models = {
             name: predictor.load_predictor(export)
-            for name, export in zip(names, args.export, strict=True)
+            for name, export in zip(names, folders, strict=True)
         }
         for name, model in models.items():
             if model.of_ratings:
@@ -63,7 +63,7 @@ def open_page(args):
         threading.Thread(target=delete_old_uploads, args=(Path(folder), ended), daemon=True).start()
         try:
             _, url, _ = page.launch(
-                server_name=args.host, server_port=args.port, prevent_thread_lock=True,
+                server_name=host, server_port=port, prevent_thread_lock=True,
                 max_file_size=LARGEST, quiet=True, share=False, ssr_mode=False, footer_links=[],
                 run_history=False,
                 app_kwargs={"middleware": [Middleware(RequestFilter, folder=Path(folder))]},

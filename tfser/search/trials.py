@@ -6,7 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
-from tfser.distributed.subprocesses import format_flags, run_training
+from tfser.distributed.subprocesses import run_training
 from tfser.errors import ConflictError
 from tfser.evaluation import metrics
 from tfser.search.summary import trial_folder_name
@@ -35,28 +35,35 @@ def write_trials(path: Path, trials: list[dict]) -> None:
     atomic_files.write_bytes(path, text.encode())
 
 
-def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) -> dict:
-    """Trains and scores on dev; returns what `run_trials` notes beside the parameters."""
-    found = {"status": "failed", "score": None, "measure": None, "seconds": 0.0, "reason": ""}
-    done = [trial for trial in trials if trial["status"] == "ok"]
-    for same in (trial for trial in done if trial["parameters"] == parameters):
+def run_trial(
+    flags: list[str], trials: list[dict], n: int, parameters: dict, folder: Path, *, stop_hopeless
+) -> dict:
+    """Train trial n and score it on the dev set; return its entry but for the parameters.
+
+    Args:
+        flags: those of tfser-train for the trial, its parameters included.
+        trials: the trials before.
+        stop_hopeless: stop the training by the median rule of `is_hopeless`.
+    """
+    result = {"status": "failed", "score": None, "measure": None, "seconds": 0.0, "reason": ""}
+    scored = [trial for trial in trials if trial["status"] == "ok"]
+    for same in (trial for trial in scored if trial["parameters"] == parameters):
         known = {name: same[name] for name in ("status", "score", "measure")}
-        return found | known | {"reason": f"as trial {same['trial']}, of the same parameters"}
-    started, place = time.monotonic(), folder / trial_folder_name(n)
-    before = [read_dev_scores(folder / trial_folder_name(trial["trial"])) for trial in done]
-    stops = (
-        (lambda: is_hopeless(read_dev_scores(place), before))
-        if args.stop_hopeless
-        else lambda: False
-    )
-    code, _, found["reason"] = run_training(
-        [*format_flags(args, parameters), "--evaluate", "dev"], place, stops
-    )
-    found["seconds"] = round(time.monotonic() - started, 1)
-    if stops():  # asked again: a trial may end before it is looked at
+        return result | known | {"reason": f"as trial {same['trial']}, of the same parameters"}
+    started, trial_folder = time.monotonic(), folder / trial_folder_name(n)
+    before = [read_dev_scores(folder / trial_folder_name(trial["trial"])) for trial in scored]
+
+    def stops():
+        return stop_hopeless and is_hopeless(read_dev_scores(trial_folder), before)
+
+    code, _, result["reason"] = run_training([*flags, "--evaluate", "dev"], trial_folder, stops)
+    result["seconds"] = round(time.monotonic() - started, 1)
+    if stops():  # checked again: a trial may end before the last check
         reason = "its first networks are below the median of the trials before"
-        return found | {"status": "stopped", "reason": reason}
-    return found | ({} if code else score_trial(atomic_files.read_json(place / "scores.json")))
+        return result | {"status": "stopped", "reason": reason}
+    if code:
+        return result
+    return result | score_trial(atomic_files.read_json(trial_folder / "scores.json"))
 
 
 def score_trial(scores: dict) -> dict:
