@@ -1,4 +1,4 @@
-"""A pytest plugin: with TFSER_UNLISTED_SKIPS=fail a skipped test that is not listed here fails CI."""
+"""A pytest plugin: with TFSER_UNLISTED_SKIPS=fail, a skipped test that is not listed fails CI."""
 
 import os
 import re
