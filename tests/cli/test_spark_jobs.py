@@ -470,5 +470,5 @@ def test_workers_of_a_cluster_are_waited_for(monkeypatch):
         def defaultParallelism(self):
             return next(cores)
 
-    assert spark_session._n_at_once(Context(), wait=True) == 16
-    assert spark_session._n_at_once(SimpleNamespace(defaultParallelism=2), wait=False) == 2
+    assert spark_session._count_slots(Context(), wait=True) == 16
+    assert spark_session._count_slots(SimpleNamespace(defaultParallelism=2), wait=False) == 2
