@@ -214,7 +214,7 @@ def test_points_as_parameters():
 def told(space, algorithm, n, score, seed=0):
     proposals, found, scores = Sampler(space, algorithm, seed), [], {}
     for k in range(n):
-        found.append(proposals.next(scores))
+        found.append(proposals.propose(scores))
         scores[k] = score(found[-1])
     return found
 
@@ -268,7 +268,7 @@ def test_a_proposal_is_decided_by_the_scores_that_were_known(algorithm):
 
     def proposed(*orders):
         proposals = Sampler(CONDITIONAL, algorithm, 0)
-        return [proposals.next({n: scores[n] for n in order}) for order in orders]
+        return [proposals.propose({n: scores[n] for n in order}) for order in orders]
 
     before = [range(n) for n in range(11)]
     *first, plain = proposed(*before, range(11))

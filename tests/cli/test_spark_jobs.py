@@ -219,7 +219,7 @@ def rows_of(afters, algorithm="tpe"):
     proposals, rows = Sampler(SPACE, algorithm, 0), []
     for n, after in enumerate(afters):
         scores = {k: rows[k]["score"] for k in after}
-        parameters = proposals.next(scores)
+        parameters = proposals.propose(scores)
         row = {"trial": n, "parameters": parameters}
         row |= {"after": list(after)} if len(after) < n else {}
         rows.append(row | {"status": "ok", "score": ((n * 7) % 10) / 10, "measure": "UAR",
