@@ -21,7 +21,7 @@ from tfser.config import hparams, search_space
 from tfser.config.hparams import format_overlay, format_toml, hparams_folder, load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
-from tfser.evaluation import classification_report, model_card
+from tfser.evaluation import classification_report, recorded_runs
 from tfser.evaluation.splits import Split, select_evaluated_part
 from tfser.models.aae import dataset as aae
 from tfser.models.acnn import dataset as acnn
@@ -729,7 +729,7 @@ def test_evaluated_on_dev_end_to_end(tmp_path):
         assert [parts.count(part) for part in ("train", "dev", "test", "")] == [80, 40, 0, 40]
     assert atomic_files.read_json(folder / "scores.json")["facts"][-1] == "scored on the dev part"
     with pytest.raises(DataError, match="scored on its dev part"):
-        model_card.record_run(folder, tmp_path)
+        recorded_runs.record_run(folder, tmp_path)
     answer = called(train.main, *command)
     assert answer.code == 4 and "(evaluate: dev -> None)" in error_line(answer)
 
