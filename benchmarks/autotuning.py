@@ -1,4 +1,4 @@
-"""What an epoch costs more where TensorFlow tunes the pipeline (see `tf_data.disable_autotuning`).
+"""Cost of TensorFlow's autotuning of the pipeline, see `tf_data.disable_autotuning`.
 
     python benchmarks/autotuning.py [--rounds 15] [--out FILE]
 
@@ -21,7 +21,7 @@ from tfser.training.epoch import train_epoch  # noqa: E402
 
 
 def main():
-    """Prints medians and means of an epoch's seconds: some of the tuned ones wait, some do not."""
+    """Print medians and means of an epoch's seconds: some autotuned epochs wait, some do not."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")

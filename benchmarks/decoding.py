@@ -1,12 +1,12 @@
-"""Files that a core decodes in a second by soundfile and by tensorflow-io, to mono waveforms.
+"""Decoding speed per core of soundfile and tensorflow-io, from files to mono waveforms.
 
     python benchmarks/decoding.py --data LibriSpeech [--files 128] [--rounds 5] [--out PATH]
 
-Takes the first FLAC files of a folder and makes the other formats of them with soundfile, in a
-folder of its own. Both decoders have all cores, as the feature cache gives them: a thread for each,
-and a shard's files at once. A second is one of processor time, of all threads, which other programs
-on the machine change little. Rounds of one and the other take turns; the first of each does not
-count. Says where the samples are not equal, too. Needs tensorflow-io: .venv-io.
+Takes the first FLAC files of a folder and converts them to the other formats with soundfile, in a
+temporary folder. Both decoders have all cores, as in the feature cache: a thread for each core, and
+a shard's files at once. A second is a second of processor time of all threads, which other programs
+on the machine change little. The decoders take turns; the first round of each does not count.
+Prints the differences of the samples, too. Needs tensorflow-io: .venv-io.
 """
 
 import argparse
@@ -41,11 +41,11 @@ SHARD = 32  # files
 
 
 def converted(files, suffix, subtype, folder):
-    """The files in a format, as utterances."""
+    """Convert the files to a format and return utterances."""
     utterances = []
     for number, path in enumerate(files):
         target = folder / f"{number:03}-{subtype}.{suffix}"
-        if suffix == "flac":  # the corpus's own
+        if suffix == "flac":  # the corpus's own format
             target.write_bytes(path.read_bytes())
         else:
             samples, rate_hz = soundfile.read(path)
@@ -55,7 +55,7 @@ def converted(files, suffix, subtype, folder):
 
 
 def decode(utterances, decoder):
-    """(seconds of processor time, waveforms): groups of files in a thread for each core."""
+    """Decode groups of files in a thread for each core: (seconds of processor time, waveforms)."""
 
     def heard(group):
         return list(audio.load_waveforms(group, sample_rate_hz=16000, decoder=decoder))
@@ -68,7 +68,7 @@ def decode(utterances, decoder):
 
 
 def measured(utterances, n_rounds) -> dict:
-    """Medians of files a core and second over the rounds, and how far the samples are apart."""
+    """Return medians of files per core and second, and the largest difference of the samples."""
     rates, waveforms = {decoder: [] for decoder in DECODERS}, {}
     for number in range(n_rounds + 1):
         for decoder in DECODERS:
@@ -85,7 +85,7 @@ def measured(utterances, n_rounds) -> dict:
 
 
 def main():
-    """Prints and writes a row for each format."""
+    """Print and write a row for each format."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="a folder of FLAC files")
     parser.add_argument("--files", type=int, default=128)

@@ -1,12 +1,12 @@
-"""Features from files on: the store against a loop of librosa, as one writes it.
+"""Speed of feature extraction from files: the feature cache against a plain loop of librosa.
 
     python benchmarks/features.py --root FOLDER_OF_SOUND [--files 351] [--rounds 5] [--out FILE]
 
-The store finds, hashes and decodes the files, computes with a thread for each core, and writes
-shards into an empty cache. The loop loads one file after the other by librosa (decoding, and the
-rate), computes with librosa, for ACNN's autoencoder with NumPy and SciPy as auDeep does, and keeps
-the arrays: it checks and writes nothing. They take turns; figures are medians, after a round to
-warm up. openSMILE's features: benchmarks/functionals.py.
+The cache finds, hashes and decodes the files, computes with a thread for each core, and writes
+shards into an empty cache. The loop loads one file after the other by librosa (decoding and
+resampling), computes with librosa, for ACNN's autoencoder with NumPy and SciPy as auDeep does, and
+holds the arrays in memory: it checks and writes nothing. Both take turns; figures are medians,
+after a warm-up round. openSMILE's features: benchmarks/functionals.py.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from tfser.models.epr.dataset import make_log_mel as log_mel_of
 
 
 def log_mel(waveform):
-    """EPR's 64 bands [frames, 64]."""
+    """Compute EPR's 64 bands [frames, 64]."""
     power = librosa.feature.melspectrogram(
         y=waveform, sr=16000, n_fft=512, win_length=400, hop_length=160, center=False, n_mels=64
     )
@@ -42,7 +42,7 @@ def log_mel(waveform):
 
 
 def slices(waveform):
-    """BEGAN's slices of a second [n, 32, 513]."""
+    """Compute BEGAN's slices of a second [n, 32, 513]."""
     starts = range(0, max(1, round(len(waveform) / 16000)) * 16000, 16000)
     parts = [waveform[start : start + 16000] for start in starts]
     padded = [np.pad(part, (0, 16000 - len(part))) for part in parts]
@@ -50,7 +50,7 @@ def slices(waveform):
 
 
 def ways() -> dict:
-    """{what is heard: (the feature, the peer's name, its function of a waveform)}."""
+    """Return {name of the feature: (the feature, name of the peer, the peer's function)}."""
     return {
         "EPR, log-mel": (log_mel_of(load_hparams("epr", "librispeech")), "librosa", log_mel),
         "ACNN's autoencoder": (spectrograms.LAYER, "SciPy", spectrograms.recipe),
@@ -60,7 +60,7 @@ def ways() -> dict:
 
 
 def main():
-    """Prints files a second and the ratio."""
+    """Print files per second and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, required=True, help="a folder of .flac or .wav")
     parser.add_argument("--files", type=int, default=351, help="at most so many")
@@ -96,7 +96,7 @@ def main():
                 start = time.perf_counter()
                 n_frames[way] = (by_store if way == "store" else by_loop)()
                 seconds[way].append(time.perf_counter() - start)
-            # librosa pads EPR's windows to 512 samples, the last of which may not be there.
+            # librosa pads EPR's windows to 512 samples, so the last window may be missing.
             assert np.ptp([*n_frames.values()]) <= len(files), n_frames
         median = {way: statistics.median(times[1:]) for way, times in seconds.items()}
         result[name] = {

@@ -1,11 +1,11 @@
-"""Where a training step of BEGAN's head takes its time, and what else was tried for it.
+"""Seconds of the parts of a training step of BEGAN's head, and of faster candidates.
 
     python benchmarks/head_parts.py [--rounds 9] [--torch TORCH_VENV/bin/python] [--out FILE]
 
-The step of benchmarks/run.py, on one batch: as tfser-train has it, compiled by XLA, and eight in a
-call. Its parts alone: the convolution, the gradient of its filters, the same as one product of
-matrices, and the update of all weights by Adam. PyTorch's step beside them. All take turns; figures
-are medians after two turns to warm up.
+The step of benchmarks/run.py, on one batch: as tfser-train runs it, compiled by XLA, and eight
+steps per call. Its parts alone: the convolution, the gradient of its filters, the same gradient as
+one matrix product, and the update of all weights by Adam. PyTorch's step beside them. All take
+turns; figures are medians after two warm-up turns.
 """
 
 import argparse
@@ -21,18 +21,18 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import turns  # noqa: E402
 
-STEPS = 8  # in each turn
+STEPS = 8  # per turn
 BATCH, HEIGHT, WIDTH, CHANNELS, N_FILTERS = SHAPE = 16, 65, 12, 256, 32
 
 
 def a_step_of(steps):
-    """Returns a function: seconds of one of the STEPS that `steps` takes."""
+    """Return a function: seconds of one of the STEPS steps that `steps` runs."""
     turn = turns.timed(steps)
     return lambda: turn() / STEPS
 
 
 def fits(xla=False, steps_per_execution=1):
-    """Seconds of a step by `fit`."""
+    """Return a function: seconds of a step by `fit`."""
     keras.utils.set_random_seed(0)
     model, batches, *_ = networks.began_head(Path())
     model.jit_compile = xla
@@ -43,7 +43,10 @@ def fits(xla=False, steps_per_execution=1):
 
 
 def filters_gradient(maps, of_result):
-    """[batch, height, width, channels], [batch, height, width, K] -> [3, 3, channels, K]."""
+    """Compute the gradient [3, 3, channels, K] of the filters.
+
+    maps: [batch, height, width, channels]; of_result: [batch, height, width, K].
+    """
     return tf.raw_ops.Conv2DBackpropFilter(
         input=maps,
         filter_sizes=(3, 3, CHANNELS, N_FILTERS),
@@ -54,7 +57,7 @@ def filters_gradient(maps, of_result):
 
 
 def as_one_product(maps, of_result):
-    """The same: one product of matrices, of the maps and of the result's nine shifts."""
+    """Compute the same gradient as one matrix product of the maps and nine shifts of the result."""
     padded = tf.pad(of_result, ((0, 0), (1, 1), (1, 1), (0, 0)))
     taps = [(i, j) for i in (2, 1, 0) for j in (2, 1, 0)]
     shifts = tf.stack([padded[:, i : i + HEIGHT, j : j + WIDTH] for i, j in taps], axis=3)
@@ -64,19 +67,19 @@ def as_one_product(maps, of_result):
 
 
 def traced(function, *arguments):
-    """The function of these arguments, without any."""
+    """Return a traced function without arguments that calls `function` with these arguments."""
     return tf.function(lambda: function(*arguments), autograph=False)
 
 
 def update():
-    """Returns a function that has Adam move all weights of the head."""
+    """Return a function that updates all weights of the head by Adam."""
     model, *_ = networks.began_head(Path())
     gradients = [tf.random.normal(weight.shape) for weight in model.trainable_weights]
     return traced(model.optimizer.apply, gradients, model.trainable_weights)
 
 
 def repeated(function):
-    """Seconds of a call."""
+    """Return a function: seconds of a call of `function`."""
 
     def all_of_them():
         for _ in range(STEPS):
@@ -86,7 +89,7 @@ def repeated(function):
 
 
 def main():
-    """Checks that both gradients are one, then prints the medians and their ratios to ours."""
+    """Check that both gradients are equal, then print the medians and their ratios to ours."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")

@@ -1,10 +1,10 @@
-"""20 evaluations of BEGAN's head on feature maps that are there: tfser-search, from its first
-trial's begin to its last one's end.
+"""Seconds of 20 evaluations of BEGAN's head by tfser-search, on stored feature maps.
 
     python benchmarks/heads.py [--out heads.json] [--spark local[2]] -- FLAGS OF TFSER-SEARCH
 
-The times of its log, without the test of the best setting, as in `benchmarks/spark.py`. The maps
-are made by a search of one trial before it.
+The time is from the start of the first trial to the end of the last trial, by the search's log,
+without the test of the best setting, as in `benchmarks/spark.py`. A search of one trial before it
+computes the maps.
 """
 
 import argparse
@@ -20,8 +20,8 @@ TARGET_SECONDS = 300
 
 
 def main():
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--spark", metavar="MASTER", help="two trials at a time: local[2]")
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
     parser.add_argument("flags", nargs="+", help="of tfser-search")

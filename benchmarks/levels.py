@@ -1,10 +1,10 @@
-"""How far two corpora lie apart as ACNN hears them: bands of one by the statistics of the other.
+"""Distance of two corpora at ACNN's input: bands of one by the statistics of the other.
 
     python benchmarks/levels.py --corpora ravdess emodb --roots RAVDESS EMODB [--out levels.json]
 
-Of the utterances whose class is in ACNN's [labels]: the mean over frames of each band's z-score
-with the other corpus's mean and standard deviation, which is what a network trained there is given,
-and the distance of the 90th percentiles of the frames' energy in dB.
+For utterances whose class is in ACNN's [labels]: the mean over frames of each band's z-score with
+the other corpus's mean and standard deviation, which is the input of a network trained there, and
+the distance of the 90th percentiles of the frames' energy in dB.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tfser.models.acnn.dataset import make_input_layer
 
 
 def frames_of(corpus, root):
-    """Log-mel frames [n, n_bands] of a corpus."""
+    """Load the log-mel frames [n, n_bands] of a corpus."""
     hp = load_hparams("acnn", corpus)
     layer, _ = make_input_layer(hp)
     chosen = [u for u in load_corpus(corpus, root) if u.emotion in hp["labels"]["keep"]]
@@ -32,7 +32,7 @@ def frames_of(corpus, root):
 
 
 def main():
-    """Prints and writes the distances."""
+    """Print and write the distances."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--corpora", nargs=2, required=True)
     parser.add_argument("--roots", nargs=2, type=Path, required=True)

@@ -1,14 +1,14 @@
-"""Speed of LogMel.extract, as the store calls it, against librosa.
+"""Speed of LogMel.extract, as the feature cache calls it, against librosa.
 
     python benchmarks/logmel.py [--root FOLDER_OF_WAVS] [--rounds 7] [--out logmel.json]
 
-Both get the same decoded waveforms (decoding is not timed) and make the same 64 log mel bands.
-LogMel runs as in the store: shards of 64 utterances, one thread a core. librosa runs one file
-after another, the way it is used, and again with a thread a core. Its matrix product may use all
-cores or, where that is faster for such small ones, a single one: both are measured, and the
-ratio is taken to the better. The candidates take turns, so that other load on the machine meets
-all of them; figures are medians over the rounds. Where something else keeps the other cores busy,
-the ratio of CPU seconds still tells what a core does, but not what a second core adds.
+Both get the same decoded waveforms (decoding is not timed) and compute the same 64 log mel bands.
+LogMel runs as in the cache: shards of 64 utterances, one thread a core. librosa runs one file after
+another, as usual, and again with a thread a core. Its matrix product may use all cores or, where
+that is faster for such small products, a single core: both are measured, and the ratio is taken to
+the faster. The candidates take turns, so that other load on the machine meets all of them; figures
+are medians over the rounds. Where another program keeps the other cores busy, the ratio of CPU
+seconds is still valid for one core, but does not include the gain of a second core.
 """
 
 import argparse
@@ -34,7 +34,7 @@ FLOOR = 1e-6
 
 
 def with_librosa(waveform):
-    """[samples] -> [frames, 64]."""
+    """Compute the bands by librosa: [samples] -> [frames, 64]."""
     power = librosa.feature.melspectrogram(
         y=waveform, sr=RATE, n_fft=512, win_length=400, hop_length=160, center=False, n_mels=64
     )
@@ -42,7 +42,7 @@ def with_librosa(waveform):
 
 
 def waveforms_of(root, n_files):
-    """Decodes the files below a folder, or makes noise of 1 to 5 s where there is none."""
+    """Decode the files below a folder, or make noise of 1 to 5 s where there is none."""
     if root is None:
         rng = np.random.default_rng(0)
         lengths = rng.integers(RATE, 5 * RATE, n_files)
@@ -53,7 +53,7 @@ def waveforms_of(root, n_files):
 
 
 def main():
-    """Runs the rounds, prints the table."""
+    """Run the rounds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--root", type=Path, help="folder of .wav or .flac; default: noise")
     parser.add_argument("--files", type=int, default=512, help="at most so many")

@@ -1,15 +1,15 @@
-"""How much emotion log-mel frames hold without a network: linear classifiers on their statistics.
+"""Scores of linear classifiers on statistics of log-mel frames: the information without a network.
 
     python benchmarks/logmel_svm.py --corpus emodb --out logmel_svm.json
 
 Per utterance the mean, standard deviation, three percentiles and the standard deviation of the
-frame-to-frame difference of each of EPR's 64 bands (384 values), z-scored on the training part;
-SVC(kernel="linear", C=0.01), predictions pooled. Beside the same SVM on openSMILE's features it
-tells what a network on log-mel frames has to start from.
+frame-to-frame difference of each of EPR's 64 bands (384 values), z-scored on the training set;
+SVC(kernel="linear", C=0.01), predictions pooled. Compare with the same SVM on openSMILE's features
+for the starting point of a network on log-mel frames.
 
 With --segments the same statistics of each of EPR's segments (32 frames) instead: logistic
 regression (C=0.01) learns the labels that segments inherit, and the mean of its probabilities over
-an utterance decides. It tells what is lost by looking at 335 ms at a time.
+an utterance decides. The difference is the loss by a view of 335 ms at a time.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from tfser.storage import atomic_files, run_directory
 
 
 def statistics(frames, spans) -> np.ndarray:
-    """Statistics [spans, 6 n_bands] of the frames in each (first, end)."""
+    """Compute statistics [spans, 6 n_bands] of the frames in each (first, end)."""
     rows = []
     for first, end in spans:
         x = frames[first:end]
@@ -44,15 +44,15 @@ def statistics(frames, spans) -> np.ndarray:
 
 
 def by_utterance(x, y, train, test) -> np.ndarray:
-    """Predicted classes of the utterances `test`."""
+    """Predict the classes of the utterances `test`."""
     svm = make_pipeline(StandardScaler(), SVC(kernel="linear", C=0.01))
     return svm.fit(x[train], y[train]).predict(x[test])
 
 
 def by_segment(x, speech, train, test) -> tuple[np.ndarray, float]:
-    """Predicted classes of the utterances `test` and accuracy on their segments.
+    """Predict the classes of the utterances `test`; return them with their segments' accuracy.
 
-    x [segments, features].
+    x: [segments, features].
     """
     known = np.isin(speech.owner, train)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
@@ -64,7 +64,7 @@ def by_segment(x, speech, train, test) -> tuple[np.ndarray, float]:
 
 
 def main() -> None:
-    """Prints UAR and WA for both protocols; --out writes the same as JSON."""
+    """Print UAR and WA for both protocols; --out writes the same as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--data-root", type=Path)

@@ -1,8 +1,8 @@
-"""The zoo's networks at the paper's size, with their inputs: what benchmarks/run.py trains.
+"""Networks of the zoo at the paper's size with their inputs, which benchmarks/run.py trains.
 
-Each function of NETWORKS makes a `Network` under the hyperparameters of a real corpus. Its input
-is noise of that corpus's shapes, in the pipeline that tfser-train has: from memory, or from shards
-on the disk where the system is pre-trained on more speech than memory holds.
+Each function of NETWORKS makes a `Network` under the hyperparameters of a real corpus. Its input is
+noise of that corpus's shapes, in the pipeline of tfser-train: from memory, or from shards on the
+disk where the pre-training corpus is larger than memory.
 """
 
 from collections.abc import Callable
@@ -29,31 +29,31 @@ from tfser.models.epr.network import vgg
 from tfser.storage import run_directory
 from tfser.training import loop
 
-SHARDS, PIECES = 8, 32  # of the input that lies on the disk
+SHARDS, PIECES = 8, 32  # of the input on the disk
 
 
 class Network(NamedTuple):
-    """A compiled network and what it is trained on."""
+    """Compiled network with its training input."""
 
     model: keras.Model
     batches: Callable  # number of an epoch -> dataset, as in training
     batch_size: int
-    example: str  # what a batch holds
+    example: str  # description of the examples in a batch
     twins: dict  # PyTorch's name -> the script and its arguments
 
 
 def run() -> run_directory.Run:
-    """Of one device."""
+    """Return a run on one device."""
     return run_directory.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
 
 
 def noise(*shape) -> np.ndarray:
-    """float32."""
+    """Return float32 noise."""
     return np.random.default_rng(0).standard_normal(shape, dtype="float32")
 
 
 def on_disk(folder: Path, n_frames: int, n_features: int) -> feature_cache.StoredFeatures:
-    """Pieces of noise in [0, 1] in shards of the cache's format."""
+    """Write pieces of noise in [0, 1] as shards of the cache's format."""
     rng, n_bytes = np.random.default_rng(0), []
     for number in range(SHARDS):
         pieces = rng.random((PIECES, n_frames, n_features), "float32")
@@ -64,13 +64,13 @@ def on_disk(folder: Path, n_frames: int, n_features: int) -> feature_cache.Store
 
 
 def in_layouts(*script_and_arguments) -> dict:
-    """The twin of a network of pictures in both of PyTorch's layouts."""
+    """Return the twin of an image network in both of PyTorch's layouts."""
     layouts = "NCHW", "channels_last"
     return {f"PyTorch, {layout}": (*script_and_arguments, layout) for layout in layouts}
 
 
 def epr_vgg(folder, width=1.0) -> Network:
-    """VGG-E on segments of a corpus of CASIA's size: 7,200 utterances of 198 frames."""
+    """Build VGG-E on segments of a corpus of CASIA's size: 7,200 utterances of 198 frames."""
     hp = load_hparams("epr", "casia", overrides=[f"model.width_multiplier={width}"])
     n_frames, n_bands, n_classes, size = 32, 64, 6, hp["train"]["batch_size"]
     network = vgg(n_frames=n_frames, n_bands=n_bands, n_classes=n_classes, **hp["model"])
@@ -92,7 +92,7 @@ def epr_vgg(folder, width=1.0) -> Network:
 
 
 def acnn_network(folder) -> Network:
-    """The attentive network of three views with a representation, on 2,000 utterances of 7.5 s."""
+    """Build ACNN with three views and a representation, on 2,000 utterances of 7.5 s."""
     hp, n, n_classes = load_hparams("acnn", "iemocap"), 2000, 4
     layer, n_frames = acnn_speech.make_input_layer(hp)
     y = np.arange(n) % n_classes
@@ -115,7 +115,7 @@ def acnn_network(folder) -> Network:
 
 
 def acnn_autoencoder(folder) -> Network:
-    """The sequence autoencoder on clips of 7.5 s that lie on the disk."""
+    """Build the sequence autoencoder on clips of 7.5 s on the disk."""
     hp = load_hparams("acnn", "librispeech")
     layer, settings = of_acnn.make_spectrogram(hp), hp["autoencoder"]
     shape, size = (layer.n_frames, layer.n_features), settings["batch_size"]
@@ -138,7 +138,7 @@ def acnn_autoencoder(folder) -> Network:
 
 
 def aae_network(folder, level="utterance") -> Network:
-    """The optimized AAE on 2,000 utterances: functionals, or 1,024 frames of descriptors."""
+    """Build the optimized AAE on 2,000 utterances: functionals, or 1,024 frames of descriptors."""
     hp = load_hparams("aae", "iemocap", overrides=[f'model.level="{level}"'])
     n, n_classes = 2000, 4
     n_frames, n_features = (None, 6373) if level == "utterance" else (hp["frames"]["n_frames"], 65)
@@ -166,7 +166,7 @@ def aae_network(folder, level="utterance") -> Network:
 
 
 def auxvae_network(folder) -> Network:
-    """The Aux-VAE on pieces of 4 s that lie on the disk."""
+    """Build the Aux-VAE on pieces of 4 s on the disk."""
     hp = load_hparams("auxvae", "librispeech")
     layer, settings = auxvae.make_mel_pieces(hp), hp["vae"]
     model = of_auxvae.new_network(hp, layer)
@@ -183,7 +183,7 @@ def auxvae_network(folder) -> Network:
 
 
 def began_network(folder, size=4) -> Network:
-    """BEGAN on slices that lie on the disk; batches of 4, the paper's 16 take memory and time."""
+    """Build BEGAN on slices on the disk, in batches of 4: the paper's 16 are slow and large."""
     hp = load_hparams("began", "librispeech")
     layer, n_filters = began.make_magnitude_slices(hp), hp["model"]["n_filters"]
     model = of_began.new_network(hp, layer)
@@ -201,7 +201,7 @@ def began_network(folder, size=4) -> Network:
 
 
 def began_head(folder) -> Network:
-    """The head on the feature maps of a frozen encoder, of 512 slices."""
+    """Build the head on the feature maps of a frozen encoder, of 512 slices."""
     hp, n, n_classes = load_hparams("began", "emodb"), 512, 7
     network = of_began.new_network(hp, began.make_magnitude_slices(hp))
     shape = of_began.maps_network(network).output_shape[1:]

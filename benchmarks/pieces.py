@@ -1,10 +1,10 @@
-"""The Aux-VAE's pieces of 140 mel bands: ours against librosa's loop.
+"""Speed of the Aux-VAE's pieces of 140 mel bands: ours against librosa's loop.
 
     python benchmarks/pieces.py --root FOLDER_OF_SOUND [--rounds 5] [--out pieces.json]
 
-Both from waveforms at 22,050 Hz in memory. Ours as the store calls it, a thread for each core;
-librosa one recording after another, as the authors' code has it, and again with a thread for each
-core; the ratio is to the better of the two. They take turns; figures are medians.
+Both start from waveforms at 22,050 Hz in memory. Ours runs as in the feature cache, a thread for
+each core; librosa one recording after another, as in the authors' code, and again with a thread for
+each core; the ratio is to the faster of the two. They take turns; figures are medians.
 """
 
 import argparse
@@ -31,7 +31,7 @@ RATE = LAYER.sample_rate_hz
 
 
 def with_librosa(waveform):
-    """Pieces [n, 176, 140] of a recording."""
+    """Compute the pieces [n, 176, 140] of a recording by librosa."""
     pieces = []
     for number, length in enumerate(LAYER.lengths(len(waveform))):
         piece = waveform[number * LAYER.n_samples :][:length]
@@ -44,7 +44,7 @@ def with_librosa(waveform):
 
 
 def main():
-    """Prints seconds of speech a second and the ratio."""
+    """Print seconds of speech per second and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--files", type=int, default=200)

@@ -1,11 +1,11 @@
-"""The page benchmarks/PLAN.md: 1,000 and 60,000 hours, of what two other scripts measured.
+"""The page benchmarks/PLAN.md: plans for 1,000 and 60,000 hours, from measured results.
 
     python benchmarks/plan.py [--flops 2e13]
 
-Extraction is that of results/scale.json (benchmarks/scale.py), training on this machine that of
-results/zoo.json (benchmarks/run.py). On a GPU nothing was measured: its figures are the float
-operations of a training step, counted by TensorFlow's profiler, divided by --flops a second, which
-is an assumption, and what the disk of scale.json can read.
+Extraction comes from results/scale.json (benchmarks/scale.py), training on this machine from
+results/zoo.json (benchmarks/run.py). Nothing was measured on a GPU: its figures are the float
+operations of a training step, counted by TensorFlow's profiler, divided by --flops per second,
+which is an assumption, and limited by the disk of scale.json.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 RESULTS = Path(__file__).parent / "results"
-# What is pre-trained on speech without labels: its features, its network, the epochs in hparams.
+# Pre-training on speech without labels: {features: (network, epochs in hparams)}.
 TRAINED = {
     "acnn, autoencoder": ("ACNN's autoencoder", 64),
     "auxvae": ("Aux-VAE", 40),
@@ -30,15 +30,15 @@ TRAINED = {
 
 
 def of_example(name: str) -> dict:
-    """Bytes of an example of a network, and the float operations that training on it takes."""
+    """Return the bytes of an example of a network, and the float operations of training on it."""
     with tempfile.TemporaryDirectory() as folder:
         model, batches, size, *_ = networks.NETWORKS[name](Path(folder))
         batch = next(iter(batches(0)))
         x = tf.nest.flatten(batch)[0]
         step = tf.function(lambda: model.train_step(batch)).get_concrete_function()
         if "GRU" in {type(layer).__name__ for layer in model._flatten_layers()}:
-            # The profiler counts a step of a loop once. Each weight is used once in a frame,
-            # forwards, and twice backwards.
+            # The profiler counts a loop's step once. Each weight is used once per frame in the
+            # forward pass, and twice in the backward pass.
             operations = 6 * model.count_params() * x.shape[1]
         else:
             options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
@@ -49,7 +49,7 @@ def of_example(name: str) -> dict:
 
 
 def trained(hours: int, feature: str, scale: dict, zoo: dict, flops: float) -> dict:
-    """An epoch on so many hours of speech."""
+    """Return the figures of an epoch on so many hours of speech."""
     network, n_epochs = TRAINED[feature]
     example, of_zoo = of_example(network), zoo["training"][network]
     n = hours * scale["measured"]["features"][feature]["bytes_per_hour"] / example["bytes"]
@@ -69,7 +69,7 @@ def trained(hours: int, feature: str, scale: dict, zoo: dict, flops: float) -> d
 
 
 def page(scale: dict, plans: dict, flops: float) -> str:
-    """The text."""
+    """Format the page."""
     sample, of_disk = scale["measured"]["sample"], scale["measured"]["disk_bytes_per_second"]
     lines = [
         "# 1,000 and 60,000 hours of speech",
@@ -124,7 +124,7 @@ def page(scale: dict, plans: dict, flops: float) -> str:
 
 
 def main():
-    """Writes the page, and its figures beside the others."""
+    """Write the page, and its figures beside the other results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--flops", type=float, default=2e13, help="of a GPU, sustained: assumed")
     args = parser.parse_args()

@@ -1,13 +1,13 @@
-"""Which systems keep their scores in 16 bits: `tfser-train` in float32 and in 16 bits, same seeds.
+"""Scores in float32 and in 16 bits: `tfser-train` with the same seeds.
 
     python benchmarks/precision.py --data-root EMODB --out benchmarks/results/precision.json \
         [--only acnn] [--precision mixed_bfloat16] [--widened] [--work FOLDER]
 
-Emo-DB by speakers, shorter trainings than the papers' and narrower networks where these take hours.
-What counts is the difference of two runs that have all but the precision in common. A processor
-without AMX or AVX-512 BF16 takes `--widened`: see `widened.py`.
+Emo-DB by speakers, shorter trainings than the papers' and narrower networks where these take
+hours. The result is the difference of two runs that differ in the precision alone. A processor
+without AMX or AVX-512 BF16 needs `--widened`: see `widened.py`.
 
-What --out holds already is not run again; of seeds that are not done in both precisions nothing is
+Runs that --out contains are not repeated; seeds that are not done in both precisions are not
 compared.
 """
 
@@ -26,7 +26,7 @@ from tfser.evaluation import metrics
 from tfser.storage import atomic_files
 
 COMMON = "--corpus emodb --protocol loso"
-# The flags of each system and how many seeds; {seed} is that of the network that is probed.
+# The flags of each system and its number of seeds; {seed} is the seed of the probed network.
 SYSTEMS = {
     "aae": ("--folds 3 --set train.max_epochs=50", 3),
     "acnn": ("--folds 3 --set train.max_epochs=40", 3),
@@ -49,7 +49,7 @@ SYSTEMS = {
 
 
 def trained(command: list, words: list[str], data_root, folder: Path) -> dict:
-    """The scores of a run, which goes on if it was begun."""
+    """Train, or resume, a run and return its scores."""
     subprocess.run(
         [sys.executable, *command, *words, "--data-root", data_root, "--workdir", folder],
         stdout=subprocess.DEVNULL, check=True,
@@ -58,7 +58,7 @@ def trained(command: list, words: list[str], data_root, folder: Path) -> dict:
 
 
 def compared(name: str, precision: str, of: dict) -> dict:
-    """Mean and sd over seeds in float32 and in 16 bits, and the difference, paired over folds."""
+    """Return mean and sd over seeds in both precisions, and the difference, paired over folds."""
     seeds = sorted(of["float32"].keys() & of[precision].keys(), key=int)
     single, halves = ([of[which][seed] for seed in seeds] for which in ("float32", precision))
     figures = {
@@ -88,7 +88,7 @@ def compared(name: str, precision: str, of: dict) -> dict:
 
 
 def main() -> None:
-    """Trains what is not there, prints a row a system and writes --out after each run."""
+    """Train missing runs, print a row a system and write --out after each run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--out", type=Path, required=True)

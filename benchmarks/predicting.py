@@ -1,8 +1,8 @@
-"""tfser-predict on a folder: seconds to its first row, and hours of audio in an hour.
+"""Speed of tfser-predict on a folder: seconds to its first row, and hours of audio per hour.
 
     python benchmarks/predicting.py --folder WAVS --export DIR ... [--rounds 3] [--out FILE]
 
-The whole command, TensorFlow's start included, in a process of its own; exports take turns.
+The complete command, with TensorFlow's start, runs in a process of its own; exports take turns.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tfser.corpora import audio_folder
 
 
 def main():
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--export", type=Path, action="append", required=True)
@@ -50,11 +50,11 @@ def main():
 
 
 def timed(export, folder, n_files) -> tuple[float, float]:
-    """Seconds to the first row, and to the end."""
+    """Return the seconds to the first row, and to the end."""
     command = [sys.executable, "-m", "tfser.cli.predict", "--export", export, "--folder", folder]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1)
-    process.stdout.readline()  # the columns
+    process.stdout.readline()  # the header
     process.stdout.readline()
     first = time.monotonic() - started
     n_rows = 1 + sum(1 for _ in process.stdout)

@@ -1,9 +1,9 @@
-"""Seconds that the probes of the Aux-VAE take.
+"""Seconds of the probes of the Aux-VAE.
 
     python benchmarks/probes.py [--rounds 3] [--out probes.json]
 
 Speaker, gender and emotion, of 1,000 utterances of one piece, three latent variables each: nine
-probes, trained on four fifths and asked.
+probes, trained on four fifths and tested on the rest.
 """
 
 import argparse
@@ -26,7 +26,7 @@ HP = load_hparams("auxvae", "librispeech")
 
 
 def nine_probes(n=1000):
-    """Seconds of three tasks, each on three latent variables, trained on four fifths."""
+    """Return the seconds of three tasks, each on three latent variables, trained on four fifths."""
     rng = np.random.default_rng(0)
     latents = {name: rng.normal(0, 1, (n, 512)).astype("float32") for name in "hmz"}
     split = Split(np.arange(n * 4 // 5), np.empty(0, int), np.arange(n * 4 // 5, n))
@@ -41,7 +41,7 @@ def nine_probes(n=1000):
 
 
 def main():
-    """Prints the median."""
+    """Print the median."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)

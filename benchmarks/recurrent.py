@@ -1,12 +1,12 @@
-"""Seconds a training step of ACNN's autoencoder takes: our GRU, Keras' two, and PyTorch's.
+"""Seconds of a training step of ACNN's autoencoder: our GRU, Keras' two, and PyTorch's.
 
     python benchmarks/recurrent.py [--batch 64] [--rounds 7] [--torch TORCH_VENV/bin/python]
         [--out recurrent.json]
 
 2 x 256 GRUs, a bidirectional decoder, clips of 186 frames x 128 bands, dropout 0.2, RMSE, Adam with
 gradients clipped by value, float32, one constant batch. Ours and Keras' GRU(reset_after=False) are
-auDeep's cell; reset_after=True (Keras' default) and PyTorch's nn.GRU are another one of the same
-size. All take turns, a step each; figures are medians after one step to warm up.
+auDeep's cell; reset_after=True (Keras' default) and PyTorch's nn.GRU are a different cell of the
+same size. All take turns, a step each; figures are medians after one warm-up step.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def keras_gru(reset_after):
-    """Keras' layer in the place of ours."""
+    """Return a function that builds Keras' layer in place of ours."""
 
     def gru(units):
         layer = keras.layers.GRU(
@@ -42,7 +42,7 @@ def keras_gru(reset_after):
 
 
 def step_of(gru, x):
-    """Returns a function that trains one step, seconds."""
+    """Return a function that trains one step and returns its seconds."""
     ours, autoencoder.GRU = autoencoder.GRU, gru
     model = autoencoder.autoencoder(SHAPE, **SETTINGS)
     autoencoder.GRU = ours
@@ -54,7 +54,7 @@ def step_of(gru, x):
 
 
 def main():
-    """Prints the medians and their ratios to ours."""
+    """Print the medians and their ratios to ours."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)

@@ -1,26 +1,26 @@
-"""The speed of the whole zoo, side by side with what else there is.
+"""Speed of the complete zoo, side by side with its peers.
 
     python benchmarks/run.py --root LIBRISPEECH [--torch TORCH_VENV/bin/python]
         [--also bfloat16] [--also XLA] [--also noXLA] [--savedmodel EXPORT --onnx EXPORT] ...
         [--rounds 5] [--only NAME] ... [--out zoo.json]
 
-Training: each network of benchmarks/networks.py in a process of its own, compiled and fed as
-tfser-train has it, float32, all cores. `fit` on the pipeline and `fit` on one batch repeated take
-turns with the same network in PyTorch on one batch (--torch: an interpreter that has 2.13.0), some
-steps a turn, in an order that is reversed every other round. The ratio is PyTorch's seconds over
-ours, both on one batch; of PyTorch's layouts the faster counts. What is waited for the input is the
-share of a step on the pipeline that a step on one batch does not take. Peak memory is the
-process's, its made-up corpus and TensorFlow included. Traces are how often Python ran the training
-step, in all: once, or twice where metrics make their variables in it. --also: how many times the
-speed is, on one batch, in `--precision mixed_bfloat16`, of a step that XLA compiles, and of the AAE
-without what XLA compiles of it.
+Training: each network of benchmarks/networks.py in a process of its own, compiled and fed as in
+tfser-train, float32, all cores. `fit` on the pipeline and `fit` on one batch repeated take turns
+with the same network in PyTorch on one batch (--torch: an interpreter that has 2.13.0), some steps
+a turn, in an order that is reversed every second round. The ratio is PyTorch's seconds over ours,
+both on one batch; of PyTorch's layouts the faster counts. The wait for the input is the share of a
+step on the pipeline that a step on one batch does not take. Peak memory is the process's, its
+synthetic corpus and TensorFlow included. Traces count how often Python ran the training step:
+once, or twice where metrics create their variables in it. --also: the ratio of the speed, on one
+batch, in `--precision mixed_bfloat16`, of a step that XLA compiles, and of the AAE without the
+parts that XLA compiles.
 
 Features: benchmarks/features.py and benchmarks/functionals.py on the files below --root.
 
 Answers: benchmarks/serving.py, EPR's forest against scikit-learn's, and exports of tfser-export
 against ONNX Runtime.
 
-Let nothing else run beside it. Figures are medians over the rounds, after one to warm up.
+Run nothing else beside it. Figures are medians over the rounds, after a warm-up round.
 """
 
 import argparse
@@ -37,26 +37,26 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the twins are for processors
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the twins run on the CPU
 
 HERE = Path(__file__).parent
-TURN_SECONDS = 3.0  # of steps, at least MIN_STEPS and at most MAX_STEPS
+TURN_SECONDS = 3.0  # for at least MIN_STEPS and at most MAX_STEPS steps
 MIN_STEPS, MAX_STEPS = 3, 20
-SAME = 0.01  # weights of a twin: PyTorch's GRU has two biases
+SAME = 0.01  # tolerance of a twin's number of weights: PyTorch's GRU has two biases
 
 
 class Stopwatch:
-    """Times the steps of `fit`, but for the start of an epoch."""
+    """Stopwatch for the steps of `fit`, without the start of an epoch."""
 
     def __init__(self, model):
-        import keras
+        import keras  # only in the processes of networks
 
         self.model, self.ends = model, []
         end = lambda batch, logs: self.ends.append(time.perf_counter())  # noqa: E731
         self.callback = keras.callbacks.LambdaCallback(on_train_batch_end=end)
 
     def __call__(self, dataset, n_steps):
-        """Seconds a step."""
+        """Return the seconds per step."""
         self.ends.clear()
         options = {"epochs": 1, "shuffle": False, "verbose": 0, "callbacks": [self.callback]}
         self.model.fit(dataset.take(n_steps + 1), **options)
@@ -64,7 +64,7 @@ class Stopwatch:
 
 
 def network(name: str, rounds: int, torch: str | None, also: list[str], folder: Path) -> dict:
-    """Trains one network, its twins and its variants in turns; returns the figures."""
+    """Train one network, its twins and its variants in turns; return the figures."""
     import keras
     import networks
     import turns
@@ -96,13 +96,13 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
             raise SystemExit(f"{script} has {n_of_twin:,} weights, our network {n_weights:,}")
 
         def of_twin(number, step=step):
-            step()  # as ours, whose first step of a turn is not counted
+            step()  # the first step of our turn is not counted either
             return statistics.fmean(step() for _ in range(n_steps))
 
         ways[twin] = of_twin
     for variant in also:
         if variant == "noXLA" and not hasattr(model, "phases"):
-            continue  # nothing of it is compiled
+            continue  # XLA compiles no part of it
         with mixed_precision.precision_policy(
             "mixed_bfloat16" if variant == "bfloat16" else "float32"
         ):
@@ -112,7 +112,7 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
             if variant == "noXLA":
                 other.run_phases = other.phases
             fit_other = Stopwatch(other)
-            fit_other(constant, 1)  # traced here, where its layers have their policy
+            fit_other(constant, 1)  # traced here, under the policy of its layers
         ways[variant] = lambda number, fit=fit_other: fit(constant, n_steps)
     for way in ways.values():
         way(0)
@@ -139,7 +139,7 @@ def network(name: str, rounds: int, torch: str | None, also: list[str], folder: 
 
 
 def alone(*arguments) -> dict:
-    """What a script of this folder writes with --out, in a process of its own."""
+    """Run a script of this folder in a child process and return the figures of its --out."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures.json"
         script, *rest = map(str, arguments)
@@ -150,7 +150,7 @@ def alone(*arguments) -> dict:
 
 
 def measured(args):
-    """Yields the tables so far, each figure from a process of its own."""
+    """Yield the tables so far, each figure from a process of its own."""
     import networks
 
     rounds = ["--rounds", args.rounds]
@@ -175,7 +175,7 @@ def measured(args):
 
 
 def check(args) -> None:
-    """Ends the command where a later part would fail."""
+    """End the command where a later part would fail."""
     import networks
 
     for name in args.only:
@@ -191,7 +191,7 @@ def check(args) -> None:
 
 
 def tables(found: dict) -> str:
-    """The figures as Markdown, for the README."""
+    """Format the figures as Markdown, for the README."""
     lines = [
         "| training step | batch | s | examples/s | times PyTorch's speed | waits for input "
         "| peak MiB | in bfloat16 | by XLA |",
@@ -229,8 +229,8 @@ def tables(found: dict) -> str:
 
 
 def main():
-    """Measures all, or one thing for the process that does."""
-    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    """Measure all, or one network in the child process for it."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, help="a folder of speech, .flac or .wav")
     parser.add_argument("--torch", metavar="PYTHON", help="an interpreter that has PyTorch")
     parser.add_argument("--savedmodel", type=Path, action="append", default=[], metavar="EXPORT")
@@ -249,7 +249,7 @@ def main():
 
         check(args)
         for result in measured(args):
-            if args.out:  # what is there, should a later part fail
+            if args.out:  # after each part: a later part may fail
                 turns.write(args.out, cores=len(os.sched_getaffinity(0)), **result)
         print(tables(result))
         return

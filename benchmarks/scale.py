@@ -1,17 +1,17 @@
-"""What extraction takes of LibriSpeech (1,000 h) and Libri-Light (60,000 h), from an hour of it.
+"""Cost of extraction of LibriSpeech (1,000 h) and Libri-Light (60,000 h), from a small sample.
 
     python benchmarks/scale.py --root LIBRISPEECH [--rounds 3] [--out benchmarks/results/scale.json]
 
-Measured, on the speech under --root, for the features of each system: the seconds that one core
-takes to hash, decode, extract, write and read back an hour of speech and to say how long it is,
-file after file, from memory; the seconds of the whole job as tfser-extract does it, on all cores
-into an empty cache (median of the rounds), for log-mel frames by Spark on this machine besides,
-with its start; the bytes of the files and of the shards; and what the disk of the temporary folder
-writes and reads, past the system's memory.
+Measured on the speech under --root, for the features of each system: the seconds of one core to
+hash, decode, extract, write and read back an hour of speech and to find its duration, file after
+file, from memory; the seconds of the complete job of tfser-extract, on all cores into an empty
+cache (median of the rounds), for log-mel frames also by Spark on this machine, with its start; the
+bytes of the files and of the shards; and the write and read speed of the temporary folder's disk,
+past the system's memory.
 
-Extrapolated, by multiplication alone: all that is said of 1,000 and 60,000 hours. It assumes
-utterances as long as those measured, a disk as fast as this one for any size, and cores that do not
-get in each other's way beyond those of this machine.
+Extrapolated by multiplication alone: all figures for 1,000 and 60,000 hours. They assume utterances
+as long as those of the sample, a disk of the same speed for any size, and cores that do not
+slow each other down more than those of this machine.
 """
 
 import argparse
@@ -47,7 +47,7 @@ READS = 10
 
 
 def features():
-    """{"system, what it hears": the feature}, with the hyperparameters of LibriSpeech."""
+    """Return {"system, input": feature}, with the hyperparameters of LibriSpeech."""
 
     def of(model, make, *overrides):
         return make(load_hparams(model, "librispeech", overrides=list(overrides)))
@@ -64,7 +64,7 @@ def features():
 
 
 def pieces(utterances, feature, folder) -> dict[str, float]:
-    """Seconds that one core takes for each part of the work."""
+    """Return the seconds of one core for each part of the work."""
     parts = "hash", "decode", "extract", "write", "read back", "durations"
     seconds = dict.fromkeys(parts, 0.0)
 
@@ -87,7 +87,7 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
         frames = timed("extract", feature.extract, waveforms)
         records = [part.astype("<f4").tobytes() for part in frames]
         timed("write", write_shard, shard_path(folder, number), {}, records)
-    # Again and again: it takes a tenth of a second to start, however much there is.
+    # READS times: its start takes a tenth of a second, whatever the size.
     numbers = [*range(len(groups))] * READS
     timed("read back", collections.deque, read_shards(folder, numbers), 0)
     seconds["read back"] /= READS
@@ -95,18 +95,18 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
 
 
 def whole(utterances, feature, make) -> tuple[float, int]:
-    """Seconds of the whole job into an empty cache, and the bytes of the shards."""
+    """Return the seconds of the complete job into an empty cache, and the bytes of the shards."""
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
         found = feature_cache.store_features(utterances, feature, cache=Path(cache), make=make)
         extract.duration_seconds.cache_clear()
-        extract.count_hours(found.utterances)  # its line says it
+        extract.count_hours(found.utterances)  # tfser-extract prints the hours
         seconds = time.perf_counter() - start
         return seconds, sum(os.path.getsize(path) for path in found.paths)
 
 
 def disk() -> dict[str, float]:
-    """Bytes a second that the disk of the temporary folder writes and reads."""
+    """Return the bytes per second that the disk of the temporary folder writes and reads."""
     block = os.urandom(BLOCK_BYTES)
     with tempfile.NamedTemporaryFile(buffering=0) as file:
         start = time.perf_counter()
@@ -123,14 +123,14 @@ def disk() -> dict[str, float]:
 
 
 def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
-    """What `hours` of speech take, of the figures of an hour; all times in hours."""
+    """Return the cost of `hours` of speech, from the figures of an hour; all times in hours."""
     utterances = round(hours * sample["utterances"] / sample["hours"])
     shard_bytes = hours * measured["bytes_per_hour"]
     audio_bytes = hours * sample["bytes"] / sample["hours"]
     cpu = {part: hours * s / 3600 for part, s in measured["core_seconds_per_hour"].items()}
     # Files are read for the key and again to decode them, shards to check them.
     seconds = (2 * audio_bytes + shard_bytes) / of_disk["read"] + shard_bytes / of_disk["write"]
-    # On all cores, but for the check of the shards, which one thread copies.
+    # On all cores, but one thread checks the shards.
     by_part = {part: of_core / CORES for part, of_core in cpu.items()}
     by_part |= {"read back": cpu["read back"], "disk": seconds / 3600}
     return {
@@ -142,7 +142,7 @@ def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
         "hours_on_this_machine": hours * measured["whole_core_seconds_per_hour"] / 3600 / CORES,
         "hours_of_one_disk": seconds / 3600,
         "hours_by_part": by_part,
-        "hours_of_all_parts": sum(by_part.values()),  # one after the other
+        "hours_of_all_parts": sum(by_part.values()),  # in sequence
         "bottleneck_here": max(by_part, key=by_part.get),
         "cores_that_keep_one_disk_busy": sum(cpu.values()) / (seconds / 3600),
         # Spark's workers share the rest.
@@ -153,7 +153,7 @@ def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
 
 
 def main():
-    """Measures, prints the plan, writes both."""
+    """Measure, print the plan, write both."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, required=True, help="a folder of LibriSpeech")
     parser.add_argument("--rounds", type=int, default=3)
@@ -205,7 +205,7 @@ def main():
 
 
 def report(sample, of_disk, measured, plans) -> None:
-    """Prints the tables."""
+    """Print the tables."""
     print(
         f"measured: {sample['utterances']} utterances, {sample['hours']:.3f} h, "
         f"{sample['bytes'] / 1e6:.0f} MB; {CORES} cores; disk writes "

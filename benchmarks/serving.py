@@ -1,11 +1,11 @@
-"""Seconds of 20 answers: EPR's forest against scikit-learn's, exports against ONNX Runtime's.
+"""Seconds of 20 predictions: EPR's forest against scikit-learn's, exports against ONNX Runtime's.
 
     python benchmarks/serving.py [--savedmodel DIR --onnx DIR] ... [--rounds 9] [--out serving.json]
 
 A forest of 100 trees on the 28 statistics of 7 classes, for 64 utterances and for one; exports of
-`tfser-export`, both forms of a run for each pair, on one utterance of 3 s (noise), or where they
-take openSMILE's features on those of one utterance (noise; openSMILE's own time is not in it). All
-of a kind take turns, 20 answers each; figures are medians after one turn to warm up. ONNX Runtime
+`tfser-export`, both formats of a run for each pair, on one utterance of 3 s (noise), or, for models
+of openSMILE's features, on the features of one utterance (noise; without openSMILE's own time).
+Candidates take turns, 20 predictions each; figures are medians after a warm-up turn. ONNX Runtime
 has as many threads as TensorFlow: one for each core.
 """
 
@@ -29,12 +29,12 @@ N_CLASSES = 7
 
 
 def repeated(function):
-    """Returns a function that asks it ANSWERS times, seconds."""
+    """Return a function that calls `function` ANSWERS times and returns the seconds."""
     return turns.timed(lambda: [function() for _ in range(ANSWERS)])
 
 
 def forests(n_utterances):
-    """Ours in the graph, and scikit-learn's."""
+    """Return our forest in the graph, and scikit-learn's."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 4 * N_CLASSES)).astype("float32")
     y = rng.integers(0, N_CLASSES, len(x))
@@ -49,8 +49,8 @@ def forests(n_utterances):
 
 
 def exports(saved: Path, onnx: Path):
-    """The SavedModel and the ONNX form of a run."""
-    import onnxruntime
+    """Return the SavedModel and the ONNX format of a run."""
+    import onnxruntime  # optional
 
     about = atomic_files.read_json(saved / "tfser.json")
     shape = about["smile"]["shape"] if about["smile"] else [3 * about["sample_rate_hz"]]
@@ -66,7 +66,7 @@ def exports(saved: Path, onnx: Path):
 
 
 def main():
-    """Prints the medians and their ratios to ours."""
+    """Print the medians and their ratios to ours."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--savedmodel", type=Path, action="append", default=[])
     parser.add_argument("--onnx", type=Path, action="append", default=[])

@@ -1,12 +1,12 @@
-"""Independent trials of tfser-search, two at a time by Spark on this machine against one by one.
+"""Seconds of independent trials of tfser-search, two at a time by Spark against one by one.
 
     python benchmarks/spark.py [--master local[2]] [--evals 6] [--rounds 3] [--out spark.json]
 
-Each side is the whole of `tfser-search --algorithm random`, whose trials know nothing of others;
+Each side is a complete `tfser-search --algorithm random`, whose trials do not depend on each other;
 both sides search the same settings of a small network on toy and must find the same scores. The
-time is that of the trials, by the search's own log, from the first one's begin to the last one's
-end: without Spark's start (given beside it) and without the test of the best setting, before which
-the search is stopped. Sides take turns; figures are medians, the ratio that of the pairs.
+time is that of the trials, by the search's own log, from the start of the first trial to the end of
+the last trial: without Spark's start (given beside it) and without the test of the best setting,
+before which the search is stopped. Sides take turns; figures are medians, the ratio that of pairs.
 """
 
 import argparse
@@ -29,8 +29,9 @@ LINE = re.compile(r"(\S+ \S+) INFO (trial \d+(?:, of|: dev)|the best setting is)
 
 
 def search(arguments, folder):
-    """Runs a search up to the test of the best setting: (seconds to the first trial, seconds of
-    the trials, their scores).
+    """Run a search up to the test of the best setting.
+
+    Return (seconds to the first trial, seconds of the trials, their scores).
     """
     started = time.time()
     command = [sys.executable, "-m", "tfser.cli.search", *arguments, "--workdir", folder]
@@ -56,7 +57,7 @@ def search(arguments, folder):
 
 
 def main():
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--master", default="local[2]")
     parser.add_argument("--evals", type=int, default=6)
@@ -74,7 +75,7 @@ def main():
         command = ["--model", "aae", "--corpus", "toy", "--protocol", "loso"]
         command += ["--set", f"train.max_epochs={args.epochs}", "--algorithm", "random"]
         command += ["--hparams", str(temporary / "space.toml")]
-        search([*command, "--evals", "1"], temporary / "warm")  # the features
+        search([*command, "--evals", "1"], temporary / "warm")  # extracts the features
         command += ["--evals", str(args.evals)]
         for number in range(args.rounds):
             for i, (side, flags) in enumerate(sides.items()):

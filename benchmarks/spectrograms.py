@@ -1,9 +1,10 @@
-"""auDeep's spectrograms: ours against its recipe as it stands in NumPy and SciPy.
+"""Speed of auDeep's spectrograms: ours against its recipe in NumPy and SciPy.
 
     python benchmarks/spectrograms.py --root FOLDER_OF_SOUND [--rounds 5] [--out spectrograms.json]
 
-Both from waveforms in memory to [186, 128], a thread for each core; the recipe's mel bank is made
-once, as ours is. They take turns; figures are medians. Target: three times the recipe's speed.
+Both from waveforms in memory to [186, 128], a thread for each core; the recipe's mel bank is
+computed once, as ours is. They take turns; figures are medians. Target: three times the recipe's
+speed.
 """
 
 import argparse
@@ -32,7 +33,7 @@ HANN = scipy.signal.get_window("hann", LAYER.window)
 
 
 def recipe(waveform):
-    """What auDeep does with a clip (preprocessing.py, spectral.py), in its order."""
+    """Compute auDeep's spectrogram of a clip (preprocessing.py, spectral.py), in its order."""
     x = waveform[: LAYER.n_samples].astype("float64")
     x = np.pad(x, (0, LAYER.n_samples - len(x)))
     x = np.append(x[0], x[1:] - 0.95 * x[:-1])
@@ -50,7 +51,7 @@ def recipe(waveform):
 
 
 def main():
-    """Prints clips a second and the ratio."""
+    """Print clips per second and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)

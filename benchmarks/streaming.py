@@ -3,9 +3,9 @@
     python benchmarks/streaming.py [--hours 1 20] [--steps 30] [--out streaming.json]
 
 Makes noise in files of 10 minutes, cut into clips of 7.5 s by their times as TED-LIUM's talks are,
-and for each size starts a process that makes the spectrograms, then trains a small autoencoder for
-`--steps` steps of an epoch, so that the shuffle buffer is full. Peak memory is the process's own.
-Target: 20 h within 100 MB of 1 h.
+and for each size starts a process that computes the spectrograms, then trains a small autoencoder
+for `--steps` steps of an epoch, so that the shuffle buffer is full. Peak memory is the process's
+own. Target: 20 h within 100 MB of 1 h.
 """
 
 import argparse
@@ -60,7 +60,7 @@ print(len(utterances), extracted, seconds, peak)
 
 
 def main():
-    """Prints the peak of each size and their difference."""
+    """Print the peak of each size and their difference."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--hours", type=float, nargs="+", default=[1, 20])
     parser.add_argument("--steps", type=int, default=30)

@@ -1,10 +1,10 @@
-"""What the trainings of finished AAE runs say: their scores, last and kept epochs.
+"""Summary of the trainings of finished AAE runs: scores, last epochs and best epochs.
 
     python benchmarks/trainings.py RUN... [--out trainings.json]
 
-Of each run's networks (folds x seeds): the means of the last epoch's history, the epochs with the
-best dev UAR (among equals the lowest dev loss), which a run keeps, and the most that a class moves
-a decoded feature (`generation.csv`, which is a mean over the networks as kept).
+For each run's networks (folds x seeds): the means of the last epoch's history, the epochs with the
+best dev UAR (among equals the lowest dev loss), whose weights a run keeps, and the largest shift of
+a decoded feature by a class (`generation.csv`, a mean over these networks).
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tfser.training import loop
 
 
 def rows(path):
-    """Of a CSV file, numbers where they are."""
+    """Read the rows of a CSV file, with numbers where possible."""
     with path.open() as file:
         return [
             {k: v if k in ("class", "feature") else float(v) for k, v in row.items()}
@@ -28,7 +28,7 @@ def rows(path):
 
 
 def of_run(folder: Path) -> dict:
-    """The figures of one run."""
+    """Return the figures of one run."""
     scores = atomic_files.read_json(folder / "scores.json")
     command = atomic_files.read_json(folder / "environment.json")["processes"][0]["command"]
     command = command.replace("tfser-last_epoch", "python benchmarks/last_epoch.py")
@@ -51,7 +51,7 @@ def of_run(folder: Path) -> dict:
 
 
 def main():
-    """Prints a line a run."""
+    """Print a line per run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path)
