@@ -50,11 +50,11 @@ def main():
         hp = load_hparams("aae", "toy", overrides=[f"model.system={system}"])
         models[system] = model = experiment.compiled_network(speech, hp, run)
 
-        def counted(data, step=model.train_step, system=system):
+        def count_traces(data, step=model.train_step, system=system):
             traces[system] += 1  # Python runs only when the step is traced
             return step(data)
 
-        model.train_step = counted
+        model.train_step = count_traces
 
     def epoch(system, number):
         labels = np.eye(N_CLASSES, dtype="float32")[y]
@@ -82,7 +82,7 @@ def main():
             f"update {ratios[system]:6.2f} of the baseline's, {traces[system]} traces"
         )
     if args.out:
-        turns.write(
+        turns.write_figures(
             args.out,
             cores=len(os.sched_getaffinity(0)),
             utterances=n,

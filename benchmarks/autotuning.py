@@ -27,26 +27,26 @@ def main():
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
     args = parser.parse_args()
     model, batches, *_ = networks.aae_network(Path())
-    tuned = tf.data.Options()
-    tuned.autotune.enabled = True
+    autotune = tf.data.Options()
+    autotune.autotune.enabled = True
 
-    def epoch_of(dataset):
-        return turns.timed(lambda: train_epoch(model, dataset))
+    def time_epochs(dataset):
+        return turns.time_call(lambda: train_epoch(model, dataset))
 
-    found = {}
+    figures = {}
     for n in (10, 20, 30):
         print(f"epochs of {n} batches")
         ours = batches(0).take(n)
-        steps = {"ours": epoch_of(ours), "tuned": epoch_of(ours.with_options(tuned))}
+        steps = {"ours": time_epochs(ours), "tuned": time_epochs(ours.with_options(autotune))}
         times = turns.compare(steps, args.rounds)
         mean = {name: statistics.mean(values) for name, values in times["seconds"].items()}
         print(
             f"means: {mean['ours']:.3f} and {mean['tuned']:.3f} s, tuned has "
             f"{mean['tuned'] / mean['ours']:.2f} of ours"
         )
-        found[f"{n} batches"] = times | {"mean": mean}
+        figures[f"{n} batches"] = times | {"mean": mean}
     if args.out:
-        turns.write(args.out, **found)
+        turns.write_figures(args.out, **figures)
 
 
 if __name__ == "__main__":

@@ -51,16 +51,16 @@ print(time.perf_counter() - start, *values.shape)
 
 def run(code, *arguments):
     """Run code in a child process and return (seconds, shape) as the child measured them."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=Path(__file__).resolve().parents[1],
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
-    seconds, *shape = done.stdout.split()[-3:]
+    if process.returncode:
+        raise SystemExit(process.stderr[-2000:])
+    seconds, *shape = process.stdout.split()[-3:]
     return float(seconds), shape
 
 

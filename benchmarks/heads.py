@@ -27,11 +27,11 @@ def main():
     parser.add_argument("flags", nargs="+", help="of tfser-search")
     args = parser.parse_args()
     command = ["--model", "began", *args.flags]
-    of_spark = ["--spark", args.spark] if args.spark else []
+    spark_flags = ["--spark", args.spark] if args.spark else []
     with tempfile.TemporaryDirectory() as temporary:
-        spark.search([*command, "--evals", "1"], Path(temporary, "warm"))
-        evals = ["--evals", str(EVALS), *of_spark]
-        before, seconds, scores = spark.search([*command, *evals], Path(temporary, "timed"))
+        spark.run_search([*command, "--evals", "1"], Path(temporary, "warm"))
+        evals = ["--evals", str(EVALS), *spark_flags]
+        before, seconds, scores = spark.run_search([*command, *evals], Path(temporary, "timed"))
     missed = "" if seconds <= TARGET_SECONDS else f"  missed: {TARGET_SECONDS} s"
     print(f"{EVALS} evaluations: {seconds:.0f} s, {before:.0f} s before the first{missed}")
     if args.out:

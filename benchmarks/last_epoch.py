@@ -20,7 +20,7 @@ from tfser.models.aae import experiment
 from tfser.training import loop
 
 
-def last(history):
+def last_epoch(history):
     """Return the number (from 0) of the last epoch."""
     return len(history) - 1
 
@@ -31,17 +31,17 @@ def main():
     parser.add_argument("control", choices=("last", "dev-trains"))
     parser.add_argument("--workdir", default="runs/aae", help="the control's name is added to it")
     args, flags = parser.parse_known_args()
-    loop.best_uar_epoch = last
+    loop.best_uar_epoch = last_epoch
     if args.control == "dev-trains":
-        plan = experiment.make_splits
+        make_splits = experiment.make_splits
 
-        def with_dev(utterances, run):
+        def make_splits_with_dev(utterances, run):
             return [
                 split._replace(train=np.sort(np.concatenate([split.train, split.dev])))
-                for split in plan(utterances, run)
+                for split in make_splits(utterances, run)
             ]
 
-        experiment.make_splits = with_dev
+        experiment.make_splits = make_splits_with_dev
     folder = f"{args.workdir.rstrip('/')}-{args.control}"
     return train.main(["--model", "aae", "--workdir", folder, *flags])
 

@@ -33,7 +33,7 @@ RATE = 16000
 FLOOR = 1e-6
 
 
-def with_librosa(waveform):
+def extract_by_librosa(waveform):
     """Compute the bands by librosa: [samples] -> [frames, 64]."""
     power = librosa.feature.melspectrogram(
         y=waveform, sr=RATE, n_fft=512, win_length=400, hop_length=160, center=False, n_mels=64
@@ -41,7 +41,7 @@ def with_librosa(waveform):
     return np.log(np.maximum(power, FLOOR)).T
 
 
-def waveforms_of(root, n_files):
+def load_waveforms(root, n_files):
     """Decode the files below a folder, or make noise of 1 to 5 s where there is none."""
     if root is None:
         rng = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
     args = parser.parse_args()
 
-    waveforms = waveforms_of(args.root, args.files)
+    waveforms = load_waveforms(args.root, args.files)
     hours = sum(map(len, waveforms)) / RATE / 3600
     shards = [
         waveforms[i : i + SHARD_UTTERANCES] for i in range(0, len(waveforms), SHARD_UTTERANCES)
@@ -91,12 +91,12 @@ def main():
     candidates = {
         "LogMel.extract, thread a core": lambda: in_threads(layer.extract, shards),
         "LogMel.extract, one thread": lambda: list(map(layer.extract, shards)),
-        "librosa, loop": lambda: list(map(with_librosa, waveforms)),
+        "librosa, loop": lambda: list(map(extract_by_librosa, waveforms)),
         "librosa, loop, BLAS on 1 core": lambda: single_threaded_blas(
-            lambda: list(map(with_librosa, waveforms))
+            lambda: list(map(extract_by_librosa, waveforms))
         ),
         "librosa, thread a core, BLAS on 1": lambda: single_threaded_blas(
-            lambda: in_threads(with_librosa, waveforms)
+            lambda: in_threads(extract_by_librosa, waveforms)
         ),
     }
     wall = {name: [] for name in candidates}

@@ -25,7 +25,7 @@ from tfser.models.auxvae import probes
 HP = load_hparams("auxvae", "librispeech")
 
 
-def nine_probes(n=1000):
+def time_probes(n=1000):
     """Return the seconds of three tasks, each on three latent variables, trained on four fifths."""
     rng = np.random.default_rng(0)
     latents = {name: rng.normal(0, 1, (n, 512)).astype("float32") for name in "hmz"}
@@ -46,10 +46,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    seconds = [nine_probes() for _ in range(args.rounds)]
+    seconds = [time_probes() for _ in range(args.rounds)]
     print(f"nine probes {statistics.median(seconds):6.1f} s")
     if args.out:
-        turns.write(args.out, seconds=seconds, median=statistics.median(seconds))
+        turns.write_figures(args.out, seconds=seconds, median=statistics.median(seconds))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def keras_gru(reset_after):
+def make_keras_gru(reset_after):
     """Return a function that builds Keras' layer in place of ours."""
 
     def gru(units):
@@ -41,7 +41,7 @@ def keras_gru(reset_after):
     return gru
 
 
-def step_of(gru, x):
+def make_step(gru, x):
     """Return a function that trains one step and returns its seconds."""
     ours, autoencoder.GRU = autoencoder.GRU, gru
     model = autoencoder.autoencoder(SHAPE, **SETTINGS)
@@ -50,7 +50,7 @@ def step_of(gru, x):
     loop.compile_model(model, optimizer, autoencoder.rmse, metrics=())
     y = x[:, ::-1].copy()
 
-    return turns.timed(lambda: model.train_on_batch(x, y))
+    return turns.time_call(lambda: model.train_on_batch(x, y))
 
 
 def main():
@@ -63,15 +63,17 @@ def main():
     args = parser.parse_args()
     x = np.random.default_rng(0).uniform(-1, 1, (args.batch, *SHAPE)).astype("float32")
     steps = {
-        "ours": step_of(autoencoder.GRU, x),
-        "keras, reset_after=False": step_of(keras_gru(False), x),
-        "keras, reset_after=True": step_of(keras_gru(True), x),
+        "ours": make_step(autoencoder.GRU, x),
+        "keras, reset_after=False": make_step(make_keras_gru(False), x),
+        "keras, reset_after=True": make_step(make_keras_gru(True), x),
     }
     if args.torch:
-        steps["pytorch, nn.GRU"], _ = turns.torch_step(args.torch, "recurrent_torch.py", args.batch)
+        steps["pytorch, nn.GRU"], _ = turns.start_torch(
+            args.torch, "recurrent_torch.py", args.batch
+        )
     result = turns.compare(steps, args.rounds)
     if args.out:
-        turns.write(args.out, batch=args.batch, **result)
+        turns.write_figures(args.out, batch=args.batch, **result)
 
 
 if __name__ == "__main__":

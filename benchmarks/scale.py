@@ -32,12 +32,12 @@ from tfser.cache.tfrecord import read_shards, shard_path, write_shard
 from tfser.cli import extract
 from tfser.config.hparams import load_hparams
 from tfser.corpora.loader import load_corpus
-from tfser.features.magnitude_slices import make_magnitude_slices as slices
-from tfser.features.mel_pieces import make_mel_pieces as mel_pieces
+from tfser.features.magnitude_slices import make_magnitude_slices
+from tfser.features.mel_pieces import make_mel_pieces
 from tfser.models.aae.dataset import make_opensmile
 from tfser.models.acnn.dataset import make_input_layer
 from tfser.models.acnn.pretraining import make_spectrogram
-from tfser.models.epr.dataset import make_log_mel as log_mel
+from tfser.models.epr.dataset import make_log_mel
 
 PLANNED_HOURS = {"LibriSpeech": 1_000, "Libri-Light": 60_000}
 CORES = len(os.sched_getaffinity(0))
@@ -46,33 +46,33 @@ BLOCK_BYTES = 2**24
 READS = 10
 
 
-def features():
+def make_features():
     """Return {"system, input": feature}, with the hyperparameters of LibriSpeech."""
 
     def of(model, make, *overrides):
         return make(load_hparams(model, "librispeech", overrides=list(overrides)))
 
     return {
-        "epr, log-mel": of("epr", log_mel),
+        "epr, log-mel": of("epr", make_log_mel),
         "acnn, log-mel": of("acnn", lambda hp: make_input_layer(hp)[0]),
         "acnn, autoencoder": of("acnn", make_spectrogram),
-        "auxvae": of("auxvae", mel_pieces),
-        "began": of("began", slices),
+        "auxvae": of("auxvae", make_mel_pieces),
+        "began": of("began", make_magnitude_slices),
         "aae and svm, functionals": of("aae", make_opensmile),
         "aae, descriptors": of("aae", make_opensmile, 'model.level="frame"'),
     }
 
 
-def pieces(utterances, feature, folder) -> dict[str, float]:
+def time_parts(utterances, feature, folder) -> dict[str, float]:
     """Return the seconds of one core for each part of the work."""
     parts = "hash", "decode", "extract", "write", "read back", "durations"
     seconds = dict.fromkeys(parts, 0.0)
 
-    def timed(part, function, *arguments):
+    def time_part(part, function, *arguments):
         start = time.perf_counter()
-        found = function(*arguments)
+        stored = function(*arguments)
         seconds[part] += time.perf_counter() - start
-        return found
+        return stored
 
     size = feature_cache.SHARD_UTTERANCES
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
@@ -80,32 +80,32 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
     for number, group in enumerate(groups):
         waveforms = []
         for u in group:
-            timed("hash", feature_cache.hash_content, u.path)
+            time_part("hash", feature_cache.hash_content, u.path)
             load = functools.partial(decode.load_audio, sample_rate_hz=feature.sample_rate_hz)
-            waveforms.append(timed("decode", load, u.path))
-            timed("durations", decode.duration_seconds, u.path)
-        frames = timed("extract", feature.extract, waveforms)
+            waveforms.append(time_part("decode", load, u.path))
+            time_part("durations", decode.duration_seconds, u.path)
+        frames = time_part("extract", feature.extract, waveforms)
         records = [part.astype("<f4").tobytes() for part in frames]
-        timed("write", write_shard, shard_path(folder, number), {}, records)
+        time_part("write", write_shard, shard_path(folder, number), {}, records)
     # READS times: its start takes a tenth of a second, whatever the size.
     numbers = [*range(len(groups))] * READS
-    timed("read back", collections.deque, read_shards(folder, numbers), 0)
+    time_part("read back", collections.deque, read_shards(folder, numbers), 0)
     seconds["read back"] /= READS
     return seconds
 
 
-def whole(utterances, feature, make) -> tuple[float, int]:
+def time_job(utterances, feature, make) -> tuple[float, int]:
     """Return the seconds of the complete job into an empty cache, and the bytes of the shards."""
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        found = feature_cache.store_features(utterances, feature, cache=Path(cache), make=make)
+        stored = feature_cache.store_features(utterances, feature, cache=Path(cache), make=make)
         extract.duration_seconds.cache_clear()
-        extract.count_hours(found.utterances)  # tfser-extract prints the hours
+        extract.count_hours(stored.utterances)  # tfser-extract prints the hours
         seconds = time.perf_counter() - start
-        return seconds, sum(os.path.getsize(path) for path in found.paths)
+        return seconds, sum(os.path.getsize(path) for path in stored.paths)
 
 
-def disk() -> dict[str, float]:
+def measure_disk() -> dict[str, float]:
     """Return the bytes per second that the disk of the temporary folder writes and reads."""
     block = os.urandom(BLOCK_BYTES)
     with tempfile.NamedTemporaryFile(buffering=0) as file:
@@ -122,14 +122,15 @@ def disk() -> dict[str, float]:
         return {"write": DISK_BYTES / written, "read": DISK_BYTES / (time.perf_counter() - start)}
 
 
-def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
+def plan_extraction(hours: int, measured: dict, disk_speed: dict, sample: dict) -> dict:
     """Return the cost of `hours` of speech, from the figures of an hour; all times in hours."""
     utterances = round(hours * sample["utterances"] / sample["hours"])
     shard_bytes = hours * measured["bytes_per_hour"]
     audio_bytes = hours * sample["bytes"] / sample["hours"]
     cpu = {part: hours * s / 3600 for part, s in measured["core_seconds_per_hour"].items()}
     # Files are read for the key and again to decode them, shards to check them.
-    seconds = (2 * audio_bytes + shard_bytes) / of_disk["read"] + shard_bytes / of_disk["write"]
+    seconds = (2 * audio_bytes + shard_bytes) / disk_speed["read"]
+    seconds += shard_bytes / disk_speed["write"]
     # On all cores, but one thread checks the shards.
     by_part = {part: of_core / CORES for part, of_core in cpu.items()}
     by_part |= {"read back": cpu["read back"], "disk": seconds / 3600}
@@ -167,14 +168,14 @@ def main():
         "hours": extract.count_hours(utterances),
         "bytes": sum(u.path.stat().st_size for u in utterances),
     }
-    of_disk, measured, of_features = disk(), {}, features()
+    disk_speed, measured, features = measure_disk(), {}, make_features()
     by_spark = functools.partial(spark_extraction.extract_on_spark, f"local[{CORES}]")
-    spark_seconds, _ = whole(utterances, of_features["epr, log-mel"], by_spark)
-    for name, feature in of_features.items():
+    spark_seconds, _ = time_job(utterances, features["epr, log-mel"], by_spark)
+    for name, feature in features.items():
         with tempfile.TemporaryDirectory() as folder:
-            parts = pieces(utterances, feature, Path(folder))
+            parts = time_parts(utterances, feature, Path(folder))
         jobs = [
-            whole(utterances, feature, extraction.extract_in_threads) for _ in range(args.rounds)
+            time_job(utterances, feature, extraction.extract_in_threads) for _ in range(args.rounds)
         ]
         seconds = statistics.median(seconds for seconds, _ in jobs)
         measured[name] = {
@@ -185,17 +186,19 @@ def main():
             "bytes_per_hour": jobs[0][1] / sample["hours"],
         }
     plans = {
-        corpus: {name: plan(hours, of, of_disk, sample) for name, of in measured.items()}
+        corpus: {
+            name: plan_extraction(hours, of, disk_speed, sample) for name, of in measured.items()
+        }
         for corpus, hours in PLANNED_HOURS.items()
     }
-    report(sample, of_disk, measured, plans)
+    print_report(sample, disk_speed, measured, plans)
     print(f"measured: epr, log-mel by Spark in {spark_seconds:.1f} s, its start included")
     if args.out:
         figures = {
             "cores": CORES,
             "measured": {
                 "sample": sample,
-                "disk_bytes_per_second": of_disk,
+                "disk_bytes_per_second": disk_speed,
                 "features": measured,
                 "epr_log_mel_by_spark_seconds": spark_seconds,
             },
@@ -204,12 +207,12 @@ def main():
         args.out.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def report(sample, of_disk, measured, plans) -> None:
+def print_report(sample, disk_speed, measured, plans) -> None:
     """Print the tables."""
     print(
         f"measured: {sample['utterances']} utterances, {sample['hours']:.3f} h, "
         f"{sample['bytes'] / 1e6:.0f} MB; {CORES} cores; disk writes "
-        f"{of_disk['write'] / 1e6:.0f} MB/s, reads {of_disk['read'] / 1e6:.0f} MB/s"
+        f"{disk_speed['write'] / 1e6:.0f} MB/s, reads {disk_speed['read'] / 1e6:.0f} MB/s"
     )
     for name, of in measured.items():
         parts = ", ".join(f"{part} {s:.2f}" for part, s in of["core_seconds_per_hour"].items())
@@ -217,9 +220,9 @@ def report(sample, of_disk, measured, plans) -> None:
             f"{name:25} {of['audio_seconds_per_core_second']:6.0f} s of speech a core-second, "
             f"{of['bytes_per_hour'] / 1e6:6.1f} MB an hour; core-seconds an hour: {parts}"
         )
-    for corpus, of_features in plans.items():
+    for corpus, features in plans.items():
         print(f"extrapolated: {corpus}, {PLANNED_HOURS[corpus]:,} h")
-        for name, of in of_features.items():
+        for name, of in features.items():
             print(
                 f"{name:25} {of['shards']:8,} shards {of['shard_bytes'] / 1e9:9,.1f} GB "
                 f"{of['core_hours']:8,.1f} core-hours, here {of['hours_on_this_machine']:8,.1f} h "

@@ -32,7 +32,7 @@ BANK = LAYER.bands.T.astype("float64")
 HANN = scipy.signal.get_window("hann", LAYER.window)
 
 
-def recipe(waveform):
+def extract_by_recipe(waveform):
     """Compute auDeep's spectrogram of a clip (preprocessing.py, spectral.py), in its order."""
     x = waveform[: LAYER.n_samples].astype("float64")
     x = np.pad(x, (0, LAYER.n_samples - len(x)))
@@ -59,15 +59,20 @@ def main():
     args = parser.parse_args()
     files = sorted(p for p in args.root.rglob("*") if p.suffix in (".wav", ".flac"))
     waveforms = [decode.load_audio(file) for file in files]
-    ways = {"ours": lambda waveform: LAYER.extract([waveform])[0], "recipe": recipe}
+    candidates = {
+        "ours": lambda waveform: LAYER.extract([waveform])[0],
+        "recipe": extract_by_recipe,
+    }
     for waveform in waveforms[:: max(1, len(waveforms) // 20)]:
-        np.testing.assert_allclose(ways["ours"](waveform), recipe(waveform), atol=2e-5)
-    seconds = {name: [] for name in ways}
+        np.testing.assert_allclose(
+            candidates["ours"](waveform), extract_by_recipe(waveform), atol=2e-5
+        )
+    seconds = {name: [] for name in candidates}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for number in range(args.rounds + 1):  # the first to warm up
-            for name, way in list(ways.items())[:: 1 if number % 2 else -1]:
+            for name, extract in list(candidates.items())[:: 1 if number % 2 else -1]:
                 start = time.perf_counter()
-                list(pool.map(way, waveforms))
+                list(pool.map(extract, waveforms))
                 seconds[name].append(time.perf_counter() - start)
     median = {name: statistics.median(values[1:]) for name, values in seconds.items()}
     for name, value in median.items():

@@ -63,9 +63,9 @@ sys.exit(train.main())
 """
 
 
-def run(arguments, exit_code, cache):
+def run_python(arguments, exit_code, cache):
     """Run Python in the repository; return (wall seconds, CPU seconds, stdout)."""
-    start, cpu_start = time.perf_counter(), cpu_seconds()
+    start, cpu_start = time.perf_counter(), read_cpu_seconds()
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
@@ -76,10 +76,10 @@ def run(arguments, exit_code, cache):
     seconds = time.perf_counter() - start
     if done.returncode != exit_code:
         raise SystemExit(f"exit code {done.returncode}, not {exit_code}: {done.stderr[-2000:]}")
-    return seconds, cpu_seconds() - cpu_start, done.stdout
+    return seconds, read_cpu_seconds() - cpu_start, done.stdout
 
 
-def cpu_seconds():
+def read_cpu_seconds():
     """Return the CPU seconds of all child processes so far."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
@@ -135,7 +135,9 @@ def main():
         shapes = {}
         for number in range(args.rounds + 1):
             for name, (arguments, exit_code, _) in cases.items():
-                elapsed, cpu_elapsed, stdout = run(arguments(), exit_code, temporary / "cache")
+                elapsed, cpu_elapsed, stdout = run_python(
+                    arguments(), exit_code, temporary / "cache"
+                )
                 if number:  # the first round warms the caches
                     seconds[name].append(elapsed)
                     cpu[name].append(cpu_elapsed)

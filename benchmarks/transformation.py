@@ -36,11 +36,11 @@ def median_f0_hz(sound, rate):
     return float(np.median(f0[voiced])) if voiced.any() else float("nan")
 
 
-def mean_spectrum(heard, pieces, layer):
+def mean_spectrum(spectrogram, pieces, layer):
     """Compute the mean [n_bands] in dB over frames where the recording is above -40 dB."""
     own = transformation.join_spectrogram(pieces.heard, pieces.lengths, layer)
-    found = transformation.join_spectrogram(heard, pieces.lengths, layer)
-    return found[own.max(axis=1) > -40].mean(axis=0)
+    mel = transformation.join_spectrogram(spectrogram, pieces.lengths, layer)
+    return mel[own.max(axis=1) > -40].mean(axis=0)
 
 
 def main():
@@ -64,8 +64,11 @@ def main():
     pairs = [*pairs, *(pair[::-1] for pair in pairs)]  # in both directions
     latents = ["h", "m"] if hp["model"]["medium"] else ["h"]
     rows = []
-    for content_of, style_of in pairs:
-        waveforms = [decode.load_audio(u.path, sample_rate_hz=rate) for u in (content_of, style_of)]
+    for content_utterance, style_utterance in pairs:
+        waveforms = [
+            decode.load_audio(u.path, sample_rate_hz=rate)
+            for u in (content_utterance, style_utterance)
+        ]
         content, style = (transformation.cut_pieces(w, layer) for w in waveforms)
         sounds = dict(zip(("content", "style"), waveforms, strict=True))
         own = transformation.reconstruct(network, content)
@@ -74,19 +77,19 @@ def main():
         there = mean_spectrum(transformation.reconstruct(network, style), style, layer)
         way, of_spectrum = there - here, {}
         for latent in latents:
-            found = transformation.transform(network, content, style, latent, layer)
-            sounds[latent] = transformation.invert_spectrogram(found, content, layer)
-            gone = mean_spectrum(found, content, layer) - here
+            mel = transformation.transform(network, content, style, latent, layer)
+            sounds[latent] = transformation.invert_spectrogram(mel, content, layer)
+            gone = mean_spectrum(mel, content, layer) - here
             of_spectrum[f"spectrum_{latent}"] = float(gone @ way / (way @ way))
         f0 = {name: median_f0_hz(sound, rate) for name, sound in sounds.items()}
         semitones = {name: 12 * np.log2(f0[name] / f0["rebuilt"]) for name in ("style", *latents)}
         rows.append(
-            {"content": content_of.name, "style": style_of.name, "f0_hz": f0}
-            | {"gender_of_content": content_of.gender}
+            {"content": content_utterance.name, "style": style_utterance.name, "f0_hz": f0}
+            | {"gender_of_content": content_utterance.gender}
             | {f"moved_{name}": semitones[name] / semitones["style"] for name in latents}
             | of_spectrum
         )
-        print(content_of.name, {name: f"{hz:.0f}" for name, hz in f0.items()}, of_spectrum)
+        print(content_utterance.name, {name: f"{hz:.0f}" for name, hz in f0.items()}, of_spectrum)
     result = {
         "command": " ".join(["python", *sys.argv]),
         "pairs": rows,

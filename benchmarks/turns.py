@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 
-def timed(function):
+def time_call(function):
     """Return a function that calls `function` and returns the seconds."""
 
     def step():
@@ -20,7 +20,7 @@ def timed(function):
     return step
 
 
-def torch_step(python, name, *arguments):
+def start_torch(python, name, *arguments):
     """Start the PyTorch script `name`; return (function that trains a step, number of weights).
 
     The function returns the seconds of its step. The script gets the arguments, and last the number
@@ -58,7 +58,7 @@ def compare(steps: dict, rounds: int) -> dict:
     return {"seconds": seconds, "median": median}
 
 
-def write(path, **result) -> None:
+def write_figures(path, **result) -> None:
     """Write the figures with the command that measured them."""
     # Only here: run.py imports this module in a process without TensorFlow.
     import keras

@@ -14,15 +14,15 @@ from tfser import tensorflow_startup
 from tfser.cli import train
 
 # Without the flag XLA, which compiles AAE's steps, drops roundings before a widening.
-given = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = f"{given} --xla_allow_excess_precision=false".strip()
+flags = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"{flags} --xla_allow_excess_precision=false".strip()
 tensorflow_startup.import_keras()
 
 import tensorflow as tf  # noqa: E402
 from keras.src import backend  # noqa: E402
 
 
-def widened(function):
+def widen(function):
     """Return a product of tensors that computes 16-bit inputs, and their gradients, in float32."""
 
     def product(a, b, *arguments, **options):
@@ -40,7 +40,7 @@ for module, name in (
     (backend.nn, "conv_transpose"),
     (backend.numpy, "matmul"),
 ):
-    setattr(module, name, widened(getattr(module, name)))
+    setattr(module, name, widen(getattr(module, name)))
 
 if __name__ == "__main__":
     sys.exit(train.main())
