@@ -1,6 +1,8 @@
 """The zoo is whole: each model has hyperparameters and a card, each result is on a card."""
 
+import ast
 import pkgutil
+import re
 from itertools import groupby
 from pathlib import Path
 
@@ -31,6 +33,18 @@ def test_no_heading_of_a_page_is_inside_a_block_of_code(page):
         inside ^= line.startswith("```")
         assert not (inside and line.startswith("## ")), line
     assert not inside
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ZOO.parent)))
+def test_the_code_that_a_page_names_exists(page):
+    """Paths such as `tfser/corpora/labels.py`, and names as in "`vgg` and `fit` in `path.py`"."""
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"(?:tfser|tests|benchmarks)/[\w/]+\.py", text):
+        assert (ZOO.parent / path).is_file(), path
+    for names, path in re.findall(r"((?:`[\w.]+`(?: and )?)+) in `([\w/]+\.py)`", text):
+        tree = ast.parse((ZOO.parent / path).read_text(encoding="utf-8"))
+        defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef | ast.FunctionDef)}
+        assert set(re.findall(r"\w+", names.replace(" and ", " "))) <= defined, (names, path)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -27,7 +27,6 @@ from tfser.models.aae import dataset as aae
 from tfser.models.acnn import dataset as acnn
 from tfser.models.epr import dataset as epr
 from tfser.models.svm import experiment
-from tfser.plots import figures
 from tfser.plots.figures import draw_trials
 from tfser.search import summary as outcomes
 from tfser.search import trials as search_trials
@@ -607,7 +606,7 @@ def test_the_picture_shows_the_trials(tmp_path, monkeypatch):
     assert first.get_ylabel() == "dev UAR" and first.get_xlabel() == "trial"
 
     drawn = []
-    monkeypatch.setattr(figures, "save_figure", lambda figure, path: drawn.append(figure.axes[0]))
+    monkeypatch.setattr(outcomes, "save_figure", lambda figure, path: drawn.append(figure.axes[0]))
     draw_search(TRIALS, space, "svm", tmp_path / "x.png")
     draw_search(TRIALS[1:2], space, "svm", tmp_path / "x.png")
     ratings = [trial | {"measure": "CCC"} for trial in TRIALS]
