@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfser.cli import base
 from tfser.config.hparams import hparams_folder
-from tfser.evaluation.model_card import record_run
+from tfser.evaluation.recorded_runs import record_run
 
 EPILOG = """\
 exit codes: 0 done, 2 usage, 3 a run is not finished, or the card has no place for its table.

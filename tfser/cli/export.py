@@ -128,7 +128,7 @@ def load_test_part(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
 
     rows = select_test_rows(run)[:CHECKED]
     is_table = root is not None and options.is_table(str(root))
-    corpus, root = (str(root), None) if is_table else (run.tested, root)
+    corpus, root = (str(root), None) if is_table else (run.test_corpus, root)
     if not is_table and corpus not in corpus_names():
         raise UsageError(f"{run.folder} is of a table: give it by --data-root path/to/files.csv")
     cache = os.environ.get("TFSER_CACHE")
@@ -141,13 +141,14 @@ def load_test_part(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
         times = {"start_seconds": u.start_seconds, "end_seconds": u.end_seconds}
         waveforms.append(decode.load_audio(u.path, sample_rate_hz=served.sample_rate_hz, **times))
     expected = recorded_outputs(run, rows)
-    if not served.smile:
+    if not served.opensmile_input:
         return waveforms, expected
-    extracted = served.smile.extractor(served.sample_rate_hz).extract(waveforms)
+    extracted = served.opensmile_input.make_extractor(served.sample_rate_hz).extract(waveforms)
     for features in extracted:
         if isinstance(features, Exception):
             raise features
-    inputs = [served_model.pad_features(features, served.smile.shape) for features in extracted]
+    shape = served.opensmile_input.shape
+    inputs = [served_model.pad_features(features, shape) for features in extracted]
     return inputs, expected
 
 
@@ -208,8 +209,8 @@ def write_export(form, run, served, folder: Path) -> None:
         "classes": run.classes,
         "outputs": served.outputs,
         "sample_rate_hz": served.sample_rate_hz,
-        "heard_seconds": served.heard_seconds,
-        "smile": served.smile and served.smile._asdict(),
+        "heard_seconds": served.input_seconds,
+        "smile": served.opensmile_input and served.opensmile_input._asdict(),
     }
     atomic_files.write_json(folder / "tfser.json", about)
 

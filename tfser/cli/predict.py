@@ -99,10 +99,12 @@ def predict(options: PredictOptions) -> None:
     if (folder / "tfser.json").exists() != bool(options.export):
         raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
     model = predictor.load_predictor(folder, seed=options.seed, fold=options.fold)
-    rows = model.rows(recordings, window_seconds=options.window, hop_seconds=options.hop)
+    rows = model.predict_rows(recordings, window_seconds=options.window, hop_seconds=options.hop)
     failed = write_rows(rows, model.columns, options.out)
     if options.plot:
-        model.draw(recordings, options.plot, window_seconds=options.window, hop_seconds=options.hop)
+        model.write_figures(
+            recordings, options.plot, window_seconds=options.window, hop_seconds=options.hop
+        )
     if failed:
         files = len({str(path) for path, *_ in recordings})
         raise DataError(

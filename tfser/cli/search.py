@@ -148,7 +148,7 @@ def run_trials(options: Options, space: dict, folder: Path) -> list[dict]:
     sampler = Sampler(space, options.algorithm, options.seed)
     for n, trial in enumerate(trials):
         scores = {k: trials[k]["score"] for k in trial.get("after", range(n))}
-        if sampler.next(scores) != trial["parameters"]:
+        if sampler.propose(scores) != trial["parameters"]:
             raise ConflictError(
                 f"trial {n} in {path} is not what Hyperopt proposes, as of another version; "
                 "use another --workdir"
@@ -159,7 +159,7 @@ def run_trials(options: Options, space: dict, folder: Path) -> list[dict]:
         if n == len(trials):
             scores = {trial["trial"]: trial["score"] for trial in finished_trials(trials)}
             after = {} if len(scores) == n else {"after": sorted(scores)}
-            parameters = sampler.next(scores)
+            parameters = sampler.propose(scores)
             trials.append({"trial": n, "parameters": parameters} | after | {"status": "begun"})
             write_trials(path, trials)
         parameters = trials[n]["parameters"]

@@ -72,7 +72,7 @@ def run_trials(options: Options, sampler, numbers, begin, end, folder: Path) -> 
             raise
         [tid] = ids
         running[tid] = n
-        values = sampler.point(n) | {"trial": [n]}
+        values = sampler.proposed_values(n) | {"trial": [n]}
         places = {name: [tid] * len(value) for name, value in values.items()}
         misc = {"tid": tid, "cmd": domain.cmd, "workdir": domain.workdir}
         misc |= {"idxs": places, "vals": values}
