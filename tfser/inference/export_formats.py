@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser.errors import TfserError, UsageError
-from tfser.features import log_mel
+from tfser.features import stft
 from tfser.inference import served_model
 from tfser.storage import atomic_files
 
@@ -158,7 +158,7 @@ def freeze_function(served) -> tuple:
     else:
         given = tf.TensorSpec([1, None], tf.float32, "waveform")
     function = tf.function(served.function if served.smile else of_waveform)
-    with log_mel.matrix_product_spectra():
+    with stft.matrix_product_spectra():
         function = function.get_concrete_function(given)
     told = sorted(function.structured_outputs)  # as they are flattened
     function = convert_variables_to_constants_v2(function, lower_control_flow=False)
