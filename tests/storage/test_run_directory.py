@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError
 from tfser.storage import atomic_files, run_directory
@@ -73,6 +74,19 @@ def test_a_setting_that_is_new(folder):
     open_and_close(folder, {"a": 1})
     (folder / "seed-0").mkdir()
     assert "(b: None -> 2)" in conflict(folder, {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize("model", ["auxvae", "began"])
+def test_a_run_that_recorded_the_rounding_of_labels_resumes(folder, model):
+    hparams = load_hparams(model, "emodb")
+    assert "rounding" not in hparams["labels"]
+    recorded = hparams | {"labels": hparams["labels"] | {"rounding": "between"}}
+    open_and_close(folder, {"hparams": recorded})
+    (folder / "seed-0").mkdir()
+    open_and_close(folder, {"hparams": hparams})
+    assert run_directory.flatten_settings({"hparams": hparams}) == run_directory.flatten_settings(
+        {"hparams": recorded}
+    )
 
 
 def test_settings_may_change_until_training_has_begun(folder):

@@ -15,7 +15,7 @@ def select_by_labels(
     group,
     merge,
     target,
-    rounding,
+    rounding="between",
     unlabelled=False,
 ) -> list:
     """The utterances of [labels], with the class to be learned as their `emotion`.
@@ -123,7 +123,7 @@ def to_three_classes(rating: float | None, rounding: str) -> str | None:
     return "low" if rating <= 2 else "high" if rating >= 4 else "neutral"
 
 
-def describe_labels(*, target, rounding, **_) -> dict[str, str]:
+def describe_labels(*, target, rounding="between", **_) -> dict[str, str]:
     """What a result must say of [labels]: nothing for emotions, else which attribute and how."""
     if target in ("speaker", "gender", "ratings"):
         return {"target": target}

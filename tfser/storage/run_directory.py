@@ -20,8 +20,13 @@ from tfser.errors import ConflictError
 from tfser.storage import atomic_files, s3
 
 log = logging.getLogger("tfser")
-# Settings that came after the first runs, with what these have done.
-ADDED = {"hparams.train.precision": "float32", "hparams.audio.decoder": "soundfile"}
+# Settings that some runs do not record, and their values in these runs: the first two were added
+# after the first runs, the third was removed from the models that never read it.
+UNRECORDED = {
+    "hparams.train.precision": "float32",
+    "hparams.audio.decoder": "soundfile",
+    "hparams.labels.rounding": "between",
+}
 
 
 @dataclass(frozen=True)
@@ -189,8 +194,8 @@ def describe_differences(before: dict, now: dict) -> str:
 
 
 def flatten_settings(settings: dict) -> dict:
-    """Settings as one level of names, with what older runs do not say of themselves (ADDED)."""
-    return ADDED | _flatten(settings)
+    """Return settings as one level of names, with the values of UNRECORDED where they lack."""
+    return UNRECORDED | _flatten(settings)
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict:
