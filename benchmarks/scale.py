@@ -27,7 +27,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from tfser.audio import decode
-from tfser.cache import extraction, feature_cache, spark_extraction
+from tfser.cache import content_hash, extraction, feature_cache, spark_extraction
 from tfser.cache.tfrecord import read_shards, shard_path, write_shard
 from tfser.cli import extract
 from tfser.config.hparams import load_hparams
@@ -80,7 +80,7 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
     for number, group in enumerate(groups):
         waveforms = []
         for u in group:
-            timed("hash", feature_cache.hash_content, u.path)
+            timed("hash", content_hash.hash_content, u.path)
             load = functools.partial(decode.load_audio, sample_rate_hz=feature.sample_rate_hz)
             waveforms.append(timed("decode", load, u.path))
             timed("durations", decode.duration_seconds, u.path)

@@ -13,7 +13,7 @@ import pytest
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError
-from tfser.storage import atomic_files, run_directory
+from tfser.storage import atomic_files, environment, run_directory
 
 SETTINGS = {"model": "epr", "folds": None, "hparams": {"train": {"epochs": 5, "names": ("a",)}}}
 
@@ -203,11 +203,11 @@ def test_a_full_disk_at_the_end_does_not_hide_the_result(folder, monkeypatch):
 
 def test_a_process_is_noted_from_its_start_with_the_code_of_then(folder, monkeypatch):
     """What is killed has trained, too; and a commit may be made while it does."""
-    monkeypatch.setattr(run_directory, "_git_commit", lambda: "first")
+    monkeypatch.setattr(environment, "_git_commit", lambda: "first")
     with run_directory.open_run(folder, SETTINGS, (0,)):
         [process] = atomic_files.read_json(folder / "environment.json")["processes"]
         assert process["seeds"] == [0] and process["started"] and "device" not in process
-        monkeypatch.setattr(run_directory, "_git_commit", lambda: "second")
+        monkeypatch.setattr(environment, "_git_commit", lambda: "second")
     [ended] = atomic_files.read_json(folder / "environment.json")["processes"]
     assert ended["git_commit"] == "first" and ended | process == ended
     assert ended["finished"] >= ended["started"]
