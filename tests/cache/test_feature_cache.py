@@ -299,7 +299,7 @@ class Slow(Levels):
         time.sleep(0.7)
         return super().extract(waveforms)
 Slow.__name__ = "Levels"
-store.load(pickle.load(open({corpus!r}, "rb")), Slow(), cache={cache!r})
+store.load_features(pickle.load(open({corpus!r}, "rb")), Slow(), cache={cache!r})
 """
 
 

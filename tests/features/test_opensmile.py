@@ -119,16 +119,16 @@ def test_a_process_killed_between_two_files_is_replaced():
 
 def test_what_crashes_opensmile_twice_is_the_file_s_error(monkeypatch):
     ours, asked = feature(), []
-    request = type(ours.of_thread.worker).request
+    ask = type(ours.of_thread.worker).ask
 
     def crashes(worker, question):
         if isinstance(question, np.ndarray) and question[0] == 0.25:
             asked.append(1)
             worker.process.kill()
             worker.process.wait()
-        return request(worker, question)
+        return ask(worker, question)
 
-    monkeypatch.setattr(type(ours.of_thread.worker), "request", crashes)
+    monkeypatch.setattr(type(ours.of_thread.worker), "ask", crashes)
     wave = voice()
     wave[0] = 0.25
     crashed, other = ours.extract([wave, voice()])

@@ -77,7 +77,7 @@ class OpenSmile:
     def _request(self, waveform) -> list | None:
         """Return [features or error text], or None if the worker process has died."""
         try:
-            return [self._worker().request(waveform)]
+            return [self._worker().ask(waveform)]
         except (EOFError, ConnectionError):
             del self.of_thread.worker
             return None
@@ -126,7 +126,7 @@ class _Worker:
                 stderr=subprocess.DEVNULL,
             )
         try:
-            sets, self.names = self.request((feature_set, level, sample_rate_hz))
+            sets, self.names = self.ask((feature_set, level, sample_rate_hz))
         except (EOFError, ConnectionError):
             raise TfserError(
                 "openSMILE does not start: see what `python -c 'import opensmile'` says"
@@ -137,7 +137,7 @@ class _Worker:
                 f"{did_you_mean(feature_set, sets)}; there are {' '.join(sets)}"
             )
 
-    def request(self, message):
+    def ask(self, message):
         self.connection.send(message)
         return self.connection.recv()
 
