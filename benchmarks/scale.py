@@ -27,7 +27,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from tfser.audio import decode
-from tfser.cache import extraction, feature_cache, spark_extraction
+from tfser.cache import content_hash, extraction, feature_cache, spark_extraction
 from tfser.cache.tfrecord import read_shards, shard_path, write_shard
 from tfser.cli import extract
 from tfser.config.hparams import load_hparams
@@ -80,7 +80,7 @@ def time_parts(utterances, feature, folder) -> dict[str, float]:
     for number, group in enumerate(groups):
         waveforms = []
         for u in group:
-            time_part("hash", feature_cache.hash_content, u.path)
+            time_part("hash", content_hash.hash_content, u.path)
             load = functools.partial(decode.load_audio, sample_rate_hz=feature.sample_rate_hz)
             waveforms.append(time_part("decode", load, u.path))
             time_part("durations", decode.duration_seconds, u.path)

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser.errors import TfserError, UsageError
-from tfser.features import log_mel
+from tfser.features import stft
 from tfser.inference import served_model
 from tfser.storage import atomic_files
 
@@ -156,7 +156,7 @@ def freeze_function(inference) -> tuple:
     else:
         spec = tf.TensorSpec([1, None], tf.float32, "waveform")
     function = tf.function(inference.function if inference.opensmile_input else infer_waveform)
-    with log_mel.matrix_product_spectra():
+    with stft.matrix_product_spectra():
         function = function.get_concrete_function(spec)
     names = sorted(function.structured_outputs)  # the order of its flat outputs
     function = convert_variables_to_constants_v2(function, lower_control_flow=False)
