@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfser.cli import predict
 from tfser.errors import DataError, UsageError
 from tfser.inference import predictor
+from tfser.inference.windows import check_window, split_into_windows
 
 RATE = 16000
 
@@ -45,7 +46,7 @@ def rows_of(text):
 
 
 def test_windows():
-    windows = predictor.split_into_windows
+    windows = split_into_windows
     assert windows(59.0, None, None) == [(0.0, 59.0)]
     assert windows(61.0, None, None)[-1] == (60.0, 61.0)
     assert windows(2.5, 1.0, None) == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
@@ -63,7 +64,7 @@ def test_windows_that_cannot_be():
     for window, hop in ((0.0, None), (0.01, None), (np.nan, None), (np.inf, None), (1.0, 2.0),
                         (None, 1.0), (1.0, 0.0)):  # fmt: skip
         with pytest.raises(UsageError):
-            predictor.check_window(window, hop)
+            check_window(window, hop)
 
 
 def test_one_row_each(model, tmp_path, capsys):

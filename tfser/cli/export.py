@@ -14,6 +14,7 @@ from tfser import tensorflow_startup
 from tfser.cli import base
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.inference import export_readme
+from tfser.inference.finished_run import check_exists, load_run
 from tfser.storage import atomic_files
 
 EPILOG = """\
@@ -80,10 +81,10 @@ def main(argv=None) -> int:
 def export(options: ExportOptions) -> None:
     """Write the export under a temporary name, check it, then rename it."""
     base.check_new(options.out)
+    run = load_run(options.run, seed=options.seed, fold=options.fold)
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         from tfser.inference import export_formats, served_model
-    run = served_model.load_run(options.run, seed=options.seed, fold=options.fold)
     export_formats.check_format(options.format, run)
     served = served_model.load_inference_function(run)
     inputs, expected = load_test_part(run, served, options.data_root)
@@ -178,9 +179,7 @@ def select_test_rows(run) -> list[dict]:
 
 def read_rows(path) -> list[dict]:
     """Read a .csv file of a run; raise DataError if it is missing."""
-    from tfser.inference import served_model
-
-    served_model.check_exists(path)
+    check_exists(path)
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

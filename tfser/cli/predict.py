@@ -12,6 +12,8 @@ from tfser import tensorflow_startup
 from tfser.cli import base
 from tfser.corpora import audio_folder
 from tfser.errors import ConflictError, DataError, UsageError
+from tfser.inference.finished_run import check_folder, load_run
+from tfser.inference.windows import check_window
 
 EPILOG = """\
 Audio files: wav, flac, ogg, opus, mp3, aiff, au, sph, at any sampling rate, mono or not.
@@ -86,18 +88,22 @@ def predict(options: PredictOptions) -> None:
         raise UsageError(f"--out {options.out}: give a file that ends in .csv or .jsonl")
     if options.out:
         base.check_new(options.out)
-    if options.plot:
-        if options.plot.exists() and (not options.plot.is_dir() or any(options.plot.iterdir())):
+    if options.plot and options.plot.exists():
+        if not options.plot.is_dir() or any(options.plot.iterdir()):
             raise ConflictError(f"--plot {options.plot}: give a new or empty folder")
-        options.plot.mkdir(parents=True, exist_ok=True)
-    recordings = list_recordings(options)
-    with tensorflow_startup.quiet():
-        tensorflow_startup.import_keras()
-        from tfser.inference import predictor
-    predictor.check_window(options.window, options.hop)
+    check_window(options.window, options.hop)
     folder = options.run or options.export
     if (folder / "tfser.json").exists() != bool(options.export):
         raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
+    if options.run:
+        check_folder(folder)
+        load_run(folder, seed=options.seed, fold=options.fold)
+    recordings = list_recordings(options)
+    if options.plot:
+        options.plot.mkdir(parents=True, exist_ok=True)
+    with tensorflow_startup.quiet():  # after all checks that need no TensorFlow
+        tensorflow_startup.import_keras()
+        from tfser.inference import predictor
     model = predictor.load_predictor(folder, seed=options.seed, fold=options.fold)
     rows = model.predict_rows(recordings, window_seconds=options.window, hop_seconds=options.hop)
     failed = write_rows(rows, model.columns, options.out)

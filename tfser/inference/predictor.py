@@ -10,6 +10,8 @@ import tensorflow as tf
 from tfser.audio import decode
 from tfser.errors import DataError, UsageError
 from tfser.inference import served_model
+from tfser.inference.finished_run import check_folder, load_run
+from tfser.inference.windows import check_window, split_into_windows
 from tfser.plots.figures import save_figure
 from tfser.plots.spectrograms import draw_prediction
 from tfser.storage import atomic_files
@@ -17,11 +19,8 @@ from tfser.storage import atomic_files
 log = logging.getLogger("tfser")
 
 BATCH = 8  # windows
-WHOLE_SECONDS = 60.0  # the longest recording that is one row without a window
-WINDOW_SECONDS = 10.0  # for longer recordings
 PICTURED_SECONDS = 1.0  # of a window
 LONGEST_PICTURED_SECONDS = 600.0
-SAME_SECONDS = 1e-6  # times that differ by less are equal
 
 
 class Predictor:
@@ -193,9 +192,8 @@ def load_predictor(folder, *, seed=None, fold=0) -> Predictor:
         if seed is not None or fold:
             raise UsageError(f"{folder} is an export, of one seed and fold; leave both out")
         return _load_export(folder)
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}")
-    run = served_model.load_run(folder, seed=seed, fold=fold)
+    check_folder(folder)
+    run = load_run(folder, seed=seed, fold=fold)
     inference = served_model.load_inference_function(run)
     infer = tf.function(inference.function, reduce_retracing=True)
     return Predictor(
@@ -231,40 +229,6 @@ def _load_export(folder: Path) -> Predictor:
         return signature(**dict(zip(names, inputs, strict=True)))
 
     return Predictor(infer, classes, *settings)
-
-
-def check_window(window_seconds, hop_seconds) -> None:
-    """Raise UsageError for an impossible window or hop."""
-    shortest = decode.SHORTEST_SECONDS
-    if window_seconds is not None and not shortest <= window_seconds < np.inf:
-        raise UsageError(f"a window of {window_seconds:g} s: give {shortest:g} or more")
-    if hop_seconds is not None and not (window_seconds and 0 < hop_seconds <= window_seconds):
-        raise UsageError("a hop needs a window that is as long or longer")
-
-
-def split_into_windows(
-    duration_seconds, window_seconds, hop_seconds, input_seconds=None
-) -> list[tuple]:
-    """Return the (start, end) of a recording's windows in seconds; the last may be shorter.
-
-    Without a window: one window for a recording of up to WHOLE_SECONDS, else windows of
-    WINDOW_SECONDS; neither longer than the model's input. A rest too short for a recording is left
-    out.
-    """
-    if window_seconds is None:
-        longest = input_seconds or np.inf
-        if duration_seconds <= min(WHOLE_SECONDS, longest):
-            return [(0.0, duration_seconds)]
-        window_seconds = min(WINDOW_SECONDS, longest)
-    hop_seconds = hop_seconds or window_seconds
-    windows = []
-    for number in itertools.count():
-        start = number * hop_seconds
-        if windows and duration_seconds - start < decode.SHORTEST_SECONDS:
-            return windows
-        windows.append((start, min(start + window_seconds, duration_seconds)))
-        if start + window_seconds >= duration_seconds - SAME_SECONDS:
-            return windows
 
 
 def check_waveform(waveform, *, silence=False) -> np.ndarray:

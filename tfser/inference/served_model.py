@@ -11,31 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfser.errors import ConflictError, DataError, UsageError
+from tfser.errors import DataError, UsageError
 from tfser.features.opensmile import OpenSmile
+from tfser.inference.finished_run import REPAIR, FinishedRun, check_exists
 from tfser.storage import atomic_files
 
 FORMAT = 1  # of exports: raise it when older exports cannot be read
-REPAIR = "copy the run whole, or train into another --workdir"
-
-
-class FinishedRun(NamedTuple):
-    """Finished run of tfser-train, and the seed and fold of the network to use."""
-
-    folder: Path
-    model: str
-    corpus: str
-    test_corpus: str
-    hp: dict
-    scores: dict
-    classes: list[str]
-    seed: int
-    fold: int
-
-    @property
-    def network(self) -> Path:
-        """Folder of the fold's networks."""
-        return self.folder / f"seed-{self.seed}" / f"fold-{self.fold:02}"
 
 
 class OpenSmileInput(NamedTuple):
@@ -72,39 +53,6 @@ class InferenceFunction(NamedTuple):
     input_seconds: float | None = None
 
 
-def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> FinishedRun:
-    """Load the run in a folder; without a seed its first seed.
-
-    Raises:
-        UsageError: the folder is no run directory, or has no such seed or fold.
-        ConflictError: the run is not finished.
-    """
-    try:
-        settings = atomic_files.read_json(folder / "hparams.json")
-    except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{folder} is no run directory of tfser-train") from None
-    if not (folder / "scores.json").exists():
-        raise ConflictError(f"{folder} is not finished; the same tfser-train command continues it")
-    scores = atomic_files.read_json(folder / "scores.json")
-    seeds = scores["seed_numbers"]
-    seed = seeds[0] if seed is None else seed
-    if seed not in seeds:
-        raise UsageError(f"--seed {seed}: the seeds of {folder} are {' '.join(map(str, seeds))}")
-    if not 0 <= fold < scores["folds"]:
-        raise UsageError(f"--fold {fold}: {folder} has folds 0 to {scores['folds'] - 1}")
-    return FinishedRun(
-        folder=folder,
-        model=settings["model"],
-        corpus=settings["corpus"],
-        test_corpus=settings.get("tested", settings)["corpus"],
-        hp=settings["hparams"],
-        scores=scores,
-        classes=scores.get("classes", []),
-        seed=seed,
-        fold=fold,
-    )
-
-
 def load_inference_function(run: FinishedRun) -> InferenceFunction:
     """Load the inference function of a run.
 
@@ -139,12 +87,6 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         return atomic_files.read_arrays(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged: {error}; {REPAIR}") from None
-
-
-def check_exists(path: Path) -> None:
-    """Raise DataError where a file of a run is missing."""
-    if not path.exists():
-        raise DataError(f"{path} is missing; {REPAIR}")
 
 
 def main_output(outputs):
