@@ -10,6 +10,9 @@ BIN = .venv/bin
 INSTALLED = .venv/installed
 WITH_EXTRAS = .venv/with-extras
 WITH_IO = .venv-io/installed
+# uv installs the same pinned versions as pip in a fraction of the time.
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
+INSTALL_IO = .venv-io/bin/uv pip install --quiet --python .venv-io/bin/python -c constraints-io.txt
 TESTS =
 # What .ci/run has time for: audio, the cache, tf.data, S3, and a training from end to end on it.
 SOME_TESTS = tests/audio/test_decode.py tests/audio/test_tfio_decoder.py tests/storage/test_s3.py tests/cache/test_feature_cache.py \
@@ -31,7 +34,7 @@ train: $(INSTALLED)
 	$(BIN)/tfser-train --model epr --corpus toy
 
 test: $(WITH_EXTRAS)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: $(WITH_EXTRAS)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
@@ -63,20 +66,22 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: tfser needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + "; use make PYTHON=...")'
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt pip setuptools wheel
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt uv
+	$(INSTALL) pip setuptools wheel
+	$(INSTALL) --no-build-isolation -e .
 	touch $@
 
 $(WITH_EXTRAS): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[demo,onnx,opensmile,spark,test]'
+	$(INSTALL) --no-build-isolation -e '.[demo,onnx,opensmile,spark,test]'
 	touch $@
 
 $(WITH_IO): setup.cfg setup.py pyproject.toml constraints-io.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13) and "error: tensorflow-io needs Python 3.11 or 3.12, $(PYTHON) is " + sys.version.split()[0] + "; use make test-io PYTHON=...")'
 	rm -rf .venv-io
 	$(PYTHON) -m venv .venv-io
-	.venv-io/bin/python -m pip install --quiet -c constraints-io.txt pip setuptools wheel
-	.venv-io/bin/python -m pip install --quiet -c constraints-io.txt --no-build-isolation -e '.[demo,io,io-test,onnx,opensmile,spark,test]'
+	.venv-io/bin/python -m pip install --quiet -c constraints-io.txt uv
+	$(INSTALL_IO) pip setuptools wheel
+	$(INSTALL_IO) --no-build-isolation -e '.[demo,io,io-test,onnx,opensmile,spark,test]'
 	touch $@
 
 # Runs are results: they stay.

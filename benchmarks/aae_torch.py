@@ -1,7 +1,8 @@
-"""The optimized AAE in PyTorch, for benchmarks/run.py: a step a line of its input.
+"""The optimized AAE in PyTorch, for benchmarks/run.py: one training step per input line.
 
-It needs PyTorch alone (measured with 2.13.0). The networks, the losses and the four updates of
-tfser/models/aae/network.py; of utterances (6373 functionals) where the number of frames is 0.
+It needs PyTorch alone (measured with 2.13.0). The networks, the losses and the four updates are
+those of tfser/models/aae/network.py; for utterances (6373 functionals) where the number of frames
+is 0.
 """
 
 import sys
@@ -18,7 +19,7 @@ torch.set_num_threads(int(sys.argv[3]))
 
 
 class Same(nn.ConvTranspose1d):
-    """As many frames as before: KERNEL - 1 too many are cut off."""
+    """Crop to the input's number of frames: KERNEL - 1 frames are too many."""
 
     def __init__(self, n_inputs, n_outputs):
         super().__init__(n_inputs, n_outputs, KERNEL, padding=1, bias=False)
@@ -29,12 +30,12 @@ class Same(nn.ConvTranspose1d):
 
 
 def dense(n_inputs, n_outputs):
-    """Batch normalization in place of a bias."""
+    """Build a dense layer with batch normalization in place of a bias."""
     return [nn.Linear(n_inputs, n_outputs, bias=False), nn.BatchNorm1d(n_outputs)]
 
 
 def encoder():
-    """Standardized features -> logits and z, one after the other [batch, K + n_z]."""
+    """Build the encoder: standardized features -> logits and z, concatenated [batch, K + n_z]."""
     modules, size = [], SHAPE[0]
     if FRAMES:
         for i, filters in enumerate(FILTERS):
@@ -48,7 +49,7 @@ def encoder():
 
 
 def decoder():
-    """The latent variables, y and z one after the other -> standardized features."""
+    """Build the decoder: y and z, concatenated -> standardized features."""
     modules = [*dense(CLASSES + N_Z, UNITS), nn.ReLU(), *dense(UNITS, UNITS), nn.ReLU()]
     if not FRAMES:
         return nn.Sequential(*modules, *dense(UNITS, SHAPE[0]))
@@ -65,7 +66,7 @@ def decoder():
 
 
 def discriminator(n):
-    """Logits [batch, 1]."""
+    """Build a discriminator: latent variables -> logits [batch, 1]."""
     modules = []
     for size in (n, UNITS):
         modules += [nn.Linear(size, UNITS), nn.ReLU(), nn.Dropout(0.5)]
@@ -73,12 +74,12 @@ def discriminator(n):
 
 
 def real(logits):
-    """Cross-entropy of a discriminator that should say 1."""
+    """Return the cross-entropy of a discriminator whose target is 1."""
     return nn.functional.softplus(-logits).mean()
 
 
 def fake(logits):
-    """Cross-entropy of a discriminator that should say 0."""
+    """Return the cross-entropy of a discriminator whose target is 0."""
     return nn.functional.softplus(logits).mean()
 
 
@@ -99,13 +100,13 @@ prior_z = torch.randn(BATCH, N_Z)
 
 
 def encode(standardized):
-    """Their y, on the simplex, and z."""
+    """Return y of the input, on the simplex, and z."""
     latent = enc(standardized)
     return torch.softmax(latent[:, :CLASSES], dim=1), latent[:, CLASSES:]
 
 
 def step(name, loss):
-    """One update of its weights alone."""
+    """Update the weights of one optimizer."""
     loss.backward()
     nadams[name].step()
     nadams[name].zero_grad(set_to_none=True)

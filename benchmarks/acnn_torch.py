@@ -1,7 +1,7 @@
-"""ACNN's attentive network in PyTorch, for benchmarks/run.py: a step a line of its input.
+"""ACNN's attentive network in PyTorch, for benchmarks/run.py: one training step per input line.
 
-It needs PyTorch alone (measured with 2.13.0). Three views and a representation, clips without an
-end inside; the network, the losses and the update of tfser/models/acnn.
+It needs PyTorch alone (measured with 2.13.0). Three views and a representation, clips without
+padding; the network, the losses and the update are those of tfser/models/acnn.
 """
 
 import sys
@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 BATCH, FRAMES, BANDS, FILTERS, REPRESENTATION = int(sys.argv[1]), 748, 26, 200, 1024
-WEIGHTS = {4: 0.6, 3: 0.2}  # of a view by its classes
+WEIGHTS = {4: 0.6, 3: 0.2}  # of a view, by its number of classes
 torch.set_num_threads(int(sys.argv[2]))
 
 
 class Acnn(nn.Module):
-    """Figure 1."""
+    """ACNN of Figure 1."""
 
     def __init__(self):
         super().__init__()
@@ -27,7 +27,7 @@ class Acnn(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(FILTERS + REPRESENTATION, n) for n in (4, 3, 3))
 
     def forward(self, x, representation, inside):
-        """[batch, bands, frames] -> logits of each view."""
+        """Return the logits of each view for [batch, bands, frames]."""
         x = self.pool(torch.relu(self.convolution(x))).transpose(1, 2)
         scores = self.attention(x)[..., 0].masked_fill(~inside, -1e9)
         pooled = torch.sum(torch.softmax(scores, dim=1)[..., None] * x, dim=1)

@@ -1,12 +1,12 @@
-"""What an update of the adversarial autoencoder costs against one of its plain baseline.
+"""Cost of an update of the adversarial autoencoder against an update of its plain baseline.
 
     python benchmarks/adversarial.py [--utterances 8000] [--rounds 3] [--epochs 2] [--out FILE]
 
 Both are AAE's utterance models at the paper's size on 8,000 x 6373 random functionals, batches of
 64, through the run's own pipeline. A batch is one update of the baseline and four of the AAE
 (reconstruction, discriminators, generator, classification); target: an update costs 1.3 times the
-baseline's at most. They take turns; figures are medians, after a round to warm up. The number of
-traces of the training step is counted: one, and two of the baseline, whose first makes the
+baseline's at most. Systems take turns; figures are medians, after a warm-up round. The traces of
+the training step are counted: one, but two for the baseline, whose first trace creates the
 variables of Keras' metrics.
 """
 
@@ -31,7 +31,7 @@ N_FEATURES, N_CLASSES = 6373, 3
 
 
 def main():
-    """Runs the rounds, prints the table."""
+    """Run the rounds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--utterances", type=int, default=8000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -50,11 +50,11 @@ def main():
         hp = load_hparams("aae", "toy", overrides=[f"model.system={system}"])
         models[system] = model = experiment.compiled_network(speech, hp, run)
 
-        def counted(data, step=model.train_step, system=system):
-            traces[system] += 1  # Python runs when the step is traced
+        def count_traces(data, step=model.train_step, system=system):
+            traces[system] += 1  # Python runs only when the step is traced
             return step(data)
 
-        model.train_step = counted
+        model.train_step = count_traces
 
     def epoch(system, number):
         labels = np.eye(N_CLASSES, dtype="float32")[y]
@@ -82,7 +82,7 @@ def main():
             f"update {ratios[system]:6.2f} of the baseline's, {traces[system]} traces"
         )
     if args.out:
-        turns.write(
+        turns.write_figures(
             args.out,
             cores=len(os.sched_getaffinity(0)),
             utterances=n,

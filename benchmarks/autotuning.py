@@ -1,4 +1,4 @@
-"""What an epoch costs more where TensorFlow tunes the pipeline (see `tf_data.disable_autotuning`).
+"""Cost of TensorFlow's autotuning of the pipeline, see `tf_data.disable_autotuning`.
 
     python benchmarks/autotuning.py [--rounds 15] [--out FILE]
 
@@ -21,32 +21,32 @@ from tfser.training.epoch import train_epoch  # noqa: E402
 
 
 def main():
-    """Prints medians and means of an epoch's seconds: some of the tuned ones wait, some do not."""
+    """Print medians and means of an epoch's seconds: some autotuned epochs wait, some do not."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
     args = parser.parse_args()
     model, batches, *_ = networks.aae_network(Path())
-    tuned = tf.data.Options()
-    tuned.autotune.enabled = True
+    autotune = tf.data.Options()
+    autotune.autotune.enabled = True
 
-    def epoch_of(dataset):
-        return turns.timed(lambda: train_epoch(model, dataset))
+    def time_epochs(dataset):
+        return turns.time_call(lambda: train_epoch(model, dataset))
 
-    found = {}
+    figures = {}
     for n in (10, 20, 30):
         print(f"epochs of {n} batches")
         ours = batches(0).take(n)
-        steps = {"ours": epoch_of(ours), "tuned": epoch_of(ours.with_options(tuned))}
+        steps = {"ours": time_epochs(ours), "tuned": time_epochs(ours.with_options(autotune))}
         times = turns.compare(steps, args.rounds)
         mean = {name: statistics.mean(values) for name, values in times["seconds"].items()}
         print(
             f"means: {mean['ours']:.3f} and {mean['tuned']:.3f} s, tuned has "
             f"{mean['tuned'] / mean['ours']:.2f} of ours"
         )
-        found[f"{n} batches"] = times | {"mean": mean}
+        figures[f"{n} batches"] = times | {"mean": mean}
     if args.out:
-        turns.write(args.out, **found)
+        turns.write_figures(args.out, **figures)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""BEGAN in PyTorch, for benchmarks/run.py: a step a line of its input.
+"""BEGAN in PyTorch, for benchmarks/run.py: one training step per input line.
 
 It needs PyTorch alone (measured with 2.13.0). The networks, the losses and the update of
-tfser/models/began/network.py, in the form a PyTorch user would give them.
+tfser/models/began/network.py, in the form a PyTorch user would write them.
 """
 
 import sys
@@ -17,12 +17,12 @@ torch.set_num_threads(int(sys.argv[5]))
 
 
 def convolution(n_inputs, n_outputs, stride=1):
-    """3 x 3 and ELU."""
+    """Build a 3 x 3 convolution with ELU."""
     return nn.Sequential(nn.Conv2d(n_inputs, n_outputs, 3, stride, padding=1), nn.ELU())
 
 
 def encoder():
-    """Pictures -> codes."""
+    """Build the encoder: images -> codes."""
     modules, size = [], 1
     for block in range(1, 5):
         modules += [
@@ -36,7 +36,7 @@ def encoder():
 
 
 def decoder():
-    """Codes -> pictures; the generator has the same layout."""
+    """Build the decoder: codes -> images; the generator has the same layout."""
     height, width = HEIGHT // 8, WIDTH // 8
     modules = [nn.Linear(HIDDEN, height * width * N), nn.Unflatten(1, (N, height, width))]
     for block in range(1, 5):
@@ -53,7 +53,7 @@ of_g = torch.optim.Adam(generator.parameters(), lr=5e-5, fused=True)
 
 
 def distance(pictures):
-    """L(v)."""
+    """Compute L(v)."""
     return torch.mean(torch.abs(pictures - discriminator(pictures)))
 
 

@@ -1,13 +1,13 @@
-"""Which profiles the forest should learn from under `loso`: judged on dev speakers.
+"""Profiles for the forest's training under `loso`, compared by UAR on dev speakers.
 
     tfser-train --model epr --corpus emodb --protocol loso --set forest.profiles=inner ...
     python benchmarks/forest_profiles.py runs/epr-emodb-loso --corpus emodb [--out profiles.json]
 
-The networks of such a run are all that is needed, none is trained here. For each fold and round a
-forest learns from the training speakers' profiles, once as the "same" networks give them that were
-trained on those speakers, once by the "inner" networks that were not; both then meet the dev
-speaker's profiles by the fold's own network. Its epoch was chosen on that speaker, for both alike.
-Test speakers are not looked at. Five forest seeds, of which the mean counts.
+The script needs the networks of such a run and trains none. For each fold and round a forest
+learns from the training speakers' profiles: once from the "same" networks, which were trained on
+those speakers, once from the "inner" networks, which were not. Both forests then predict from the
+dev speaker's profiles by the fold's own network, whose epoch was selected on that speaker in both
+cases. Test speakers are not used. Scores are means over five forest seeds.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FOREST_SEEDS = range(5)
 
 
 def dev_uar(speech, hp, profiles, split) -> float:
-    """UAR of the dev utterances, by forests that learn from the training utterances."""
+    """Compute the UAR of the dev utterances by forests trained on the training utterances."""
     x = statistics(profiles, speech.owner, hp["forest"]["threshold"])
     scores = []
     for seed in FOREST_SEEDS:
@@ -45,7 +45,7 @@ def dev_uar(speech, hp, profiles, split) -> float:
 
 
 def main() -> None:
-    """Prints a row for each fold and the means; --out writes them as JSON."""
+    """Print a row for each fold and the means; --out writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--corpus", required=True)

@@ -1,12 +1,12 @@
-"""openSMILE's functionals of a corpus: the store against opensmile's own worker processes.
+"""Speed of openSMILE's functionals: the feature cache against opensmile's own worker processes.
 
     python benchmarks/functionals.py --root FOLDER_OF_SOUND [--rounds 3] [--out functionals.json]
 
-Both make the 6373 IS13 functionals of the same files from the files on, with a process a core:
-`feature_cache.load_features`, which also checks, hashes, clips and writes what it made, and
-`opensmile.Smile(num_workers=...).process_files`, which leaves the values to the caller. Then the
-store reads its cache again. Each in a process of its own, timed from the first call to the values,
-imports aside; they take turns, figures are medians. Target: ratio 1.05, and 2 s from the cache.
+Both compute the 6373 IS13 functionals of the same files, with a process for each core:
+`feature_cache.load_features`, which also checks, hashes, clips and writes its output, and
+`opensmile.Smile(num_workers=...).process_files`, which returns the values alone. Then the cache is
+read again. Each runs in a process of its own, timed from the first call to the values without
+imports; they take turns, figures are medians. Target: ratio 1.05, and 2 s from the cache.
 """
 
 import argparse
@@ -50,22 +50,22 @@ print(time.perf_counter() - start, *values.shape)
 
 
 def run(code, *arguments):
-    """Returns (seconds, shape) as the process measured them."""
-    done = subprocess.run(
+    """Run code in a child process and return (seconds, shape) as the child measured them."""
+    process = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=Path(__file__).resolve().parents[1],
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
-    seconds, *shape = done.stdout.split()[-3:]
+    if process.returncode:
+        raise SystemExit(process.stderr[-2000:])
+    seconds, *shape = process.stdout.split()[-3:]
     return float(seconds), shape
 
 
 def main():
-    """Runs the rounds, prints the table."""
+    """Run the rounds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--root", type=Path, required=True, help="a folder of .flac or .wav")
     parser.add_argument("--rounds", type=int, default=3)

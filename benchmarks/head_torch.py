@@ -1,7 +1,7 @@
-"""BEGAN's head in PyTorch, for benchmarks/run.py: a step a line of its input.
+"""BEGAN's head in PyTorch, for benchmarks/run.py: one training step per input line.
 
 It needs PyTorch alone (measured with 2.13.0). The network and the update of
-tfser/models/began/heads.py on feature maps, channels first as PyTorch has them.
+tfser/models/began/heads.py on feature maps, channels first as in PyTorch.
 """
 
 import sys

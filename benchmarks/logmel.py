@@ -1,14 +1,14 @@
-"""Speed of LogMel.extract, as the store calls it, against librosa.
+"""Speed of LogMel.extract, as the feature cache calls it, against librosa.
 
     python benchmarks/logmel.py [--root FOLDER_OF_WAVS] [--rounds 7] [--out logmel.json]
 
-Both get the same decoded waveforms (decoding is not timed) and make the same 64 log mel bands.
-LogMel runs as in the store: shards of 64 utterances, one thread a core. librosa runs one file
-after another, the way it is used, and again with a thread a core. Its matrix product may use all
-cores or, where that is faster for such small ones, a single one: both are measured, and the
-ratio is taken to the better. The candidates take turns, so that other load on the machine meets
-all of them; figures are medians over the rounds. Where something else keeps the other cores busy,
-the ratio of CPU seconds still tells what a core does, but not what a second core adds.
+Both get the same decoded waveforms (decoding is not timed) and compute the same 64 log mel bands.
+LogMel runs as in the cache: shards of 64 utterances, one thread a core. librosa runs one file after
+another, as usual, and again with a thread a core. Its matrix product may use all cores or, where
+that is faster for such small products, a single core: both are measured, and the ratio is taken to
+the faster. The candidates take turns, so that other load on the machine meets all of them; figures
+are medians over the rounds. Where another program keeps the other cores busy, the ratio of CPU
+seconds is still valid for one core, but does not include the gain of a second core.
 """
 
 import argparse
@@ -33,16 +33,16 @@ RATE = 16000
 FLOOR = 1e-6
 
 
-def with_librosa(waveform):
-    """[samples] -> [frames, 64]."""
+def extract_by_librosa(waveform):
+    """Compute the bands by librosa: [samples] -> [frames, 64]."""
     power = librosa.feature.melspectrogram(
         y=waveform, sr=RATE, n_fft=512, win_length=400, hop_length=160, center=False, n_mels=64
     )
     return np.log(np.maximum(power, FLOOR)).T
 
 
-def waveforms_of(root, n_files):
-    """Decodes the files below a folder, or makes noise of 1 to 5 s where there is none."""
+def load_waveforms(root, n_files):
+    """Decode the files below a folder, or make noise of 1 to 5 s where there is none."""
     if root is None:
         rng = np.random.default_rng(0)
         lengths = rng.integers(RATE, 5 * RATE, n_files)
@@ -53,7 +53,7 @@ def waveforms_of(root, n_files):
 
 
 def main():
-    """Runs the rounds, prints the table."""
+    """Run the rounds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--root", type=Path, help="folder of .wav or .flac; default: noise")
     parser.add_argument("--files", type=int, default=512, help="at most so many")
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
     args = parser.parse_args()
 
-    waveforms = waveforms_of(args.root, args.files)
+    waveforms = load_waveforms(args.root, args.files)
     hours = sum(map(len, waveforms)) / RATE / 3600
     shards = [
         waveforms[i : i + SHARD_UTTERANCES] for i in range(0, len(waveforms), SHARD_UTTERANCES)
@@ -91,12 +91,12 @@ def main():
     candidates = {
         "LogMel.extract, thread a core": lambda: in_threads(layer.extract, shards),
         "LogMel.extract, one thread": lambda: list(map(layer.extract, shards)),
-        "librosa, loop": lambda: list(map(with_librosa, waveforms)),
+        "librosa, loop": lambda: list(map(extract_by_librosa, waveforms)),
         "librosa, loop, BLAS on 1 core": lambda: single_threaded_blas(
-            lambda: list(map(with_librosa, waveforms))
+            lambda: list(map(extract_by_librosa, waveforms))
         ),
         "librosa, thread a core, BLAS on 1": lambda: single_threaded_blas(
-            lambda: in_threads(with_librosa, waveforms)
+            lambda: in_threads(extract_by_librosa, waveforms)
         ),
     }
     wall = {name: [] for name in candidates}

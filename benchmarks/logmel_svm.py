@@ -1,15 +1,15 @@
-"""How much emotion log-mel frames hold without a network: linear classifiers on their statistics.
+"""Scores of linear classifiers on statistics of log-mel frames: the information without a network.
 
     python benchmarks/logmel_svm.py --corpus emodb --out logmel_svm.json
 
 Per utterance the mean, standard deviation, three percentiles and the standard deviation of the
-frame-to-frame difference of each of EPR's 64 bands (384 values), z-scored on the training part;
-SVC(kernel="linear", C=0.01), predictions pooled. Beside the same SVM on openSMILE's features it
-tells what a network on log-mel frames has to start from.
+frame-to-frame difference of each of EPR's 64 bands (384 values), z-scored on the training set;
+SVC(kernel="linear", C=0.01), predictions pooled. Compare with the same SVM on openSMILE's features
+for the starting point of a network on log-mel frames.
 
 With --segments the same statistics of each of EPR's segments (32 frames) instead: logistic
 regression (C=0.01) learns the labels that segments inherit, and the mean of its probabilities over
-an utterance decides. It tells what is lost by looking at 335 ms at a time.
+an utterance decides. The difference is the loss by a view of 335 ms at a time.
 """
 
 import argparse
@@ -32,8 +32,8 @@ from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
 
 
-def statistics(frames, spans) -> np.ndarray:
-    """Statistics [spans, 6 n_bands] of the frames in each (first, end)."""
+def compute_statistics(frames, spans) -> np.ndarray:
+    """Compute statistics [spans, 6 n_bands] of the frames in each (first, end)."""
     rows = []
     for first, end in spans:
         x = frames[first:end]
@@ -43,28 +43,28 @@ def statistics(frames, spans) -> np.ndarray:
     return np.stack(rows)
 
 
-def by_utterance(x, y, train, test) -> np.ndarray:
-    """Predicted classes of the utterances `test`."""
+def predict_utterances(x, y, train, test) -> np.ndarray:
+    """Predict the classes of the utterances `test`."""
     svm = make_pipeline(StandardScaler(), SVC(kernel="linear", C=0.01))
     return svm.fit(x[train], y[train]).predict(x[test])
 
 
-def by_segment(x, speech, train, test) -> tuple[np.ndarray, float]:
-    """Predicted classes of the utterances `test` and accuracy on their segments.
+def predict_segments(x, speech, train, test) -> tuple[np.ndarray, float]:
+    """Predict the classes of the utterances `test`; return them with their segments' accuracy.
 
-    x [segments, features].
+    x: [segments, features].
     """
-    known = np.isin(speech.owner, train)
+    is_train = np.isin(speech.owner, train)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    model.fit(x[known], speech.y[speech.owner[known]])
+    model.fit(x[is_train], speech.y[speech.owner[is_train]])
     profiles = model.predict_proba(x)
-    tested = np.isin(speech.owner, test)
-    accuracy = metrics.wa(speech.y[speech.owner[tested]], profiles[tested].argmax(axis=1))
+    is_test = np.isin(speech.owner, test)
+    accuracy = metrics.wa(speech.y[speech.owner[is_test]], profiles[is_test].argmax(axis=1))
     return utterance_means(profiles, speech.owner)[test].argmax(axis=1), accuracy
 
 
 def main() -> None:
-    """Prints UAR and WA for both protocols; --out writes the same as JSON."""
+    """Print UAR and WA for both protocols; --out writes the same as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--corpus", required=True)
     parser.add_argument("--data-root", type=Path)
@@ -83,9 +83,9 @@ def main() -> None:
         spans = np.stack([starts, starts + hp["segments"]["n_frames"]], axis=1)
     else:
         spans = np.stack([speech.offsets[:-1], speech.offsets[1:]], axis=1)
-    x = statistics(np.asarray(speech.frames), spans)
+    x = compute_statistics(np.asarray(speech.frames), spans)
     speakers = [u.speaker for u in utterances]
-    plans = {
+    folds_of = {
         "loso": speaker_group_k_fold(speakers, n_folds=len(set(speakers))),
         "random10": [
             (split.train, split.test)
@@ -95,15 +95,15 @@ def main() -> None:
         ],
     }
     scores = {}
-    for name, plan in plans.items():
+    for name, folds in folds_of.items():
         guess = np.empty(len(speech.y), int)
         accuracies = []
-        for train, test in plan:
+        for train, test in folds:
             if args.segments:
-                guess[test], accuracy = by_segment(x, speech, train, test)
+                guess[test], accuracy = predict_segments(x, speech, train, test)
                 accuracies.append(accuracy)
             else:
-                guess[test] = by_utterance(x, speech.y, train, test)
+                guess[test] = predict_utterances(x, speech.y, train, test)
         scores[name] = {"uar": metrics.uar(speech.y, guess), "wa": metrics.wa(speech.y, guess)}
         if args.segments:
             scores[name]["segment_accuracy_fold_mean"] = float(np.mean(accuracies))

@@ -1,8 +1,8 @@
-"""The zoo's networks at the paper's size, with their inputs: what benchmarks/run.py trains.
+"""Networks of the zoo at the paper's size with their inputs, which benchmarks/run.py trains.
 
-Each function of NETWORKS makes a `Network` under the hyperparameters of a real corpus. Its input
-is noise of that corpus's shapes, in the pipeline that tfser-train has: from memory, or from shards
-on the disk where the system is pre-trained on more speech than memory holds.
+Each function of NETWORKS makes a `Network` under the hyperparameters of a real corpus. Its input is
+noise of that corpus's shapes, in the pipeline of tfser-train: from memory, or from shards on the
+disk where the pre-training corpus is larger than memory.
 """
 
 from collections.abc import Callable
@@ -15,45 +15,47 @@ import numpy as np
 from tfser.cache import feature_cache, pipelines
 from tfser.cache.tfrecord import shard_path, write_shard
 from tfser.config.hparams import load_hparams
-from tfser.models.aae import experiment
+
+# Modules have the same names in every paper.
+from tfser.models.aae import experiment as aae_experiment
 from tfser.models.acnn import autoencoder
-from tfser.models.acnn import dataset as acnn_speech
-from tfser.models.acnn import experiment as acnn
-from tfser.models.acnn import pretraining as of_acnn
-from tfser.models.auxvae import experiment as auxvae
-from tfser.models.auxvae import pretraining as of_auxvae
-from tfser.models.began import experiment as began
+from tfser.models.acnn import dataset as acnn_dataset
+from tfser.models.acnn import experiment as acnn_experiment
+from tfser.models.acnn import pretraining as acnn_pretraining
+from tfser.models.auxvae import experiment as auxvae_experiment
+from tfser.models.auxvae import pretraining as auxvae_pretraining
+from tfser.models.began import experiment as began_experiment
 from tfser.models.began import heads
-from tfser.models.began import pretraining as of_began
+from tfser.models.began import pretraining as began_pretraining
 from tfser.models.epr.network import vgg
 from tfser.storage import run_directory
 from tfser.training import loop
 
-SHARDS, PIECES = 8, 32  # of the input that lies on the disk
+SHARDS, PIECES = 8, 32  # of the input on the disk
 
 
 class Network(NamedTuple):
-    """A compiled network and what it is trained on."""
+    """Compiled network with its training input."""
 
     model: keras.Model
     batches: Callable  # number of an epoch -> dataset, as in training
     batch_size: int
-    example: str  # what a batch holds
+    example: str  # description of the examples in a batch
     twins: dict  # PyTorch's name -> the script and its arguments
 
 
-def run() -> run_directory.Run:
-    """Of one device."""
+def make_run() -> run_directory.Run:
+    """Return a run on one device."""
     return run_directory.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
 
 
-def noise(*shape) -> np.ndarray:
-    """float32."""
+def make_noise(*shape) -> np.ndarray:
+    """Return float32 noise."""
     return np.random.default_rng(0).standard_normal(shape, dtype="float32")
 
 
-def on_disk(folder: Path, n_frames: int, n_features: int) -> feature_cache.StoredFeatures:
-    """Pieces of noise in [0, 1] in shards of the cache's format."""
+def write_pieces(folder: Path, n_frames: int, n_features: int) -> feature_cache.StoredFeatures:
+    """Write pieces of noise in [0, 1] as shards of the cache's format."""
     rng, n_bytes = np.random.default_rng(0), []
     for number in range(SHARDS):
         pieces = rng.random((PIECES, n_frames, n_features), "float32")
@@ -63,14 +65,14 @@ def on_disk(folder: Path, n_frames: int, n_features: int) -> feature_cache.Store
     return feature_cache.StoredFeatures([None] * SHARDS * PIECES, paths, n_bytes, n_features, "")
 
 
-def in_layouts(*script_and_arguments) -> dict:
-    """The twin of a network of pictures in both of PyTorch's layouts."""
+def list_layouts(*script_and_arguments) -> dict:
+    """Return the twin of an image network in both of PyTorch's layouts."""
     layouts = "NCHW", "channels_last"
     return {f"PyTorch, {layout}": (*script_and_arguments, layout) for layout in layouts}
 
 
 def epr_vgg(folder, width=1.0) -> Network:
-    """VGG-E on segments of a corpus of CASIA's size: 7,200 utterances of 198 frames."""
+    """Build VGG-E on segments of a corpus of CASIA's size: 7,200 utterances of 198 frames."""
     hp = load_hparams("epr", "casia", overrides=[f"model.width_multiplier={width}"])
     n_frames, n_bands, n_classes, size = 32, 64, 6, hp["train"]["batch_size"]
     network = vgg(n_frames=n_frames, n_bands=n_bands, n_classes=n_classes, **hp["model"])
@@ -79,7 +81,7 @@ def epr_vgg(folder, width=1.0) -> Network:
     offsets = np.arange(7200 + 1) * 198
     starts, _ = pipelines.index_segments(offsets, n_frames=n_frames, hop_frames=1)
     labels = np.full((len(starts), n_classes), 1 / n_classes, "float32")
-    frames = pipelines.as_tensor(noise(offsets[-1], n_bands))
+    frames = pipelines.as_tensor(make_noise(offsets[-1], n_bands))
 
     def batches(epoch):
         return pipelines.segment_batches(
@@ -87,77 +89,79 @@ def epr_vgg(folder, width=1.0) -> Network:
             n_frames=n_frames, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
         )  # fmt: skip
 
-    twins = in_layouts("vgg_torch.py", size, width)
+    twins = list_layouts("vgg_torch.py", size, width)
     return Network(model, batches, size, "segments of 32 x 64", twins)
 
 
 def acnn_network(folder) -> Network:
-    """The attentive network of three views with a representation, on 2,000 utterances of 7.5 s."""
+    """Build ACNN with three views and a representation, on 2,000 utterances of 7.5 s."""
     hp, n, n_classes = load_hparams("acnn", "iemocap"), 2000, 4
-    layer, n_frames = acnn_speech.make_input_layer(hp)
+    layer, n_frames = acnn_dataset.make_input_layer(hp)
     y = np.arange(n) % n_classes
     views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
     views |= dict.fromkeys(("arousal", "valence"), np.eye(3, dtype="float32")[y % 3])
-    speech = acnn.Dataset(
-        [], list("abcd"), y, pipelines.as_tensor(noise(n * n_frames, layer.n_features)),
-        np.arange(n + 1) * n_frames, n_frames, views, noise(n, 1024), False,
+    speech = acnn_experiment.Dataset(
+        [], list("abcd"), y, pipelines.as_tensor(make_noise(n * n_frames, layer.n_features)),
+        np.arange(n + 1) * n_frames, n_frames, views, make_noise(n, 1024), False,
     )  # fmt: skip
-    model = acnn.compiled_network(speech, hp, run())
+    model = acnn_experiment.compiled_network(speech, hp, make_run())
     model.get_layer("standardize").set_statistics(np.zeros(26), np.ones(26))
     size = hp["train"]["batch_size"]
 
     def batches(epoch):
         options = {"seed": 0, "epoch": epoch, "drop_remainder": True}
-        return acnn_speech.make_batches(speech, np.arange(n), size, **options)
+        return acnn_dataset.make_batches(speech, np.arange(n), size, **options)
 
     twins = {"PyTorch": ("acnn_torch.py", size)}
     return Network(model, batches, size, f"utterances of {n_frames} x 26", twins)
 
 
 def acnn_autoencoder(folder) -> Network:
-    """The sequence autoencoder on clips of 7.5 s that lie on the disk."""
+    """Build the sequence autoencoder on clips of 7.5 s on the disk."""
     hp = load_hparams("acnn", "librispeech")
-    layer, settings = of_acnn.make_spectrogram(hp), hp["autoencoder"]
+    layer, settings = acnn_pretraining.make_spectrogram(hp), hp["autoencoder"]
     shape, size = (layer.n_frames, layer.n_features), settings["batch_size"]
     model = loop.compile_model(
-        autoencoder.autoencoder(shape, **{name: settings[name] for name in of_acnn.NETWORK}),
+        autoencoder.autoencoder(
+            shape, **{name: settings[name] for name in acnn_pretraining.NETWORK}
+        ),
         keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
         autoencoder.rmse,
         metrics=(),
     )
-    stored = on_disk(folder, *shape)
+    stored = write_pieces(folder, *shape)
 
     def batches(epoch):
-        found = pipelines.stream_pieces(
+        dataset = pipelines.stream_pieces(
             stored, n_frames=shape[0], batch_size=size, seed=0, epoch=epoch
         )
-        return found.map(lambda x: (x, x[:, ::-1]))
+        return dataset.map(lambda x: (x, x[:, ::-1]))
 
     twins = {"PyTorch": ("recurrent_torch.py", size)}
     return Network(model, batches, size, f"clips of {shape[0]} x {shape[1]}", twins)
 
 
 def aae_network(folder, level="utterance") -> Network:
-    """The optimized AAE on 2,000 utterances: functionals, or 1,024 frames of descriptors."""
+    """Build the optimized AAE on 2,000 utterances: functionals, or 1,024 frames of descriptors."""
     hp = load_hparams("aae", "iemocap", overrides=[f'model.level="{level}"'])
     n, n_classes = 2000, 4
     n_frames, n_features = (None, 6373) if level == "utterance" else (hp["frames"]["n_frames"], 65)
     offsets = np.arange(n + 1) * (n_frames or 1)
     y = np.arange(n) % n_classes
-    frames = pipelines.as_tensor(noise(offsets[-1], n_features))
-    speech = experiment.Dataset(
+    frames = pipelines.as_tensor(make_noise(offsets[-1], n_features))
+    speech = aae_experiment.Dataset(
         "", [], list("abcd"), y, frames, offsets, n_frames, [""] * n_features
     )
-    model = experiment.compiled_network(speech, hp, run())
+    model = aae_experiment.compiled_network(speech, hp, make_run())
     model.get_layer("standardize").set_statistics(np.zeros(n_features), np.ones(n_features))
     size = hp["train"]["batch_size"]
 
     def batches(epoch):
         options = {"seed": 0, "epoch": epoch, "drop_remainder": True}
         labels = np.eye(n_classes, dtype="float32")[y]
-        found = experiment.make_batches(speech, np.arange(n), labels, size, **options)
-        return experiment.add_priors(
-            found, size, n_classes, hp["model"]["n_z"], seed=0, epoch=epoch
+        dataset = aae_experiment.make_batches(speech, np.arange(n), labels, size, **options)
+        return aae_experiment.add_priors(
+            dataset, size, n_classes, hp["model"]["n_z"], seed=0, epoch=epoch
         )
 
     shape = f"{n_frames} x {n_features}" if n_frames else n_features
@@ -166,12 +170,12 @@ def aae_network(folder, level="utterance") -> Network:
 
 
 def auxvae_network(folder) -> Network:
-    """The Aux-VAE on pieces of 4 s that lie on the disk."""
+    """Build the Aux-VAE on pieces of 4 s on the disk."""
     hp = load_hparams("auxvae", "librispeech")
-    layer, settings = auxvae.make_mel_pieces(hp), hp["vae"]
-    model = of_auxvae.new_network(hp, layer)
+    layer, settings = auxvae_experiment.make_mel_pieces(hp), hp["vae"]
+    model = auxvae_pretraining.new_network(hp, layer)
     model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
-    stored, size = on_disk(folder, layer.n_frames, layer.n_features), settings["batch_size"]
+    stored, size = write_pieces(folder, layer.n_frames, layer.n_features), settings["batch_size"]
 
     def batches(epoch):
         return pipelines.stream_pieces(
@@ -183,28 +187,30 @@ def auxvae_network(folder) -> Network:
 
 
 def began_network(folder, size=4) -> Network:
-    """BEGAN on slices that lie on the disk; batches of 4, the paper's 16 take memory and time."""
+    """Build BEGAN on slices on the disk, in batches of 4: the paper's 16 are slow and large."""
     hp = load_hparams("began", "librispeech")
-    layer, n_filters = began.make_magnitude_slices(hp), hp["model"]["n_filters"]
-    model = of_began.new_network(hp, layer)
+    layer, n_filters = began_experiment.make_magnitude_slices(hp), hp["model"]["n_filters"]
+    model = began_pretraining.new_network(hp, layer)
     model.prepare(learning_rate=hp["began"]["learning_rate"])
-    stored = on_disk(folder, layer.n_frames, layer.n_features)
+    stored = write_pieces(folder, layer.n_frames, layer.n_features)
 
     def batches(epoch):
-        found = pipelines.stream_pieces(
+        dataset = pipelines.stream_pieces(
             stored, n_frames=layer.n_frames, batch_size=size, seed=0, epoch=epoch
         )
-        return of_began.add_noise(found, (2, size, hp["model"]["hidden"]), seed=[0, epoch])
+        return began_pretraining.add_noise(
+            dataset, (2, size, hp["model"]["hidden"]), seed=[0, epoch]
+        )
 
-    twins = in_layouts("began_torch.py", size, hp["features"]["input_mode"], n_filters)
+    twins = list_layouts("began_torch.py", size, hp["features"]["input_mode"], n_filters)
     return Network(model, batches, size, "slices of 520 x 96", twins)
 
 
 def began_head(folder) -> Network:
-    """The head on the feature maps of a frozen encoder, of 512 slices."""
+    """Build the head on the feature maps of a frozen encoder, of 512 slices."""
     hp, n, n_classes = load_hparams("began", "emodb"), 512, 7
-    network = of_began.new_network(hp, began.make_magnitude_slices(hp))
-    shape = of_began.maps_network(network).output_shape[1:]
+    network = began_pretraining.new_network(hp, began_experiment.make_magnitude_slices(hp))
+    shape = began_pretraining.maps_network(network).output_shape[1:]
     settings = {name: value for name, value in hp["head"].items() if name != "encoder"}
     flat = keras.Input((int(np.prod(shape)),))
     head = heads.head(shape, n_classes, **settings, activation="softmax")
@@ -214,7 +220,7 @@ def began_head(folder) -> Network:
         "categorical_crossentropy",
         metrics=(),
     )
-    rows = pipelines.as_tensor(noise(n, flat.shape[1]))
+    rows = pipelines.as_tensor(make_noise(n, flat.shape[1]))
     labels, size = np.eye(n_classes, dtype="float32")[np.arange(n) % n_classes], 16
 
     def batches(epoch):
@@ -223,7 +229,7 @@ def began_head(folder) -> Network:
             n_frames=None, batch_size=size, seed=0, epoch=epoch, drop_remainder=True,
         )  # fmt: skip
 
-    twins = in_layouts("head_torch.py", size, *shape)
+    twins = list_layouts("head_torch.py", size, *shape)
     return Network(model, batches, size, f"maps of {' x '.join(map(str, shape))}", twins)
 
 

@@ -1,10 +1,10 @@
-"""The Aux-VAE's pieces of 140 mel bands: ours against librosa's loop.
+"""Speed of the Aux-VAE's pieces of 140 mel bands: ours against librosa's loop.
 
     python benchmarks/pieces.py --root FOLDER_OF_SOUND [--rounds 5] [--out pieces.json]
 
-Both from waveforms at 22,050 Hz in memory. Ours as the store calls it, a thread for each core;
-librosa one recording after another, as the authors' code has it, and again with a thread for each
-core; the ratio is to the better of the two. They take turns; figures are medians.
+Both start from waveforms at 22,050 Hz in memory. Ours runs as in the feature cache, a thread for
+each core; librosa one recording after another, as in the authors' code, and again with a thread for
+each core; the ratio is to the faster of the two. They take turns; figures are medians.
 """
 
 import argparse
@@ -30,8 +30,8 @@ LAYER = make_mel_pieces(HP)
 RATE = LAYER.sample_rate_hz
 
 
-def with_librosa(waveform):
-    """Pieces [n, 176, 140] of a recording."""
+def extract_by_librosa(waveform):
+    """Compute the pieces [n, 176, 140] of a recording by librosa."""
     pieces = []
     for number, length in enumerate(LAYER.lengths(len(waveform))):
         piece = waveform[number * LAYER.n_samples :][:length]
@@ -44,7 +44,7 @@ def with_librosa(waveform):
 
 
 def main():
-    """Prints seconds of speech a second and the ratio."""
+    """Print seconds of speech per second and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--files", type=int, default=200)
@@ -55,30 +55,30 @@ def main():
     waveforms = [decode.load_audio(file, sample_rate_hz=RATE) for file in files]
     for waveform in waveforms[:: max(1, len(waveforms) // 10)]:
         [ours] = LAYER.extract([waveform])
-        np.testing.assert_allclose(ours, with_librosa(waveform), atol=1e-4)
+        np.testing.assert_allclose(ours, extract_by_librosa(waveform), atol=1e-4)
     seconds = {"ours": [], "librosa": [], "librosa, threads": []}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        ways = {
+        candidates = {
             "ours": lambda: list(pool.map(lambda w: LAYER.extract([w])[0], waveforms)),
-            "librosa": lambda: list(map(with_librosa, waveforms)),
-            "librosa, threads": lambda: list(pool.map(with_librosa, waveforms)),
+            "librosa": lambda: list(map(extract_by_librosa, waveforms)),
+            "librosa, threads": lambda: list(pool.map(extract_by_librosa, waveforms)),
         }
         for number in range(args.rounds + 1):  # the first to warm up
-            for name, way in list(ways.items())[:: 1 if number % 2 else -1]:
+            for name, run in list(candidates.items())[:: 1 if number % 2 else -1]:
                 start = time.perf_counter()
-                way()
+                run()
                 seconds[name].append(time.perf_counter() - start)
     median = {name: statistics.median(values[1:]) for name, values in seconds.items()}
-    heard = sum(map(len, waveforms)) / RATE
+    seconds_of_speech = sum(map(len, waveforms)) / RATE
     for name, value in median.items():
-        print(f"{name:<17} {heard / value:7.0f} s of speech a second")
+        print(f"{name:<17} {seconds_of_speech / value:7.0f} s of speech a second")
     ratio = min(median["librosa"], median["librosa, threads"]) / median["ours"]
     print(f"ratio             {ratio:7.2f}")
     if args.out:
         result = {
             "command": " ".join(["python", *sys.argv]),
             "recordings": len(waveforms),
-            "seconds_of_speech": heard,
+            "seconds_of_speech": seconds_of_speech,
             "seconds": seconds,
             "ratio": ratio,
         }

@@ -1,11 +1,11 @@
-"""The page benchmarks/PLAN.md: 1,000 and 60,000 hours, of what two other scripts measured.
+"""The page benchmarks/PLAN.md: plans for 1,000 and 60,000 hours, from measured results.
 
     python benchmarks/plan.py [--flops 2e13]
 
-Extraction is that of results/scale.json (benchmarks/scale.py), training on this machine that of
-results/zoo.json (benchmarks/run.py). On a GPU nothing was measured: its figures are the float
-operations of a training step, counted by TensorFlow's profiler, divided by --flops a second, which
-is an assumption, and what the disk of scale.json can read.
+Extraction comes from results/scale.json (benchmarks/scale.py), training on this machine from
+results/zoo.json (benchmarks/run.py). Nothing was measured on a GPU: its figures are the float
+operations of a training step, counted by TensorFlow's profiler, divided by --flops per second,
+which is an assumption, and limited by the disk of scale.json.
 """
 
 import argparse
@@ -21,37 +21,37 @@ import numpy as np
 import tensorflow as tf
 
 RESULTS = Path(__file__).parent / "results"
-# What is pre-trained on speech without labels: its features, its network, the epochs in hparams.
-TRAINED = {
+# Pre-training on speech without labels: {features: (network, epochs in hparams)}.
+PRETRAINED = {
     "acnn, autoencoder": ("ACNN's autoencoder", 64),
     "auxvae": ("Aux-VAE", 40),
     "began": ("BEGAN", 100),
 }
 
 
-def of_example(name: str) -> dict:
-    """Bytes of an example of a network, and the float operations that training on it takes."""
+def count_operations(name: str) -> dict:
+    """Return the bytes of an example of a network, and the float operations of training on it."""
     with tempfile.TemporaryDirectory() as folder:
         model, batches, size, *_ = networks.NETWORKS[name](Path(folder))
         batch = next(iter(batches(0)))
         x = tf.nest.flatten(batch)[0]
         step = tf.function(lambda: model.train_step(batch)).get_concrete_function()
         if "GRU" in {type(layer).__name__ for layer in model._flatten_layers()}:
-            # The profiler counts a step of a loop once. Each weight is used once in a frame,
-            # forwards, and twice backwards.
+            # The profiler counts a loop's step once. Each weight is used once per frame in the
+            # forward pass, and twice in the backward pass.
             operations = 6 * model.count_params() * x.shape[1]
         else:
             options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
             options["output"] = "none"
-            found = tf.compat.v1.profiler.profile(step.graph, options=options)
-            operations = found.total_float_ops / size
+            profile = tf.compat.v1.profiler.profile(step.graph, options=options)
+            operations = profile.total_float_ops / size
         return {"bytes": int(np.prod(x.shape[1:])) * 4, "operations": float(operations)}
 
 
-def trained(hours: int, feature: str, scale: dict, zoo: dict, flops: float) -> dict:
-    """An epoch on so many hours of speech."""
-    network, n_epochs = TRAINED[feature]
-    example, of_zoo = of_example(network), zoo["training"][network]
+def plan_training(hours: int, feature: str, scale: dict, zoo: dict, flops: float) -> dict:
+    """Return the figures of an epoch on so many hours of speech."""
+    network, n_epochs = PRETRAINED[feature]
+    example, of_zoo = count_operations(network), zoo["training"][network]
     n = hours * scale["measured"]["features"][feature]["bytes_per_hour"] / example["bytes"]
     by_gpu = n * example["operations"] / flops / 3600
     by_disk = n * example["bytes"] / scale["measured"]["disk_bytes_per_second"]["read"] / 3600
@@ -68,8 +68,8 @@ def trained(hours: int, feature: str, scale: dict, zoo: dict, flops: float) -> d
     }
 
 
-def page(scale: dict, plans: dict, flops: float) -> str:
-    """The text."""
+def format_page(scale: dict, plans: dict, flops: float) -> str:
+    """Format the page."""
     sample, of_disk = scale["measured"]["sample"], scale["measured"]["disk_bytes_per_second"]
     lines = [
         "# 1,000 and 60,000 hours of speech",
@@ -89,11 +89,11 @@ def page(scale: dict, plans: dict, flops: float) -> str:
             "| features | shards | GB | core-hours | hours here | one disk busy from | slowest |",
             "| --- | --- | --- | --- | --- | --- | --- |",
         ]
-        for name, of in of_features.items():
+        for name, row in of_features.items():
             lines.append(
-                f"| {name} | {of['shards']:,} | {of['shard_bytes'] / 1e9:,.1f} "
-                f"| {of['core_hours']:,.1f} | {of['hours_on_this_machine']:,.1f} "
-                f"| {of['cores_that_keep_one_disk_busy']:,.0f} cores | {of['bottleneck_here']} |"
+                f"| {name} | {row['shards']:,} | {row['shard_bytes'] / 1e9:,.1f} "
+                f"| {row['core_hours']:,.1f} | {row['hours_on_this_machine']:,.1f} "
+                f"| {row['cores_that_keep_one_disk_busy']:,.0f} cores | {row['bottleneck_here']} |"
             )
         lines += [
             "",
@@ -103,12 +103,13 @@ def page(scale: dict, plans: dict, flops: float) -> str:
             "| GPU-hours of all epochs | bottleneck there |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
-        for of in plans[corpus]:
+        for row in plans[corpus]:
             lines.append(
-                f"| {of['network']} | {of['examples']:,.0f} | {of['hours_of_an_epoch_here']:,.0f} "
-                f"| {of['epochs_a_gpu_hour']:.3g} "
-                f"| {of['epochs_of_hparams'] / of['epochs_a_gpu_hour']:,.0f} "
-                f"({of['epochs_of_hparams']} epochs) | {of['bottleneck']} |"
+                f"| {row['network']} | {row['examples']:,.0f} "
+                f"| {row['hours_of_an_epoch_here']:,.0f} "
+                f"| {row['epochs_a_gpu_hour']:.3g} "
+                f"| {row['epochs_of_hparams'] / row['epochs_a_gpu_hour']:,.0f} "
+                f"({row['epochs_of_hparams']} epochs) | {row['bottleneck']} |"
             )
     return "\n".join(
         [
@@ -124,18 +125,20 @@ def page(scale: dict, plans: dict, flops: float) -> str:
 
 
 def main():
-    """Writes the page, and its figures beside the others."""
+    """Write the page, and its figures beside the other results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--flops", type=float, default=2e13, help="of a GPU, sustained: assumed")
     args = parser.parse_args()
     scale, zoo = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("scale", "zoo"))
     hours = {"LibriSpeech": 1_000, "Libri-Light": 60_000}
     plans = {
-        corpus: [trained(hours[corpus], feature, scale, zoo, args.flops) for feature in TRAINED]
+        corpus: [
+            plan_training(hours[corpus], feature, scale, zoo, args.flops) for feature in PRETRAINED
+        ]
         for corpus in scale["extrapolated"]
     }
     (RESULTS / "plan.json").write_text(json.dumps(plans, indent=1) + "\n")
-    text = page(scale, plans, args.flops)
+    text = format_page(scale, plans, args.flops)
     (Path(__file__).parent / "PLAN.md").write_text(text)
     print(text)
 

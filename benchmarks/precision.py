@@ -1,13 +1,13 @@
-"""Which systems keep their scores in 16 bits: `tfser-train` in float32 and in 16 bits, same seeds.
+"""Scores in float32 and in 16 bits: `tfser-train` with the same seeds.
 
     python benchmarks/precision.py --data-root EMODB --out benchmarks/results/precision.json \
         [--only acnn] [--precision mixed_bfloat16] [--widened] [--work FOLDER]
 
-Emo-DB by speakers, shorter trainings than the papers' and narrower networks where these take hours.
-What counts is the difference of two runs that have all but the precision in common. A processor
-without AMX or AVX-512 BF16 takes `--widened`: see `widened.py`.
+Emo-DB by speakers, shorter trainings than the papers' and narrower networks where these take
+hours. The result is the difference of two runs that differ in the precision alone. A processor
+without AMX or AVX-512 BF16 needs `--widened`: see `widened.py`.
 
-What --out holds already is not run again; of seeds that are not done in both precisions nothing is
+Runs that --out contains are not repeated; seeds that are not done in both precisions are not
 compared.
 """
 
@@ -26,7 +26,7 @@ from tfser.evaluation import metrics
 from tfser.storage import atomic_files
 
 COMMON = "--corpus emodb --protocol loso"
-# The flags of each system and how many seeds; {seed} is that of the network that is probed.
+# The flags of each system and its number of seeds; {seed} is the seed of the probed network.
 SYSTEMS = {
     "aae": ("--folds 3 --set train.max_epochs=50", 3),
     "acnn": ("--folds 3 --set train.max_epochs=40", 3),
@@ -48,8 +48,8 @@ SYSTEMS = {
 }
 
 
-def trained(command: list, words: list[str], data_root, folder: Path) -> dict:
-    """The scores of a run, which goes on if it was begun."""
+def train(command: list, words: list[str], data_root, folder: Path) -> dict:
+    """Train, or resume, a run and return its scores."""
     subprocess.run(
         [sys.executable, *command, *words, "--data-root", data_root, "--workdir", folder],
         stdout=subprocess.DEVNULL, check=True,
@@ -57,23 +57,23 @@ def trained(command: list, words: list[str], data_root, folder: Path) -> dict:
     return atomic_files.read_json(folder / "scores.json")
 
 
-def compared(name: str, precision: str, of: dict) -> dict:
-    """Mean and sd over seeds in float32 and in 16 bits, and the difference, paired over folds."""
-    seeds = sorted(of["float32"].keys() & of[precision].keys(), key=int)
-    single, halves = ([of[which][seed] for seed in seeds] for which in ("float32", precision))
+def compare_precisions(name: str, precision: str, runs: dict) -> dict:
+    """Return mean and sd over seeds in both precisions, and the difference, paired over folds."""
+    seeds = sorted(runs["float32"].keys() & runs[precision].keys(), key=int)
+    single, reduced = ([runs[which][seed] for seed in seeds] for which in ("float32", precision))
     figures = {
-        which: metrics.summarize([run["uar"] for run in of_seeds])
-        for which, of_seeds in (("float32", single), (precision, halves))
+        which: metrics.summarize([run["uar"] for run in by_seed])
+        for which, by_seed in (("float32", single), (precision, reduced))
     }
     by_fold = [
         two - one
-        for a, b in zip(single, halves, strict=True)
+        for a, b in zip(single, reduced, strict=True)
         for one, two in zip(a["fold_uar"], b["fold_uar"], strict=True)
     ]
     test = stats.ttest_1samp(by_fold, 0.0)
     low, high = test.confidence_interval(0.95)
     figures["difference"] = {
-        "mean": statistics.mean(b["uar"] - a["uar"] for a, b in zip(single, halves, strict=True)),
+        "mean": statistics.mean(b["uar"] - a["uar"] for a, b in zip(single, reduced, strict=True)),
         "of_folds": statistics.mean(by_fold),
         "of_folds_95_percent": [float(low), float(high)],
         "p": float(test.pvalue),
@@ -88,7 +88,7 @@ def compared(name: str, precision: str, of: dict) -> dict:
 
 
 def main() -> None:
-    """Trains what is not there, prints a row a system and writes --out after each run."""
+    """Train missing runs, print a row a system and write --out after each run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -107,37 +107,37 @@ def main() -> None:
     command = (
         [Path(__file__).with_name("widened.py")] if args.widened else ["-m", "tfser.cli.train"]
     )
-    found = atomic_files.read_json(args.out) if args.out.exists() else {}
-    where = {
+    results = atomic_files.read_json(args.out) if args.out.exists() else {}
+    machine = {
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "widened": args.widened,
     }
     for name in args.only or SYSTEMS:
         flags, n_seeds = SYSTEMS[name]
         flags = f"--model {name} {COMMON} {flags}"
-        now = {"command": f"tfser-train {flags}", **where}
-        entry = found.setdefault(name, {**now, "runs": {}, "figures": {}})
-        if other := [key for key in now if entry[key] != now[key]]:
+        settings = {"command": f"tfser-train {flags}", **machine}
+        entry = results.setdefault(name, {**settings, "runs": {}, "figures": {}})
+        if other := [key for key in settings if entry[key] != settings[key]]:
             parser.error(f"{args.out}: {name} is of another {other[0]}; take another --out")
         for seed, precision in itertools.product(range(n_seeds), ("float32", args.precision)):
-            of_seeds = entry["runs"].setdefault(precision, {})
-            if str(seed) in of_seeds:
+            by_seed = entry["runs"].setdefault(precision, {})
+            if str(seed) in by_seed:
                 continue
             words = f"{flags} --seed {seed} --seeds 1 --precision {precision}"
-            scores = trained(
+            scores = train(
                 command,
                 words.format(seed=seed).split(),
                 args.data_root,
                 args.work / f"{name}-{precision}-{seed}",
             )
             *_, result = scores["systems"].values()  # the last is the run's result
-            of_seeds[str(seed)] = {
+            by_seed[str(seed)] = {
                 "uar": scores["uar"],
                 "fold_uar": result["fold_uar"]["values"],
             }
-            atomic_files.write_json(args.out, found)
-        entry["figures"][args.precision] = compared(name, args.precision, entry["runs"])
-        atomic_files.write_json(args.out, found)
+            atomic_files.write_json(args.out, results)
+        entry["figures"][args.precision] = compare_precisions(name, args.precision, entry["runs"])
+        atomic_files.write_json(args.out, results)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""tfser-predict on a folder: seconds to its first row, and hours of audio in an hour.
+"""Speed of tfser-predict on a folder: seconds to its first row, and hours of audio per hour.
 
     python benchmarks/predicting.py --folder WAVS --export DIR ... [--rounds 3] [--out FILE]
 
-The whole command, TensorFlow's start included, in a process of its own; exports take turns.
+The complete command, with TensorFlow's start, runs in a process of its own; exports take turns.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tfser.corpora import audio_folder
 
 
 def main():
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--export", type=Path, action="append", required=True)
@@ -34,27 +34,27 @@ def main():
     infos = [soundfile.info(path) for path in audio_folder.list_audio_files(args.folder, SUFFIXES)]
     hours = sum(info.duration for info in infos) / 3600
     print(f"{len(infos)} files, {hours:.2f} h")
-    found = {name: [] for name in names}
+    seconds = {name: [] for name in names}
     for _ in range(args.rounds):
         for export in args.export:
-            found[export.name].append(timed(export, args.folder, len(infos)))
+            seconds[export.name].append(time_export(export, args.folder, len(infos)))
     result = {"cores": len(os.sched_getaffinity(0)), "files": len(infos), "hours": hours}
-    for name, times in found.items():
-        first, whole = (statistics.median(column) for column in zip(*times, strict=True))
+    for name, runs in seconds.items():
+        first, whole = (statistics.median(column) for column in zip(*runs, strict=True))
         print(
             f"{name:20} first row {first:.1f} s, all {whole:.1f} s: {3600 * hours / whole:.0f} h/h"
         )
-        result[name] = {"seconds_to_first_row": first, "seconds": whole, "rounds": times}
+        result[name] = {"seconds_to_first_row": first, "seconds": whole, "rounds": runs}
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def timed(export, folder, n_files) -> tuple[float, float]:
-    """Seconds to the first row, and to the end."""
+def time_export(export, folder, n_files) -> tuple[float, float]:
+    """Return the seconds to the first row, and to the end."""
     command = [sys.executable, "-m", "tfser.cli.predict", "--export", export, "--folder", folder]
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1)
-    process.stdout.readline()  # the columns
+    process.stdout.readline()  # the header
     process.stdout.readline()
     first = time.monotonic() - started
     n_rows = 1 + sum(1 for _ in process.stdout)

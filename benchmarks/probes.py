@@ -1,9 +1,9 @@
-"""Seconds that the probes of the Aux-VAE take.
+"""Seconds of the probes of the Aux-VAE.
 
     python benchmarks/probes.py [--rounds 3] [--out probes.json]
 
 Speaker, gender and emotion, of 1,000 utterances of one piece, three latent variables each: nine
-probes, trained on four fifths and asked.
+probes, trained on four fifths and tested on the rest.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from tfser.models.auxvae import probes
 HP = load_hparams("auxvae", "librispeech")
 
 
-def nine_probes(n=1000):
-    """Seconds of three tasks, each on three latent variables, trained on four fifths."""
+def time_probes(n=1000):
+    """Return the seconds of three tasks, each on three latent variables, trained on four fifths."""
     rng = np.random.default_rng(0)
     latents = {name: rng.normal(0, 1, (n, 512)).astype("float32") for name in "hmz"}
     split = Split(np.arange(n * 4 // 5), np.empty(0, int), np.arange(n * 4 // 5, n))
@@ -41,15 +41,15 @@ def nine_probes(n=1000):
 
 
 def main():
-    """Prints the median."""
+    """Print the median."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    seconds = [nine_probes() for _ in range(args.rounds)]
+    seconds = [time_probes() for _ in range(args.rounds)]
     print(f"nine probes {statistics.median(seconds):6.1f} s")
     if args.out:
-        turns.write(args.out, seconds=seconds, median=statistics.median(seconds))
+        turns.write_figures(args.out, seconds=seconds, median=statistics.median(seconds))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Seconds a training step of ACNN's autoencoder takes: our GRU, Keras' two, and PyTorch's.
+"""Seconds of a training step of ACNN's autoencoder: our GRU, Keras' two, and PyTorch's.
 
     python benchmarks/recurrent.py [--batch 64] [--rounds 7] [--torch TORCH_VENV/bin/python]
         [--out recurrent.json]
 
 2 x 256 GRUs, a bidirectional decoder, clips of 186 frames x 128 bands, dropout 0.2, RMSE, Adam with
 gradients clipped by value, float32, one constant batch. Ours and Keras' GRU(reset_after=False) are
-auDeep's cell; reset_after=True (Keras' default) and PyTorch's nn.GRU are another one of the same
-size. All take turns, a step each; figures are medians after one step to warm up.
+auDeep's cell; reset_after=True (Keras' default) and PyTorch's nn.GRU are a different cell of the
+same size. All take turns, a step each; figures are medians after one warm-up step.
 """
 
 import argparse
@@ -29,8 +29,8 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def keras_gru(reset_after):
-    """Keras' layer in the place of ours."""
+def make_keras_gru(reset_after):
+    """Return a function that builds Keras' layer in place of ours."""
 
     def gru(units):
         layer = keras.layers.GRU(
@@ -41,8 +41,8 @@ def keras_gru(reset_after):
     return gru
 
 
-def step_of(gru, x):
-    """Returns a function that trains one step, seconds."""
+def make_step(gru, x):
+    """Return a function that trains one step and returns its seconds."""
     ours, autoencoder.GRU = autoencoder.GRU, gru
     model = autoencoder.autoencoder(SHAPE, **SETTINGS)
     autoencoder.GRU = ours
@@ -50,11 +50,11 @@ def step_of(gru, x):
     loop.compile_model(model, optimizer, autoencoder.rmse, metrics=())
     y = x[:, ::-1].copy()
 
-    return turns.timed(lambda: model.train_on_batch(x, y))
+    return turns.time_call(lambda: model.train_on_batch(x, y))
 
 
 def main():
-    """Prints the medians and their ratios to ours."""
+    """Print the medians and their ratios to ours."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
@@ -63,15 +63,17 @@ def main():
     args = parser.parse_args()
     x = np.random.default_rng(0).uniform(-1, 1, (args.batch, *SHAPE)).astype("float32")
     steps = {
-        "ours": step_of(autoencoder.GRU, x),
-        "keras, reset_after=False": step_of(keras_gru(False), x),
-        "keras, reset_after=True": step_of(keras_gru(True), x),
+        "ours": make_step(autoencoder.GRU, x),
+        "keras, reset_after=False": make_step(make_keras_gru(False), x),
+        "keras, reset_after=True": make_step(make_keras_gru(True), x),
     }
     if args.torch:
-        steps["pytorch, nn.GRU"], _ = turns.torch_step(args.torch, "recurrent_torch.py", args.batch)
+        steps["pytorch, nn.GRU"], _ = turns.start_torch(
+            args.torch, "recurrent_torch.py", args.batch
+        )
     result = turns.compare(steps, args.rounds)
     if args.out:
-        turns.write(args.out, batch=args.batch, **result)
+        turns.write_figures(args.out, batch=args.batch, **result)
 
 
 if __name__ == "__main__":

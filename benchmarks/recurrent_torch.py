@@ -1,4 +1,4 @@
-"""The autoencoder of ACNN in PyTorch, for benchmarks/recurrent.py: a step a line of its input.
+"""ACNN's autoencoder in PyTorch, for benchmarks/recurrent.py: one training step per input line.
 
 It needs PyTorch alone (measured with 2.13.0). nn.GRU applies the reset gate after the product, as
 Keras' reset_after=True does: not auDeep's cell, but the same amount of work.
@@ -15,7 +15,7 @@ torch.set_num_threads(int(sys.argv[2]))
 
 
 class Autoencoder(nn.Module):
-    """2 x 256 GRUs, the decoder in both directions, as two stacks that meet at the top alone."""
+    """Autoencoder of 2 x 256 GRUs; the decoder has a stack per direction, joined at the top."""
 
     def __init__(self):
         super().__init__()
@@ -27,7 +27,7 @@ class Autoencoder(nn.Module):
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, x):
-        """[batch, frames, bands] -> the same, reversed in time."""
+        """Reconstruct [batch, frames, bands], reversed in time."""
         _, last = self.encoder(self.dropout(x))  # [layers, batch, units]
         code = torch.tanh(self.dense(last.transpose(0, 1).reshape(len(x), -1)))
         first = code.reshape(len(x), 2, 2, UNITS).permute(2, 1, 0, 3).contiguous()

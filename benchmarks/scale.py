@@ -1,17 +1,17 @@
-"""What extraction takes of LibriSpeech (1,000 h) and Libri-Light (60,000 h), from an hour of it.
+"""Cost of extraction of LibriSpeech (1,000 h) and Libri-Light (60,000 h), from a small sample.
 
     python benchmarks/scale.py --root LIBRISPEECH [--rounds 3] [--out benchmarks/results/scale.json]
 
-Measured, on the speech under --root, for the features of each system: the seconds that one core
-takes to hash, decode, extract, write and read back an hour of speech and to say how long it is,
-file after file, from memory; the seconds of the whole job as tfser-extract does it, on all cores
-into an empty cache (median of the rounds), for log-mel frames by Spark on this machine besides,
-with its start; the bytes of the files and of the shards; and what the disk of the temporary folder
-writes and reads, past the system's memory.
+Measured on the speech under --root, for the features of each system: the seconds of one core to
+hash, decode, extract, write and read back an hour of speech and to find its duration, file after
+file, from memory; the seconds of the complete job of tfser-extract, on all cores into an empty
+cache (median of the rounds), for log-mel frames also by Spark on this machine, with its start; the
+bytes of the files and of the shards; and the write and read speed of the temporary folder's disk,
+past the system's memory.
 
-Extrapolated, by multiplication alone: all that is said of 1,000 and 60,000 hours. It assumes
-utterances as long as those measured, a disk as fast as this one for any size, and cores that do not
-get in each other's way beyond those of this machine.
+Extrapolated by multiplication alone: all figures for 1,000 and 60,000 hours. They assume utterances
+as long as those of the sample, a disk of the same speed for any size, and cores that do not
+slow each other down more than those of this machine.
 """
 
 import argparse
@@ -27,17 +27,17 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from tfser.audio import decode
-from tfser.cache import extraction, feature_cache, spark_extraction
+from tfser.cache import content_hash, extraction, feature_cache, spark_extraction
 from tfser.cache.tfrecord import read_shards, shard_path, write_shard
 from tfser.cli import extract
 from tfser.config.hparams import load_hparams
 from tfser.corpora.loader import load_corpus
-from tfser.features.magnitude_slices import make_magnitude_slices as slices
-from tfser.features.mel_pieces import make_mel_pieces as mel_pieces
+from tfser.features.magnitude_slices import make_magnitude_slices
+from tfser.features.mel_pieces import make_mel_pieces
 from tfser.models.aae.dataset import make_opensmile
 from tfser.models.acnn.dataset import make_input_layer
 from tfser.models.acnn.pretraining import make_spectrogram
-from tfser.models.epr.dataset import make_log_mel as log_mel
+from tfser.models.epr.dataset import make_log_mel
 
 PLANNED_HOURS = {"LibriSpeech": 1_000, "Libri-Light": 60_000}
 CORES = len(os.sched_getaffinity(0))
@@ -46,33 +46,33 @@ BLOCK_BYTES = 2**24
 READS = 10
 
 
-def features():
-    """{"system, what it hears": the feature}, with the hyperparameters of LibriSpeech."""
+def make_features():
+    """Return {"system, input": feature}, with the hyperparameters of LibriSpeech."""
 
     def of(model, make, *overrides):
         return make(load_hparams(model, "librispeech", overrides=list(overrides)))
 
     return {
-        "epr, log-mel": of("epr", log_mel),
+        "epr, log-mel": of("epr", make_log_mel),
         "acnn, log-mel": of("acnn", lambda hp: make_input_layer(hp)[0]),
         "acnn, autoencoder": of("acnn", make_spectrogram),
-        "auxvae": of("auxvae", mel_pieces),
-        "began": of("began", slices),
+        "auxvae": of("auxvae", make_mel_pieces),
+        "began": of("began", make_magnitude_slices),
         "aae and svm, functionals": of("aae", make_opensmile),
         "aae, descriptors": of("aae", make_opensmile, 'model.level="frame"'),
     }
 
 
-def pieces(utterances, feature, folder) -> dict[str, float]:
-    """Seconds that one core takes for each part of the work."""
+def time_parts(utterances, feature, folder) -> dict[str, float]:
+    """Return the seconds of one core for each part of the work."""
     parts = "hash", "decode", "extract", "write", "read back", "durations"
     seconds = dict.fromkeys(parts, 0.0)
 
-    def timed(part, function, *arguments):
+    def time_part(part, function, *arguments):
         start = time.perf_counter()
-        found = function(*arguments)
+        stored = function(*arguments)
         seconds[part] += time.perf_counter() - start
-        return found
+        return stored
 
     size = feature_cache.SHARD_UTTERANCES
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
@@ -80,33 +80,33 @@ def pieces(utterances, feature, folder) -> dict[str, float]:
     for number, group in enumerate(groups):
         waveforms = []
         for u in group:
-            timed("hash", feature_cache.hash_content, u.path)
+            time_part("hash", content_hash.hash_content, u.path)
             load = functools.partial(decode.load_audio, sample_rate_hz=feature.sample_rate_hz)
-            waveforms.append(timed("decode", load, u.path))
-            timed("durations", decode.duration_seconds, u.path)
-        frames = timed("extract", feature.extract, waveforms)
+            waveforms.append(time_part("decode", load, u.path))
+            time_part("durations", decode.duration_seconds, u.path)
+        frames = time_part("extract", feature.extract, waveforms)
         records = [part.astype("<f4").tobytes() for part in frames]
-        timed("write", write_shard, shard_path(folder, number), {}, records)
-    # Again and again: it takes a tenth of a second to start, however much there is.
+        time_part("write", write_shard, shard_path(folder, number), {}, records)
+    # READS times: its start takes a tenth of a second, whatever the size.
     numbers = [*range(len(groups))] * READS
-    timed("read back", collections.deque, read_shards(folder, numbers), 0)
+    time_part("read back", collections.deque, read_shards(folder, numbers), 0)
     seconds["read back"] /= READS
     return seconds
 
 
-def whole(utterances, feature, make) -> tuple[float, int]:
-    """Seconds of the whole job into an empty cache, and the bytes of the shards."""
+def time_job(utterances, feature, make) -> tuple[float, int]:
+    """Return the seconds of the complete job into an empty cache, and the bytes of the shards."""
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        found = feature_cache.store_features(utterances, feature, cache=Path(cache), make=make)
+        stored = feature_cache.store_features(utterances, feature, cache=Path(cache), make=make)
         extract.duration_seconds.cache_clear()
-        extract.count_hours(found.utterances)  # its line says it
+        extract.count_hours(stored.utterances)  # tfser-extract prints the hours
         seconds = time.perf_counter() - start
-        return seconds, sum(os.path.getsize(path) for path in found.paths)
+        return seconds, sum(os.path.getsize(path) for path in stored.paths)
 
 
-def disk() -> dict[str, float]:
-    """Bytes a second that the disk of the temporary folder writes and reads."""
+def measure_disk() -> dict[str, float]:
+    """Return the bytes per second that the disk of the temporary folder writes and reads."""
     block = os.urandom(BLOCK_BYTES)
     with tempfile.NamedTemporaryFile(buffering=0) as file:
         start = time.perf_counter()
@@ -122,15 +122,16 @@ def disk() -> dict[str, float]:
         return {"write": DISK_BYTES / written, "read": DISK_BYTES / (time.perf_counter() - start)}
 
 
-def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
-    """What `hours` of speech take, of the figures of an hour; all times in hours."""
+def plan_extraction(hours: int, measured: dict, disk_speed: dict, sample: dict) -> dict:
+    """Return the cost of `hours` of speech, from the figures of an hour; all times in hours."""
     utterances = round(hours * sample["utterances"] / sample["hours"])
     shard_bytes = hours * measured["bytes_per_hour"]
     audio_bytes = hours * sample["bytes"] / sample["hours"]
     cpu = {part: hours * s / 3600 for part, s in measured["core_seconds_per_hour"].items()}
     # Files are read for the key and again to decode them, shards to check them.
-    seconds = (2 * audio_bytes + shard_bytes) / of_disk["read"] + shard_bytes / of_disk["write"]
-    # On all cores, but for the check of the shards, which one thread copies.
+    seconds = (2 * audio_bytes + shard_bytes) / disk_speed["read"]
+    seconds += shard_bytes / disk_speed["write"]
+    # On all cores, but one thread checks the shards.
     by_part = {part: of_core / CORES for part, of_core in cpu.items()}
     by_part |= {"read back": cpu["read back"], "disk": seconds / 3600}
     return {
@@ -142,7 +143,7 @@ def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
         "hours_on_this_machine": hours * measured["whole_core_seconds_per_hour"] / 3600 / CORES,
         "hours_of_one_disk": seconds / 3600,
         "hours_by_part": by_part,
-        "hours_of_all_parts": sum(by_part.values()),  # one after the other
+        "hours_of_all_parts": sum(by_part.values()),  # in sequence
         "bottleneck_here": max(by_part, key=by_part.get),
         "cores_that_keep_one_disk_busy": sum(cpu.values()) / (seconds / 3600),
         # Spark's workers share the rest.
@@ -153,7 +154,7 @@ def plan(hours: int, measured: dict, of_disk: dict, sample: dict) -> dict:
 
 
 def main():
-    """Measures, prints the plan, writes both."""
+    """Measure, print the plan, write both."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, required=True, help="a folder of LibriSpeech")
     parser.add_argument("--rounds", type=int, default=3)
@@ -167,14 +168,14 @@ def main():
         "hours": extract.count_hours(utterances),
         "bytes": sum(u.path.stat().st_size for u in utterances),
     }
-    of_disk, measured, of_features = disk(), {}, features()
+    disk_speed, measured, features = measure_disk(), {}, make_features()
     by_spark = functools.partial(spark_extraction.extract_on_spark, f"local[{CORES}]")
-    spark_seconds, _ = whole(utterances, of_features["epr, log-mel"], by_spark)
-    for name, feature in of_features.items():
+    spark_seconds, _ = time_job(utterances, features["epr, log-mel"], by_spark)
+    for name, feature in features.items():
         with tempfile.TemporaryDirectory() as folder:
-            parts = pieces(utterances, feature, Path(folder))
+            parts = time_parts(utterances, feature, Path(folder))
         jobs = [
-            whole(utterances, feature, extraction.extract_in_threads) for _ in range(args.rounds)
+            time_job(utterances, feature, extraction.extract_in_threads) for _ in range(args.rounds)
         ]
         seconds = statistics.median(seconds for seconds, _ in jobs)
         measured[name] = {
@@ -185,17 +186,19 @@ def main():
             "bytes_per_hour": jobs[0][1] / sample["hours"],
         }
     plans = {
-        corpus: {name: plan(hours, of, of_disk, sample) for name, of in measured.items()}
+        corpus: {
+            name: plan_extraction(hours, of, disk_speed, sample) for name, of in measured.items()
+        }
         for corpus, hours in PLANNED_HOURS.items()
     }
-    report(sample, of_disk, measured, plans)
+    print_report(sample, disk_speed, measured, plans)
     print(f"measured: epr, log-mel by Spark in {spark_seconds:.1f} s, its start included")
     if args.out:
         figures = {
             "cores": CORES,
             "measured": {
                 "sample": sample,
-                "disk_bytes_per_second": of_disk,
+                "disk_bytes_per_second": disk_speed,
                 "features": measured,
                 "epr_log_mel_by_spark_seconds": spark_seconds,
             },
@@ -204,12 +207,12 @@ def main():
         args.out.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def report(sample, of_disk, measured, plans) -> None:
-    """Prints the tables."""
+def print_report(sample, disk_speed, measured, plans) -> None:
+    """Print the tables."""
     print(
         f"measured: {sample['utterances']} utterances, {sample['hours']:.3f} h, "
         f"{sample['bytes'] / 1e6:.0f} MB; {CORES} cores; disk writes "
-        f"{of_disk['write'] / 1e6:.0f} MB/s, reads {of_disk['read'] / 1e6:.0f} MB/s"
+        f"{disk_speed['write'] / 1e6:.0f} MB/s, reads {disk_speed['read'] / 1e6:.0f} MB/s"
     )
     for name, of in measured.items():
         parts = ", ".join(f"{part} {s:.2f}" for part, s in of["core_seconds_per_hour"].items())
@@ -217,9 +220,9 @@ def report(sample, of_disk, measured, plans) -> None:
             f"{name:25} {of['audio_seconds_per_core_second']:6.0f} s of speech a core-second, "
             f"{of['bytes_per_hour'] / 1e6:6.1f} MB an hour; core-seconds an hour: {parts}"
         )
-    for corpus, of_features in plans.items():
+    for corpus, features in plans.items():
         print(f"extrapolated: {corpus}, {PLANNED_HOURS[corpus]:,} h")
-        for name, of in of_features.items():
+        for name, of in features.items():
             print(
                 f"{name:25} {of['shards']:8,} shards {of['shard_bytes'] / 1e9:9,.1f} GB "
                 f"{of['core_hours']:8,.1f} core-hours, here {of['hours_on_this_machine']:8,.1f} h "

@@ -4,7 +4,7 @@
 
 7,200 utterances of 198 frames x 64 bands (365 MB), segments of 32 frames every 3 frames, batches
 of 128, shuffled, with soft labels of 6 classes: 403,200 segments, which would be 3.3 GB as
-copies. Measured is the pipeline alone: nothing is trained.
+copies. The pipeline alone is measured: nothing is trained.
 """
 
 import argparse
@@ -25,12 +25,12 @@ UTTERANCES, FRAMES, BANDS, CLASSES = 7200, 198, 64, 6
 
 
 def peak_gb():
-    """Returns the most memory this process has had, in GB (Linux counts in KB)."""
+    """Return the peak memory of this process in GB (Linux counts in KB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def main():
-    """Runs the epochs, prints the table."""
+    """Run the epochs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=Path, help="writes the figures as JSON")
@@ -42,7 +42,7 @@ def main():
     starts, utterance = pipelines.index_segments(offsets, n_frames=32, hop_frames=3)
     labels = rng.dirichlet(np.ones(CLASSES), len(starts)).astype("float32")
     before_gb = peak_gb()
-    frames = pipelines.as_tensor(frames)  # once, and the array goes
+    frames = pipelines.as_tensor(frames)  # frees the array
 
     rates = []
     for epoch in range(args.epochs):

@@ -1,12 +1,12 @@
-"""Independent trials of tfser-search, two at a time by Spark on this machine against one by one.
+"""Seconds of independent trials of tfser-search, two at a time by Spark against one by one.
 
     python benchmarks/spark.py [--master local[2]] [--evals 6] [--rounds 3] [--out spark.json]
 
-Each side is the whole of `tfser-search --algorithm random`, whose trials know nothing of others;
+Each side is a complete `tfser-search --algorithm random`, whose trials do not depend on each other;
 both sides search the same settings of a small network on toy and must find the same scores. The
-time is that of the trials, by the search's own log, from the first one's begin to the last one's
-end: without Spark's start (given beside it) and without the test of the best setting, before which
-the search is stopped. Sides take turns; figures are medians, the ratio that of the pairs.
+time is that of the trials, by the search's own log, from the start of the first trial to the end of
+the last trial: without Spark's start (given beside it) and without the test of the best setting,
+before which the search is stopped. Sides take turns; figures are medians, the ratio that of pairs.
 """
 
 import argparse
@@ -28,21 +28,22 @@ SPACE = '[search]\n"train.learning_rate" = ["loguniform", 1e-4, 1e-2]\n'
 LINE = re.compile(r"(\S+ \S+) INFO (trial \d+(?:, of|: dev)|the best setting is)")
 
 
-def search(arguments, folder):
-    """Runs a search up to the test of the best setting: (seconds to the first trial, seconds of
-    the trials, their scores).
+def run_search(arguments, folder):
+    """Run a search up to the test of the best setting.
+
+    Return (seconds to the first trial, seconds of the trials, their scores).
     """
     started = time.time()
     command = [sys.executable, "-m", "tfser.cli.search", *arguments, "--workdir", folder]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, cwd=ROOT, text=True, **pipes)
-    said = []
+    lines = []
     for line in process.stderr:
-        said.append(line)
+        lines.append(line)
         if line.startswith("the best setting is"):
             process.send_signal(signal.SIGTERM)
     if process.wait() != 130:
-        raise SystemExit(f"exit code {process.returncode}: {''.join(said)[-2000:]}")
+        raise SystemExit(f"exit code {process.returncode}: {''.join(lines)[-2000:]}")
     lines = map(LINE.match, (folder / "log.txt").read_text().splitlines())
     times = [
         (datetime.strptime(line[1], "%Y-%m-%d %H:%M:%S,%f").timestamp(), line[2])
@@ -56,7 +57,7 @@ def search(arguments, folder):
 
 
 def main():
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--master", default="local[2]")
     parser.add_argument("--evals", type=int, default=6)
@@ -66,7 +67,7 @@ def main():
     args = parser.parse_args()
 
     sides = {"one by one": [], args.master: ["--spark", args.master]}
-    found = {side: [] for side in sides}
+    results = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as temporary:
         temporary = Path(temporary)
         os.environ["TFSER_CACHE"] = str(temporary / "cache")
@@ -74,20 +75,20 @@ def main():
         command = ["--model", "aae", "--corpus", "toy", "--protocol", "loso"]
         command += ["--set", f"train.max_epochs={args.epochs}", "--algorithm", "random"]
         command += ["--hparams", str(temporary / "space.toml")]
-        search([*command, "--evals", "1"], temporary / "warm")  # the features
+        run_search([*command, "--evals", "1"], temporary / "warm")  # extracts the features
         command += ["--evals", str(args.evals)]
         for number in range(args.rounds):
             for i, (side, flags) in enumerate(sides.items()):
-                found[side].append(search([*command, *flags], temporary / f"{number}-{i}"))
-    scores = {json.dumps(scores) for of_side in found.values() for _, _, scores in of_side}
+                results[side].append(run_search([*command, *flags], temporary / f"{number}-{i}"))
+    scores = {json.dumps(scores) for of_side in results.values() for _, _, scores in of_side}
     if len(scores) > 1:
         raise SystemExit(f"the scores differ: {scores}")
 
-    serial, parallel = ([seconds for _, seconds, _ in found[side]] for side in sides)
+    serial, parallel = ([seconds for _, seconds, _ in results[side]] for side in sides)
     ratios = [a / b for a, b in zip(serial, parallel, strict=True)]
     ratio = statistics.median(ratios)
     print(f"{len(os.sched_getaffinity(0))} cores, {args.rounds} rounds of {args.evals} trials")
-    for side, runs in found.items():
+    for side, runs in results.items():
         starts, seconds, _ = zip(*runs, strict=True)
         print(
             f"{side:12} {statistics.median(seconds):7.1f} s ({min(seconds):.1f}-{max(seconds):.1f})"
@@ -101,7 +102,7 @@ def main():
             "trials": args.evals,
             "epochs": args.epochs,
             "seconds": dict(zip(sides, (serial, parallel), strict=True)),
-            "seconds_before": {side: [run[0] for run in found[side]] for side in sides},
+            "seconds_before": {side: [run[0] for run in results[side]] for side in sides},
             "ratios": ratios,
             "ratio": ratio,
             "target": TARGET,

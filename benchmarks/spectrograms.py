@@ -1,9 +1,10 @@
-"""auDeep's spectrograms: ours against its recipe as it stands in NumPy and SciPy.
+"""Speed of auDeep's spectrograms: ours against its recipe in NumPy and SciPy.
 
     python benchmarks/spectrograms.py --root FOLDER_OF_SOUND [--rounds 5] [--out spectrograms.json]
 
-Both from waveforms in memory to [186, 128], a thread for each core; the recipe's mel bank is made
-once, as ours is. They take turns; figures are medians. Target: three times the recipe's speed.
+Both from waveforms in memory to [186, 128], a thread for each core; the recipe's mel bank is
+computed once, as ours is. They take turns; figures are medians. Target: three times the recipe's
+speed.
 """
 
 import argparse
@@ -31,8 +32,8 @@ BANK = LAYER.bands.T.astype("float64")
 HANN = scipy.signal.get_window("hann", LAYER.window)
 
 
-def recipe(waveform):
-    """What auDeep does with a clip (preprocessing.py, spectral.py), in its order."""
+def extract_by_recipe(waveform):
+    """Compute auDeep's spectrogram of a clip (preprocessing.py, spectral.py), in its order."""
     x = waveform[: LAYER.n_samples].astype("float64")
     x = np.pad(x, (0, LAYER.n_samples - len(x)))
     x = np.append(x[0], x[1:] - 0.95 * x[:-1])
@@ -50,7 +51,7 @@ def recipe(waveform):
 
 
 def main():
-    """Prints clips a second and the ratio."""
+    """Print clips per second and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
@@ -58,15 +59,20 @@ def main():
     args = parser.parse_args()
     files = sorted(p for p in args.root.rglob("*") if p.suffix in (".wav", ".flac"))
     waveforms = [decode.load_audio(file) for file in files]
-    ways = {"ours": lambda waveform: LAYER.extract([waveform])[0], "recipe": recipe}
+    candidates = {
+        "ours": lambda waveform: LAYER.extract([waveform])[0],
+        "recipe": extract_by_recipe,
+    }
     for waveform in waveforms[:: max(1, len(waveforms) // 20)]:
-        np.testing.assert_allclose(ways["ours"](waveform), recipe(waveform), atol=2e-5)
-    seconds = {name: [] for name in ways}
+        np.testing.assert_allclose(
+            candidates["ours"](waveform), extract_by_recipe(waveform), atol=2e-5
+        )
+    seconds = {name: [] for name in candidates}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for number in range(args.rounds + 1):  # the first to warm up
-            for name, way in list(ways.items())[:: 1 if number % 2 else -1]:
+            for name, extract in list(candidates.items())[:: 1 if number % 2 else -1]:
                 start = time.perf_counter()
-                list(pool.map(way, waveforms))
+                list(pool.map(extract, waveforms))
                 seconds[name].append(time.perf_counter() - start)
     median = {name: statistics.median(values[1:]) for name, values in seconds.items()}
     for name, value in median.items():

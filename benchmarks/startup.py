@@ -1,21 +1,21 @@
-"""How long tfser-train takes before it trains: help, errors, and the way to the first batch.
+"""Start time of tfser-train: help, errors, and the way to the first batch.
 
     python benchmarks/startup.py [--rounds 5] [--large] [--out startup.json]
 
-Wall times of whole processes, as a user meets them, from starting Python on; the command is
-`python -m tfser.cli.train`, which is all that tfser-train is. Measured are
+Wall times of complete processes, as a user meets them, from the start of Python; the command is
+`python -m tfser.cli.train`, which tfser-train calls. Measured are
 
 - `--help` (target: 0.5 s) and a typo in --model, --corpus and a --set key (5 s; exit code 2);
-- a new run on a corpus whose features are cached, up to the first training batch (6 s): the whole
-  of tfser-train, with `loop.fit` replaced by one that fetches a batch and ends the process.
-  Building and compiling the network is in it, tracing and training are not. The corpus is toy.
+- a new run on a corpus with cached features, up to the first training batch (6 s): all of
+  tfser-train, with `loop.fit` replaced by a function that fetches a batch and ends the process.
+  The time includes building and compiling the network, not tracing and training. The corpus is toy.
 - with --large the same for a corpus of CASIA's size, 7,200 files of 2 s read through a table, at
   EPR's full width. They are noise in a temporary folder: 460 MB, and 370 MB of features, deleted
   afterwards. Every start hashes them, from the page cache, so a slow disk is not in the figure.
 
 A plain `import tensorflow`, which imports scikit-learn and matplotlib as well, stands beside them:
-tfser-train goes without those until it needs them. All take turns; figures are medians, after a
-round to warm up. The CPU seconds beside the wall times hardly depend on what else runs: where they
+tfser-train imports those only when it needs them. All take turns; figures are medians, after a
+warm-up round. The CPU seconds beside the wall times hardly depend on other programs: where they
 are much less, the machine was not idle.
 """
 
@@ -43,7 +43,7 @@ TYPOS = {
 }
 RATE, SECONDS, SPEAKERS, EMOTIONS, TAKES = 16000, 2, 4, 6, 300  # 7,200 files
 
-# tfser-train as it is, but for fit. os._exit: to end a process properly takes time after the batch.
+# tfser-train with another fit. os._exit: the regular end of a process takes time after the batch.
 TO_FIRST_BATCH = """
 import os, sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -63,9 +63,9 @@ sys.exit(train.main())
 """
 
 
-def run(arguments, exit_code, cache):
-    """Runs Python in the repository; returns (wall seconds, CPU seconds, stdout)."""
-    start, cpu_start = time.perf_counter(), cpu_seconds()
+def run_python(arguments, exit_code, cache):
+    """Run Python in the repository; return (wall seconds, CPU seconds, stdout)."""
+    start, cpu_start = time.perf_counter(), read_cpu_seconds()
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=ROOT,
@@ -76,17 +76,17 @@ def run(arguments, exit_code, cache):
     seconds = time.perf_counter() - start
     if done.returncode != exit_code:
         raise SystemExit(f"exit code {done.returncode}, not {exit_code}: {done.stderr[-2000:]}")
-    return seconds, cpu_seconds() - cpu_start, done.stdout
+    return seconds, read_cpu_seconds() - cpu_start, done.stdout
 
 
-def cpu_seconds():
-    """Returns what all processes run so far have used."""
+def read_cpu_seconds():
+    """Return the CPU seconds of all child processes so far."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def write_corpus(folder):
-    """Writes a corpus of CASIA's size; returns its table."""
+    """Write a corpus of CASIA's size; return its table."""
     rng = np.random.default_rng(0)
     with open(folder / "files.csv", "w", newline="") as file:
         table = csv.writer(file)
@@ -103,7 +103,7 @@ def write_corpus(folder):
 
 
 def main():
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--large", action="store_true", help="also a corpus of CASIA's size")
@@ -127,7 +127,7 @@ def main():
         cases["first batch, toy"] = (toy, 0, 6.0)
         if args.large:
             table = write_corpus(temporary)
-            settings = ("--set", "segments.hop_seconds=0.03")  # CASIA's
+            settings = ("--set", "segments.hop_seconds=0.03")  # CASIA's hop
             large = to_first_batch("--model", "epr", "--corpus", table, *settings)
             cases["first batch, 7,200 files"] = (large, 0, 6.0)
         seconds = {name: [] for name in cases}
@@ -135,7 +135,9 @@ def main():
         shapes = {}
         for number in range(args.rounds + 1):
             for name, (arguments, exit_code, _) in cases.items():
-                elapsed, cpu_elapsed, stdout = run(arguments(), exit_code, temporary / "cache")
+                elapsed, cpu_elapsed, stdout = run_python(
+                    arguments(), exit_code, temporary / "cache"
+                )
                 if number:  # the first round warms the caches
                     seconds[name].append(elapsed)
                     cpu[name].append(cpu_elapsed)

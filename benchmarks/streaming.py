@@ -3,9 +3,9 @@
     python benchmarks/streaming.py [--hours 1 20] [--steps 30] [--out streaming.json]
 
 Makes noise in files of 10 minutes, cut into clips of 7.5 s by their times as TED-LIUM's talks are,
-and for each size starts a process that makes the spectrograms, then trains a small autoencoder for
-`--steps` steps of an epoch, so that the shuffle buffer is full. Peak memory is the process's own.
-Target: 20 h within 100 MB of 1 h.
+and for each size starts a process that computes the spectrograms, then trains a small autoencoder
+for `--steps` steps of an epoch, so that the shuffle buffer is full. Peak memory is the process's
+own. Target: 20 h within 100 MB of 1 h.
 """
 
 import argparse
@@ -60,13 +60,13 @@ print(len(utterances), extracted, seconds, peak)
 
 
 def main():
-    """Prints the peak of each size and their difference."""
+    """Print the peak of each size and their difference."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--hours", type=float, nargs="+", default=[1, 20])
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    found = []
+    sizes = []
     with tempfile.TemporaryDirectory() as folder:
         for hours in args.hours:
             done = subprocess.run(
@@ -80,7 +80,7 @@ def main():
             if done.returncode:
                 raise SystemExit(done.stderr[-2000:])
             clips, extracted, seconds, peak = map(float, done.stdout.split()[-4:])
-            found.append({
+            sizes.append({
                 "hours": hours, "clips": int(clips), "extraction_seconds": extracted,
                 "training_seconds": seconds, "peak_mib": peak,
             })  # fmt: skip
@@ -88,9 +88,9 @@ def main():
                 f"{hours:5.1f} h, {clips:6.0f} clips: peak {peak:6.0f} MiB; spectrograms in "
                 f"{extracted:5.1f} s, {args.steps} steps in {seconds:5.1f} s"
             )
-    print(f"last - first: {found[-1]['peak_mib'] - found[0]['peak_mib']:+.0f} MiB")
+    print(f"last - first: {sizes[-1]['peak_mib'] - sizes[0]['peak_mib']:+.0f} MiB")
     if args.out:
-        result = {"command": " ".join(["python", *sys.argv]), "sizes": found}
+        result = {"command": " ".join(["python", *sys.argv]), "sizes": sizes}
         args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -1,10 +1,10 @@
-"""What the trainings of finished AAE runs say: their scores, last and kept epochs.
+"""Summary of the trainings of finished AAE runs: scores, last epochs and best epochs.
 
     python benchmarks/trainings.py RUN... [--out trainings.json]
 
-Of each run's networks (folds x seeds): the means of the last epoch's history, the epochs with the
-best dev UAR (among equals the lowest dev loss), which a run keeps, and the most that a class moves
-a decoded feature (`generation.csv`, which is a mean over the networks as kept).
+For each run's networks (folds x seeds): the means of the last epoch's history, the epochs with the
+best dev UAR (among equals the lowest dev loss), whose weights a run keeps, and the largest shift of
+a decoded feature by a class (`generation.csv`, a mean over these networks).
 """
 
 import argparse
@@ -18,8 +18,8 @@ from tfser.storage import atomic_files
 from tfser.training import loop
 
 
-def rows(path):
-    """Of a CSV file, numbers where they are."""
+def read_rows(path):
+    """Read the rows of a CSV file, with numbers where possible."""
     with path.open() as file:
         return [
             {k: v if k in ("class", "feature") else float(v) for k, v in row.items()}
@@ -27,16 +27,16 @@ def rows(path):
         ]
 
 
-def of_run(folder: Path) -> dict:
-    """The figures of one run."""
+def summarize_run(folder: Path) -> dict:
+    """Return the figures of one run."""
     scores = atomic_files.read_json(folder / "scores.json")
     command = atomic_files.read_json(folder / "environment.json")["processes"][0]["command"]
     command = command.replace("tfser-last_epoch", "python benchmarks/last_epoch.py")
-    histories = [rows(path) for path in sorted(folder.glob("seed-*/fold-*/history.csv"))]
-    kept = [1 + int(loop.best_uar_epoch(history)) for history in histories]
+    histories = [read_rows(path) for path in sorted(folder.glob("seed-*/fold-*/history.csv"))]
+    best_epochs = [1 + int(loop.best_uar_epoch(history)) for history in histories]
     last = [history[-1] for history in histories]
-    of_class = folder / "generation.csv"
-    moved = [abs(row["shift_sd"]) for row in rows(of_class)] if of_class.exists() else []
+    generation = folder / "generation.csv"
+    shifts = [abs(row["shift_sd"]) for row in read_rows(generation)] if generation.exists() else []
     return {
         "command": command,
         "systems": {
@@ -45,13 +45,13 @@ def of_run(folder: Path) -> dict:
         },
         "networks": len(histories),
         "last_epoch_mean": {k: float(np.mean([r[k] for r in last])) for k in last[0]},
-        "best_dev_epochs": kept,
-        "largest_shift_sd": max(moved, default=None),
+        "best_dev_epochs": best_epochs,
+        "largest_shift_sd": max(shifts, default=None),
     }
 
 
 def main():
-    """Prints a line a run."""
+    """Print a line per run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path)
@@ -59,8 +59,8 @@ def main():
     for folder in args.runs:
         if not (folder / "scores.json").exists():
             parser.error(f"{folder} is not a finished run: it has no scores.json")
-    found = {folder.name: of_run(folder) for folder in args.runs}
-    for name, figures in found.items():
+    figures_of_run = {folder.name: summarize_run(folder) for folder in args.runs}
+    for name, figures in figures_of_run.items():
         print(name)
         for system, values in figures["systems"].items():
             uar, wa = (100 * values[key]["mean"] for key in ("uar", "wa"))
@@ -77,7 +77,7 @@ def main():
                 f"  a class moves a decoded feature by {figures['largest_shift_sd']:.3f} sd at most"
             )
     if args.out:
-        turns.write(args.out, runs=found)
+        turns.write_figures(args.out, runs=figures_of_run)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks of training steps share: the programs take turns, a step each."""
+"""Timing of training steps: programs take turns, a step each."""
 
 import json
 import os
@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 
-def timed(function):
-    """Returns a function that calls it, seconds."""
+def time_call(function):
+    """Return a function that calls `function` and returns the seconds."""
 
     def step():
         start = time.perf_counter()
@@ -20,11 +20,11 @@ def timed(function):
     return step
 
 
-def torch_step(python, name, *arguments):
-    """Returns a function that has the PyTorch script `name` train one step, seconds; and how many
-    weights its network has.
+def start_torch(python, name, *arguments):
+    """Start the PyTorch script `name`; return (function that trains a step, number of weights).
 
-    Arguments, the last one is the number of threads: TensorFlow's.
+    The function returns the seconds of its step. The script gets the arguments, and last the number
+    of threads, which equals TensorFlow's.
     """
     threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or len(os.sched_getaffinity(0))
     script = Path(__file__).with_name(name)
@@ -41,9 +41,9 @@ def torch_step(python, name, *arguments):
 
 
 def compare(steps: dict, rounds: int) -> dict:
-    """Seconds of each round, after one step to warm up, and their medians; prints the table.
+    """Time `rounds` steps of each program, after a warm-up step, and print the medians.
 
-    The first of `steps` is ours.
+    The first of `steps` is ours. Returns the seconds of each round and their medians.
     """
     for step in steps.values():
         step()
@@ -58,8 +58,9 @@ def compare(steps: dict, rounds: int) -> dict:
     return {"seconds": seconds, "median": median}
 
 
-def write(path, **result) -> None:
-    """Writes the figures with the command that gave them."""
+def write_figures(path, **result) -> None:
+    """Write the figures with the command that measured them."""
+    # Only here: run.py imports this module in a process without TensorFlow.
     import keras
     import tensorflow as tf
 

@@ -1,8 +1,8 @@
-"""The Aux-VAE in PyTorch, for benchmarks/run.py: a step a line of its input.
+"""The Aux-VAE in PyTorch, for benchmarks/run.py: one training step per input line.
 
 It needs PyTorch alone (measured with 2.13.0). The networks, the bound and the update of
-tfser/models/auxvae/network.py, in the form a PyTorch user would give them: nn.Conv1d over
-[batch, channels, frames].
+tfser/models/auxvae/network.py, in the form a PyTorch user would write them: nn.Conv1d over [batch,
+channels, frames].
 """
 
 import math
@@ -17,7 +17,7 @@ torch.set_num_threads(int(sys.argv[2]))
 
 
 def stack(n_inputs, sizes, n_outputs, kernel):
-    """Convolutions, each with tanh and batch normalization, and one of a single frame."""
+    """Build convolutions, each with tanh and batch normalization, and one of a single frame."""
     modules = []
     for size in sizes:
         modules += [nn.Conv1d(n_inputs, size, kernel), nn.Tanh(), nn.BatchNorm1d(size)]
@@ -26,7 +26,7 @@ def stack(n_inputs, sizes, n_outputs, kernel):
 
 
 class AuxVAE(nn.Module):
-    """Figure 1, and Eq. (5) as its output."""
+    """Aux-VAE of Figure 1, with Eq. (5) as its output."""
 
     def __init__(self):
         super().__init__()
@@ -40,7 +40,7 @@ class AuxVAE(nn.Module):
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, x):
-        """[batch, bands, frames] -> the loss."""
+        """Return the loss of [batch, bands, frames]."""
 
         def draw(parameters):
             mean, log_variance = parameters.chunk(2, dim=1)

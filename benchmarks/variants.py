@@ -1,12 +1,12 @@
-"""What C1 gains or loses with other settings: trained on the first folds, judged on dev parts.
+"""Gain or loss of C1 with other settings: trained on the first folds, scored on dev sets.
 
     python benchmarks/variants.py --corpus emodb --hparams epr.small --first-folds 2 \
         --variant model.initializer=glorot_uniform --variant "model.dropout=0 train.patience=5"
 
-The settings without a variant are run as well; what --out holds already is not run again. Test
-parts are not looked at. Beside the losses it tells in which epoch the training loss left chance,
-and whether a patience that counts from the first epoch (as the paper's sentence reads) had ended
-the training before.
+The settings without a variant are run as well; variants that --out contains are not run again. Test
+sets are not used. Beside the losses it reports the epoch in which the training loss left chance,
+and whether a patience that counts from the first epoch (as the paper's sentence reads) would have
+ended the training before.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tfser.training import loop, mixed_precision
 
 
 def train_c1(args, variant: str) -> list[dict]:
-    """One entry a fold: how C1 trained and what it does on the dev part."""
+    """Train C1 on each fold and return an entry per fold, with its dev scores."""
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     hp = load_hparams(
         "epr", args.corpus, overlay=args.hparams, overrides=args.overrides + variant.split()
@@ -84,7 +84,7 @@ def train_c1(args, variant: str) -> list[dict]:
 
 
 def ends_at_chance(history, learnt_loss, patience) -> bool:
-    """Whether a patience counted from the first epoch ends before the loss has left chance."""
+    """Return whether a patience counted from the first epoch ends before the loss leaves chance."""
     best, waited = float("inf"), 0
     for row in history:
         if row["loss"] < learnt_loss:
@@ -97,7 +97,7 @@ def ends_at_chance(history, learnt_loss, patience) -> bool:
 
 
 def main() -> None:
-    """Prints a row for each variant, means over folds; --out writes every fold as JSON."""
+    """Print a row for each variant, means over folds; --out writes every fold as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--corpus", default="toy")
     parser.add_argument("--data-root", type=Path)

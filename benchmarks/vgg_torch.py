@@ -1,10 +1,10 @@
-"""EPR's network in PyTorch, for benchmarks/run.py: a step a line of its input.
+"""EPR's network in PyTorch, for benchmarks/run.py: one training step per input line.
 
 It needs PyTorch alone (measured with 2.13.0). The network is tfser.models.epr.network.vgg: VGG
 configuration E on segments of 32 frames x 64 bands after a z-score, two hidden dense layers with
 dropout 0.5, float32, cross-entropy against soft labels, Adam, one constant batch.
 
-PyTorch gets its best plain form: in-place ReLU, Adam in one fused kernel, gradients dropped and not
+PyTorch has its best plain form: in-place ReLU, Adam in one fused kernel, gradients dropped and not
 zeroed, the loss from logits. torch.compile is left out, as is XLA on the other side.
 """
 
@@ -23,7 +23,7 @@ torch.set_num_threads(int(sys.argv[4]))
 
 
 def vgg():
-    """VGG-E: [batch, 1, FRAMES, BANDS] -> logits [batch, CLASSES]."""
+    """Build VGG-E: [batch, 1, FRAMES, BANDS] -> logits [batch, CLASSES]."""
     modules = [nn.BatchNorm2d(1, eps=1e-6, affine=False).eval()]  # the z-score, never in training
     previous = 1
     for n_convolutions, filters in BLOCKS:

@@ -1,9 +1,10 @@
-"""`tfser-train` on a processor that cannot multiply 16 bits: factors are widened to 32 bits, sums
-are of 32 and results are rounded to 16, which is what AMX and AVX-512 BF16 do.
+"""`tfser-train` in 16 bits on a processor without 16-bit products.
 
     python benchmarks/widened.py --model epr --precision mixed_bfloat16 ...
 
-TensorFlow's own way there is many times as slow as float32; this one is as slow as float32.
+Factors are widened to 32 bits, sums are in 32 bits and results are rounded to 16 bits, as AMX and
+AVX-512 BF16 do. TensorFlow's own way there is many times as slow as float32; this way is as slow as
+float32.
 """
 
 import os
@@ -12,17 +13,17 @@ import sys
 from tfser import tensorflow_startup
 from tfser.cli import train
 
-# XLA, which compiles AAE's steps, else leaves out roundings whose results are widened again.
-given = os.environ.get("XLA_FLAGS", "")
-os.environ["XLA_FLAGS"] = f"{given} --xla_allow_excess_precision=false".strip()
+# Without the flag XLA, which compiles AAE's steps, drops roundings before a widening.
+flags = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"{flags} --xla_allow_excess_precision=false".strip()
 tensorflow_startup.import_keras()
 
 import tensorflow as tf  # noqa: E402
 from keras.src import backend  # noqa: E402
 
 
-def widened(function):
-    """The product of two tensors, by way of float32 where they are of 16 bits; so its gradients."""
+def widen(function):
+    """Return a product of tensors that computes 16-bit inputs, and their gradients, in float32."""
 
     def product(a, b, *arguments, **options):
         dtype = a.dtype
@@ -39,7 +40,7 @@ for module, name in (
     (backend.nn, "conv_transpose"),
     (backend.numpy, "matmul"),
 ):
-    setattr(module, name, widened(getattr(module, name)))
+    setattr(module, name, widen(getattr(module, name)))
 
 if __name__ == "__main__":
     sys.exit(train.main())

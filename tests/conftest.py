@@ -4,13 +4,41 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import networks
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import_keras` does
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def shared_networks():
+    """Tests that build graphs share them, see `networks`."""
+    networks.share_networks()
+
+
+@pytest.fixture
+def eager():
+    """For tests of a few steps: no graph is traced, which takes as long as hundreds of steps."""
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Even though the `tf.config.experimental_run_functions")
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def own_networks(monkeypatch):
+    """For a test about tracing or compilation: its networks are its own."""
+    monkeypatch.setattr(networks, "enabled", False)
 
 
 @pytest.fixture

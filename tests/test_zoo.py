@@ -1,6 +1,8 @@
 """The zoo is whole: each model has hyperparameters and a card, each result is on a card."""
 
+import ast
 import pkgutil
+import re
 from itertools import groupby
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from tfser import models
 from tfser.config.hparams import hparams_folder
-from tfser.evaluation import model_card
+from tfser.evaluation import model_card, recorded_runs
 from tfser.storage import atomic_files
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
@@ -33,6 +35,18 @@ def test_no_heading_of_a_page_is_inside_a_block_of_code(page):
     assert not inside
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ZOO.parent)))
+def test_the_code_that_a_page_names_exists(page):
+    """Paths such as `tfser/corpora/labels.py`, and names as in "`vgg` and `fit` in `path.py`"."""
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"(?:tfser|tests|benchmarks)/[\w/]+\.py", text):
+        assert (ZOO.parent / path).is_file(), path
+    for names, path in re.findall(r"((?:`[\w.]+`(?: and )?)+) in `([\w/]+\.py)`", text):
+        tree = ast.parse((ZOO.parent / path).read_text(encoding="utf-8"))
+        defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef | ast.FunctionDef)}
+        assert set(re.findall(r"\w+", names.replace(" and ", " "))) <= defined, (names, path)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_has_hyperparameters(model):
     assert (Path(hparams_folder()) / f"{model}.toml").is_file()
@@ -53,10 +67,8 @@ def test_hyperparameters_and_cards_are_of_models():
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_result_is_on_its_card(path):
     text = path.with_name("README.md").read_text(encoding="utf-8")
-    assert (
-        f"<!-- {path.stem} -->\n{model_card.format_table(atomic_files.read_json(path))}<!-- end -->"
-        in text
-    )
+    table = model_card.format_table(recorded_runs.join_runs(atomic_files.read_json(path)))
+    assert f"<!-- {path.stem} -->\n{table}<!-- end -->" in text
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")

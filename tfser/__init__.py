@@ -2,12 +2,11 @@
 
 
 def load(folder, *, seed=None, fold=0):
-    """A run of tfser-train or an export, whose `predict(paths or waveforms)` gives rows.
+    """Load a run of tfser-train or an export, whose `predict(paths or waveforms)` returns rows.
 
-    See `tfser.predictor.Predictor`.
+    See `tfser.inference.predictor.Predictor`.
     """
-    from tfser.inference import (
-        predictor,  # TensorFlow, which the commands' --help need not wait for
-    )
+    # It imports TensorFlow, and every command's --help imports this package.
+    from tfser.inference import predictor
 
     return predictor.load_predictor(folder, seed=seed, fold=fold)

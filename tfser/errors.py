@@ -1,4 +1,4 @@
-"""The errors a user can meet, each with the exit code the commands answer with."""
+"""Errors of the commands, each with its exit code."""
 
 import difflib
 
@@ -22,18 +22,18 @@ class DataError(TfserError):
 
 
 class ConflictError(TfserError):
-    """Would overwrite other results, or belongs to another run."""
+    """A file or folder that would be overwritten, or belongs to another run."""
 
     exit_code = 4
 
 
 def error_of_exit_code(exit_code: int, message: str) -> TfserError:
-    """The error that another process has ended with."""
+    """Return the error that belongs to the exit code of another process."""
     kinds = {kind.exit_code: kind for kind in (UsageError, DataError, ConflictError)}
     return kinds.get(exit_code, TfserError)(message)
 
 
 def did_you_mean(word: str, choices) -> str:
-    """Returns " (did you mean 'epr'?)" for the nearest choice, or "" where none is near."""
+    """Return " (did you mean 'epr'?)" for the nearest choice, or "" where no choice is near."""
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""

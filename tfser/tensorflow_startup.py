@@ -1,4 +1,4 @@
-"""The start of TensorFlow: its import without messages, the end of a process that runs it."""
+"""Start of TensorFlow: its import without messages, and the end of a process that runs it."""
 
 import contextlib
 import logging
@@ -16,31 +16,31 @@ _one_thread = threading.RLock()  # held inside `quiet`: stderr belongs to the wh
 
 @contextlib.contextmanager
 def quiet():
-    """Keeps the lines that TensorFlow's libraries write while they are loaded off stderr."""
+    """Hide the lines that TensorFlow's libraries write to stderr while they are loaded."""
     global _stderr
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _one_thread:
         sys.stderr.flush()
         before, _stderr = _stderr, os.dup(2)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, 2)
         try:
             yield
         finally:
             os.dup2(_stderr, 2)
             os.close(_stderr)
-            os.close(nowhere)
+            os.close(devnull)
             _stderr = before
 
 
 def exit_with_error(error: TfserError) -> NoReturn:
-    """Ends the process from any thread, with an error's line and exit code.
+    """End the process from any thread, with the line and the exit code of an error.
 
-    The line is also in the run's log, is not lost in `quiet`, and is the last: a progress bar is
-    drawn again below what is written while it is there.
+    The line is also in the run's log, is visible inside `quiet`, and is the last line: a progress
+    bar is drawn again below a line that is written while the bar is shown.
     """
     try:
-        from tqdm import tqdm  # it reads TQDM_DISABLE, which workers set, when it is imported
+        from tqdm import tqdm  # its import reads TQDM_DISABLE, which workers set first
 
         record = logging.LogRecord(log.name, logging.ERROR, "", 0, "error: %s", (error,), None)
         for handler in log.handlers:
@@ -54,21 +54,34 @@ def exit_with_error(error: TfserError) -> NoReturn:
 
 
 def import_keras() -> None:
-    """Imports Keras and TensorFlow without what Keras imports besides, where it finds them.
+    """Import Keras and TensorFlow, but not scikit-learn and matplotlib, which Keras imports too.
 
-    scikit-learn and matplotlib's pyplot, for wrappers that nobody here uses, take a good part of
-    the time to the first batch (benchmarks/startup.py). With oneDNN, which TensorFlow leaves out on
-    processors without AVX-512 though EPR and BEGAN's head train nearly twice as fast there, too
-    (ACNN at 0.7 of its speed: README, "Speed").
+    Their import, for wrappers that tfser does not use, takes a good part of the time to the first
+    batch (benchmarks/startup.py).
     """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    _enable_onednn()
     optional = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(optional))  # None: an import of it raises ImportError
+    sys.modules.update(dict.fromkeys(optional))  # an import of None raises ImportError
     try:
+        # Imported here: the blocked modules and the variable above must be set first.
         import keras  # noqa: F401
         import tensorflow
 
-        tensorflow.config.list_physical_devices()  # a machine without a GPU: CUDA's complaints
+        tensorflow.config.list_physical_devices()  # CUDA complains if there is no GPU
     finally:
         for name in optional:
             del sys.modules[name]
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without Keras."""
+    _enable_onednn()
+    import tensorflow
+
+    tensorflow.config.list_physical_devices()
+
+
+def _enable_onednn() -> None:
+    # TensorFlow leaves it out on processors without AVX-512, though EPR and BEGAN's head train
+    # nearly twice as fast with it there, too (ACNN at 0.7 of its speed: README, "Speed").
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -18,7 +18,7 @@ import soundfile
 import tensorflow as tf
 
 from tfser.audio import decode
-from tfser.cache import feature_cache, tfrecord
+from tfser.cache import extraction, feature_cache, tfrecord
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, TfserError
 from tfser.features.log_mel import LogMel
@@ -299,7 +299,7 @@ class Slow(Levels):
         time.sleep(0.7)
         return super().extract(waveforms)
 Slow.__name__ = "Levels"
-store.load(pickle.load(open({corpus!r}, "rb")), Slow(), cache={cache!r})
+store.load_features(pickle.load(open({corpus!r}, "rb")), Slow(), cache={cache!r})
 """
 
 
@@ -398,7 +398,7 @@ def test_a_disk_that_fills_at_the_third_shard(load, tmp_path, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(tfrecord.os, "replace", full)
-    monkeypatch.setattr(feature_cache.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(extraction.os, "cpu_count", lambda: 1)
     with pytest.raises(TfserError, match="disk full at .*No space left on device; free space"):
         load()
     assert sorted(p.name for p in only_folder(tmp_path).iterdir()) == [

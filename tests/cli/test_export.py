@@ -17,6 +17,7 @@ from tfser.cli import export, train
 from tfser.features.magnitude_slices import Slices
 from tfser.features.mel_pieces import MelPieces
 from tfser.inference import export_formats, predictor, served_model
+from tfser.inference.finished_run import load_run
 from tfser.models.auxvae import inference as auxvae_serving
 from tfser.models.began import inference as began_serving
 from tfser.models.epr import forest as of_epr
@@ -115,9 +116,7 @@ def test_networks_for_keras_are_the_runs(model, folder, exported, monkeypatch):
     assert export.main(["--run", str(run), "--out", str(out), "--format", "keras"]) == 0
     monkeypatch.chdir(out)
     exec((out / "README.md").read_text().split("```")[1])
-    networks = export_formats.keras_networks(
-        served_model.load_inference_function(served_model.load_run(run))
-    )
+    networks = export_formats.keras_networks(served_model.load_inference_function(load_run(run)))
     assert {path.stem for path in out.glob("*.keras")} == set(networks)
     for name, network in networks.items():
         assert f" | {network.count_params():,} |" in (out / "README.md").read_text()
@@ -297,7 +296,7 @@ def test_sixteen_bits_are_served_in_thirty_two(model, folder, exported):
     words += ["--precision", "mixed_bfloat16", "--workdir", str(run)]
     assert train.main(words) == 0
     assert keras.config.dtype_policy().name == "float32"
-    own = served_model.load_inference_function(served_model.load_run(run))
+    own = served_model.load_inference_function(load_run(run))
     for network in export_formats.keras_networks(own).values():
         layers = [x for x in network._flatten_layers() if not isinstance(x, keras.Model)]
         assert {layer.compute_dtype for layer in layers} == {"float32"}

@@ -14,7 +14,7 @@ import soundfile
 from running import REPOSITORY, called, ended, needs_java, started
 
 from tfser.audio import decode
-from tfser.cache import extraction, feature_cache, spark_extraction
+from tfser.cache import content_hash, extraction, feature_cache, spark_extraction
 from tfser.cli import extract, train
 from tfser.corpora.utterance import Utterance
 from tfser.distributed import spark_session
@@ -154,9 +154,9 @@ def test_after_it_nothing_is_extracted(table, tmp_path, monkeypatch):
 
 def test_a_file_is_hashed_once_for_all_folders(table, tmp_path, monkeypatch):
     hashed, measured = [], []
-    content_of, duration = feature_cache.hash_content, decode.duration_seconds
+    content_of, duration = content_hash.hash_content, decode.duration_seconds
     monkeypatch.setattr(
-        feature_cache, "hash_content", lambda path: hashed.append(path) or content_of(path)
+        content_hash, "hash_content", lambda path: hashed.append(path) or content_of(path)
     )
     extract.duration_seconds.cache_clear()
     monkeypatch.setattr(
@@ -367,10 +367,10 @@ def of_worker(tmp_path):
             versions or spark_extraction._versions(feature),
             "soundfile",
         )
-        contents = {utterance.path: content or feature_cache.hash_content(utterance.path)}
+        contents = {utterance.path: content or content_hash.hash_content(utterance.path)}
         path = tmp_path / "shard"
         place = (place, {}) if place else spark_session.current_place()
-        return spark_extraction._task(place, seen, described, [utterance], contents, path)
+        return spark_extraction._run_task(place, seen, described, [utterance], contents, path)
 
     return ask
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfser.cli import predict
 from tfser.errors import DataError, UsageError
 from tfser.inference import predictor
+from tfser.inference.windows import check_window, split_into_windows
 
 RATE = 16000
 
@@ -45,7 +46,7 @@ def rows_of(text):
 
 
 def test_windows():
-    windows = predictor.split_into_windows
+    windows = split_into_windows
     assert windows(59.0, None, None) == [(0.0, 59.0)]
     assert windows(61.0, None, None)[-1] == (60.0, 61.0)
     assert windows(2.5, 1.0, None) == [(0.0, 1.0), (1.0, 2.0), (2.0, 2.5)]
@@ -63,7 +64,7 @@ def test_windows_that_cannot_be():
     for window, hop in ((0.0, None), (0.01, None), (np.nan, None), (np.inf, None), (1.0, 2.0),
                         (None, 1.0), (1.0, 0.0)):  # fmt: skip
         with pytest.raises(UsageError):
-            predictor.check_window(window, hop)
+            check_window(window, hop)
 
 
 def test_one_row_each(model, tmp_path, capsys):
@@ -112,7 +113,7 @@ def test_files_whose_headers_do_not_know(model, tmp_path):
 
 def test_the_end_of_a_table(model, tmp_path):
     wav(tmp_path / "a.wav", 2.0)
-    rows = list(model.rows([(tmp_path / "a.wav", t, end) for t, end in
+    rows = list(model.predict_rows([(tmp_path / "a.wav", t, end) for t, end in
                             ((0.0, 0.0), (0.5, 9.0), (3.0, None), (0.5, 2.05))]))  # fmt: skip
     assert [bool(row["error"]) for row in rows] == [True, True, True, False]
     assert rows[3]["end"] == 2.0
@@ -191,14 +192,14 @@ def test_pictures(model, tmp_path):
 def test_a_picture_decodes_its_recording_once(model, tmp_path, monkeypatch):
     loads = []
     monkeypatch.setattr(
-        predictor.audio,
-        "load",
-        lambda *a, load=predictor.audio.load, **k: loads.append(k) or load(*a, **k),
+        predictor.decode,
+        "load_audio",
+        lambda *a, load=predictor.decode.load_audio, **k: loads.append(k) or load(*a, **k),
     )
-    assert model.figure(wav(tmp_path / "a.wav", 3.0), 0.5, 2.5)
+    assert model.draw_figure(wav(tmp_path / "a.wav", 3.0), 0.5, 2.5)
     assert [(k["start_seconds"], k["end_seconds"]) for k in loads] == [(0.5, 2.5)]
     assert sum(map(len, model.heard)) == 5  # windows of a second, four to a second
-    assert model.figure(wav(tmp_path / "long.wav", 601.0, rate=2000)) is None
+    assert model.draw_figure(wav(tmp_path / "long.wav", 601.0, rate=2000)) is None
     assert len(loads) == 1
 
 

@@ -21,13 +21,12 @@ from tfser.config import hparams, search_space
 from tfser.config.hparams import format_overlay, format_toml, hparams_folder, load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
-from tfser.evaluation import classification_report, model_card
+from tfser.evaluation import classification_report, recorded_runs
 from tfser.evaluation.splits import Split, select_evaluated_part
 from tfser.models.aae import dataset as aae
 from tfser.models.acnn import dataset as acnn
 from tfser.models.epr import dataset as epr
 from tfser.models.svm import experiment
-from tfser.plots import figures
 from tfser.plots.figures import draw_trials
 from tfser.search import summary as outcomes
 from tfser.search import trials as search_trials
@@ -214,7 +213,7 @@ def test_points_as_parameters():
 def told(space, algorithm, n, score, seed=0):
     proposals, found, scores = Sampler(space, algorithm, seed), [], {}
     for k in range(n):
-        found.append(proposals.next(scores))
+        found.append(proposals.propose(scores))
         scores[k] = score(found[-1])
     return found
 
@@ -268,7 +267,7 @@ def test_a_proposal_is_decided_by_the_scores_that_were_known(algorithm):
 
     def proposed(*orders):
         proposals = Sampler(CONDITIONAL, algorithm, 0)
-        return [proposals.next({n: scores[n] for n in order}) for order in orders]
+        return [proposals.propose({n: scores[n] for n in order}) for order in orders]
 
     before = [range(n) for n in range(11)]
     *first, plain = proposed(*before, range(11))
@@ -307,8 +306,8 @@ def stub(monkeypatch, score, dies_at=()):
         (folder / "scores.json").write_text(json.dumps({"uar": found, "wa": 1.0}))
         return 0, "", ""
 
-    monkeypatch.setattr(search, "child", child)
-    monkeypatch.setattr(search_trials, "child", child)
+    monkeypatch.setattr(search, "run_training", child)
+    monkeypatch.setattr(search_trials, "run_training", child)
     monkeypatch.setattr(outcomes, "draw_search", lambda *_: None)
     return calls
 
@@ -524,13 +523,12 @@ def test_a_hopeless_trial_is_stopped_where_asked(tmp_path, monkeypatch, asked):
         atomic_files.write_json(folder / "scores.json", {"uar": 0.5})
         return 0, "", ""
 
-    monkeypatch.setattr(search_trials, "child", child)
-    args = search.parser().parse_args(
-        ["--model", "svm", "--corpus", "toy", *["--stop-hopeless"] * asked]
-    )
+    monkeypatch.setattr(search_trials, "run_training", child)
     trials = []
     for n in range(6):
-        trial = search_trials.run_trial(args, trials, n, {"svm.c": float(n)}, tmp_path)
+        trial = search_trials.run_trial(
+            [], trials, n, {"svm.c": float(n)}, tmp_path, stop_hopeless=asked
+        )
         trials.append({"trial": n, "parameters": {"svm.c": float(n)}} | trial)
     assert [t["status"] for t in trials] == ["ok"] * 5 + ["stopped" if asked else "ok"]
     assert stopped == [5] * asked
@@ -608,7 +606,7 @@ def test_the_picture_shows_the_trials(tmp_path, monkeypatch):
     assert first.get_ylabel() == "dev UAR" and first.get_xlabel() == "trial"
 
     drawn = []
-    monkeypatch.setattr(figures, "save_figure", lambda figure, path: drawn.append(figure.axes[0]))
+    monkeypatch.setattr(outcomes, "save_figure", lambda figure, path: drawn.append(figure.axes[0]))
     draw_search(TRIALS, space, "svm", tmp_path / "x.png")
     draw_search(TRIALS[1:2], space, "svm", tmp_path / "x.png")
     ratings = [trial | {"measure": "CCC"} for trial in TRIALS]
@@ -730,7 +728,7 @@ def test_evaluated_on_dev_end_to_end(tmp_path):
         assert [parts.count(part) for part in ("train", "dev", "test", "")] == [80, 40, 0, 40]
     assert atomic_files.read_json(folder / "scores.json")["facts"][-1] == "scored on the dev part"
     with pytest.raises(DataError, match="scored on its dev part"):
-        model_card.record_run(folder, tmp_path)
+        recorded_runs.record_run(folder, tmp_path)
     answer = called(train.main, *command)
     assert answer.code == 4 and "(evaluate: dev -> None)" in error_line(answer)
 

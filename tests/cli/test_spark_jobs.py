@@ -219,7 +219,7 @@ def rows_of(afters, algorithm="tpe"):
     proposals, rows = Sampler(SPACE, algorithm, 0), []
     for n, after in enumerate(afters):
         scores = {k: rows[k]["score"] for k in after}
-        parameters = proposals.next(scores)
+        parameters = proposals.propose(scores)
         row = {"trial": n, "parameters": parameters}
         row |= {"after": list(after)} if len(after) < n else {}
         rows.append(row | {"status": "ok", "score": ((n * 7) % 10) / 10, "measure": "UAR",
@@ -470,5 +470,5 @@ def test_workers_of_a_cluster_are_waited_for(monkeypatch):
         def defaultParallelism(self):
             return next(cores)
 
-    assert spark_session._n_at_once(Context(), wait=True) == 16
-    assert spark_session._n_at_once(SimpleNamespace(defaultParallelism=2), wait=False) == 2
+    assert spark_session._count_slots(Context(), wait=True) == 16
+    assert spark_session._count_slots(SimpleNamespace(defaultParallelism=2), wait=False) == 2

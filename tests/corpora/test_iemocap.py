@@ -82,7 +82,7 @@ def test_the_tree_of_the_release(tmp_path, top):
 def test_the_raters(tmp_path):
     tree(tmp_path, Ses01F_impro01=IMPRO)
     [path] = tmp_path.rglob("*.txt")
-    first, second, third = iemocap.turns(path)
+    first, second, third = iemocap.load_turns(path)
     assert first.seconds == pytest.approx(1.9456)
     assert first.categories == {
         "E2": ["neutral"],

@@ -143,7 +143,7 @@ def test_the_corpus_itself(shared_data, caplog):
     genders = {u.speaker: u.gender for u in utterances}
     assert Counter(genders.values()) == {"male": 131, "female": 130}
     assert genders["60"] == "male"  # |CBW|Simon
-    assert librispeech.read_genders(root / "SPEAKERS.TXT").keys() > genders.keys()
+    assert librispeech.load_genders(root / "SPEAKERS.TXT").keys() > genders.keys()
     assert describe_corpus("librispeech", utterances) == (
         "librispeech: 251 of the paper's 28,539 utterances and 100 others, 261 speakers, "
         "no emotion labels"

@@ -18,7 +18,7 @@ def test_names():
 
 def test_nothing_heavy_is_imported():
     code = (
-        "import sys, tfser.corpora.loader as c; c.names(); "
+        "import sys, tfser.corpora.loader as c; c.corpus_names(); "
         "import tfser.corpora.emodb, tfser.corpora.table; "
         "print(sorted({'tensorflow', 'keras', 'librosa', 'numpy', 'scipy'} & set(sys.modules)))"
     )

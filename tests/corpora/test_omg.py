@@ -244,7 +244,7 @@ def test_a_video_in_two_parts(tmp_path):
 @pytest.mark.parametrize("text", [TEST, UNLABELLED + f"{LINK},2,3,aa0000000_1,utterance_1\n"])
 def test_a_submission_has_the_rows_of_the_list_in_its_order(tmp_path, text, caplog):
     name = "omg_TestVideos_WithLabels.csv" if text == TEST else "omg_TestVideos_WithoutLabels.csv"
-    official = omg.test_csv(tree(tmp_path, {name: text}, ALL[4:5] + ALL[6:]))
+    official = omg.find_test_list(tree(tmp_path, {name: text}, ALL[4:5] + ALL[6:]))
     assert official == tmp_path / name
     predictions = {
         u.name: (np.float32(0.25), np.float64(number))
@@ -269,7 +269,7 @@ def test_a_submission_lies_beside_the_list_row_by_row(tmp_path):
     # A row is there even where read() leaves it out: the challenge's scripts pair rows by position.
     text = TEST + f"{LINK},3,4,aa0000000_1,utterance_2.mp4,,,\n" + TEST.splitlines()[1] + "\n"
     tree(tmp_path, {"omg_TestVideos_WithLabels.csv": text}, ALL[4:])
-    official = omg.test_csv(tmp_path)
+    official = omg.find_test_list(tmp_path)
     predictions = {u.name: (u.activation, u.valence) for u in load_corpus("omg", tmp_path)}
     omg.write_submission(tmp_path / "out.csv", official, predictions, fill=(0, 0))
     with open(official, newline="") as listed, open(tmp_path / "out.csv", newline="") as written:
@@ -283,7 +283,7 @@ def test_a_submission_lies_beside_the_list_row_by_row(tmp_path):
 
 def test_a_submission_of_other_utterances_or_of_no_numbers(tmp_path):
     tree(tmp_path, {"omg_TestVideos_WithLabels.csv": TEST})
-    out, official = tmp_path / "out.csv", omg.test_csv(tmp_path)
+    out, official = tmp_path / "out.csv", omg.find_test_list(tmp_path)
     with pytest.raises(DataError, match="not in .*Labels.csv: 1, the first is 5b44393ed-u.*give"):
         omg.write_submission(out, official, {"5b44393ed-utterance_2": (0, 0)}, fill=(0, 0))
     with pytest.raises(DataError, match="the prediction of ff0000000_1-utterance_1 is 0.0, nan"):
@@ -295,6 +295,6 @@ def test_a_submission_of_other_utterances_or_of_no_numbers(tmp_path):
 
 def test_no_list_of_the_test_part(tmp_path):
     with pytest.raises(DataError, match="no omg_TestVideos_WithLabels.csv or omg_.*Without.* in "):
-        omg.test_csv(tmp_path)
+        omg.find_test_list(tmp_path)
     folder = tree(tmp_path / "CSVs", {"omg_TestVideos_WithoutLabels.csv": UNLABELLED})
-    assert omg.test_csv(tmp_path) == folder / "omg_TestVideos_WithoutLabels.csv"
+    assert omg.find_test_list(tmp_path) == folder / "omg_TestVideos_WithoutLabels.csv"

@@ -165,10 +165,10 @@ def test_the_first_talks_are_those_of_the_training_part(tmp_path):
     talks = {f"train_{talk}": line.format(talk) for talk in ("C", "A", "B")}
     utterances = load_corpus("tedlium", tree(tmp_path, dev_AA=line.format("AA"), **talks))
     assert len(utterances) == 8
-    names = [u.name for u in tedlium.first_talks(utterances, 2)]
+    names = [u.name for u in tedlium.select_first_talks(utterances, 2)]
     assert names == [f"{talk}-{times}" for talk in "AB"
                      for times in ("0000000-0000100", "0000100-0000200")]  # fmt: skip
-    assert len(tedlium.first_talks(utterances, 3)) == 6
+    assert len(tedlium.select_first_talks(utterances, 3)) == 6
     for n_talks in (0, -1, 4):
         with pytest.raises(UsageError, match="training part here has 3"):
-            tedlium.first_talks(utterances, n_talks)
+            tedlium.select_first_talks(utterances, n_talks)

@@ -252,7 +252,7 @@ def work(args):
 class args:
     debug = False
 code = base.run_command(work, args)
-assert not multi_worker._here
+assert not multi_worker._worker
 sys.exit(code)
 """
 
@@ -429,10 +429,10 @@ def lines(folder):
 with multi_worker.join_cluster({}, Path("run")) as folder:
     across = loop.select_strategy("multiworker")
     assert across.num_replicas_in_sync == 2
-    here, multi_worker._here = multi_worker._here, None
+    here, multi_worker._worker = multi_worker._worker, None
     if not here.cluster.rank:  # for comparison, and without the others
         alone = curve("none", folder / "none")
-    multi_worker._here = here
+    multi_worker._worker = here
     found = curve("multiworker", folder / "multiworker")
     if multi_worker.is_chief():
         print(json.dumps([alone, found]))

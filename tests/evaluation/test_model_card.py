@@ -5,7 +5,7 @@ import pytest
 
 from tfser.cli import card
 from tfser.errors import DataError
-from tfser.evaluation import model_card
+from tfser.evaluation import model_card, recorded_runs
 from tfser.storage import atomic_files
 
 
@@ -82,9 +82,9 @@ def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zo
 
 
 def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
-    model_card.record_run(finished_run(tmp_path / "a", 0.1), zoo)
-    model_card.record_run(finished_run(tmp_path / "b", 0.2, protocol="paper"), zoo)
-    model_card.record_run(finished_run(tmp_path / "c", 0.3), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "a", 0.1), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "b", 0.2, protocol="paper"), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "c", 0.3), zoo)
     entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
     found = [
         (e["scores"]["protocol"], e["scores"]["systems"]["VGG*2"]["uar"]["mean"]) for e in entries
@@ -96,11 +96,11 @@ def test_a_run_replaces_the_one_of_the_same_settings_only(tmp_path, zoo):
 def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     """As of one run that had them all, whichever was recorded first."""
     other = {"command": "tfser-train --x --seed 2", "git_commit": "def", "device": "H200"}
-    model_card.record_run(
+    recorded_runs.record_run(
         finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=2, processes=[other]), zoo
     )
-    model_card.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
-    model_card.record_run(finished_run(tmp_path / "c", 0.1, seeds=2, protocol="paper"), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "c", 0.1, seeds=2, protocol="paper"), zoo)
     text = (zoo / "epr" / "README.md").read_text()
     values = [0.59, 0.61, 0.69, 0.71]  # mean - sd and mean + sd of each
     mean, sd = 100 * np.mean(values), 100 * np.std(values, ddof=1)
@@ -110,11 +110,11 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     assert "| 2 | paper, 10 folds | VGG*2 | 10.0 ± 1.0 |" in text and "\n3. " not in text
     # Folds are pooled seed after seed, for the paired test.
     folds = 0.6 + 0.01 * np.sin(np.arange(20)), 0.7 + 0.01 * np.sin(np.arange(20))
-    [joined, _] = model_card._join_runs(atomic_files.read_json(zoo / "epr" / "emodb.json"))
+    [joined, _] = recorded_runs.join_runs(atomic_files.read_json(zoo / "epr" / "emodb.json"))
     found = joined["scores"]["systems"]["VGG*2"]["fold_uar"]["values"]
     assert found == pytest.approx(np.concatenate(folds))
     # One that has all of them takes their place.
-    model_card.record_run(finished_run(tmp_path / "d", 0.5, seeds=4), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "d", 0.5, seeds=4), zoo)
     entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
     assert [e["scores"]["seed_numbers"] for e in entries] == [[0, 1, 2, 3], [0, 1]]
 
@@ -124,7 +124,7 @@ def test_a_command_that_ran_for_several_seeds_is_told_once(tmp_path, zoo):
         flags = f" --y{' --z' * (seed == 3)} --seed {seed} --workdir runs/{seed}"
         process = PROCESS | {"command": f"tfser-train --x{flags}"}
         folder = finished_run(tmp_path / str(seed), 0.6, first_seed=seed, processes=[process])
-        model_card.record_run(folder, zoo)
+        recorded_runs.record_run(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     told = (
         "1. `tfser-train --x --y --seed 0 --workdir runs/0`, the same in other folders with "
@@ -143,31 +143,31 @@ def test_what_older_runs_do_not_say_of_themselves_makes_no_other_row(tmp_path, z
     settings["hparams"]["train"]["precision"] = "float32"
     settings["hparams"]["audio"] = {"decoder": "soundfile"}
     atomic_files.write_json(newer / "hparams.json", settings)
-    model_card.record_run(older, zoo)
-    model_card.record_run(newer, zoo)
+    recorded_runs.record_run(older, zoo)
+    recorded_runs.record_run(newer, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "535 utterances, 4 seeds" in text and "\n2. " not in text
     settings["hparams"]["train"]["precision"] = "mixed_bfloat16"
     other = finished_run(tmp_path / "c", 0.7, seeds=2)
     atomic_files.write_json(other / "hparams.json", settings)
-    model_card.record_run(other, zoo)
+    recorded_runs.record_run(other, zoo)
     assert "\n2. " in (zoo / "epr" / "README.md").read_text()
     # And the older one's place is taken by a run of all its seeds.
     del settings["hparams"]["train"]["precision"]
     again = finished_run(tmp_path / "d", 0.8, seeds=4)
     atomic_files.write_json(again / "hparams.json", settings)
-    model_card.record_run(again, zoo)
+    recorded_runs.record_run(again, zoo)
     entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
     assert sorted(e["scores"]["seed_numbers"] for e in entries) == [[0, 1], [0, 1, 2, 3]]
 
 
 def test_a_row_of_several_runs_has_what_is_known_of_each(tmp_path, zoo, capsys):
-    model_card.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo, "2 s copy")
+    recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo, "2 s copy")
     other = finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=2)
     scores = atomic_files.read_json(other / "scores.json")
     stuck = {"facts": [*scores["facts"], "3 networks never left chance"]}
     atomic_files.write_json(other / "scores.json", scores | stuck)
-    model_card.record_run(other, zoo)
+    recorded_runs.record_run(other, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "labels assisted, 11,235 segments, 3 networks never left chance, 10 folds" in text
     assert "535 utterances, 4 seeds, 2 s copy, commit" in text
@@ -181,7 +181,7 @@ def test_a_row_of_several_runs_has_what_is_known_of_each(tmp_path, zoo, capsys):
 
 
 def test_a_seed_does_not_count_twice(tmp_path, zoo, capsys):
-    model_card.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
     before = (zoo / "epr" / "emodb.json").read_text()
     again = finished_run(tmp_path / "b", 0.7, seeds=2, first_seed=1)
     assert card.main([str(again), "--zoo", str(zoo)]) == DataError.exit_code
@@ -193,13 +193,13 @@ def test_a_seed_does_not_count_twice(tmp_path, zoo, capsys):
 
 
 def test_several_seeds_show_their_spread(tmp_path, zoo):
-    model_card.record_run(finished_run(tmp_path / "a", 0.6, seeds=5), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, seeds=5), zoo)
     assert "| 1 | VGG*2 | 60.0 ± 1.0 | 60.0 ± 1.0 |" in (zoo / "epr" / "README.md").read_text()
 
 
 def test_rows_of_the_same_folds_are_compared(tmp_path, zoo):
-    model_card.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
-    model_card.record_run(finished_run(tmp_path / "b", 0.7, seeds=1, protocol="paper"), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "b", 0.7, seeds=1, protocol="paper"), zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "loso, 10 folds: probability, by Welch's one-tailed t-test" in text
     assert "paper, 10 folds: probability" not in text
@@ -224,7 +224,7 @@ def test_rows_of_the_same_folds_stand_together(tmp_path, zoo):
         scores = atomic_files.read_json(folder / "scores.json")
         atomic_files.write_json(folder / "scores.json", scores | {"folds": folds})
         atomic_files.write_json(folder / "hparams.json", {"name": command})
-        model_card.record_run(folder, zoo)
+        recorded_runs.record_run(folder, zoo)
     lines = (zoo / "epr" / "README.md").read_text().splitlines()
     rows = [line.partition(" | VGG*2")[0] for line in lines if " | VGG*2 | 60.0" in line]
     assert rows == ["| 1 | loso, 5 folds", "| 2 | loso, 5 folds", "| 3 | loso, 10 folds"]
@@ -240,7 +240,7 @@ def test_rows_of_other_labels_are_not_compared(tmp_path, zoo, flag):
         scores = atomic_files.read_json(folder / "scores.json")
         atomic_files.write_json(folder / "scores.json", scores | {"flags": {flag: value}})
         atomic_files.write_json(folder / "hparams.json", {flag: value})
-        model_card.record_run(folder, zoo)
+        recorded_runs.record_run(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "| | 1 VGG | 1 VGG*2 |\n" in text and "| | 2 VGG | 2 VGG*2 |\n" in text
 
@@ -272,7 +272,7 @@ def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):
     scores = atomic_files.read_json(folder / "scores.json")
     scores["systems"]["VGG*2"]["fold_uar"]["sd"] = None
     atomic_files.write_json(folder / "scores.json", scores)
-    model_card.record_run(folder, zoo)
+    recorded_runs.record_run(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "| 1 | VGG*2 | 60.0 | 60.0 | 60.0 | 60.0 | 60.0 |" in text
 
@@ -284,7 +284,7 @@ def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
         PROCESS | {"command": "tfser-train --x --resumed", "device": "H200"},
         PROCESS | {"command": "tfser-train --x --printed", "git_commit": None},
     ]
-    model_card.record_run(finished_run(tmp_path / "a", 0.6, processes=processes), zoo)
+    recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, processes=processes), zoo)
     text = (zoo / "epr" / "README.md").read_text()
     assert "1. `tfser-train --x`: " in text
     assert "commit abc, unknown, CPU, H200\n" in text
@@ -323,6 +323,6 @@ def test_without_a_place_for_the_table_nothing_is_written(tmp_path, zoo, text, m
     readme = zoo / "epr" / "README.md"
     readme.unlink() if text is None else readme.write_text(text)
     with pytest.raises(DataError, match=message):
-        model_card.record_run(finished_run(tmp_path / "a", 0.6), zoo)
+        recorded_runs.record_run(finished_run(tmp_path / "a", 0.6), zoo)
     assert not (zoo / "epr" / "emodb.json").exists()
     assert text is None or readme.read_text() == text

@@ -54,7 +54,8 @@ def served(tmp_path, monkeypatch):
     monkeypatch.setattr(web_page.tempfile, "tempdir", str(tmp_path / "kept"))
     (tmp_path / "kept").mkdir()
     arguments = ["--export", str(tmp_path / "loud"), str(tmp_path / "quiet"), "--port"]
-    with web_page.open_page(serve.parser().parse_args([*arguments, str(free_port())])) as url:
+    flags = serve.parser().parse_args([*arguments, str(free_port())])
+    with web_page.open_page(flags.export, flags.host, flags.port) as url:
         yield SimpleNamespace(
             url=url,
             kept=tmp_path / "kept",

@@ -22,9 +22,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError
-from tfser.storage import atomic_files, run_directory
+from tfser.storage import atomic_files, environment, run_directory
 
 SETTINGS = {"model": "epr", "folds": None, "hparams": {"train": {"epochs": 5, "names": ("a",)}}}
 
@@ -85,6 +86,19 @@ def test_a_setting_that_is_new(folder):
     open_and_close(folder, {"a": 1})
     (folder / "seed-0").mkdir()
     assert "(b: None -> 2)" in conflict(folder, {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize("model", ["auxvae", "began"])
+def test_a_run_that_recorded_the_rounding_of_labels_resumes(folder, model):
+    hparams = load_hparams(model, "emodb")
+    assert "rounding" not in hparams["labels"]
+    recorded = hparams | {"labels": hparams["labels"] | {"rounding": "between"}}
+    open_and_close(folder, {"hparams": recorded})
+    (folder / "seed-0").mkdir()
+    open_and_close(folder, {"hparams": hparams})
+    assert run_directory.flatten_settings({"hparams": hparams}) == run_directory.flatten_settings(
+        {"hparams": recorded}
+    )
 
 
 def test_settings_may_change_until_training_has_begun(folder):
@@ -398,11 +412,11 @@ def test_a_full_disk_at_the_end_does_not_hide_the_result(folder, monkeypatch):
 
 def test_a_process_is_noted_from_its_start_with_the_code_of_then(folder, monkeypatch):
     """What is killed has trained, too; and a commit may be made while it does."""
-    monkeypatch.setattr(run_directory, "_git_commit", lambda: "first")
+    monkeypatch.setattr(environment, "_git_commit", lambda: "first")
     with run_directory.open_run(folder, SETTINGS, (0,)):
         [process] = atomic_files.read_json(folder / "environment.json")["processes"]
         assert process["seeds"] == [0] and process["started"] and "device" not in process
-        monkeypatch.setattr(run_directory, "_git_commit", lambda: "second")
+        monkeypatch.setattr(environment, "_git_commit", lambda: "second")
     [ended] = atomic_files.read_json(folder / "environment.json")["processes"]
     assert ended["git_commit"] == "first" and ended | process == ended
     assert ended["finished"] >= ended["started"]

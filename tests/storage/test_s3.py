@@ -394,13 +394,13 @@ def test_the_exit_code_of_another_program_is_its_own(monkeypatch, argv, module, 
 
 
 def test_the_toy_corpus_is_made_on_the_disk(monkeypatch, tmp_path):
-    from tfser.corpora import audio_folder, loader
+    from tfser.corpora import loader
     from tfser.corpora.loader import load_corpus
 
     made = []
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(toy, "make", made.append)
-    monkeypatch.setattr(audio_folder, "check_folder", lambda root: root)
+    monkeypatch.setattr(loader, "check_folder", lambda root: root)
     monkeypatch.setattr(toy, "read", lambda root: ["one"])
     monkeypatch.setattr(loader, "check_unique_names", lambda corpus, utterances: utterances)
     monkeypatch.setattr(loader, "check_files", lambda *arguments: None)

@@ -1,8 +1,8 @@
-"""Decodes speech: any file libsndfile reads -> float32 mono at the paper's sampling rate.
+"""Decoding of any file that libsndfile reads to float32 mono at the paper's sampling rate.
 
-The only module that knows soundfile and soxr; tensorflow-io, which may decode in soundfile's
-place, is in tfser/audio/tfio_decoder.py. Every unusable file is a DataError of one line that names
-the file and the reason.
+soundfile and soxr are used here and in sound_file.py alone. tensorflow-io, the alternative to
+soundfile, is in tfio_decoder.py. Every unusable file is a DataError of one line with the file and
+the reason.
 """
 
 import itertools
@@ -25,14 +25,14 @@ from tfser.errors import DataError
 from tfser.storage import s3
 
 SHORTEST_SECONDS = 0.025  # one analysis window of the papers
-SPARE_SECONDS = 0.1  # an end this far past the file's is a rounded time, not a wrong one
+SPARE_SECONDS = 0.1  # an end time so far past the end of the file is rounded, not wrong
 
 
 def load_audio(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=None) -> np.ndarray:
-    """Reads a file, or the part of it from start to end, as mono float32 [samples].
+    """Load a file, or its part from start to end, as mono float32 [samples].
 
-    Channels are averaged; other rates are resampled (soxr HQ). Raises DataError for anything
-    that is missing, truncated, silent, not finite, not sound, or shorter than 25 ms.
+    Channels are averaged; other rates are resampled (soxr HQ). Raises DataError for a file that
+    is missing, truncated, silent, not finite, not sound, or shorter than 25 ms.
     """
     path = s3.to_path(path)
     with as_data_error(path):
@@ -41,15 +41,15 @@ def load_audio(path, *, sample_rate_hz=16000, start_seconds=None, end_seconds=No
 
 
 def load_waveforms(cuts, *, sample_rate_hz, decoder="soundfile"):
-    """Yields what `load` gives for each cut, or the DataError that it raises.
+    """Yield the waveform of each cut, or the DataError of `load_audio`.
 
     Args:
         cuts: with path, start_seconds and end_seconds, such as utterances.
         decoder: "soundfile", or "tensorflow-io" in the graph of a tf.data pipeline: the same
-            samples, bit for bit where the format is lossless, one file after the other.
+            samples, bit for bit of a lossless format, one file after the other.
     """
     if decoder == "tensorflow-io":
-        yield from _by_tensorflow_io(cuts, sample_rate_hz)
+        yield from _load_with_tensorflow_io(cuts, sample_rate_hz)
         return
     for cut in cuts:
         times = {"start_seconds": cut.start_seconds, "end_seconds": cut.end_seconds}
@@ -59,32 +59,29 @@ def load_waveforms(cuts, *, sample_rate_hz, decoder="soundfile"):
             yield error
 
 
-def _by_tensorflow_io(cuts, sample_rate_hz):
-    from tfser.audio import tfio_decoder  # it imports TensorFlow
+def _load_with_tensorflow_io(cuts, sample_rate_hz):
+    from tfser.audio import tfio_decoder  # which imports TensorFlow
 
-    # The parts of a long recording stand beside each other: it is decoded once.
+    # The parts of a long recording are neighbours: each recording is decoded once.
     files = [(path, list(group)) for path, group in itertools.groupby(cuts, lambda cut: cut.path)]
-    decoded = tfio_decoder.decode_files([path for path, _ in files])
-    for (path, of_file), (samples, rate_hz, problem) in zip(files, decoded, strict=True):
-        for cut in of_file:
+    outputs = tfio_decoder.decode_files([path for path, _ in files])
+    for (path, parts), (samples, rate_hz, problem) in zip(files, outputs, strict=True):
+        for cut in parts:
             try:
                 if problem:
                     raise DataError(problem)
                 start, end = _part_samples(
                     path, len(samples), rate_hz, cut.start_seconds, cut.end_seconds
                 )
-                mono = (
-                    samples[start:end, 0]
-                    if samples.shape[1] == 1
-                    else (samples[start:end].mean(axis=1))
-                )
+                part = samples[start:end]
+                mono = part[:, 0] if part.shape[1] == 1 else part.mean(axis=1)
                 yield _check_waveform(path, mono, rate_hz, sample_rate_hz)
             except DataError as error:
                 yield error
 
 
 def _check_waveform(path, waveform, rate_hz, sample_rate_hz):
-    """The waveform [samples] at another rate; DataError where nobody could hear speech in it."""
+    """Resample a waveform [samples]; raise DataError if it is silent, not finite or too short."""
     if not np.isfinite(waveform).all():
         raise DataError(f"{path}: has NaN or infinite samples")
     if not waveform.any() and len(waveform):
@@ -100,9 +97,9 @@ def _check_waveform(path, waveform, rate_hz, sample_rate_hz):
 
 
 def duration_seconds(path) -> float:
-    """How long a file is: counted where its header does not know (mp3, streams), which reads it.
+    """Return the duration of a file, by decoding where the header has no length (mp3, streams).
 
-    Raises DataError as `load` does.
+    Raises DataError as `load_audio`.
     """
     path = s3.to_path(path)
     with as_data_error(path):
@@ -115,7 +112,7 @@ def duration_seconds(path) -> float:
 
 
 def decoder_versions() -> dict[str, str]:
-    """Of what decodes and resamples, which decides the samples: {name: version}."""
+    """Return {name: version} of the libraries that decide the samples."""
     return {
         "soundfile": soundfile.__version__,
         "libsndfile": soundfile.__libsndfile_version__,
@@ -124,7 +121,7 @@ def decoder_versions() -> dict[str, str]:
 
 
 def _decode(path, start_seconds, end_seconds):
-    """Returns (waveform [samples], rate in Hz), as the file holds them."""
+    """Return the waveform [samples] and the rate in Hz of a file, not resampled."""
     source, head = open_source(path)
     with open_sound(path, source, head) as file:
         check_header(path, file, head)
@@ -132,16 +129,22 @@ def _decode(path, start_seconds, end_seconds):
         start, end = _part_samples(path, claimed, rate_hz, start_seconds, end_seconds)
         if start:
             file.seek(start)
-        wanted = end - start
-        waveform = _read(file, wanted)
+        n_expected = end - start
+        waveform = _read(file, n_expected)
     spare = MP3_SPARE_FRAMES if file.format == "MP3" else 0
-    if len(waveform) < wanted - spare and (claimed != UNKNOWN_FRAMES or end_seconds is not None):
-        raise truncated_error(path, len(waveform), wanted)
+    is_known = claimed != UNKNOWN_FRAMES or end_seconds is not None
+    if len(waveform) < n_expected - spare and is_known:
+        raise truncated_error(path, len(waveform), n_expected)
     return waveform, rate_hz
 
 
 def _part_samples(path, claimed, rate_hz, start_seconds, end_seconds):
-    """The first sample of a part and the one after its last, of `claimed`."""
+    """Return the first sample of a part and the sample after its last.
+
+    claimed: number of samples of the file.
+
+    Raises DataError for a part that is empty or passes the end of the file.
+    """
     start = round((start_seconds or 0.0) * rate_hz)
     end = claimed if end_seconds is None else round(end_seconds * rate_hz)
     part = f"the part from {start_seconds} to {end_seconds} s"
@@ -152,6 +155,6 @@ def _part_samples(path, claimed, rate_hz, start_seconds, end_seconds):
     return start, min(end, claimed)
 
 
-def _read(file, wanted):
-    """Reads up to `wanted` frames as mono: memory follows what is there."""
-    return np.concatenate([np.zeros(0, "float32"), *read_blocks(file, wanted)])
+def _read(file, n_samples):
+    """Read up to `n_samples` as mono; memory grows with the samples of the file, not the header."""
+    return np.concatenate([np.zeros(0, "float32"), *read_blocks(file, n_samples)])

@@ -10,18 +10,18 @@ import soundfile
 from tfser.errors import DataError
 from tfser.storage import s3
 
-HEAD_BYTES = 1024  # enough to tell what a file is
-LOWEST_RATE_HZ = 2000  # below it a header is damaged, not a recording of speech
-BLOCK_SAMPLES = 2**22  # over all channels: 16 MB at a time, whatever a header claims
-UNKNOWN_FRAMES = 2**63 - 1  # libsndfile, for a FLAC stream whose header leaves the length open
-STREAMED_BYTES = 0x7FFF0000  # sox and ffmpeg write sizes above it into the headers of streams
+HEAD_BYTES = 1024  # enough to recognize the format
+LOWEST_RATE_HZ = 2000  # a header with a lower rate is damaged, or the file is not speech
+BLOCK_SAMPLES = 2**22  # over all channels: 16 MB at a time, for any length in the header
+UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's length of a FLAC stream without a length in its header
+STREAMED_BYTES = 0x7FFF0000  # sox and ffmpeg write larger sizes into the headers of streams
 BAD_SEEK = 39  # libsndfile's SFE_BAD_SEEK
-MP3_SPARE_FRAMES = 2 * 1152  # an mp3's length is an estimate, its last packets may be padding
+MP3_SPARE_FRAMES = 2 * 1152  # the length of an mp3 is an estimate, its last packets may be padding
 
 
 @contextlib.contextmanager
 def as_data_error(path):
-    """What libraries say of a file, as a DataError of one line."""
+    """Raise the errors of Python and libsndfile as a DataError of one line."""
     try:
         yield
     except OSError as error:
@@ -34,10 +34,10 @@ def as_data_error(path):
 
 
 def read_header(path, content: bytes) -> tuple:
-    """What decoding.py must know of a file: (format and subtype, rate in Hz, frames, channels).
+    """Return ((format, subtype), rate in Hz, frames, channels) of a file's content.
 
-    Raises DataError as `load` does. A FLAC is read to its end for that: where its frames are
-    damaged tensorflow-io has zeros, and where they end early it does not come back.
+    Raises DataError as `load_audio`. A FLAC is read to its end: tensorflow-io decodes damaged
+    frames to zeros, and hangs at a truncated FLAC.
     """
     with as_data_error(path):
         if not content:
@@ -53,7 +53,10 @@ def read_header(path, content: bytes) -> tuple:
 
 
 def open_source(path):
-    """(what soundfile opens, the first bytes): a file of this machine is not read as a whole."""
+    """Return a source for soundfile and the first bytes; a local file is not read to its end.
+
+    Raises DataError for an empty file.
+    """
     if isinstance(path, s3.S3Path):
         content = path.read_bytes()
         source, head = _named_bytes(path, content), content[:HEAD_BYTES]
@@ -66,14 +69,14 @@ def open_source(path):
 
 
 def _named_bytes(path, content):
-    """Bytes as an open file with the name that soundfile looks at."""
+    """Return bytes as an open file with the name from which soundfile takes the format."""
     file = io.BytesIO(content)
     file.name = str(path)
     return file
 
 
 def check_header(path, file, head):
-    """Raise DataError for a header that is no recording of speech, or a truncated file."""
+    """Raise DataError for a header without speech, or a truncated file."""
     if file.samplerate < LOWEST_RATE_HZ:
         raise DataError(f"{path}: a sampling rate of {file.samplerate} Hz is not speech")
     if file.frames == 0:
@@ -81,18 +84,18 @@ def check_header(path, file, head):
     _refuse_truncated(path, file, head)
 
 
-def truncated_error(path, n_samples, wanted):
-    """Return the DataError of a file that ends early."""
+def truncated_error(path, n_samples, n_expected):
+    """Return the DataError of a truncated file."""
     return DataError(
-        f"{path}: truncated, only {n_samples} of {wanted} samples are there; copy it again"
+        f"{path}: truncated, only {n_samples} of {n_expected} samples are there; copy it again"
     )
 
 
 def open_sound(path, source, head):
-    """Open a file with libsndfile; raise DataError with the reason where it is no sound."""
+    """Open a file with libsndfile; raise DataError with the reason for a file without sound."""
     try:
         file = soundfile.SoundFile(source)
-    except TypeError:  # soundfile asks for rate and channels of anything named .raw
+    except TypeError:  # soundfile needs rate and channels of a file named .raw
         raise DataError(f"{path}: raw samples without a header; convert to wav") from None
     except soundfile.LibsndfileError as error:
         if head.startswith(b"version https://git-lfs"):
@@ -112,38 +115,38 @@ def open_sound(path, source, head):
 
 
 def _open_streamed_wav(source):
-    """Opens a wav whose header was written before its data, or returns None if it has none.
+    """Open a wav with 0 as the size of its data; return None if there is no data.
 
-    Programs that write to a pipe leave 0 as the size of the data, and libsndfile believes it;
-    with the other usual placeholder, 2^32 - 1, it reads to the end.
+    Programs that write to a pipe leave 0 as the size, and libsndfile then reads nothing. With the
+    other usual placeholder, 2^32 - 1, libsndfile reads to the end.
     """
-    whole = source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
-    content = bytearray(whole)
+    content = source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
+    content = bytearray(content)
     data = content.find(b"data\0\0\0\0")
     rest = content[data + 8 :]
     next_chunk = rest[:4].isalnum() and int.from_bytes(rest[4:8], "little") + 8 <= len(rest)
-    if data < 0 or not rest or next_chunk:  # then the wav really is empty
+    if data < 0 or not rest or next_chunk:  # the wav is empty
         return None
     content[data + 4 : data + 8] = b"\xff\xff\xff\xff"
     return soundfile.SoundFile(io.BytesIO(content))
 
 
-def read_blocks(file, wanted):
-    """Yields up to `wanted` frames as mono, block by block."""
+def read_blocks(file, n_samples):
+    """Yield up to `n_samples` as mono [samples], block by block."""
     size = max(1, BLOCK_SAMPLES // file.channels)
     n_read = 0
-    while n_read < wanted:
-        # After each block soundfile seeks to where it stands, which FLAC cannot at the end of a
-        # stream whose header does not know its length. The samples are in `block` by then, and
-        # since FLAC holds integers, NaN marks the rows that were not reached.
-        block = np.full((min(size, wanted - n_read), file.channels), np.nan, "float32")
+    while n_read < n_samples:
+        # After each block soundfile seeks to its position. The seek fails at the end of a FLAC
+        # stream without a length in its header. `block` has the samples by then, and since FLAC
+        # holds integers, NaN marks the rows that were not read.
+        block = np.full((min(size, n_samples - n_read), file.channels), np.nan, "float32")
         try:
             block = file.read(out=block)
         except soundfile.LibsndfileError as error:
             if file.format != "FLAC" or error.code != BAD_SEEK:
                 raise
             block = block[~np.isnan(block[:, 0])]
-            wanted = n_read + len(block)
+            n_samples = n_read + len(block)
         if not len(block):
             break
         yield block[:, 0] if file.channels == 1 else block.mean(axis=1)
@@ -151,16 +154,16 @@ def read_blocks(file, wanted):
 
 
 def _refuse_truncated(path, file, head):
-    """Compares the sizes that the header promises with what libsndfile found in the file."""
+    """Raise DataError if the header has larger sizes than libsndfile finds in the file."""
     if file.format == "NIST":  # libsndfile takes the size of the file instead
-        promised = re.search(rb"sample_count -i (\d+)", head)
-        missing = int(promised[1]) - file.frames if promised else 0
+        match = re.search(rb"sample_count -i (\d+)", head)
+        missing = int(match[1]) - file.frames if match else 0
         unit = "samples"
     else:
         sizes = r"(?m)^ *(?:data|SSND|riff) : (\d+) \(should be (\d+)\)"
         pairs = [(int(p), int(held)) for p, held in re.findall(sizes, file.extra_info)]
         missing = max((p - held for p, held in pairs if p < STREAMED_BYTES), default=0)
-        missing -= 8 * file.channels  # a part of one frame, or an odd byte, is nobody's speech
+        missing -= 8 * file.channels  # less than a frame, or an odd byte, is no speech
         unit = "bytes"
     if missing > 0:
         raise DataError(

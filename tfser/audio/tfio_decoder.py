@@ -1,7 +1,9 @@
-"""tensorflow-io's decoders, and one of WAV, in tf.data's graph (`audio.decoder = "tensorflow-io"`).
+"""Decoding by tensorflow-io, and of WAV by TensorFlow, in the graph of tf.data.
 
-The samples are soundfile's: bit for bit of WAV and FLAC, to 1e-5 of OGG and MP3. Whether a file
-is whole, its rate and its depth are read from its header by tfser/audio/decode.py.
+For `audio.decoder = "tensorflow-io"`.
+
+The samples equal soundfile's: bit for bit of WAV and FLAC, to 1e-5 of OGG and MP3. sound_file.py
+reads rate and depth from the header, and checks that the file is complete.
 """
 
 import functools
@@ -12,7 +14,7 @@ from tfser.audio import sound_file
 from tfser.errors import DataError
 from tfser.storage import s3
 
-# What tensorflow-io decodes; `_samples` has a branch for each.
+# Formats with a branch in `_samples`.
 KINDS = [
     ("WAV", "PCM_U8"),
     ("WAV", "PCM_16"),
@@ -32,12 +34,12 @@ USE_SOUNDFILE = "--set audio.decoder=soundfile reads it"
 
 
 def is_lossless(path) -> bool:
-    """Whether both decoders have the same samples of a file, by its name."""
+    """Return true if both decoders give the same samples of a file, by its name."""
     return str(path).lower().endswith(LOSSLESS)
 
 
 def decode_files(paths):
-    """Yields (samples [n, channels] float32, rate in Hz, problem) of each file; "" is none."""
+    """Yield (samples [n, channels] float32, rate in Hz, problem) of each file; "": no problem."""
     tf = s3.import_decoder("tensorflow-io")
     from tfser.audio.tf_data import disable_autotuning  # which imports TensorFlow
 
@@ -63,22 +65,25 @@ def decode_files(paths):
 
 
 def _reason(path, error) -> str:
-    """Why the graph could neither read nor decode a file."""
+    """Return the reason why the graph failed to read or to decode a file."""
     try:
         path.read_bytes()
-    except OSError as refused:
-        return f"{path}: {refused.strerror or refused}"
-    said = str(error.message).rpartition("}} ")[2].partition(" [Op")[0].partition("\n")[0]
-    return f"{path}: tensorflow-io cannot decode it ({said.strip()}); {USE_SOUNDFILE}"
+    except OSError as read_error:
+        return f"{path}: {read_error.strerror or read_error}"
+    message = str(error.message).rpartition("}} ")[2].partition(" [Op")[0].partition("\n")[0]
+    return f"{path}: tensorflow-io cannot decode it ({message.strip()}); {USE_SOUNDFILE}"
 
 
 @functools.cache
 def _graph():
-    """Path -> (samples [n, channels], [frames, rate, channels, first byte, bytes], problem)."""
+    """Return the graph that decodes a path.
+
+    Its outputs: samples [n, channels]; [frames, rate, channels, first byte, bytes]; problem.
+    """
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-    def heard(path):
+    def decode(path):
         content = tf.io.read_file(path)
         kind, numbers, problem = tf.numpy_function(
             _header, [path, content], [tf.int32, tf.int64, tf.string]
@@ -86,11 +91,11 @@ def _graph():
         numbers = tf.ensure_shape(numbers, [5])
         return _samples(content, tf.ensure_shape(kind, []), numbers), numbers, problem
 
-    return heard
+    return decode
 
 
 def _header(path, content):
-    """(number in KINDS, numbers of `_graph`, problem); the last kind decodes nothing."""
+    """Return (index in KINDS, numbers of `_graph`, problem); len(KINDS): decode nothing."""
     path = s3.to_path(path.decode())
     try:
         (container, subtype), rate_hz, n_frames, n_channels = sound_file.read_header(path, content)
@@ -108,7 +113,7 @@ def _header(path, content):
 
 
 def _first_sample(content: bytes) -> int:
-    """Where the samples of a WAV begin: behind the header of its chunk "data"."""
+    """Return the first byte of the samples of a WAV, after the header of its chunk "data"."""
     position = 12
     while content[position : position + 4] != b"data" and position < len(content):
         size = int.from_bytes(content[position + 4 : position + 8], "little")
@@ -117,12 +122,12 @@ def _first_sample(content: bytes) -> int:
 
 
 def _samples(content, kind, numbers):
-    """Decodes a file of a kind [n, channels], scaled as libsndfile does, full scale being 1."""
+    """Return the samples [n, channels] of a file, scaled to 1 at full scale as by libsndfile."""
     import tensorflow as tf
     from tensorflow_io import audio as decoders
 
-    # tensorflow-io's decoder of WAV takes integers of 32 bits for floats, has no float64, and fails
-    # at an odd number of bytes and at a chunk before the format.
+    # tensorflow-io's WAV decoder reads 32-bit integers as floats, lacks float64, and fails at an
+    # odd number of bytes and at a chunk before the format.
     def wav(dtype):
         chunk = tf.strings.substr(content, numbers[3], numbers[4])
         return tf.reshape(tf.io.decode_raw(chunk, dtype), [-1, numbers[2]])
@@ -132,26 +137,26 @@ def _samples(content, kind, numbers):
         low, middle, high = tf.unstack(
             tf.reshape(tf.io.decode_raw(chunk, tf.uint8), [-1, 3]), axis=1
         )
-        high = tf.cast(tf.bitcast(high, tf.int8), tf.float32)  # it has the sign
+        high = tf.cast(tf.bitcast(high, tf.int8), tf.float32)  # the byte with the sign
         samples = high * 2.0**16 + tf.cast(middle, tf.float32) * 2.0**8 + tf.cast(low, tf.float32)
         return tf.reshape(samples, [-1, numbers[2]])
 
     def flac(dtype):
         return decoders.decode_flac(content, dtype=dtype)
 
-    def scaled(samples, full_scale, zero=0.0):
+    def scale(samples, full_scale, zero=0.0):
         return (tf.cast(samples, tf.float32) - zero) / full_scale
 
     branches = [
-        lambda: scaled(wav(tf.uint8), 2.0**7, zero=2.0**7),
-        lambda: scaled(wav(tf.int16), 2.0**15),
-        lambda: scaled(wav_of_24_bits(), 2.0**23),
-        lambda: scaled(wav(tf.int32), 2.0**31),
+        lambda: scale(wav(tf.uint8), 2.0**7, zero=2.0**7),
+        lambda: scale(wav(tf.int16), 2.0**15),
+        lambda: scale(wav_of_24_bits(), 2.0**23),
+        lambda: scale(wav(tf.int32), 2.0**31),
         lambda: wav(tf.float32),
         lambda: tf.cast(wav(tf.float64), tf.float32),
-        lambda: scaled(flac(tf.uint8), 2.0**7, zero=2.0**7),
-        lambda: scaled(flac(tf.int16), 2.0**15),
-        lambda: scaled(flac(tf.int32), 2.0**31),
+        lambda: scale(flac(tf.uint8), 2.0**7, zero=2.0**7),
+        lambda: scale(flac(tf.int16), 2.0**15),
+        lambda: scale(flac(tf.int32), 2.0**31),
         lambda: decoders.decode_vorbis(content),
         lambda: decoders.decode_mp3(content),
         lambda: tf.zeros([0, 1]),

@@ -1,6 +1,6 @@
-"""The shards of the feature cache are made here, by the threads of this process.
+"""Extraction of features into the shards of the feature cache, in threads of this process.
 
-By processes of a cluster: tfser/cache/spark_extraction.py.
+tfser/cache/spark_extraction.py extracts on a Spark cluster.
 """
 
 import contextlib
@@ -21,45 +21,45 @@ from tfser.cache.tfrecord import shard_path, translate_disk_errors, utterance_na
 from tfser.errors import DataError, TfserError
 from tfser.storage import s3
 
-OF_THE_MACHINE = (TfserError, MemoryError, OSError, tf.errors.ResourceExhaustedError)
-STALE_SECONDS = 3600  # temporary files older than that were left by a killed extraction
+MACHINE_ERRORS = (TfserError, MemoryError, OSError, tf.errors.ResourceExhaustedError)
+STALE_SECONDS = 3600  # older temporary files are from a killed extraction
 
 logger = logging.getLogger("tfser")
 
 
 class ExtractionJob(NamedTuple):
-    """What the shards of a folder are made of."""
+    """The input of the shards of a cache entry."""
 
-    groups: list[list]  # the utterances of each shard
-    contents: dict  # path -> of `feature_cache.hash_content`
+    groups: list[list]  # utterances of each shard
+    contents: dict  # path -> `content_hash.hash_content(path)`
     feature: object  # see `feature_cache.load_features`
     folder: Path
     decoder: str = "soundfile"  # see `decode.load_waveforms`
 
 
 def prepare_folder(folder: Path) -> None:
-    """Makes the folder of the shards, and sweeps up what a killed extraction has left there."""
+    """Create the folder of a cache entry, and delete stale temporary files in it."""
     with translate_disk_errors(folder):
-        if isinstance(folder, s3.S3Path):  # S3 has no folders, and nothing half written
+        if isinstance(folder, s3.S3Path):  # S3 has no folders and no incomplete files
             return
         folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # another process does the same
-            for path in folder.glob("*.*.tmp"):  # not what Spark's workers look for
+        with contextlib.suppress(FileNotFoundError):  # another process may delete them too
+            for path in folder.glob("*.*.tmp"):  # not the shared-*.tmp of Spark
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
 
 
 def progress_bar(missing, work) -> tqdm:
-    """A bar over the utterances of the shards `missing`."""
+    """Return a progress bar over the utterances of the shards `missing`."""
     bar = tqdm(desc=type(work.feature).__name__, unit="file", mininterval=0.5)
     bar.reset(total=sum(len(work.groups[number]) for number in missing))
     return bar
 
 
 def extract_in_threads(missing, shards, work) -> None:
-    """Makes the missing shards, one thread each: decoding and TensorFlow release the GIL.
+    """Extract the missing shards, one thread each: decoding and TensorFlow release the GIL.
 
-    missing: their numbers; the JSON of each is put into `shards`.
+    missing: numbers of shards. The JSON of each goes into `shards`.
     """
     stop, pool = threading.Event(), ThreadPoolExecutor(os.cpu_count())
     with progress_bar(missing, work) as bar:
@@ -68,7 +68,7 @@ def extract_in_threads(missing, shards, work) -> None:
             with bar.get_lock():
                 bar.update()
 
-        def make(number):
+        def extract_shard(number):
             try:
                 shard, records = compute_shard(
                     work.groups[number], work.feature, work.decoder, one_done, stop.is_set
@@ -80,11 +80,11 @@ def extract_in_threads(missing, shards, work) -> None:
                 raise
             return shard
 
-        futures = {pool.submit(make, number): number for number in missing}
+        futures = {pool.submit(extract_shard, number): number for number in missing}
         try:
             for future in as_completed(futures):
                 shards[futures[future]] = future.result()
-        finally:  # after an error or Ctrl-C, threads end with the file they are at
+        finally:  # after an error or Ctrl-C, each thread ends after its current file
             stop.set()
             pool.shutdown(cancel_futures=True)
 
@@ -92,16 +92,16 @@ def extract_in_threads(missing, shards, work) -> None:
 def compute_shard(
     utterances, feature, decoder, one_done=lambda: None, stops=lambda: False
 ) -> tuple[dict, list]:
-    """What a shard holds: its JSON (n_frames is null for a bad file), and the frames' bytes.
+    """Return the JSON of a shard (n_frames is null for a bad file) and its frames as bytes.
 
-    one_done: called after each utterance; stops: whether to leave the rest.
+    one_done: called after each utterance. stops: true if the other utterances are to be skipped.
     """
     n_frames, bad, records = [None] * len(utterances), [], []
     waveforms, n_samples = {}, 0
-    heard = decode.load_waveforms(
+    outputs = decode.load_waveforms(
         utterances, sample_rate_hz=feature.sample_rate_hz, decoder=decoder
     )
-    for position, waveform in enumerate(heard):
+    for position, waveform in enumerate(outputs):
         if stops():
             break
         if isinstance(waveform, DataError):
@@ -110,13 +110,13 @@ def compute_shard(
             waveforms[position] = waveform
             n_samples += len(waveform)
         if waveforms and (n_samples > feature.batch_samples or position == len(utterances) - 1):
-            frames = _extract(list(waveforms.values()), feature)
-            for done, part in zip(waveforms, frames, strict=True):
-                if isinstance(part, DataError):
-                    bad.append([done, f"{utterances[done].path}: {part}"])
+            features = _extract(list(waveforms.values()), feature)
+            for i, frames in zip(waveforms, features, strict=True):
+                if isinstance(frames, DataError):
+                    bad.append([i, f"{utterances[i].path}: {frames}"])
                 else:
-                    n_frames[done] = len(part)
-                    records.append(np.asarray(part, "<f4").tobytes())
+                    n_frames[i] = len(frames)
+                    records.append(np.asarray(frames, "<f4").tobytes())
             waveforms, n_samples = {}, 0
         one_done()
     return {
@@ -127,18 +127,18 @@ def compute_shard(
 
 
 def _extract(waveforms, feature) -> list:
-    """feature.extract(waveforms), where the waveform it fails on becomes a DataError.
+    """Return feature.extract(waveforms), with a DataError for a waveform that makes it fail.
 
-    One file that nobody has foreseen must not end the extraction of all others. What the machine
-    lacks is no fault of a file, which would be left out of the cache for good.
+    An unexpected error in one file must not stop the extraction of the others. Errors of the
+    machine are raised: a DataError would leave the file out of the cache for good.
     """
     try:
         return feature.extract(waveforms)
-    except OF_THE_MACHINE:
+    except MACHINE_ERRORS:
         raise
     except Exception as error:
         if len(waveforms) > 1:
             return [_extract([waveform], feature)[0] for waveform in waveforms]
-        logger.debug("an error that nobody has foreseen", exc_info=True)
+        logger.debug("unexpected error in extract", exc_info=True)
         first_line = str(error).partition("\n")[0]
         return [DataError(f"{type(error).__name__}: {first_line}")]

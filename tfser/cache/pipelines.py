@@ -6,19 +6,19 @@ import tensorflow as tf
 from tfser.audio.tf_data import disable_autotuning, unconverted
 from tfser.storage import s3
 
-ALIGNED_BYTES = 64  # TensorFlow takes over memory that starts at a multiple of it
+ALIGNED_BYTES = 64  # TensorFlow uses memory without a copy if it starts at a multiple
 GATHER_THREADS = 2  # 400,000 segments/s, more than any device trains on
-PREFETCHED = 16  # batches; left to TensorFlow they fill gigabytes
-STREAMED_SHARDS = 16  # of `stream`, read in turn
-RECORD_HEADER_BYTES = 12  # of a TFRecord: length and its checksum
-SHUFFLED = 1024  # pieces of `stream` in memory, drawn from at random
+PREFETCHED = 16  # batches; with TensorFlow's choice they fill gigabytes
+STREAMED_SHARDS = 16  # of `stream_pieces`, read in turn
+RECORD_HEADER_BYTES = 12  # of a TFRecord: the length and the checksum of the length
+SHUFFLED = 1024  # pieces of `stream_pieces` in memory, drawn at random
 
 
 def as_tensor(frames):
-    """Returns an array [total_frames, bands] as a tensor in the host's memory.
+    """Return an array [total_frames, bands] as a tensor in the host's memory.
 
-    `tf.convert_to_tensor` holds two copies for a while, and on a GPU machine it would fill the
-    GPU. An array of `aligned` is not copied at all: do not write into it afterwards.
+    `tf.convert_to_tensor` would hold two copies for a while, and fill the memory of a GPU. The
+    tensor shares the memory of an `aligned_array`: do not write into the array afterwards.
     """
     if tf.is_tensor(frames):
         return frames
@@ -30,7 +30,7 @@ def as_tensor(frames):
 
 
 def aligned_array(shape, dtype) -> np.ndarray:
-    """An array for anything, where `as_tensor` takes it over without a copy."""
+    """Return an uninitialized array that `as_tensor` uses without a copy."""
     n_bytes = int(np.prod(shape, dtype="int64")) * np.dtype(dtype).itemsize
     memory = np.empty(n_bytes + ALIGNED_BYTES, "uint8")
     memory = memory[-memory.ctypes.data % ALIGNED_BYTES :][:n_bytes]
@@ -38,11 +38,12 @@ def aligned_array(shape, dtype) -> np.ndarray:
 
 
 def index_segments(offsets, *, n_frames, hop_frames):
-    """Lists the segments of a corpus: (starts [segments], utterance [segments]), both int64.
+    """Return the segments of a corpus: (starts [segments], utterance [segments]), both int64.
 
-    `offsets` [utterances + 1] says where each utterance begins in the frames; an utterance of f
-    frames has floor((f - n_frames) / hop_frames) + 1 segments (EPR §4.1). Raises ValueError for
-    an utterance shorter than a segment.
+    offsets: [utterances + 1], the first frame of each utterance. An utterance of f frames has
+    floor((f - n_frames) / hop_frames) + 1 segments (EPR §4.1).
+
+    Raises ValueError for an utterance shorter than a segment.
     """
     offsets = np.asarray(offsets, "int64")
     lengths = np.diff(offsets)  # frames
@@ -61,13 +62,17 @@ def index_segments(offsets, *, n_frames, hop_frames):
 def segment_batches(
     frames, starts, labels, *, n_frames, batch_size, seed=None, epoch=0, drop_remainder=False
 ):
-    """Batches of segments: (x [batch, n_frames, bands], y [batch, K]), or x where labels is None.
+    """Return batches of segments: (x [batch, n_frames, bands], y [batch, K]), or x without labels.
 
-    `frames` [total_frames, bands] stays as it is: a batch is one gather, and segments never
-    exist all at once. For many epochs give it as a tensor (`as_tensor`), since an array is copied
-    at each call. `labels` [segments, ...] follow `starts` [segments]. With a seed the segments
-    are shuffled, in an order that depends on (seed, epoch) and nothing else; without, they keep
-    theirs.
+    A batch is one gather: segments are never in memory all at once. The order of an epoch depends
+    on (seed, epoch) alone; without a seed it is the order of `starts`.
+
+    Args:
+        frames: [total_frames, bands]. An array is copied at each call; a tensor (`as_tensor`) not.
+        starts: [segments], the first frame of each segment.
+        labels: [segments, ...], or None.
+
+    Raises ValueError unless there is a label for each segment.
     """
     if labels is not None and len(labels) != len(starts):
         raise ValueError(f"{len(labels)} labels for {len(starts)} segments")
@@ -95,7 +100,7 @@ def segment_batches(
 def utterance_batches(
     frames,
     offsets,
-    chosen,
+    numbers,
     labels,
     *,
     n_frames,
@@ -104,19 +109,24 @@ def utterance_batches(
     epoch=0,
     drop_remainder=False,
 ):
-    """Batches of utterances: (x [batch, n_frames, features], y [batch, K]), or x without labels.
+    """Return batches of utterances: (x [batch, n_frames, features], y [batch, K]).
 
-    Of each utterance its first `n_frames`, NaN after its end; where n_frames is None an utterance
-    is one row, and x [batch, features]. `chosen` [m] are the numbers of the utterances, `offsets`
-    [utterances + 1] says where each begins in `frames`, and `labels` [m, K] follow `chosen`. With
-    a seed the utterances are shuffled, in an order that depends on (seed, epoch) alone; `epoch`
-    may be a tf.Variable, and one dataset then serves all epochs: short ones would take as long to
-    build as to train on.
+    The order of an epoch depends on (seed, epoch) alone; without a seed it is that of `numbers`.
+
+    Args:
+        frames: [total_frames, features].
+        offsets: [utterances + 1], the first frame of each utterance.
+        numbers: [m], the utterances of the epoch.
+        labels: [m, K], or None for batches of x alone.
+        n_frames: of each utterance, from the first; frames after its end are NaN. None: an
+            utterance is one row, and x [batch, features].
+        epoch: number, or a tf.Variable: then one dataset serves all epochs. A dataset per epoch
+            takes as long to build as a short epoch to train on.
     """
     offsets = np.asarray(offsets, "int64")
     frames = as_tensor(frames)
     with tf.device("CPU:0"):
-        starts, lengths = tf.constant(offsets[chosen]), tf.constant(np.diff(offsets)[chosen])
+        starts, lengths = tf.constant(offsets[numbers]), tf.constant(np.diff(offsets)[numbers])
 
     def rows(which):
         return tf.gather(frames, tf.gather(starts, which))
@@ -129,10 +139,10 @@ def utterance_batches(
         return tf.where(inside[..., None], x, np.float32(np.nan))
 
     def order():
-        numbers = tf.range(len(chosen), dtype="int64")
+        positions = tf.range(len(numbers), dtype="int64")
         if seed is None:
-            return numbers
-        return tf.random.experimental.stateless_shuffle(numbers, tf.stack([seed, epoch]))
+            return positions
+        return tf.random.experimental.stateless_shuffle(positions, tf.stack([seed, epoch]))
 
     return _batches(
         order,
@@ -145,24 +155,26 @@ def utterance_batches(
 
 
 def stream_pieces(stored, *, n_frames, batch_size, seed, epoch, kept=None):
-    """An epoch of full batches [batch, n_frames, features] of pieces that stay on the disk.
+    """Return an epoch of full batches [batch, n_frames, features] of pieces on the disk.
 
-    For corpora of any size: SHUFFLED pieces are in memory. Every piece comes once, and some twice
-    where the last batch needs them. The order depends on (seed, epoch) and on Keras' seed alone.
-    `stored` is of `feature_cache.store_features`, with utterances of one piece or several; `kept`
-    [n_pieces] says which of them take part, all without it.
+    For corpora of any size: SHUFFLED pieces are in memory. The epoch has every piece once, and
+    some twice to fill the last batch. The order depends on (seed, epoch) and Keras' seed alone.
+
+    Args:
+        stored: of `feature_cache.store_features`, with utterances of one or more pieces.
+        kept: [n_pieces], true for the pieces of the epoch; None: all.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(stored.paths))
     n_bytes = 4 * n_frames * stored.n_features  # of a piece
-    contents = [4 * sum(of_shard) * stored.n_features for of_shard in stored.n_frames]
-    # Behind the frames stand their checksum and another record; `stored` has looked at both.
-    behind = [
-        s3.file_size_bytes(path) - RECORD_HEADER_BYTES - content
-        for path, content in zip(stored.paths, contents, strict=True)
+    shard_frames = [sum(n_frames_of_utterances) for n_frames_of_utterances in stored.n_frames]
+    # After the frames come their checksum and the JSON record; `store_features` has checked both.
+    footers = [
+        s3.file_size_bytes(path) - RECORD_HEADER_BYTES - 4 * n * stored.n_features
+        for path, n in zip(stored.paths, shard_frames, strict=True)
     ]
 
-    counts = np.array([sum(of_shard) for of_shard in stored.n_frames]) // n_frames  # pieces
+    counts = np.array(shard_frames) // n_frames  # pieces
     firsts = np.cumsum(counts) - counts
     if kept is not None:
         with tf.device("CPU:0"):
@@ -174,14 +186,14 @@ def stream_pieces(stored, *, n_frames, batch_size, seed, epoch, kept=None):
         if kept is None:
             return pieces
         is_kept = unconverted(lambda number, _: tf.gather(kept, number))
-        chosen = pieces.enumerate(first).filter(is_kept)
-        return chosen.map(unconverted(lambda _, piece: piece))
+        pieces = pieces.enumerate(first).filter(is_kept)
+        return pieces.map(unconverted(lambda _, piece: piece))
 
     @unconverted
     def decode(raw):
         return tf.reshape(tf.io.decode_raw(raw, "float32"), [-1, n_frames, stored.n_features])
 
-    shards = np.array(stored.paths)[order], np.array(behind, "int64")[order], firsts[order]
+    shards = np.array(stored.paths)[order], np.array(footers, "int64")[order], firsts[order]
     n_pieces = sum(counts) if kept is None else np.count_nonzero(kept)
     n_batches = -(-n_pieces // batch_size)
     options = tf.data.Options()
@@ -200,7 +212,7 @@ def stream_pieces(stored, *, n_frames, batch_size, seed, epoch, kept=None):
 
 
 def _batches(order, examples, shape, labels, *, batch_size, drop_remainder):
-    """Batches of `examples(numbers [batch])` [batch, *shape], in the order [n] of `order()`."""
+    """Return batches of `examples(numbers [batch])` [batch, *shape], in the order `order()` [n]."""
     n = order().shape[0]
     with tf.device("CPU:0"):
         labels = None if labels is None else tf.constant(labels)
@@ -217,7 +229,7 @@ def _batches(order, examples, shape, labels, *, batch_size, drop_remainder):
         return x, tf.ensure_shape(y, [static_size, *labels.shape[1:]])
 
     options = tf.data.Options()
-    # There are no files to shard: each replica takes its part of every batch.
+    # There are no files to shard: each replica gets its part of every batch.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     # Rewriting the graph would copy the frames into it for every iterator.
     options.experimental_optimization.apply_default_optimizations = False

@@ -1,8 +1,8 @@
-"""Shards of the feature cache as tasks of Spark (`tfser-extract --spark`).
+"""Extraction of the feature cache on Spark (`tfser-extract --spark`), one task per shard.
 
-The cache and the corpus lie in folders that all workers share: Spark carries the names of files to
-them, and the numbers of frames back. A task writes one shard, the bytes of which are those that
-`extraction.extract_in_threads` writes.
+The cache and the corpus are in folders that all workers share: Spark sends the workers names of
+files, and receives numbers of frames. A task writes the same bytes as
+`extraction.extract_in_threads`.
 """
 
 import contextlib
@@ -18,27 +18,31 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfser.audio import decode
-from tfser.cache import extraction, feature_cache
+from tfser.cache import content_hash, extraction, feature_cache
 from tfser.cache.tfrecord import shard_path, translate_disk_errors, write_shard
 from tfser.distributed import spark_session
 from tfser.errors import TfserError, UsageError
 
-QUEUED = 2  # tasks for each that can run: a worker does not wait while an answer is taken
+QUEUED = 2  # tasks per slot: a worker has its next task when it returns a result
 
 
 def extract_on_spark(master: str, missing, shards, work) -> None:
-    """Makes the missing shards as `extraction.extract_in_threads` does, on the workers of `master`.
+    """Extract the missing shards on the workers of `master`, as `extraction.extract_in_threads`.
 
-    A shard whose worker dies again and again is left out, and named in the TfserError that is
-    raised once all others are made. UsageError where a worker does not see what it must share.
+    missing: numbers of shards. The JSON of each goes into `shards`.
+
+    Raises:
+        TfserError: Spark fails, or the workers of some shards died repeatedly; the other shards
+            are extracted first.
+        UsageError: a worker lacks a shared folder or a file, or has another version of tfser.
     """
     errors = work.folder.absolute().parent / _log_name()
-    seen = work.folder.absolute() / f"shared-{uuid.uuid4().hex}.tmp"
+    probe = work.folder.absolute() / f"shared-{uuid.uuid4().hex}.tmp"
     lost = []
     with contextlib.ExitStack() as stack:
         with translate_disk_errors(work.folder):
-            seen.touch()
-        stack.callback(seen.unlink, missing_ok=True)
+            probe.touch()
+        stack.callback(probe.unlink, missing_ok=True)
         session, n_at_once = stack.enter_context(
             spark_session.open_session(master, len(missing), "shards", errors)
         )
@@ -46,30 +50,30 @@ def extract_on_spark(master: str, missing, shards, work) -> None:
         place = spark_session.current_place()
         # The arguments of a Keras layer are a dict of Keras's own, which cannot be unpickled.
         arguments = dict(work.feature.arguments)
-        described = type(work.feature), arguments, _versions(work.feature), work.decoder
+        feature = type(work.feature), arguments, _versions(work.feature), work.decoder
 
-        def make(number):
+        def extract_shard(number):
             group = work.groups[number]
             contents = {utterance.path: work.contents[utterance.path] for utterance in group}
-            path = shard_path(seen.parent, number)
-            task = functools.partial(_task, place, seen, described, group, contents, path)
+            path = shard_path(probe.parent, number)
+            task = functools.partial(_run_task, place, probe, feature, group, contents, path)
             try:
                 [(shard, error)] = (
                     session.sparkContext.parallelize([0], 1).map(lambda _: task()).collect()
                 )
-            except Exception as failed:
+            except Exception as spark_error:
                 if not spark_session.is_alive(session):
                     raise TfserError(
                         f"Spark has ended, or no master answers at {master}, see {errors}; the "
                         "same command continues"
                     ) from None
-                why = spark_session.failure_reason(failed)
-                if spark_session.RAISED.search(str(failed)):  # before `_task` could answer
+                why = spark_session.failure_reason(spark_error)
+                if spark_session.RAISED.search(str(spark_error)):  # `_run_task` did not return
                     raise TfserError(
                         f"Spark's workers cannot run tfser: {why}; install it there as it is "
                         f"here, see {errors}"
                     ) from None
-                if not spark_session.is_worker_loss(failed):
+                if not spark_session.is_worker_loss(spark_error):
                     raise TfserError(
                         f"Spark cannot make {path.name}: {why}; see {errors}; the same command "
                         "continues"
@@ -82,7 +86,7 @@ def extract_on_spark(master: str, missing, shards, work) -> None:
 
         pool = ThreadPoolExecutor(QUEUED * n_at_once)
         try:
-            futures = {pool.submit(make, number): number for number in missing}
+            futures = {pool.submit(extract_shard, number): number for number in missing}
             for future in as_completed(futures):
                 number = futures[future]
                 shards[number] = future.result()
@@ -102,70 +106,76 @@ def extract_on_spark(master: str, missing, shards, work) -> None:
 
 @functools.cache
 def _log_name() -> str:
-    """A command's own, since others may fill the same cache; of all its folders: Java goes on."""
+    """Return the name of Spark's log in this process, one per command of a shared cache.
+
+    All cache entries of the command share the log: one Java process serves them.
+    """
     return f"spark-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
 
 
 def _versions(feature) -> dict:
-    """What must be the same on all machines: {what: its version or setting}."""
+    """Return {name: version or setting} of all that must be the same on all machines."""
     name = type(feature).__name__
     versions = {
         "tfser's cache": feature_cache.VERSION,
         "TensorFlow": tf.__version__,
         **decode.decoder_versions(),
     }
-    versions["librosa"] = metadata.version("librosa")  # its mel bands
+    versions["librosa"] = metadata.version("librosa")  # for its mel bands
     return versions | {f"{name}'s {key}": value for key, value in feature.settings().items()}
 
 
-def _task(place, seen, described, group, contents, path) -> tuple:
-    """What a worker does: (the JSON of the shard it has written, the error it raises)."""
-    of_command = Path(place[0])  # relative paths of the corpus start there
-    for folder, there, fix in (
-        (of_command, of_command, "run the command elsewhere"),
-        (seen.parent, seen, "give another --cache"),
+def _run_task(place, probe, feature, group, contents, path) -> tuple:
+    """Write a shard on a worker; return (JSON of the shard, None) or (None, the error)."""
+    command_folder = Path(place[0])  # relative paths of the corpus start here
+    for folder, shared, fix in (
+        (command_folder, command_folder, "run the command elsewhere"),
+        (probe.parent, probe, "give another --cache"),
     ):
-        if not there.exists():
+        if not shared.exists():
             return None, UsageError(
                 f"Spark's worker on {socket.gethostname()} does not see the folder {folder} of "
                 f"this machine, which all workers must share; {fix}, or mount it there"
             )
-    return spark_session.run_in_place(place, _shard, described, group, contents, path)
+    return spark_session.run_in_place(place, _write_shard, feature, group, contents, path)
 
 
-def _shard(described, group, contents, path) -> dict:
-    """Writes a shard, after it is sure that this machine would write what the others do."""
-    kind, arguments, versions, decoder = described
-    feature = _feature(kind, tuple(arguments.items()))
+def _write_shard(feature, group, contents, path) -> dict:
+    """Write a shard and return its JSON.
+
+    Raises UsageError if this worker has other versions or other files than the command.
+    """
+    feature_class, arguments, versions, decoder = feature
+    layer = _create_feature(feature_class, tuple(arguments.items()))
     host = socket.gethostname()
-    if differing := _differing(_versions(feature), versions):
+    if differences := _describe_differences(_versions(layer), versions):
         raise UsageError(
-            f"Spark's worker on {host} would make other features: it has {differing}; install "
+            f"Spark's worker on {host} would make other features: it has {differences}; install "
             "there what is here"
         )
     for file, content in contents.items():
-        # [0, why] of a file that could not be read here either.
-        if content[0] and (found := feature_cache.hash_content(file)) != content:
-            reason = "it has other content" if found[0] else found[1]
+        # The command has [0, reason] for a file that it could not read either.
+        if content[0] and (local := content_hash.hash_content(file)) != content:
+            reason = "it has other content" if local[0] else local[1]
             raise UsageError(
                 f"Spark's worker on {host} does not see the {file} of this machine ({reason}); "
                 "the corpus must lie in a folder that all workers share"
             )
-    shard, records = extraction.compute_shard(group, feature, decoder)
+    shard, records = extraction.compute_shard(group, layer, decoder)
     write_shard(path, shard, records)
     return shard
 
 
-def _differing(there: dict, here: dict) -> str:
-    """What two machines' `_versions` have not in common."""
+def _describe_differences(local: dict, expected: dict) -> str:
+    """Return the differences of two machines' `_versions` as text, "" for none."""
     return ", ".join(
-        f"{what} {there.get(what)} instead of {here.get(what)}"
-        for what in here | there
-        if there.get(what) != here.get(what)
+        f"{name} {local.get(name)} instead of {expected.get(name)}"
+        for name in expected | local
+        if local.get(name) != expected.get(name)
     )
 
 
 @functools.cache
-def _feature(kind, arguments):
-    """Once in a worker: openSMILE takes a second to start."""
-    return kind(**dict(arguments))
+def _create_feature(feature_class, arguments):
+    """Create a feature once per worker: openSMILE takes a second to start."""
+    return feature_class(**dict(arguments))

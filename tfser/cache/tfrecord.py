@@ -1,7 +1,7 @@
-"""The files of the feature cache: whole or not there, with checksums.
+"""The files of the feature cache: TFRecord shards with checksums, complete or missing.
 
-A shard holds some utterances in two records of TensorFlow's format: their frames as raw float32,
-and JSON that says how many each has.
+A shard holds some utterances in two records: their frames as raw float32, and JSON with the number
+of frames of each utterance.
 """
 
 import contextlib
@@ -19,26 +19,27 @@ from tfser.storage import atomic_files, s3
 
 
 def shard_path(folder, number):
-    """The file of a shard."""
+    """Return the path of a shard."""
     return folder / f"shard-{number:05d}.tfrecord"
 
 
 def utterance_names(utterances):
-    """By which a shard knows its utterances."""
+    """Return the names of utterances, which identify them in a shard."""
     return [utterance.name for utterance in utterances]
 
 
 def write_shard(path, shard, records):
-    """Writes the frames of a shard, bytes of each utterance, and its JSON."""
+    """Write a shard: `records`, the frames of each utterance as bytes, and `shard`, its JSON."""
     with replace_shard(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
         writer.write(b"".join(records))
         writer.write(json.dumps(shard).encode())
 
 
 def read_shards(folder, numbers):
-    """Yields (number, JSON record, bytes of the frames), (number, None, b"") where damaged.
+    """Yield (number, JSON record, bytes of the frames) of shards, (number, None, b"") if damaged.
 
-    One dataset over all shards: TensorFlow reads and checks the next while this one is copied.
+    One dataset over all shards: TensorFlow reads and checks the next shard during the copy of
+    this one.
     """
     paths = [str(shard_path(folder, number)) for number in numbers]
 
@@ -60,10 +61,10 @@ def read_shards(folder, numbers):
 
 @contextlib.contextmanager
 def replace_shard(path):
-    """Gives a temporary path of this writer's own; what was written there then becomes `path`.
+    """Yield a temporary path of this writer; at the end its file becomes `path`.
 
-    An object of S3 is there once its upload is complete: tensorflow-io's own writing to it does
-    not come back from records.
+    A file for S3 is written on the disk and uploaded: tensorflow-io's writer hangs at records.
+    Raises TfserError if the disk refuses.
     """
     if isinstance(path, s3.S3Path):
         with tempfile.TemporaryDirectory() as folder, translate_disk_errors(path.parent):
@@ -81,7 +82,7 @@ def replace_shard(path):
 
 @contextlib.contextmanager
 def translate_disk_errors(folder):
-    """Turns what the disk refuses, by Python or by TensorFlow, into one line with its fix."""
+    """Raise errors of the disk, from Python or TensorFlow, as a TfserError of one line."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:

@@ -1,4 +1,4 @@
-"""What the console scripts share: errors in one form, exit codes, a quiet start of TensorFlow."""
+"""Console scripts: their parser, error lines, exit codes and signals."""
 
 import argparse
 import atexit
@@ -15,7 +15,7 @@ log = logging.getLogger("tfser")
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors in the project's form, with the nearest flag; flags are written out."""
+    """Parser whose errors are one line with the nearest flag; flags are not abbreviated."""
 
     def __init__(self, prog, description, epilog):
         super().__init__(
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def parse_args(self, args=None, namespace=None):
-        """Refuses what is no flag, with the one that may be meant."""
+        """Parse the flags; refuse an unknown flag and name the nearest one."""
         known, unknown = self.parse_known_args(args, namespace)
         if unknown:
             flags = [flag for action in self._actions for flag in action.option_strings]
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def error(self, message):
-        """Says it in one line and ends the process."""
+        """Print the error in one line and end the process with exit code 2."""
         print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(UsageError.exit_code)
 
@@ -44,13 +44,24 @@ class Parser(argparse.ArgumentParser):
 CONTINUES = "what is finished is kept, the same command continues"
 
 
-def run_command(function, args, *, interrupted=CONTINUES) -> int:
-    """Calls function(args) with a log on stderr; returns the exit code.
+def parse(p: argparse.ArgumentParser, argv, options_class):
+    """Parse flags into a frozen dataclass that has a field for each flag."""
+    values = vars(p.parse_args(argv))
+    return options_class(
+        **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    )
 
-    args: with `debug`, and `workdir` where it has one. interrupted: what is left then.
+
+def run_command(function, options, *, interrupted=CONTINUES) -> int:
+    """Call function(options) with a log on stderr and return the exit code.
+
+    Args:
+        options: a dataclass with `debug`, and with `workdir` if the command has that flag.
+        interrupted: the end of the message after Ctrl-C: the state of the results.
     """
-    code = _exit_code(function, args, interrupted)
-    if _is_command():  # and not a program that calls one, which has an exit code of its own
+    code = _exit_code(function, options, interrupted)
+    # A program that calls this function has an exit code of its own.
+    if _is_command():
         atexit.register(s3.exit_process, code)
     return code
 
@@ -61,7 +72,7 @@ def _is_command() -> bool:
     return name.startswith(("tfser.", "tfser-"))
 
 
-def _exit_code(function, args, interrupted) -> int:
+def _exit_code(function, options, interrupted) -> int:
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -71,33 +82,33 @@ def _exit_code(function, args, interrupted) -> int:
         signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed
     try:
         subprocesses.end_with_parent()
-        function(args)
+        function(options)
         return 0
     except KeyboardInterrupt:
         return _fail(f"interrupted; {interrupted}", 130)
     except TfserError as error:
-        return _fail(str(error), error.exit_code, args.debug)
-    except BrokenPipeError:  # whoever read the results has enough: `tfser-train .. | head -1`
+        return _fail(str(error), error.exit_code, options.debug)
+    except BrokenPipeError:  # the reader has closed the pipe: `tfser-train .. | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        where = error.filename or getattr(args, "workdir", None) or "the run directory"
+        where = error.filename or getattr(options, "workdir", None) or "the run directory"
         if error.errno in atomic_files.FULL:
             message = (
                 f"disk full while writing {where}; free space, then the same command continues"
             )
         else:
             message = f"{where}: {error.strerror or error}"
-        return _fail(message, 1, args.debug)
+        return _fail(message, 1, options.debug)
     except Exception as error:
         first_line = str(error).partition("\n")[0]
-        return _fail(f"{type(error).__name__}: {first_line}; --debug shows where", 1, args.debug)
+        return _fail(f"{type(error).__name__}: {first_line}; --debug shows where", 1, options.debug)
     finally:
         log.removeHandler(handler)
 
 
 def check_new(path) -> None:
-    """Raises ConflictError where an --out exists, UsageError where its folder does not."""
+    """Raise ConflictError if an --out exists, UsageError if its folder does not."""
     if path.exists():
         raise ConflictError(f"{path} exists; give another --out, or delete it")
     if not path.absolute().parent.is_dir():

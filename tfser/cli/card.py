@@ -1,37 +1,57 @@
 """tfser-card: records finished runs in zoo/<model>/<corpus>.json and in the tables of the card.
 
-The only way a figure gets into zoo/: each comes from the scores.json that a run wrote, and stands
-beside that run's command, versions and device.
+Figures get into zoo/ by this command alone: each figure comes from the scores.json of a run and
+stands beside the command, versions and device of that run.
 """
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+from tfser.cli import base
 from tfser.config.hparams import hparams_folder
-from tfser.errors import TfserError
-from tfser.evaluation.model_card import record_run
+from tfser.evaluation.recorded_runs import record_run
+
+EPILOG = """\
+exit codes: 0 done, 2 usage, 3 a run is not finished, or the card has no place for its table.
+
+example: tfser-card runs/epr-emodb-loso --note "Emo-DB, 2 s copy"
+"""
+
+
+def parser():
+    """Return the parser of tfser-card."""
+    p = base.Parser("tfser-card", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
+    p.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished run directories")
+    p.add_argument("--zoo", type=Path, metavar="DIR", help="folder of the cards (default: zoo/)")
+    p.add_argument("--note", default="", help="remark on the copy of the corpus, for the card")
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return p
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardOptions:
+    """Options of tfser-card."""
+
+    runs: tuple[Path, ...]
+    zoo: Path | None = None
+    note: str = ""
+    debug: bool = False
 
 
 def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="tfser-card", description=__doc__.partition(": ")[2])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="finished run directory")
-    parser.add_argument("--zoo", type=Path, help="folder of the cards (default: the project's)")
-    parser.add_argument("--note", default="", help="what a reader must know of the corpus's copy")
-    args = parser.parse_args(argv)
-    zoo = args.zoo or zoo_folder()
-    try:
-        for folder in args.runs:
-            record_run(folder, zoo, args.note)
-    except TfserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    """Run the command and return its exit code."""
+    return base.run_command(record, base.parse(parser(), argv, CardOptions))
+
+
+def record(options: CardOptions) -> None:
+    """Record each run in the zoo."""
+    for folder in options.runs:
+        record_run(folder, options.zoo or zoo_folder(), options.note)
 
 
 def zoo_folder() -> Path:
-    """Where the cards are: beside hparams/ in a checkout, inside the package in a wheel."""
+    """Return the folder of the cards: beside hparams/ in a checkout, in the package in a wheel."""
     folder = Path(hparams_folder())
     return folder.with_name("_zoo" if folder.name == "_hparams" else "zoo")
 

@@ -1,10 +1,11 @@
-"""tfser-export: a finished run as a model that needs no tfser, checked before it is there."""
+"""tfser-export: writes a finished run as a model that needs no tfser, and checks the model."""
 
 import argparse
 import csv
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,89 +14,106 @@ from tfser import tensorflow_startup
 from tfser.cli import base
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.inference import export_readme
+from tfser.inference.finished_run import check_exists, load_run
 from tfser.storage import atomic_files
 
 EPILOG = """\
-The network is that of one fold; its predictions for the fold's test part, which the run has
-written, are what the export must give as well, in a process without tfser. Of --format keras the
-weights must be the run's, which gives those predictions.
+The export holds the network of one fold. In a process without tfser it must give the predictions
+that the run has written for the test set of that fold; else nothing is written. With --format keras
+the weights must equal those of the run.
 
 exit codes: 0 done, 1 the check failed, 2 usage, 3 data, 4 --out exists or the run is not finished.
 
 example: tfser-export --run runs/epr-emodb-loso --out epr-emodb
 """
 CHECKED = 32  # utterances
-# Of probabilities. Spectra of TensorFlow Lite and ONNX are products of float32.
+# Largest difference of probabilities. TensorFlow Lite and ONNX compute spectra as float32 products.
 CLOSE = {"savedmodel": 1e-5, "keras": 1e-5, "tflite": 1e-4, "onnx": 1e-4}
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of tfser-export."""
+    """Return the parser of tfser-export."""
     p = base.Parser("tfser-export", __doc__.partition(": ")[2], EPILOG)
-    p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run of tfser-train")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     p.add_argument(
         "--format",
         choices=list(CLOSE),
         default="savedmodel",
-        help="the whole system as a SavedModel (default), for TensorFlow Lite or as ONNX; or its "
-        "networks alone, for Keras",
+        help="savedmodel, tflite or onnx: the whole system, from waveform to emotion; keras: its "
+        "networks alone (default: savedmodel)",
     )
-    p.add_argument("--seed", type=int, metavar="N", help="of the network (default: the first)")
     p.add_argument(
-        "--fold", type=int, default=0, metavar="N", help="of the network, from 0 (default: 0)"
+        "--seed", type=int, metavar="N", help="seed of the network (default: the first of the run)"
+    )
+    p.add_argument(
+        "--fold", type=int, default=0, metavar="N", help="fold of the network, from 0 (default: 0)"
     )
     p.add_argument(
         "--data-root",
         type=Path,
         metavar="DIR",
-        help="the corpus's folder (or TFSER_<CORPUS>_ROOT), or its table",
+        help="folder of the run's corpus (or TFSER_<CORPUS>_ROOT), or its table",
     )
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return p
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Options of tfser-export."""
+
+    run: Path
+    out: Path
+    format: str = "savedmodel"
+    seed: int | None = None
+    fold: int = 0
+    data_root: Path | None = None
+    debug: bool = False
+
+
 def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    return base.run_command(export, parser().parse_args(argv), interrupted="nothing is written")
+    """Run the command and return its exit code."""
+    options = base.parse(parser(), argv, ExportOptions)
+    return base.run_command(export, options, interrupted="nothing is written")
 
 
-def export(args) -> None:
-    """Saves, checks, and only then gives the folder its name."""
-    base.check_new(args.out)
+def export(options: ExportOptions) -> None:
+    """Write the export under a temporary name, check it, then rename it."""
+    base.check_new(options.out)
+    run = load_run(options.run, seed=options.seed, fold=options.fold)
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         from tfser.inference import export_formats, served_model
-    run = served_model.load_run(args.run, seed=args.seed, fold=args.fold)
-    export_formats.check_format(args.format, run)
+    export_formats.check_format(options.format, run)
     served = served_model.load_inference_function(run)
-    inputs, expected = load_test_part(run, served, args.data_root)
-    unfinished = args.out.with_name(f".{os.getpid()}.{args.out.name}")
+    inputs, expected = load_test_part(run, served, options.data_root)
+    unchecked = options.out.with_name(f".{os.getpid()}.{options.out.name}")
     try:
         with tensorflow_startup.quiet():
-            write_export(args.format, run, served, unfinished)
-        if args.format == "keras":  # its networks are equal to the run's to the bit
-            answers = [served_model.run_inference(served, x) for x in inputs]
+            write_export(options.format, run, served, unchecked)
+        if options.format == "keras":  # `save_keras` has compared the weights bit by bit
+            outputs = [served_model.run_inference(served, x) for x in inputs]
         else:
-            answers = export_formats.run_export(unfinished, inputs)
-        worst = max_difference(answers, expected)
-        if not worst <= CLOSE[args.format]:
+            outputs = export_formats.run_export(unchecked, inputs)
+        worst = max_difference(outputs, expected)
+        if not worst <= CLOSE[options.format]:
             raise TfserError(
-                f"the export of {args.run} gives other probabilities than the run, by {worst:.1e}; "
-                f"{args.out} is not written; see that the corpus is the one that was tested"
-                + _older(run)
+                f"the export of {options.run} gives other probabilities than the run, by "
+                f"{worst:.1e}; {options.out} is not written; see that the corpus is the one that "
+                "was tested" + _older_run_hint(run)
             )
-        unfinished.rename(args.out)
+        unchecked.rename(options.out)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    what = "equal to the run"
-    if args.format == "keras":
-        what = "the run's weights, which say what it said"
-    print(f"{args.out}: {what} for {len(expected)} utterances, to {worst:.1e}")
+        shutil.rmtree(unchecked, ignore_errors=True)
+    result = "equal to the run"
+    if options.format == "keras":
+        result = "the weights and predictions of the run"
+    print(f"{options.out}: {result} for {len(expected)} utterances, to {worst:.1e}")
 
 
-def _older(run) -> str:
-    """What else it may be: profiles of EPR were once computed as its networks were trained."""
+def _older_run_hint(run) -> str:
+    """Return a further possible cause: EPR's profiles were once computed in 16 bits."""
     precision = run.hp["train"].get("precision", "float32")
     if run.model != "epr" or precision == "float32":
         return ""
@@ -103,7 +121,7 @@ def _older(run) -> str:
 
 
 def load_test_part(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
-    """What the fold's test part sounds like, and the run's probabilities of it [n, K]."""
+    """Load inputs of the fold's test set and the run's predictions of them [n, K]."""
     from tfser.audio import decode
     from tfser.cli import options
     from tfser.corpora.loader import corpus_names, load_corpus
@@ -111,7 +129,7 @@ def load_test_part(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
 
     rows = select_test_rows(run)[:CHECKED]
     is_table = root is not None and options.is_table(str(root))
-    corpus, root = (str(root), None) if is_table else (run.tested, root)
+    corpus, root = (str(root), None) if is_table else (run.test_corpus, root)
     if not is_table and corpus not in corpus_names():
         raise UsageError(f"{run.folder} is of a table: give it by --data-root path/to/files.csv")
     cache = os.environ.get("TFSER_CACHE")
@@ -124,19 +142,22 @@ def load_test_part(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
         times = {"start_seconds": u.start_seconds, "end_seconds": u.end_seconds}
         waveforms.append(decode.load_audio(u.path, sample_rate_hz=served.sample_rate_hz, **times))
     expected = recorded_outputs(run, rows)
-    if not served.smile:
+    if not served.opensmile_input:
         return waveforms, expected
-    found = served.smile.extractor(served.sample_rate_hz).extract(waveforms)
-    for features in found:
+    extracted = served.opensmile_input.make_extractor(served.sample_rate_hz).extract(waveforms)
+    for features in extracted:
         if isinstance(features, Exception):
             raise features
-    return [served_model.pad_features(features, served.smile.shape) for features in found], expected
+    shape = served.opensmile_input.shape
+    inputs = [served_model.pad_features(features, shape) for features in extracted]
+    return inputs, expected
 
 
 def select_test_rows(run) -> list[dict]:
-    """The rows of predictions.csv that are of the fold's network, of the last system.
+    """Select the rows of predictions.csv of the last system that the fold's network tests.
 
-    With `--protocol paper` EPR's forest has folds of its own (section 4.1): what both left out.
+    EPR's forest has folds of its own with `--protocol paper` (section 4.1): the rows are those that
+    neither the network nor the forest was trained on.
     """
     part = run.scores["flags"].get("evaluate", "test")
     of_fold = {
@@ -157,16 +178,14 @@ def select_test_rows(run) -> list[dict]:
 
 
 def read_rows(path) -> list[dict]:
-    """The rows of a .csv of a run; DataError where it is missing."""
-    from tfser.inference import served_model
-
-    served_model.check_exists(path)
+    """Read a .csv file of a run; raise DataError if it is missing."""
+    check_exists(path)
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def recorded_outputs(run, rows) -> np.ndarray:
-    """What rows of predictions.csv say [n, K]: probabilities, ratings, or ones for the classes."""
+    """Return the outputs in predictions.csv [n, K]: probabilities, ratings or one-hot classes."""
     columns = [f"p_{c}" for c in run.classes] or ["predicted_arousal", "predicted_valence"]
     if columns[0] in rows[0]:
         return np.array([[float(row[column]) for column in columns] for row in rows])
@@ -174,7 +193,7 @@ def recorded_outputs(run, rows) -> np.ndarray:
 
 
 def write_export(form, run, served, folder: Path) -> None:
-    """The files of a form, and the folder's README."""
+    """Write the model in a format, the README and tfser.json into a new folder."""
     from tfser.inference import export_formats, served_model
 
     folder.mkdir()
@@ -189,18 +208,18 @@ def write_export(form, run, served, folder: Path) -> None:
         "classes": run.classes,
         "outputs": served.outputs,
         "sample_rate_hz": served.sample_rate_hz,
-        "heard_seconds": served.heard_seconds,
-        "smile": served.smile and served.smile._asdict(),
+        "heard_seconds": served.input_seconds,
+        "smile": served.opensmile_input and served.opensmile_input._asdict(),
     }
     atomic_files.write_json(folder / "tfser.json", about)
 
 
-def max_difference(found, expected) -> float:
-    """How far probabilities or ratings are from the run's, at most."""
-    found = np.stack(found)
-    if set(np.unique(expected)) <= {0.0, 1.0}:  # classes alone
-        found = np.eye(found.shape[1])[found.argmax(axis=1)]
-    return float(np.max(np.abs(found - expected)))
+def max_difference(outputs, expected) -> float:
+    """Return the largest difference between outputs and the run's predictions."""
+    outputs = np.stack(outputs)
+    if set(np.unique(expected)) <= {0.0, 1.0}:  # one-hot classes
+        outputs = np.eye(outputs.shape[1])[outputs.argmax(axis=1)]
+    return float(np.max(np.abs(outputs - expected)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""tfser-extract: fills the feature cache with what one system hears of one corpus.
+"""tfser-extract: fills the feature cache with the features of one system for one corpus.
 
-The features are those that tfser-train computes where they are not in the cache; here as a job of
-its own, for corpora that take hours, by all cores of this machine or by the workers of Spark.
-`fill` of tfser/models/<name>/dataset.py says which they are.
+tfser-train extracts the same features if the cache lacks them. This command extracts them in a job
+of its own, for corpora that take hours, on all cores of this machine or on the workers of Spark.
+`extract_features` of tfser/models/<name>/dataset.py selects the features.
 """
 
 import functools
@@ -16,7 +16,15 @@ from pathlib import Path
 
 from tfser import tensorflow_startup
 from tfser.audio import decode
-from tfser.cli import base, options
+from tfser.cli import base
+from tfser.cli.options import (
+    Options,
+    add_data_flags,
+    check_minimum,
+    check_model,
+    load_named_corpus,
+    resolve_cache,
+)
 from tfser.corpora.loader import describe_corpus
 from tfser.distributed import spark_session
 from tfser.errors import DataError, UsageError
@@ -26,85 +34,87 @@ log = logging.getLogger("tfser")
 
 EPILOG = """\
 exit codes: 0 done, 1 the disk or Spark failed, 2 usage or configuration, 3 data, 130 interrupted.
-What cannot be read does not stop the others: it is named at the end, and more than --max-bad of it
-is exit code 3. The same command continues where it stopped.
+An unreadable file does not stop the extraction: it is listed at the end, and more than --max-bad
+unreadable files give exit code 3. The same command continues where it stopped.
 
-Give the flags of the training, which then extracts nothing; but with --test-corpus it does, as the
-features of two corpora have a place of their own. The corpus that a system is pre-trained on is
-given as --corpus; where its hyperparameters do not name it, --set names it as in training.
+Give the flags of the training; the training then extracts nothing. A training with --test-corpus
+still extracts: the features of two corpora together have a cache entry of their own. To extract
+the corpus of a pre-training, give it as --corpus; if the hyperparameters do not name it, name it by
+--set as in the training.
 
 example: tfser-extract --model began --corpus librispeech --data-root ~/corpora/LibriSpeech
 """
 
 
 def parser():
-    """The flags of tfser-extract; made without importing TensorFlow."""
+    """Return the parser of tfser-extract, without importing TensorFlow."""
     p = base.Parser("tfser-extract", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
-    options.add_data_flags(p)
+    add_data_flags(p)
     p.add_argument(
         "--spark",
         metavar="MASTER",
-        help="extract by the workers of Spark, which share --cache and the corpus's folder: "
-        "local[2] for two processes here, or a cluster's URL (needs tfser[spark] and Java)",
+        help="extract on the workers of Spark, which share --cache and the folder of the corpus: "
+        "local[2] for two processes on this machine, or the URL of a cluster (needs tfser[spark] "
+        "and Java)",
     )
     return p
 
 
 def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    return base.run_command(extract, parser().parse_args(argv))
+    """Run the command and return its exit code."""
+    return base.run_command(extract, base.parse(parser(), argv, Options))
 
 
-def extract(args) -> None:
-    """Checks everything that can be checked without audio, extracts, prints a line a folder."""
-    if args.spark is not None:
-        spark_session.check_master(args.spark)
-    options.check_model(args.model)
-    options.check_minimum(args, max_bad=0)
-    cache = options.resolve_cache(args)
-    corpus, utterances, hp = options.load_named_corpus(args, args.corpus, args.data_root, cache)
+def extract(options: Options) -> None:
+    """Check the options before reading audio, extract, print a line for each cache entry."""
+    if options.spark is not None:
+        spark_session.check_master(options.spark)
+    check_model(options.model)
+    check_minimum(options, max_bad=0)
+    cache = resolve_cache(options)
+    corpus, utterances, hp = load_named_corpus(options, options.corpus, options.data_root, cache)
     decoder = hp["audio"]["decoder"]
     check_writable(cache)
-    log.info("%s", describe_corpus(args.corpus, utterances))
+    log.info("%s", describe_corpus(options.corpus, utterances))
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
-        module = importlib.import_module(f"tfser.models.{args.model}.dataset")
-    from tfser.cache import extraction, feature_cache, spark_extraction
+        module = importlib.import_module(f"tfser.models.{options.model}.dataset")
+    from tfser.cache import extraction, feature_cache, spark_extraction  # import TensorFlow
 
-    how = (
-        functools.partial(spark_extraction.extract_on_spark, args.spark)
-        if args.spark
+    extract_shards = (
+        functools.partial(spark_extraction.extract_on_spark, options.spark)
+        if options.spark
         else extraction.extract_in_threads
     )
-    done, contents = [], {}
+    entries, contents = [], {}
 
     def make(wanted, feature):
-        """Fills the folder of these features; returns the `feature_cache.StoredFeatures` of it."""
-        what = [u.name for u in wanted], feature.settings()
-        for before, found in done:
-            if before == what:  # a system may ask twice
-                return found
+        """Complete the cache entry of these features and return its `StoredFeatures`."""
+        content = [u.name for u in wanted], feature.settings()
+        for earlier, stored in entries:
+            if earlier == content:  # a system may need the same entry twice
+                return stored
         started = time.monotonic()
-        found = feature_cache.store_features(
+        stored = feature_cache.store_features(
             wanted,
             feature,
             cache=cache,
-            max_bad=args.max_bad,
+            max_bad=options.max_bad,
             decoder=decoder,
-            make=how,
+            make=extract_shards,
             contents=contents,
         )
         seconds = time.monotonic() - started
-        done.append((what, found))
-        print(format_line(args.model, corpus, feature, found, len(wanted), seconds), flush=True)
-        return found
+        entries.append((content, stored))
+        print(format_line(options.model, corpus, feature, stored, len(wanted), seconds), flush=True)
+        return stored
 
-    module.extract_features(args.corpus, utterances, hp, make)
+    module.extract_features(options.corpus, utterances, hp, make)
 
 
 def check_writable(cache: Path) -> None:
-    """Raises UsageError where nothing can be written into the cache."""
-    if isinstance(cache, s3.S3Path):  # `options.resolve_cache` has looked whether it is there
+    """Raise UsageError if the cache cannot be written."""
+    if isinstance(cache, s3.S3Path):  # `resolve_cache` has checked the bucket
         return
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -115,21 +125,21 @@ def check_writable(cache: Path) -> None:
         ) from None
 
 
-def format_line(model, corpus, feature, found, n_asked: int, seconds: float) -> str:
-    """What is in a folder of the cache, for grep; `found` is a `feature_cache.StoredFeatures`."""
-    folder = s3.to_path(found.paths[0]).parent
-    n_frames = sum(map(sum, found.n_frames))
+def format_line(model, corpus, feature, stored, n_wanted: int, seconds: float) -> str:
+    """Describe a cache entry, a `StoredFeatures`, in a line for grep."""
+    folder = s3.to_path(stored.paths[0]).parent
+    n_frames = sum(map(sum, stored.n_frames))
     return (
         f"EXTRACTED model={model} corpus={corpus} feature={type(feature).__name__} "
-        f"utterances={len(found.utterances)} left_out={n_asked - len(found.utterances)} "
-        f"hours={count_hours(found.utterances):.3f} frames={n_frames} shards={len(found.paths)} "
-        f"bytes={sum(map(s3.file_size_bytes, found.paths))} "
+        f"utterances={len(stored.utterances)} left_out={n_wanted - len(stored.utterances)} "
+        f"hours={count_hours(stored.utterances):.3f} frames={n_frames} shards={len(stored.paths)} "
+        f"bytes={sum(map(s3.file_size_bytes, stored.paths))} "
         f"seconds={seconds:.1f} folder={folder}"
     )
 
 
 def count_hours(utterances) -> float:
-    """How much speech it is; a file that is gone by now counts nothing."""
+    """Add up the durations of utterances in hours; a missing file counts 0."""
 
     def seconds(utterance):
         end = utterance.end_seconds
@@ -146,7 +156,7 @@ def count_hours(utterances) -> float:
 
 @functools.cache
 def duration_seconds(path) -> float:
-    """Once for all folders that a command fills: an mp3 is decoded for it."""
+    """Return a duration, once for all cache entries of a command: an mp3 is decoded for it."""
     return decode.duration_seconds(path)
 
 

@@ -1,47 +1,88 @@
-"""What a command is asked for by its flags: a system of the zoo, and a corpus for it."""
+"""Command-line options shared by train, search and extract."""
 
 import argparse
+import ast
 import os
 import pkgutil
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfser import models
-from tfser.config.hparams import load_hparams
+from tfser.config.hparams import format_overrides, hparams_folder, load_hparams
 from tfser.corpora.loader import corpus_names, load_corpus
 from tfser.errors import UsageError, did_you_mean
 from tfser.storage import run_directory, s3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of train, search and extract; each default is that of its flag."""
+
+    model: str
+    corpus: str  # a name, or the path of a table
+    data_root: Path | None = None
+    target: str | None = None  # overrides labels.target
+    hparams: str | None = None  # an overlay: its name or path
+    overrides: tuple[str, ...] = ()  # "section.key=value"
+    cache: Path | None = None
+    max_bad: int = 0
+    spark: str | None = None  # URL of a Spark master
+    debug: bool = False
+    # Train and search.
+    test_corpus: str | None = None
+    test_root: Path | None = None
+    protocol: str = "paper"
+    seed: int = 0
+    seeds: int = 1
+    folds: int | None = None
+    strategy: str = "auto"
+    workdir: Path | None = None
+    # Train.
+    evaluate: str = "test"
+    part: frozenset | None = None  # see `Run.parts`
+    # Search.
+    evals: int = 20
+    algorithm: str = "tpe"
+    stop_hopeless: bool = False
+
+
 def add_data_flags(p: argparse.ArgumentParser) -> None:
-    """Adds what tfser-train, tfser-search and tfser-extract have: what decides the features."""
-    names = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
+    """Add the flags of train, search and extract, which decide the features."""
     p.add_argument(
-        "--model", required=True, metavar="NAME", help=f"system of the zoo: {', '.join(names)}"
+        "--model",
+        required=True,
+        metavar="NAME",
+        help=f"system of the zoo: {', '.join(model_names())} (see the list below)",
     )
     p.add_argument(
         "--corpus",
         required=True,
         metavar="NAME",
-        help=f"{', '.join(corpus_names())}, or a table: path/to/files.csv",
+        help=f"{', '.join(corpus_names())}, or a table of your own: path/to/files.csv (or .tsv) "
+        "with columns file, speaker, emotion and, if there are, start, end, session, gender, "
+        "split, activation, valence, dominance; audio files that libsndfile reads (wav, flac, "
+        "ogg, mp3, sph, ...)",
     )
     p.add_argument(
         "--data-root",
         type=s3.to_path,
         metavar="DIR",
-        help="the corpus's folder (or TFSER_<CORPUS>_ROOT)",
+        help="folder of the corpus (or TFSER_<CORPUS>_ROOT)",
     )
     p.add_argument(
         "--target",
-        metavar="WHAT",
-        help="what is to be recognized: emotion; activation, valence or dominance as low, neutral, "
-        "high; auxvae: emotion, speaker, gender or ratings (default: labels.target of the "
+        metavar="TARGET",
+        help="recognize emotion; or activation, valence or dominance as low, neutral, high; "
+        "auxvae: emotion, speaker, gender or ratings (default: labels.target of the "
         "hyperparameters)",
     )
+    overlays = [name for name in overlay_names() if "." in name]
     p.add_argument(
         "--hparams",
         metavar="OVERLAY",
-        help="hyperparameters laid over the model's: a name or a .toml",
+        help=f"hyperparameters that replace some of the model's: {', '.join(overlays)}, or the "
+        f"path of a .toml file; those named lie in {hparams_folder()}",
     )
     p.add_argument(
         "--set",
@@ -49,77 +90,117 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         dest="overrides",
-        help="one hyperparameter, such as train.max_epochs=5; may be repeated",
+        help="set one hyperparameter of hparams/<model>.toml, such as train.max_epochs=5; may be "
+        "repeated",
     )
     p.add_argument(
         "--cache",
         type=s3.to_path,
         metavar="DIR",
-        help="feature cache, on S3 too (default: TFSER_CACHE or ~/.cache/tfser)",
+        help="feature cache, a folder or s3://bucket/folder (default: TFSER_CACHE or "
+        "~/.cache/tfser)",
     )
     p.add_argument(
         "--max-bad",
         type=int,
         default=0,
         metavar="N",
-        help="unreadable files to leave out (default: 0)",
+        help="leave out up to N unreadable files (default: 0)",
     )
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
+def model_names() -> list[str]:
+    """List the systems of the zoo: the folders of `tfser.models`."""
+    return sorted(module.name for module in pkgutil.iter_modules(models.__path__))
+
+
+def describe_models() -> str:
+    """Describe each system in a line, from the docstring of its package."""
+    folder = Path(models.__path__[0])
+    lines = []
+    for name in model_names():
+        source = (folder / name / "__init__.py").read_text(encoding="utf-8")
+        docstring = (ast.get_docstring(ast.parse(source)) or "").splitlines()
+        needs = next((line for line in docstring if line.startswith("Needs: ")), None)
+        title = docstring[0].rstrip(".")
+        lines.append(f"  {name:<7} {title}" + (f"; n{needs[1:].rstrip('.')}" if needs else ""))
+    return "\n".join(lines)
+
+
+def overlay_names() -> list[str]:
+    """List the names of the hyperparameter files."""
+    names = (file.name for file in hparams_folder().iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
 def check_model(name: str) -> None:
-    """Raises UsageError for what is no system of the zoo."""
-    names = [module.name for module in pkgutil.iter_modules(models.__path__)]
+    """Raise UsageError for a name that no system of the zoo has."""
+    names = model_names()
     if name not in names:
         raise UsageError(
             f"unknown model {name!r}{did_you_mean(name, names)}; one of: {' '.join(names)}"
         )
 
 
-def check_minimum(args, **lowest: int) -> None:
-    """Raises UsageError for a flag whose number is below the lowest it takes."""
-    for flag, least in lowest.items():
-        value = getattr(args, flag)
+def check_minimum(options: Options, **lowest: int) -> None:
+    """Raise UsageError for an option whose number is below the lowest allowed."""
+    for name, least in lowest.items():
+        value = getattr(options, name)
         if value is not None and value < least:
-            raise UsageError(f"--{flag.replace('_', '-')} {value}: must be {least} or more")
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be {least} or more")
 
 
-def resolve_cache(args) -> Path:
-    """The folder of --cache, or else of TFSER_CACHE, or else the usual one."""
-    cache = args.cache or s3.to_path(os.environ.get("TFSER_CACHE") or run_directory.default_cache())
-    if args.spark and isinstance(cache, s3.S3Path):
+def resolve_cache(options: Options) -> Path:
+    """Return the folder of --cache, else of TFSER_CACHE, else ~/.cache/tfser."""
+    cache = options.cache or s3.to_path(
+        os.environ.get("TFSER_CACHE") or run_directory.default_cache()
+    )
+    if options.spark and isinstance(cache, s3.S3Path):
         raise UsageError(f"--spark with --cache {cache}: its workers share a folder, not S3")
     s3.check_folder(cache, "--cache")
     return cache
 
 
-def load_hyperparameters(args, corpus: str, more=()) -> dict:
-    """Those of --hparams, --set and --target on `corpus`, and of `more` overrides."""
+def load_hyperparameters(options: Options, corpus: str, more=()) -> dict:
+    """Load the hyperparameters of --hparams, --set and --target on a corpus, then `more`."""
     return load_hparams(
-        args.model,
+        options.model,
         "table" if is_table(corpus) else corpus,
-        overlay=args.hparams,
-        overrides=[*list_overrides(args), *more],
+        overlay=options.hparams,
+        overrides=[*list_overrides(options), *more],
         corpora=corpus_names(),
     )
 
 
-def list_overrides(args) -> list[str]:
-    """What --set and --target override."""
-    return args.overrides + ([f"labels.target={args.target}"] if args.target else [])
+def list_overrides(options: Options) -> list[str]:
+    """List the overrides of --set and --target."""
+    return [*options.overrides, *([f"labels.target={options.target}"] if options.target else [])]
 
 
 def is_table(corpus: str) -> bool:
-    """Whether --corpus is anybody's table, and not the name of a corpus."""
+    """Tell the path of a table from the name of a corpus."""
     return corpus.lower().endswith((".csv", ".tsv"))
 
 
-def load_named_corpus(args, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
-    """Its name in results, its utterances and the hyperparameters on it."""
-    hp = load_hyperparameters(args, corpus)
+def load_named_corpus(options: Options, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
+    """Return the corpus's name in results, its utterances and its hyperparameters."""
+    hp = load_hyperparameters(options, corpus)
     s3.import_decoder(hp["audio"]["decoder"])
     utterances = load_corpus(corpus, root, cache)
     name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table(corpus) else corpus
     if is_table(corpus) and name in corpus_names():  # emodb.csv is not Emo-DB
         name = f"table-{name}"
     return name, utterances, hp
+
+
+def format_flags(options: Options, parameters: dict) -> list[str]:
+    """Return the flags of tfser-train for these options and the parameters of a trial."""
+    words = []
+    for name in ("model", "corpus", "data_root", "test_corpus", "test_root", "protocol", "target",
+                 "hparams", "seed", "seeds", "folds", "cache", "strategy", "max_bad"):  # fmt: skip
+        if (value := getattr(options, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for override in [*options.overrides, *format_overrides(parameters)]:
+        words += ["--set", override]
+    return words + ["--debug"] * options.debug

@@ -1,106 +1,142 @@
-"""tfser-predict: emotions in any recordings, by a run or by what tfser-export made of it."""
+"""tfser-predict: predicts emotions in audio files with a finished run or an export."""
 
 import argparse
 import csv
 import json
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfser import tensorflow_startup
 from tfser.cli import base
 from tfser.corpora import audio_folder
 from tfser.errors import ConflictError, DataError, UsageError
+from tfser.inference.finished_run import check_folder, load_run
+from tfser.inference.windows import check_window
 
 EPILOG = """\
-A recording of a minute or less is one row. Longer ones are cut into windows of 10 s, which
---window and --hop change; a recording is never in memory as a whole then. Systems that hear only a
-beginning (ACNN 7.5 s) have windows of that length at most. Columns: file, start, end
-(seconds), predicted, confidence, one for each class, error.
+Audio files: wav, flac, ogg, opus, mp3, aiff, au, sph, at any sampling rate, mono or not.
 
-exit codes: 0 done, 1 failed, 2 usage, 3 some recordings could not be used (their rows say why, the
-others are done), 4 --out exists, 130 interrupted.
+A recording of a minute or less gives one row. A longer recording is cut into windows of 10 s
+(--window and --hop), which are read one after the other. A system with an input of fixed length
+(ACNN 7.5 s) has windows of that length at most. Columns: file, start, end (seconds), predicted,
+confidence, a probability for each class, error.
+
+exit codes: 0 done, 1 failed, 2 usage, 3 some recordings could not be used (the column error gives
+the reason; the other recordings are done), 4 --out exists, 130 interrupted.
 
 example: tfser-predict --export epr-emodb recordings/*.wav --out emotions.csv
 """
-KEPT = "what is done stands in a file .part beside --out"
+INTERRUPTED = "what is done stands in a file .part beside --out"
 SUFFIXES = (*audio_folder.AUDIO_SUFFIXES, ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".au")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of tfser-predict."""
+    """Return the parser of tfser-predict."""
     p = base.Parser("tfser-predict", __doc__.partition(": ")[2], EPILOG)
-    of = p.add_mutually_exclusive_group(required=True)
-    of.add_argument("--run", type=Path, metavar="DIR", help="run directory of tfser-train")
-    of.add_argument("--export", type=Path, metavar="DIR", help="folder of tfser-export")
-    p.add_argument("files", nargs="*", type=Path, metavar="FILE", help="recordings")
-    p.add_argument("--folder", type=Path, metavar="DIR", help="all recordings under a folder")
-    p.add_argument("--table", type=Path, metavar="CSV", help="a table with a column file, and "
-                   "start and end in seconds if it has them")  # fmt: skip
+    source = p.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, metavar="DIR", help="run directory of tfser-train")
+    source.add_argument("--export", type=Path, metavar="DIR", help="folder of tfser-export")
+    p.add_argument("files", nargs="*", type=Path, metavar="FILE", help="audio files")
+    p.add_argument("--folder", type=Path, metavar="DIR", help="all audio files under a folder")
+    p.add_argument("--table", type=Path, metavar="CSV", help="a .csv or .tsv file with a column "
+                   "file and, for parts of recordings, start and end in seconds")  # fmt: skip
     p.add_argument("--out", type=Path, metavar="FILE", help=".csv or .jsonl (default: stdout, CSV)")
-    p.add_argument("--window", type=float, metavar="S", help="seconds of a row")
-    p.add_argument("--hop", type=float, metavar="S", help="from row to row (default: --window)")
-    p.add_argument("--plot", type=Path, metavar="DIR", help="a picture of each recording")
-    p.add_argument("--seed", type=int, metavar="N", help="--run: of its network")
-    p.add_argument("--fold", type=int, default=0, metavar="N", help="--run: of its network")
+    p.add_argument("--window", type=float, metavar="S", help="window length in seconds")
+    p.add_argument(
+        "--hop", type=float, metavar="S", help="seconds from window to window (default: --window)"
+    )
+    p.add_argument(
+        "--plot", type=Path, metavar="DIR", help="draw each recording into this new folder"
+    )
+    p.add_argument("--seed", type=int, metavar="N", help="with --run: seed of the network")
+    p.add_argument(
+        "--fold", type=int, default=0, metavar="N", help="with --run: fold of the network"
+    )
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return p
 
 
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Options of tfser-predict."""
+
+    run: Path | None = None
+    export: Path | None = None
+    files: tuple[Path, ...] = ()
+    folder: Path | None = None
+    table: Path | None = None
+    out: Path | None = None
+    window: float | None = None
+    hop: float | None = None
+    plot: Path | None = None
+    seed: int | None = None
+    fold: int = 0
+    debug: bool = False
+
+
 def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    return base.run_command(predict, parser().parse_args(argv), interrupted=KEPT)
+    """Run the command and return its exit code."""
+    options = base.parse(parser(), argv, PredictOptions)
+    return base.run_command(predict, options, interrupted=INTERRUPTED)
 
 
-def predict(args) -> None:
-    """Writes a row for each recording or window."""
-    if args.out and args.out.suffix not in (".csv", ".jsonl"):
-        raise UsageError(f"--out {args.out}: give a file that ends in .csv or .jsonl")
-    if args.out:
-        base.check_new(args.out)
-    if args.plot:
-        if args.plot.exists() and (not args.plot.is_dir() or any(args.plot.iterdir())):
-            raise ConflictError(f"--plot {args.plot}: give a new or empty folder")
-        args.plot.mkdir(parents=True, exist_ok=True)
-    asked = list_recordings(args)
-    with tensorflow_startup.quiet():
+def predict(options: PredictOptions) -> None:
+    """Write a row for each recording or window."""
+    if options.out and options.out.suffix not in (".csv", ".jsonl"):
+        raise UsageError(f"--out {options.out}: give a file that ends in .csv or .jsonl")
+    if options.out:
+        base.check_new(options.out)
+    if options.plot and options.plot.exists():
+        if not options.plot.is_dir() or any(options.plot.iterdir()):
+            raise ConflictError(f"--plot {options.plot}: give a new or empty folder")
+    check_window(options.window, options.hop)
+    folder = options.run or options.export
+    if (folder / "tfser.json").exists() != bool(options.export):
+        raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
+    if options.run:
+        check_folder(folder)
+        load_run(folder, seed=options.seed, fold=options.fold)
+    recordings = list_recordings(options)
+    if options.plot:
+        options.plot.mkdir(parents=True, exist_ok=True)
+    with tensorflow_startup.quiet():  # after all checks that need no TensorFlow
         tensorflow_startup.import_keras()
         from tfser.inference import predictor
-    predictor.check_window(args.window, args.hop)
-    folder = args.run or args.export
-    if (folder / "tfser.json").exists() != bool(args.export):
-        raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
-    model = predictor.load_predictor(folder, seed=args.seed, fold=args.fold)
-    rows = model.rows(asked, window_seconds=args.window, hop_seconds=args.hop)
-    failed = write_rows(rows, model.columns, args.out)
-    if args.plot:
-        model.draw(asked, args.plot, window_seconds=args.window, hop_seconds=args.hop)
+    model = predictor.load_predictor(folder, seed=options.seed, fold=options.fold)
+    rows = model.predict_rows(recordings, window_seconds=options.window, hop_seconds=options.hop)
+    failed = write_rows(rows, model.columns, options.out)
+    if options.plot:
+        model.write_figures(
+            recordings, options.plot, window_seconds=options.window, hop_seconds=options.hop
+        )
     if failed:
-        files = len({str(path) for path, *_ in asked})
+        files = len({str(path) for path, *_ in recordings})
         raise DataError(
             f"{failed} of {files} recordings could not be used, or not all of them; see their rows"
         )
 
 
-def list_recordings(args) -> list[tuple]:
-    """What is asked for: (file, start, end), both None for all of it."""
-    asked = [(path, None, None) for path in args.files]
-    if args.folder:
-        found = list(
-            audio_folder.list_audio_files(audio_folder.check_folder(args.folder), SUFFIXES)
+def list_recordings(options: PredictOptions) -> list[tuple]:
+    """List (file, start, end) of the recordings; start and end are None for whole files."""
+    recordings = [(path, None, None) for path in options.files]
+    if options.folder:
+        files = list(
+            audio_folder.list_audio_files(audio_folder.check_folder(options.folder), SUFFIXES)
         )
-        if not found:
-            raise DataError(f"no recordings under {args.folder}")
-        asked += [(path, None, None) for path in found]
-    if args.table:
-        asked += read_table(args.table)
-    if not asked:
+        if not files:
+            raise DataError(f"no recordings under {options.folder}")
+        recordings += [(path, None, None) for path in files]
+    if options.table:
+        recordings += read_table(options.table)
+    if not recordings:
         raise UsageError("no recordings: give files, --folder or --table")
-    return asked
+    return recordings
 
 
 def read_table(path: Path) -> list[tuple]:
-    """The recordings of a table, which are relative to its folder."""
+    """Read the recordings of a table; their paths are relative to its folder."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -109,7 +145,7 @@ def read_table(path: Path) -> list[tuple]:
         raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if not rows or "file" not in rows[0]:
         raise DataError(f"{path}: no column named file, or no rows")
-    asked = []
+    recordings = []
     for number, row in enumerate(rows, start=2):
         try:
             times = [float(row[name]) if row.get(name) else None for name in ("start", "end")]
@@ -119,15 +155,15 @@ def read_table(path: Path) -> list[tuple]:
             raise DataError(f"{path}, line {number}: start and end are seconds, from 0")
         if not row["file"]:
             raise DataError(f"{path}, line {number}: names no file")
-        asked.append((path.parent / row["file"], *times))
-    return asked
+        recordings.append((path.parent / row["file"], *times))
+    return recordings
 
 
 def write_rows(rows, columns, path: Path | None) -> int:
-    """Writes rows as they come, and returns how many recordings failed."""
+    """Write rows as they arrive and return the number of recordings that failed."""
     failed = set()
     partial = path and path.with_name(f"{path.name}.part")
-    options = {"encoding": "utf-8", "errors": "surrogateescape"}  # for names that are no UTF-8
+    options = {"encoding": "utf-8", "errors": "surrogateescape"}  # file names may not be UTF-8
     if path is None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(**options)
     out = open(partial, "w", newline="", **options) if path else sys.stdout

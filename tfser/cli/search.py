@@ -1,11 +1,11 @@
 """tfser-search: searches the hyperparameters of one system, by the dev scores of a corpus's folds.
 
-The space is the [search] table of hparams/<model>.toml (see `load_search_space`), the algorithm one
-of Hyperopt's. A trial is `tfser-train --evaluate dev` in a process of its own, so that memory
-does not grow; the test part is looked at once, for the best setting.
+The [search] table of hparams/<model>.toml holds the space (see `load_search_space`); Hyperopt
+proposes settings. A trial is `tfser-train --evaluate dev` in a process of its own, so that memory
+does not grow. The test sets are used once, for the best setting.
 
-One setting is chosen for all folds. The dev part of a fold may hold speakers that another fold
-tests: the score of the best setting is optimistic by what choosing among the trials gains on them.
+One setting is selected for all folds. The dev set of a fold may hold speakers whom another fold
+tests: the test score of the best setting is optimistic by the gain of the selection on them.
 """
 
 import argparse
@@ -14,11 +14,12 @@ import logging
 import sys
 from pathlib import Path
 
-from tfser.cli import base, options, spark_jobs, train
+from tfser.cli import base, spark_jobs, train
+from tfser.cli.options import Options, format_flags, list_overrides, load_hyperparameters
 from tfser.config import search_space
-from tfser.config.hparams import format_overlay, format_toml
+from tfser.config.hparams import format_overlay, format_overrides, format_toml
 from tfser.distributed import spark_session
-from tfser.distributed.subprocesses import format_flags, format_overrides, run_training
+from tfser.distributed.subprocesses import run_training
 from tfser.errors import ConflictError, TfserError, UsageError
 from tfser.search.sampler import Sampler
 from tfser.search.summary import (
@@ -39,30 +40,32 @@ EPILOG = """\
 exit codes: 0 done, 1 all trials failed, 2 usage or configuration, 3 data, 4 the search directory
 holds another search or is in use, 130 interrupted. The same command continues where it stopped.
 
-One setting is chosen for all folds, by the dev parts of all of them: speakers of one fold's dev
-part may be tested in another.
+One setting is selected for all folds, by the dev sets of all folds. A speaker of the dev set of one
+fold may be in the test set of another fold.
 
 example: tfser-search --model svm --corpus emodb --protocol loso --evals 20
 """
-WEIGHTS = ("*.keras", "*.npz")  # of a finished trial: some hundred MB, and its scores are known
+WEIGHTS = ("*.keras", "*.npz")  # deleted when a trial has its score: some hundred MB
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of tfser-search: those of tfser-train, and how to search."""
+    """Return the parser of tfser-search: the flags of tfser-train, and those of the search."""
     p = base.Parser("tfser-search", __doc__.partition(": ")[2].partition("\n")[0], EPILOG)
     train.add_flags(p)
-    p.add_argument("--evals", type=int, default=20, metavar="N", help="trials (default: 20)")
+    p.add_argument(
+        "--evals", type=int, default=20, metavar="N", help="number of trials (default: 20)"
+    )
     p.add_argument(
         "--algorithm",
         choices=("tpe", "random", "anneal"),
         default="tpe",
-        help="who proposes the next setting, from --seed on (default: tpe)",
+        help="Hyperopt's algorithm, seeded by --seed (default: tpe)",
     )
     p.add_argument(
         "--stop-hopeless",
         action="store_true",
-        help="stop a trial whose first networks are, on dev, below the median of those of the "
-        f"trials before it, once there are {FEWEST}",
+        help="stop a trial whose first networks have dev scores below the median of the same "
+        f"networks of the trials before, once there are {FEWEST} trials",
     )
     p.add_argument(
         "--workdir",
@@ -74,31 +77,37 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    return base.run_command(search, parser().parse_args(argv))
+    """Run the command and return its exit code."""
+    return base.run_command(search, base.parse(parser(), argv, Options))
 
 
-def search(args) -> None:
-    """Checks everything that can be checked without audio, searches, tests the best setting."""
-    if args.evals < 1:
-        raise UsageError(f"--evals {args.evals}: must be 1 or more")
-    if args.strategy == "multiworker":
+def search(options: Options) -> None:
+    """Check the options before reading audio, search, then train and test the best setting."""
+    if options.evals < 1:
+        raise UsageError(f"--evals {options.evals}: must be 1 or more")
+    if options.strategy == "multiworker":
         raise UsageError("--strategy multiworker is for one training; leave it out, or use --spark")
-    if args.spark is not None:
-        spark_session.check_master(args.spark)
-    task = train.prepare_task(args)
-    overrides = options.list_overrides(args)
-    space = search_space.load_search_space(args.model, overlay=args.hparams, overrides=overrides)
-    folder = args.workdir or Path("searches", f"{args.model}-{task.corpus}-{args.protocol}")
+    if options.spark is not None:
+        spark_session.check_master(options.spark)
+    task = train.prepare_task(options)
+    overrides = list_overrides(options)
+    space = search_space.load_search_space(
+        options.model, overlay=options.hparams, overrides=overrides
+    )
+    folder = options.workdir or Path(
+        "searches", f"{options.model}-{task.corpus}-{options.protocol}"
+    )
     settings = task.settings | {
         "search": space,
-        "algorithm": args.algorithm,
-        "seed": args.seed,
-        "seeds": args.seeds,
-        "stop_hopeless": args.stop_hopeless,
+        "algorithm": options.algorithm,
+        "seed": options.seed,
+        "seeds": options.seeds,
+        "stop_hopeless": options.stop_hopeless,
     }
-    with run_directory.open_run(folder, settings, range(args.seed, args.seed + args.seeds)):
-        trials = run_trials(args, space, folder)
+    with run_directory.open_run(
+        folder, settings, range(options.seed, options.seed + options.seeds)
+    ):
+        trials = run_trials(options, space, folder)
         best = best_trial(trials)
         if best is None:
             raise TfserError(
@@ -106,7 +115,7 @@ def search(args) -> None:
                 f"[search] or the command, and delete {folder} or use another --workdir"
             )
         log.info("the best setting is trained and tested: %s", folder / "best")
-        code, out, reason = run_training(format_flags(args, best["parameters"]), folder / "best")
+        code, out, reason = run_training(format_flags(options, best["parameters"]), folder / "best")
         if code:
             raise TfserError(f"the best setting, {folder / 'best'}: {reason}")
     print(format_summary(trials))
@@ -116,13 +125,13 @@ def search(args) -> None:
     print(out.splitlines()[-1])
 
 
-def run_trials(args, space: dict, folder: Path) -> list[dict]:
-    """The trials of a search; those that trials.jsonl holds already are only told to the algorithm.
+def run_trials(options: Options, space: dict, folder: Path) -> list[dict]:
+    """Run the trials of a search and return them; trials in trials.jsonl are not run again.
 
-    Each is {"trial", "parameters", "status" ("ok", "failed" or "stopped"), "score" (on dev, None
-    unless ok) and its "measure" ("UAR" or "CCC"), "seconds", "reason" (of what is not plain)}. In
-    the file are those that are "begun" as well; "after" are the trials whose scores were known to
-    who proposed one, where these are not all before it.
+    A trial is {"trial", "parameters", "status" ("ok", "failed" or "stopped"), "score" (on dev, None
+    unless ok), "measure" ("UAR" or "CCC"), "seconds", "reason" (of another status than ok)}. The
+    file also holds trials of status "begun". "after" lists the trials whose scores the sampler
+    knew, unless it knew all trials before.
 
     Raises:
         ConflictError: the trials there are not those of this command, or their best was tested.
@@ -130,66 +139,75 @@ def run_trials(args, space: dict, folder: Path) -> list[dict]:
     path = folder / "trials.jsonl"
     trials = read_trials(path)
     n_finished = len(finished_trials(trials))
-    if n_finished < args.evals and (folder / "best").exists():
+    if n_finished < options.evals and (folder / "best").exists():
         raise ConflictError(
             f"the best of {n_finished} trials was tested in {folder / 'best'}, and more "
             "would be chosen after a look at the test part; use another --workdir, or delete that "
             "folder"
         )
-    proposals = Sampler(space, args.algorithm, args.seed)
+    sampler = Sampler(space, options.algorithm, options.seed)
     for n, trial in enumerate(trials):
         scores = {k: trials[k]["score"] for k in trial.get("after", range(n))}
-        if proposals.next(scores) != trial["parameters"]:
+        if sampler.propose(scores) != trial["parameters"]:
             raise ConflictError(
                 f"trial {n} in {path} is not what Hyperopt proposes, as of another version; "
                 "use another --workdir"
             )
 
     def begin(n: int) -> dict:
-        """Proposes the parameters of trial n, or takes those of a trial that was begun before."""
+        """Return the parameters of trial n: proposed now, or read if the trial was begun."""
         if n == len(trials):
             scores = {trial["trial"]: trial["score"] for trial in finished_trials(trials)}
             after = {} if len(scores) == n else {"after": sorted(scores)}
-            parameters = proposals.next(scores)
+            parameters = sampler.propose(scores)
             trials.append({"trial": n, "parameters": parameters} | after | {"status": "begun"})
             write_trials(path, trials)
         parameters = trials[n]["parameters"]
-        log.info("trial %d, of %d in all: %s", n, args.evals, format_parameters(parameters))
+        log.info("trial %d, of %d in all: %s", n, options.evals, format_parameters(parameters))
         return parameters
 
-    def end(n: int, found: dict) -> None:
-        """Writes down what trial n has come to."""
-        trials[n] |= found
+    def end(n: int, result: dict) -> None:
+        """Write the result of trial n and delete its networks."""
+        trials[n] |= result
         write_trials(path, trials)
         for weights in itertools.chain(*map((folder / trial_folder_name(n)).rglob, WEIGHTS)):
             weights.unlink()
-        known = finished_trials(trials)
-        log.info("%s; %s", format_outcome(trials[n]), format_summary(known))
-        write_best(args, known, space, folder)
+        finished = finished_trials(trials)
+        log.info("%s; %s", format_outcome(trials[n]), format_summary(finished))
+        write_best(options, finished, space, folder)
         write_event(trials[n], folder / "events")
 
-    open_ones = [n for n in range(args.evals) if n >= len(trials) or trials[n]["status"] == "begun"]
-    if args.spark and open_ones:
-        spark_jobs.run_trials(args, proposals, open_ones, begin, end, folder)
+    unfinished = [
+        n for n in range(options.evals) if n >= len(trials) or trials[n]["status"] == "begun"
+    ]
+    if options.spark and unfinished:
+        spark_jobs.run_trials(options, sampler, unfinished, begin, end, folder)
     else:
-        for n in open_ones:
+        for n in unfinished:
             parameters = begin(n)
-            end(n, run_trial(args, trials, n, parameters, folder))
+            flags = format_flags(options, parameters)
+            result = run_trial(
+                flags, trials, n, parameters, folder, stop_hopeless=options.stop_hopeless
+            )
+            end(n, result)
     return finished_trials(trials)
 
 
-def write_best(args, trials: list[dict], space: dict, folder: Path) -> None:
-    """best.toml, an overlay of all that differs from the model's file, and search.png."""
-    of = f"{args.model} on {args.corpus}, {args.protocol}, by {args.algorithm}, seed {args.seed}"
+def write_best(options: Options, trials: list[dict], space: dict, folder: Path) -> None:
+    """Write best.toml, an overlay of the differences from the model's file, and search.png."""
+    title = (
+        f"{options.model} on {options.corpus}, {options.protocol}, by {options.algorithm}, "
+        f"seed {options.seed}"
+    )
     if best := best_trial(trials):
-        plain = argparse.Namespace(model=args.model, hparams=None, overrides=[], target=None)
+        plain = Options(model=options.model, corpus=options.corpus)
         text = format_overlay(
-            options.load_hyperparameters(plain, args.corpus),
-            options.load_hyperparameters(args, args.corpus, format_overrides(best["parameters"])),
+            load_hyperparameters(plain, options.corpus),
+            load_hyperparameters(options, options.corpus, format_overrides(best["parameters"])),
         )
-        head = f"# tfser-search: {of}\n# {format_summary(trials)}\n"
+        head = f"# tfser-search: {title}\n# {format_summary(trials)}\n"
         atomic_files.write_bytes(folder / "best.toml", (head + text).encode())
-    draw_search(trials, search_space.flatten_space(space), of, folder / "search.png")
+    draw_search(trials, search_space.flatten_space(space), title, folder / "search.png")
 
 
 if __name__ == "__main__":

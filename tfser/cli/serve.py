@@ -3,15 +3,16 @@
 import argparse
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfser.cli import base
 from tfser.inference.web_page import LOOPBACK, open_page
 
 EPILOG = """\
-The page is for this machine alone unless --host says otherwise. It takes recordings of 5 minutes
-and 25 MB at most. What it is sent is deleted with the answer, or after ten minutes if nobody asks;
-answers stay in memory while their tab is open. It reads no other file and no address.
+The page is for this machine alone unless --host gives another address. It takes recordings of up
+to 5 minutes and 25 MB. An upload is deleted with its answer, or after ten minutes without a
+request; answers stay in memory while their tab is open. The page reads no other file and no URL.
 
 exit codes: 0 done, 1 failed, 2 usage, 3 an export cannot be read, 4 a run is not finished, 130
 ended by Ctrl-C.
@@ -21,24 +22,37 @@ example: tfser-serve --export epr-emodb acnn-ravdess
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of tfser-serve."""
+    """Return the parser of tfser-serve."""
     p = base.Parser("tfser-serve", __doc__.partition(": ")[2], EPILOG)
     p.add_argument("--export", type=Path, nargs="+", required=True, metavar="DIR",
-                   help="folders of tfser-export, or runs; the page offers them all")  # fmt: skip
-    p.add_argument("--host", default=LOOPBACK[0], help="address to listen at (default: loopback)")
+                   help="folders of tfser-export, or run directories")  # fmt: skip
+    p.add_argument(
+        "--host", default=LOOPBACK[0], help="address to listen at (default: this machine alone)"
+    )
     p.add_argument("--port", type=int, default=7860, metavar="N", help="(default: 7860)")
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return p
 
 
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """Options of tfser-serve."""
+
+    export: tuple[Path, ...]
+    host: str = LOOPBACK[0]
+    port: int = 7860
+    debug: bool = False
+
+
 def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    return base.run_command(serve, parser().parse_args(argv), interrupted="the page is closed")
+    """Run the command and return its exit code."""
+    options = base.parse(parser(), argv, ServeOptions)
+    return base.run_command(serve, options, interrupted="the page is closed")
 
 
-def serve(args) -> None:
-    """Opens the page, and waits until it is interrupted."""
-    with open_page(args) as url:
+def serve(options: ServeOptions) -> None:
+    """Open the page and wait for an interrupt."""
+    with open_page(options.export, options.host, options.port) as url:
         print(f"{url} (Ctrl-C ends it)", flush=True)
         threading.Event().wait()
 

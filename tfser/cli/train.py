@@ -1,6 +1,7 @@
 """tfser-train: trains and evaluates one system of the zoo on one corpus."""
 
 import argparse
+import contextlib
 import importlib
 import inspect
 import itertools
@@ -11,7 +12,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfser import tensorflow_startup
-from tfser.cli import base, options, spark_jobs
+from tfser.cli import base, spark_jobs
+from tfser.cli.options import (
+    Options,
+    add_data_flags,
+    check_minimum,
+    check_model,
+    describe_models,
+    load_named_corpus,
+    resolve_cache,
+)
 from tfser.corpora import omg
 from tfser.corpora.labels import select_by_labels
 from tfser.corpora.loader import corpus_root, describe_corpus
@@ -21,7 +31,16 @@ from tfser.storage import run_directory, s3
 
 log = logging.getLogger("tfser")
 
-EPILOG = """\
+EPILOG = f"""\
+models:
+{describe_models()}
+
+--protocol paper, by model, on a table of your own as on a corpus: epr, svm: random folds that mix
+speakers; aae: the two speakers of a session validate and test in turn, without sessions leave one
+speaker out; acnn: leave one session out, without sessions five groups of speakers; auxvae: the
+table's own parts train, dev, test, else random fifths; began: an own network for each speaker.
+RESULT says speaker_independent=yes or no. --protocol loso is the same for all models.
+
 exit codes: 0 done, 1 the run failed, 2 usage or configuration, 3 data, 4 the run directory holds
 another run or is in use, 130 interrupted. The same command continues where it stopped.
 
@@ -30,15 +49,15 @@ example: tfser-train --model epr --corpus casia --data-root ~/corpora/CASIA --pr
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of tfser-train; made without importing TensorFlow."""
+    """Return the parser of tfser-train, without importing TensorFlow."""
     p = base.Parser("tfser-train", __doc__.partition(": ")[2], EPILOG)
     add_flags(p)
     p.add_argument(
         "--evaluate",
         choices=("test", "dev"),
         default="test",
-        help="dev: score each fold on its dev part and leave its test part alone, to compare "
-        "settings; no result (default: test)",
+        help="dev: score each fold on its dev set and leave its test set alone, to compare "
+        "settings; this is no result (default: test)",
     )
     p.add_argument(
         "--workdir",
@@ -46,19 +65,19 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="run directory (default: runs/<model>-<corpus>-<protocol>)",
     )
-    # What --spark gives its tasks: no fold, or this one, of the run two folders above --workdir.
+    # For the tasks of --spark: no fold, or this fold, of the run two folders above --workdir.
     p.add_argument("--part", type=_parts, help=argparse.SUPPRESS)
     return p
 
 
 def _parts(text: str) -> frozenset:
-    """Of SEED/FOLD or none, the `parts` of a run."""
+    """Parse SEED/FOLD or none into the `parts` of a run."""
     return frozenset() if text == "none" else frozenset([tuple(map(int, text.split("/")))])
 
 
 def add_flags(p: argparse.ArgumentParser) -> None:
-    """Adds what tfser-search has as well: all but the folder and the part that is scored."""
-    options.add_data_flags(p)
+    """Add the flags of tfser-train and tfser-search."""
+    add_data_flags(p)
     p.add_argument(
         "--test-corpus",
         metavar="NAME",
@@ -71,7 +90,8 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         "--protocol",
         choices=("paper", "loso"),
         default="paper",
-        help="paper: as published; loso: leave one speaker out (default: paper)",
+        help="paper: the folds of the model's paper (see below); loso: leave one speaker out, no "
+        "speaker of the test set is in the training set (default: paper)",
     )
     p.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
     p.add_argument(
@@ -79,7 +99,7 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="how many seeds, from --seed on (default: 1)",
+        help="number of seeds, from --seed upward (default: 1)",
     )
     p.add_argument(
         "--folds", type=int, metavar="N", help="number of folds (default: the protocol's)"
@@ -97,151 +117,165 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         dest="overrides",
         type="train.precision={}".format,
         metavar="NAME",
-        help="what networks compute in, as --set train.precision: float32, mixed_bfloat16 or "
-        "mixed_float16 (default: float32)",
+        help="precision of the networks' layers, as --set train.precision: float32, "
+        "mixed_bfloat16 or mixed_float16 (default: float32)",
     )
     p.add_argument(
         "--spark",
         metavar="MASTER",
-        help="train folds and seeds, of a search trials, as tasks of Spark: local[2] for two "
-        "processes here, or a cluster's URL (needs tfser[spark] and Java)",
+        help="run folds and seeds (tfser-search: trials) as tasks of Spark: local[2] for two "
+        "processes on this machine, or the URL of a cluster (needs tfser[spark] and Java)",
     )
 
 
 def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    return base.run_command(train, parser().parse_args(argv))
+    """Run the command and return its exit code."""
+    return base.run_command(train, base.parse(parser(), argv, Options))
 
 
 class Task(NamedTuple):
-    """What the flags ask for, checked without audio."""
+    """A training task, checked as far as possible without reading audio."""
 
     corpus: str  # its name in results
     utterances: list
     hp: dict
-    tested: list | None  # the utterances of --test-corpus
+    test_utterances: list | None  # those of --test-corpus
     cache: Path
-    settings: dict  # what a resumed run must have been started with
+    settings: dict  # a resumed run must have been started with equal settings
 
 
-def train(args) -> None:
-    """Checks everything that can be checked without audio, then trains, then prints the scores."""
-    if args.spark is not None:
-        spark_session.check_master(args.spark)
-    task = prepare_task(args)
-    folder = args.workdir or Path("runs", f"{args.model}-{task.corpus}-{args.protocol}")
-    if args.strategy != "multiworker":
-        return train_in_folder(folder, args, task)
-    if args.spark is not None:
+def train(options: Options) -> None:
+    """Check the options and the corpus before reading audio, then train and print the scores."""
+    if options.spark is not None:
+        spark_session.check_master(options.spark)
+    task = prepare_task(options)
+    folder = options.workdir or Path("runs", f"{options.model}-{task.corpus}-{options.protocol}")
+    if options.strategy != "multiworker":
+        return train_in_folder(folder, options, task)
+    if options.spark is not None:
         raise UsageError("--spark and --strategy multiworker are two ways; leave one of them out")
-    first = {"seed": args.seed, "seeds": args.seeds, "max_bad": args.max_bad}
+    first = {"seed": options.seed, "seeds": options.seeds, "max_bad": options.max_bad}
     with multi_worker.join_cluster(
-        {**task.settings, **first, "evaluate": args.evaluate}, folder
+        {**task.settings, **first, "evaluate": options.evaluate}, folder
     ) as own:
-        train_in_folder(own, args, task)
+        train_in_folder(own, options, task)
 
 
-def train_in_folder(folder: Path, args, task: Task) -> None:
-    """Trains in a run directory, of several workers with the others, and prints the scores."""
-    parts = args.part
-    if not multi_worker.is_chief():  # it trains every fold, and leaves the scores to the chief
-        seeds = range(args.seed, args.seed + args.seeds)
+def train_in_folder(folder: Path, options: Options, task: Task) -> None:
+    """Train in a run directory, together with the other worker processes, and print the scores."""
+    parts = options.part
+    if not multi_worker.is_chief():  # trains every fold and leaves the scores to the chief
+        seeds = range(options.seed, options.seed + options.seeds)
         parts = frozenset(itertools.product(seeds, range(len(task.utterances))))
     run = run_directory.Run(
-        folder=folder if args.part is None else folder.parents[1],
+        folder=folder if options.part is None else folder.parents[1],
         cache=task.cache,
         corpus=task.corpus,
-        protocol=args.protocol,
-        n_folds=args.folds,
-        seeds=tuple(range(args.seed, args.seed + args.seeds)),
-        strategy=args.strategy,
-        max_bad=args.max_bad,
-        evaluate=args.evaluate,
+        protocol=options.protocol,
+        n_folds=options.folds,
+        seeds=tuple(range(options.seed, options.seed + options.seeds)),
+        strategy=options.strategy,
+        max_bad=options.max_bad,
+        evaluate=options.evaluate,
         parts=parts,
         decoder=task.hp["audio"]["decoder"],
     )
-    # Not in the settings of other runs, which may have been started before there was a choice.
-    settings = task.settings | ({"evaluate": "dev"} if args.evaluate == "dev" else {})
+    # Runs with --evaluate test do not have the key: older ones were started without it.
+    settings = task.settings | ({"evaluate": "dev"} if options.evaluate == "dev" else {})
     with run_directory.open_run(folder, settings, run.seeds):
-        for lock in folder.glob("tasks/*/.lock"):  # of a command that was killed
+        for lock in folder.glob("tasks/*/.lock"):  # a killed command may have left tasks running
             run_directory.wait_until_free(lock.parent)
-        log.info("%s", describe_corpus(args.corpus, task.utterances))
-        if args.spark:
-            spark_jobs.train_folds(args, folder)
-        with tensorflow_startup.quiet():
-            tensorflow_startup.import_keras()
-            paper = importlib.import_module(f"tfser.models.{args.model}.experiment")
+        log.info("%s", describe_corpus(options.corpus, task.utterances))
+        if options.spark:
+            spark_jobs.train_folds(options, folder)
+        train_paper, precision_policy = _import_paper(options.model, task.hp)
         more = []
-        if task.tested is not None:
-            if "tested" not in inspect.signature(paper.train).parameters:
+        if task.test_utterances is not None:
+            if "tested" not in inspect.signature(train_paper).parameters:
                 raise UsageError(
-                    f"--test-corpus: {args.model} has no test across corpora; leave it out"
+                    f"--test-corpus: {options.model} has no test across corpora; leave it out"
                 )
-            log.info("tested on %s", describe_corpus(args.test_corpus, task.tested))
-            more = [select_by_labels(task.tested, **settings["tested"]["labels"])]
-        from tfser.training import mixed_precision  # it imports Keras
-
-        with mixed_precision.precision_policy(task.hp.get("train", {}).get("precision", "float32")):
-            scores = paper.train(task.utterances, task.hp, run, *more)
-        if scores is None:  # the scores are another process's
+            log.info("tested on %s", describe_corpus(options.test_corpus, task.test_utterances))
+            more = [select_by_labels(task.test_utterances, **settings["tested"]["labels"])]
+        with precision_policy:
+            scores = train_paper(task.utterances, task.hp, run, *more)
+        if scores is None:  # another process computes the scores
             return
-        own_parts = "ccc_arousal" in scores and scores["folds"] == 1 and args.evaluate == "test"
-        if args.corpus == "omg" and own_parts:
-            omg.submit(corpus_root("omg", args.data_root), folder, task.utterances)
-    from tfser.evaluation import (
-        classification_report,  # it imports TensorFlow, which is there by now
-    )
+        predefined = "ccc_arousal" in scores and scores["folds"] == 1 and options.evaluate == "test"
+        if options.corpus == "omg" and predefined:
+            omg.submit(corpus_root("omg", options.data_root), folder, task.utterances)
+    from tfser.evaluation import classification_report  # imports TensorFlow
 
     classification_report.print_results(scores, folder)
 
 
-def prepare_task(args) -> Task:
-    """The task of the flags of `add_flags`; UsageError or DataError where there is none."""
-    options.check_model(args.model)
-    options.check_minimum(args, seeds=1, seed=0, folds=2, max_bad=0)
-    if isinstance(args.workdir, s3.S3Path):
-        raise UsageError(f"--workdir {args.workdir}: results are written to a disk; give a folder")
-    if args.model == "svm" and args.strategy == "multiworker":
+def _import_paper(model: str, hp: dict):
+    """Import TensorFlow and the model's experiment: (its `train`, the context of its precision).
+
+    An SVM needs no Keras, whose import takes longer than its training.
+    """
+    with tensorflow_startup.quiet():
+        if model == "svm":
+            tensorflow_startup.import_tensorflow()
+        else:
+            tensorflow_startup.import_keras()
+        paper = importlib.import_module(f"tfser.models.{model}.experiment")
+    if model == "svm":
+        return paper.train, contextlib.nullcontext()
+    from tfser.training import mixed_precision
+
+    return paper.train, mixed_precision.precision_policy(hp["train"]["precision"])
+
+
+def prepare_task(options: Options) -> Task:
+    """Check the options and load the corpus; raise UsageError or DataError."""
+    check_model(options.model)
+    check_minimum(options, seeds=1, seed=0, folds=2, max_bad=0)
+    if isinstance(options.workdir, s3.S3Path):
+        raise UsageError(
+            f"--workdir {options.workdir}: results are written to a disk; give a folder"
+        )
+    if options.model == "svm" and options.strategy == "multiworker":
         raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
-    if args.model == "svm" and any(o.startswith("train.precision=") for o in args.overrides):
+    if options.model == "svm" and any(o.startswith("train.precision=") for o in options.overrides):
         raise UsageError("--precision: an SVM is no network; leave it out")
-    if args.test_root and not args.test_corpus:
+    if options.test_root and not options.test_corpus:
         raise UsageError("--test-root is the folder of --test-corpus, which is not given")
-    if args.test_corpus and args.protocol == "loso":
+    if options.test_corpus and options.protocol == "loso":
         raise UsageError("--protocol loso: with --test-corpus there are no folds; leave one out")
-    if args.test_corpus and args.folds:
-        raise UsageError(f"--folds {args.folds}: with --test-corpus there are no folds")
-    cache = options.resolve_cache(args)
-    corpus, utterances, hp = options.load_named_corpus(args, args.corpus, args.data_root, cache)
-    settings = {"model": args.model, "corpus": corpus, "protocol": args.protocol}
-    tested = None
-    if args.test_corpus:
-        tested_name, tested, tested_hp = options.load_named_corpus(
-            args, args.test_corpus, args.test_root, cache
+    if options.test_corpus and options.folds:
+        raise UsageError(f"--folds {options.folds}: with --test-corpus there are no folds")
+    cache = resolve_cache(options)
+    corpus, utterances, hp = load_named_corpus(options, options.corpus, options.data_root, cache)
+    settings = {"model": options.model, "corpus": corpus, "protocol": options.protocol}
+    test_utterances = None
+    if options.test_corpus:
+        test_name, test_utterances, test_hp = load_named_corpus(
+            options, options.test_corpus, options.test_root, cache
         )
         spans = [
             {(u.path.resolve(), u.start_seconds, u.end_seconds) for u in side}
-            for side in (utterances, tested)
+            for side in (utterances, test_utterances)
         ]
         if common := len(spans[0] & spans[1]):
             raise UsageError(
-                f"--test-corpus {args.test_corpus}: {common} of its utterances are those of "
-                f"--corpus {args.corpus}, and would be tested and heard in training"
+                f"--test-corpus {options.test_corpus}: {common} of its utterances are those of "
+                f"--corpus {options.corpus}, and would be tested and heard in training"
             )
         # A speaker "03" of each corpus would be one.
-        tested = [replace(u, speaker=f"{tested_name}-{u.speaker}") for u in tested]
+        test_utterances = [replace(u, speaker=f"{test_name}-{u.speaker}") for u in test_utterances]
         settings["tested"] = {
-            "corpus": tested_name,
-            "labels": tested_hp["labels"],
-            "utterances": run_directory.fingerprint(tested),
+            "corpus": test_name,
+            "labels": test_hp["labels"],
+            "utterances": run_directory.fingerprint(test_utterances),
         }
-        corpus = f"{corpus}-to-{tested_name}"
+        corpus = f"{corpus}-to-{test_name}"
     settings |= {
-        "folds": args.folds,
+        "folds": options.folds,
         "utterances": run_directory.fingerprint(utterances),
         "hparams": hp,
     }
-    return Task(corpus, utterances, hp, tested, cache, settings)
+    return Task(corpus, utterances, hp, test_utterances, cache, settings)
 
 
 if __name__ == "__main__":

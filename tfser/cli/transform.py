@@ -1,7 +1,8 @@
-"""tfser-transform: a recording with the voice (h) or the manner (m) of another, by an Aux-VAE."""
+"""tfser-transform: gives a recording the voice (h) or the manner (m) of another recording."""
 
 import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfser import tensorflow_startup
@@ -20,44 +21,57 @@ example: tfser-transform --run runs/auxvae-ravdess-paper --content he.wav --styl
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of tfser-transform."""
+    """Return the parser of tfser-transform."""
     p = base.Parser("tfser-transform", __doc__.partition(": ")[2], EPILOG)
-    of = {"type": Path, "metavar": "FILE", "required": True}
+    file = {"type": Path, "metavar": "FILE", "required": True}
     p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory of auxvae")
-    p.add_argument("--content", help="what is said", **of)
-    p.add_argument("--style", help="who says it (h), or how (m)", **of)
+    p.add_argument("--content", help="recording whose words stay", **file)
+    p.add_argument("--style", help="recording that gives the voice or manner", **file)
     p.add_argument(
         "--latent",
         choices=("h", "m"),
         default="h",
-        help="what the style gives: h, of all of it, or m, of each second (default: h)",
+        help="latent variable taken from the style: h, one for the recording, or m, one for each "
+        "second (default: h)",
     )
-    p.add_argument("--out", help="a .wav to write, and a .png beside it", **of)
+    p.add_argument("--out", help="new .wav file; a .png beside it", **file)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return p
 
 
+@dataclass(frozen=True, kw_only=True)
+class TransformOptions:
+    """Options of tfser-transform."""
+
+    run: Path
+    content: Path
+    style: Path
+    out: Path
+    latent: str = "h"
+    debug: bool = False
+
+
 def main(argv=None) -> int:
-    """Runs the command and returns its exit code."""
-    return base.run_command(transform, parser().parse_args(argv))
+    """Run the command and return its exit code."""
+    return base.run_command(transform, base.parse(parser(), argv, TransformOptions))
 
 
-def transform(args) -> None:
-    """Writes the transformed recording and the spectrograms of figure 3."""
-    if args.out.suffix.lower() != ".wav":
-        raise UsageError(f"--out {args.out}: give a file that ends in .wav")
-    picture = args.out.with_suffix(".png")
-    for path in (args.out, picture):
+def transform(options: TransformOptions) -> None:
+    """Write the transformed recording and the spectrograms of figure 3."""
+    if options.out.suffix.lower() != ".wav":
+        raise UsageError(f"--out {options.out}: give a file that ends in .wav")
+    picture = options.out.with_suffix(".png")
+    for path in (options.out, picture):
         base.check_new(path)
-    hp, network_file = _of_run(args.run)
-    if args.latent == "m" and not hp["model"]["medium"]:
-        raise UsageError(f"{args.run} has no m (model.medium=false); use --latent h")
+    hp, network_file = _find_network(options.run)
+    if options.latent == "m" and not hp["model"]["medium"]:
+        raise UsageError(f"{options.run} has no m (model.medium=false); use --latent h")
 
-    from tfser.audio import decode  # after what can be said at once
+    from tfser.audio import decode  # the checks above need no import of SciPy
 
     rate = hp["features"]["sample_rate_hz"]
     waveforms = [
-        decode.load_audio(path, sample_rate_hz=rate) for path in (args.content, args.style)
+        decode.load_audio(path, sample_rate_hz=rate) for path in (options.content, options.style)
     ]
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
@@ -72,36 +86,36 @@ def transform(args) -> None:
     layer = MelPieces(**hp["input"] | {"drop_short": False}, **hp["features"])
     network = pretraining.load_network(network_file, hp, layer)
     pieces = []
-    for path, waveform in zip((args.content, args.style), waveforms, strict=True):
+    for path, waveform in zip((options.content, options.style), waveforms, strict=True):
         try:
             pieces.append(transformation.cut_pieces(waveform, layer))
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
     content, style = pieces
-    found = transformation.transform(network, content, style, args.latent, layer)
-    sound = transformation.invert_spectrogram(found, content, layer)
+    frames = transformation.transform(network, content, style, options.latent, layer)
+    sound = transformation.invert_spectrogram(frames, content, layer)
     shown = {
-        f"content: {args.content.name}": (content.heard, content.lengths),
-        f"style: {args.style.name}": (style.heard, style.lengths),
-        f"transformed: the content with the style's {args.latent}": (found, content.lengths),
+        f"content: {options.content.name}": (content.heard, content.lengths),
+        f"style: {options.style.name}": (style.heard, style.lengths),
+        f"transformed: the content with the style's {options.latent}": (frames, content.lengths),
     }
     figure = draw_spectrograms(
         {
             title: transformation.join_spectrogram(*of_recording, layer)
             for title, of_recording in shown.items()
         },
-        f"Aux-VAE, {args.run.name}",
+        f"Aux-VAE, {options.run.name}",
         hop_seconds=layer.hop / rate,
         label="dB to the loudest",
     )
-    with atomic_files.replace_file(args.out) as temporary:
+    with atomic_files.replace_file(options.out) as temporary:
         soundfile.write(temporary, sound, rate, format="WAV", subtype="PCM_16")
     save_figure(figure, picture)
-    print(f"{args.out} ({len(sound) / rate:.1f} s at {rate} Hz) and {picture}")
+    print(f"{options.out} ({len(sound) / rate:.1f} s at {rate} Hz) and {picture}")
 
 
-def _of_run(folder: Path) -> tuple[dict, Path]:
-    """The hyperparameters of a finished fold's run, and its network."""
+def _find_network(folder: Path) -> tuple[dict, Path]:
+    """Return the hyperparameters of an Aux-VAE's run and the file of its first network."""
     try:
         settings = atomic_files.read_json(folder / "hparams.json")
     except (FileNotFoundError, NotADirectoryError):

@@ -1,7 +1,7 @@
-"""Hyperparameters: hparams/<model>.toml -> a dict of dicts, checked before any audio is touched.
+"""Hyperparameters: hparams/<model>.toml -> a dict of dicts, checked before any audio is read.
 
 Order: the model's file, its [corpus.<name>] tables, the overlay, then `--set section.key=value`.
-[search] holds what tfser-search may choose from, and is in no run's hyperparameters.
+[search] holds the search space of tfser-search, and is in no run's hyperparameters.
 """
 
 import json
@@ -14,9 +14,9 @@ from tfser.errors import UsageError, did_you_mean
 
 
 def hparams_folder():
-    """Where the hparams files are: beside the package in a checkout, inside it in a wheel."""
+    """Return the folder of the hparams files: beside the package, or inside it in a wheel."""
     root = Path(__file__).resolve().parents[2]
-    # Only a checkout has the first: site-packages/hparams would be someone else's package.
+    # A wheel has no pyproject.toml: site-packages/hparams would be someone else's package.
     if (root / "pyproject.toml").is_file() and (root / "hparams").is_dir():
         return root / "hparams"
     return resources.files("tfser") / "_hparams"
@@ -45,15 +45,20 @@ def load_hparams(
 
 
 def format_toml(value) -> str:
-    """A hyperparameter as TOML has it: what `--set` and files read back as the same value."""
+    """Format a hyperparameter as TOML that `--set` and files read back as the same value."""
     if isinstance(value, list):
         return f"[{', '.join(map(format_toml, value))}]"
-    # JSON's strings, true and false are TOML's too; so are Python's numbers.
+    # JSON's strings, true and false are valid TOML, and so are Python's numbers.
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)
 
 
+def format_overrides(parameters: dict) -> list[str]:
+    """Return parameters {"section.key": value} in the form of `--set`."""
+    return [f"{name}={format_toml(value)}" for name, value in parameters.items()]
+
+
 def format_overlay(before: dict, after: dict) -> str:
-    """The overlay that makes `after` of the hyperparameters `before`, as TOML."""
+    """Format as TOML the overlay that turns the hyperparameters `before` into `after`."""
     lines = []
     for section, values in after.items():
         changed = [k for k, value in values.items() if value != before[section][k]]
@@ -103,8 +108,8 @@ def _read(path) -> dict:
 def _take_corpus_tables(tables: dict, source: str, corpora) -> dict[str, dict]:
     """Take [corpus.<name>] out of an overlay's tables and check the names."""
     per_corpus = tables.pop("corpus", {})
-    tables_of = per_corpus.values() if isinstance(per_corpus, dict) else [None]
-    if not all(isinstance(table, dict) for table in tables_of):
+    contents = per_corpus.values() if isinstance(per_corpus, dict) else [None]
+    if not all(isinstance(table, dict) for table in contents):
         raise UsageError(f"{source}: [corpus] holds tables such as [corpus.casia.train]")
     known = None if corpora is None else [*corpora, "table"]
     for name in per_corpus:
@@ -114,7 +119,7 @@ def _take_corpus_tables(tables: dict, source: str, corpora) -> dict[str, dict]:
 
 
 def parse_override(override: str) -> dict:
-    """Turns "train.epochs=1" into {"train": {"epochs": 1}}; a word that is no TOML is a string."""
+    """Turn "train.epochs=1" into {"train": {"epochs": 1}}; a word that is not TOML is a string."""
     name, equals, text = override.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
@@ -129,7 +134,7 @@ def parse_override(override: str) -> dict:
 
 
 def lay_over(hp: dict, tables: dict, source: str) -> None:
-    """Lays `tables` over `hp`: names must exist and values keep their type."""
+    """Overwrite values of `hp` with those of `tables`: keys must exist, values keep their type."""
     for section, values in tables.items():
         if section not in hp:
             raise UsageError(f"{source}: unknown section {section!r}{did_you_mean(section, hp)}")
@@ -137,11 +142,11 @@ def lay_over(hp: dict, tables: dict, source: str) -> None:
             raise UsageError(f"{source}: {section!r} is a section; give one of its keys")
         for key, value in values.items():
             if key not in hp[section]:
-                everywhere = {k: s for s in hp for k in hp[s]}
+                section_of = {k: s for s in hp for k in hp[s]}
                 # Compared without the section, whose letters would make any two keys alike.
                 hint = did_you_mean(key, hp[section]).replace("mean '", f"mean '{section}.")
-                if key in everywhere:
-                    hint = f" (did you mean '{everywhere[key]}.{key}'?)"
+                if key in section_of:
+                    hint = f" (did you mean '{section_of[key]}.{key}'?)"
                 raise UsageError(f"{source}: unknown key '{section}.{key}'{hint}")
             hp[section][key] = _cast(f"{section}.{key}", value, hp[section][key], source)
 
@@ -158,14 +163,14 @@ def _cast(name: str, value, default, source: str):
             list: "a list",
         }[type(default)]
         raise UsageError(f"{source}: {name} is {expected} such as {default!r}, not {value!r}")
-    # An empty list cannot show what it may hold: names.
+    # The items of an empty list have no type to compare with: such lists hold names.
     if default == [] and not all(isinstance(item, str) for item in value):
         raise UsageError(f"{source}: {name} is a list of strings, not {value!r}")
     return value
 
 
 def check_value(name: str, value, limits: list) -> None:
-    """Raise UsageError for a value outside its [lowest, highest], or none of its choices."""
+    """Raise UsageError for a value outside its [lowest, highest] or its list of choices."""
     if isinstance(value, str):
         if value not in limits:
             hint = did_you_mean(value, limits)

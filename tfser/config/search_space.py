@@ -1,4 +1,4 @@
-"""Search spaces: what tfser-search may choose for each hyperparameter."""
+"""Search spaces: the values that tfser-search may select for each hyperparameter."""
 
 import math
 
@@ -7,21 +7,21 @@ from tfser.errors import UsageError, did_you_mean
 
 SPECS = {"choice": "value, ..", "uniform": "low, high", "loguniform": "low, high",
          "quniform": "low, high, step"}  # fmt: skip
-# What these choose is part of the question: trials would be scored on other utterances.
+# These keys select the utterances: trials would be scored on different ones.
 NEVER_SEARCHED = ("labels.", "protocol.", "train.dev_fraction")
 
 
 def load_search_space(model: str, *, overlay: str | None = None, overrides=()) -> dict[str, list]:
-    """What a search chooses from, {"section.key": spec}: the overlay's [search], or the model's.
+    """Load the search space {"section.key": spec}: the overlay's [search], or the model's.
 
     A spec is ["choice", value, ..], ["uniform", low, high], ["loguniform", low, high] (the bounds
-    themselves, not their logarithms) or ["quniform", low, high, step] (low, low + step, .. as far
-    as high, each as likely). A value of a choice may be a table {value = .., "section.key" = spec},
-    whose other keys are searched where it is chosen.
+    themselves, not their logarithms) or ["quniform", low, high, step] (low, low + step, .. up to
+    high, each equally likely). A value of a choice may be a table {value = .., "section.key" =
+    spec}: its other keys are searched where that value is selected.
 
     Raises:
-        UsageError: no [search], a spec that is none, a key that does not exist, a value that the
-            key does not take, a key that is chosen twice, or also in `overrides`.
+        UsageError: no [search], an invalid spec, an unknown key, a value that the key does not
+            accept, a key that is searched twice, or is also in `overrides`.
     """
     hp, allowed, space = read_files(model, "", overlay)
     if not space:
@@ -40,7 +40,7 @@ def load_search_space(model: str, *, overlay: str | None = None, overrides=()) -
 
 
 def flatten_space(space: dict[str, list]) -> dict[str, list]:
-    """A space with the keys that exist under some choice, and the choices' values alone."""
+    """Return a space with the keys of all branches, and the plain values of each choice."""
     specs = {}
     for name, (kind, *options) in space.items():
         specs.setdefault(name, [kind, *(option_value(option) for option in options)])
@@ -51,25 +51,25 @@ def flatten_space(space: dict[str, list]) -> dict[str, list]:
 
 
 def option_value(option):
-    """The value of a choice's option."""
+    """Return the value of an option of a choice."""
     return option["value"] if isinstance(option, dict) else option
 
 
 def option_space(option) -> dict[str, list]:
-    """The space that exists where the option of a choice is chosen."""
+    """Return the space that exists where an option of a choice is selected."""
     table = option if isinstance(option, dict) else {}
     return {name: spec for name, spec in table.items() if name != "value"}
 
 
 def _check_space(space: dict, hp: dict, allowed: dict, taken: set) -> set:
-    """The names of a space, all of which may be chosen at once; `taken` are chosen besides."""
+    """Check a space and return its names; `taken` are names selected at the same time."""
     names = set()
     for name, spec in space.items():
-        # Of the options of a choice one holds: two of them may have the same key.
+        # One option of a choice is selected at a time: two options may have the same key.
         own = {name}.union(
             *(
                 _check_space(option_space(option), hp, allowed, {name})
-                for option in _options(name, spec, hp, allowed)
+                for option in _list_options(name, spec, hp, allowed)
             )
         )
         if twice := own & (names | taken):
@@ -78,8 +78,8 @@ def _check_space(space: dict, hp: dict, allowed: dict, taken: set) -> set:
     return names
 
 
-def _options(name: str, spec, hp: dict, allowed: dict) -> list:
-    """The options of a choice, none of another spec; all values are checked."""
+def _list_options(name: str, spec, hp: dict, allowed: dict) -> list:
+    """Return the options of a choice, [] for any other spec, after checking all values."""
     if isinstance(spec, dict):
         inner = next(iter(spec), "key")
         raise UsageError(f'[search] {name} is a section; quote the whole name: "{name}.{inner}"')
@@ -93,7 +93,7 @@ def _options(name: str, spec, hp: dict, allowed: dict) -> list:
         forms = ", ".join(f'["{form}", {arguments}]' for form, arguments in SPECS.items())
         raise UsageError(f"[search] {name}: {spec!r} is none of {forms}{hint}")
     if kind == "choice":
-        return _options_of_choice(name, values, hp, allowed)
+        return _list_choice_options(name, values, hp, allowed)
     n_expected = SPECS[kind].count(",") + 1
     if len(values) != n_expected or not all(_is_number(value) for value in values):
         raise UsageError(f'[search] {name}: expected ["{kind}", {SPECS[kind]}], not {spec!r}')
@@ -104,8 +104,8 @@ def _options(name: str, spec, hp: dict, allowed: dict) -> list:
         raise UsageError(f"[search] {name}: loguniform needs bounds above 0, not {low!r}")
     if step and not 0 < step[0] <= high - low:
         raise UsageError(f"[search] {name}: a step of {step[0]!r} leaves no two values")
-    accepted = [_accepted(name, value, hp, allowed) for value in (low, high)]
-    if isinstance(accepted[0], int):
+    bounds = [_cast_value(name, value, hp, allowed) for value in (low, high)]
+    if isinstance(bounds[0], int):
         if kind != "quniform":
             raise UsageError(f"[search] {name} is a whole number: use quniform or choice")
         if not isinstance(step[0], int):
@@ -113,30 +113,30 @@ def _options(name: str, spec, hp: dict, allowed: dict) -> list:
     return []
 
 
-def _options_of_choice(name: str, options: list, hp: dict, allowed: dict) -> list:
+def _list_choice_options(name: str, options: list, hp: dict, allowed: dict) -> list:
     if not options:
         raise UsageError(f"[search] {name}: a choice of nothing")
     values = []
     for option in options:
         if isinstance(option, dict) and "value" not in option:
             raise UsageError(f"[search] {name}: {option!r} has no value, such as value = 1")
-        value = _accepted(name, option_value(option), hp, allowed)
+        value = _cast_value(name, option_value(option), hp, allowed)
         if value in values:
             raise UsageError(f"[search] {name}: {value!r} is there twice")
         values.append(value)
     return options
 
 
-def _accepted(name: str, value, hp: dict, allowed: dict):
-    """The value as the key holds it."""
+def _cast_value(name: str, value, hp: dict, allowed: dict):
+    """Return the value with the type of its key."""
     section, dot, key = name.partition(".")
     if not dot:
         raise UsageError(f"[search] {name}: expected section.key, such as train.max_epochs")
-    laid = {of: dict(values) for of, values in hp.items()}
-    lay_over(laid, {section: {key: value}}, "[search]")
+    copy = {section_name: dict(values) for section_name, values in hp.items()}
+    lay_over(copy, {section: {key: value}}, "[search]")
     if name in allowed:
-        check_value(f"[search] {name}", laid[section][key], allowed[name])
-    return laid[section][key]
+        check_value(f"[search] {name}", copy[section][key], allowed[name])
+    return copy[section][key]
 
 
 def _is_number(value) -> bool:

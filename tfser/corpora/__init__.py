@@ -1,6 +1,6 @@
-"""Corpora: which file holds whom, saying what, and how. One module a corpus, with one `read(root)`.
+"""Corpus readers: one module per corpus, with one `read(root)`.
 
-A reader lists everything its corpus holds, with the corpus' own labels as lower-case nouns (anger
-boredom calm disgust fear happiness neutral sadness surprise); which of it a paper uses, and what
-it merges, is in the paper's hparams. Nothing here opens an audio file.
+A reader lists all utterances of its corpus, with the labels of the corpus as lower-case nouns
+(anger boredom calm disgust fear happiness neutral sadness surprise). A paper's hparams select
+utterances and merge labels. No reader opens an audio file.
 """

@@ -1,4 +1,4 @@
-"""The audio files under a folder."""
+"""The audio files of a corpus folder."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,14 @@ from tfser.errors import DataError
 from tfser.storage import s3
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".sph")
-MAX_DEPTH = 6  # folders below the root: enough for every release, little enough for "/"
+MAX_DEPTH = 6  # folders below the root: enough for every release, and quick for "/"
 
 
 def list_audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
-    """Walks through the audio files under a folder, in sorted order, clutter left out."""
+    """Yield the audio files under a folder, in sorted order, without clutter.
+
+    Raises DataError for a folder that cannot be read.
+    """
     seen = set()
     walk = (
         root.walk()
@@ -33,19 +36,19 @@ def list_audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
 
 
 def raise_unreadable(error: OSError) -> None:
-    """Raises DataError, where os.walk would leave the folder out without a word."""
+    """Raise DataError for a folder that os.walk would silently leave out."""
     raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
 
 def check_folder(root: Path) -> Path:
-    """Returns the folder with ~ resolved; DataError where there is none."""
+    """Return the folder with ~ resolved; raise DataError if it is missing."""
     root = s3.to_path(root).expanduser()
     s3.check_folder(root, "the data folder")
     try:
-        there = root.is_dir()
+        is_folder = root.is_dir()
     except OSError as error:
         raise DataError(f"the data folder {root} cannot be read: {error.strerror}") from None
-    if not there:
+    if not is_folder:
         what = "is a file, not a folder (unpack it)" if root.is_file() else "does not exist"
         raise DataError(f"the data folder {root} {what}")
     return root

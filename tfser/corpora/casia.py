@@ -1,13 +1,13 @@
 """CASIA, the Chinese emotional corpus of the Institute of Automation, Chinese Academy of Sciences.
 
-9,600 utterances, 16 kHz mono: 4 actors, 2 of them female, x 6 emotions x (300 sentences that say
-nothing of the emotion, the same for each, and 100 that do, others for each). The folders of the
-release are 相同文本300 (same text) and 不同文本100 (different text), `group` says which;
-papers use the 7,200 of the same text (Mao et al. 2020, section 3), free copies hold 1,200 of them.
+9,600 utterances, 16 kHz mono: 4 actors, 2 of them female, x 6 emotions x (300 neutral sentences,
+the same for each emotion, and 100 emotional sentences, different for each emotion). The folders of
+the release are 相同文本300 (same text) and 不同文本100 (different text), in `group`. Papers use the
+7,200 utterances of the same text (Mao et al. 2020, section 3); free copies hold 1,200 of these.
 Licence: by contract with the Chinese Linguistic Data Consortium (chineseldc.org), research only.
 
 Layout `<speaker>/<emotion>/201.wav`, or one folder of 201-angry-liuchanhg.wav,
-liuchanhg_201_fear.wav, Happy_liuchanhg_440.wav. The parts are found wherever they stand.
+liuchanhg_201_fear.wav, Happy_liuchanhg_440.wav. The parts of a name may have any order.
 """
 
 import re
@@ -32,20 +32,20 @@ GENDERS = {"liuchanhg": "female", "wangzhe": "male", "zhaoquanyin": "female",
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the corpus in the order of speaker, emotion and sentence."""
+    """Return the utterances in the order of speaker, emotion and sentence."""
     utterances = []
     for path in list_audio_files(root):
         inner = path.relative_to(root).parts[:-1]
-        # The file name tells most, then the nearest folder; root itself may be a speaker's.
+        # First the file name, then the nearest folder; the root itself may be a speaker's folder.
         places = [path.stem, *reversed(inner), root.absolute().name]
-        words = [word for place in places for word in words_in(place)]
+        words = [word for place in places for word in split_name(place)]
         emotion = next((word for word in words if word in EMOTIONS), None)
         speaker = next((SPEAKERS[word] for word in words if word in SPEAKERS), None)
-        numbers = [word for word in words_in(path.stem) if re.fullmatch(r"\d{1,3}", word)]
+        numbers = [word for word in split_name(path.stem) if re.fullmatch(r"\d{1,3}", word)]
         if emotion is None or speaker is None or len(numbers) != 1:
             continue
         number = numbers[0].zfill(3)
-        group = text_group(places, number)
+        group = get_text_group(places, number)
         native = "neutral" if emotion == "normal" else emotion
         utterances.append(
             Utterance(
@@ -61,13 +61,13 @@ def read(root: Path) -> list[Utterance]:
     return sorted(utterances, key=lambda utterance: utterance.name)
 
 
-def words_in(place: str) -> list[str]:
-    """Splits a file or folder name: "Chang.Liu_001" -> ["changliu", "001"]."""
+def split_name(place: str) -> list[str]:
+    """Split a file or folder name: "Chang.Liu_001" -> ["changliu", "001"]."""
     return re.split(r"[-_ ]+", place.lower().replace(".", ""))
 
 
-def text_group(places: list[str], number: str) -> str:
-    """Says which part of the release a file is of; without its folder the number tells."""
+def get_text_group(places: list[str], number: str) -> str:
+    """Return the part of the release that has a file, by its folder or else by its number."""
     for place in places:
         if "不同文本" in place:
             return "different-text"

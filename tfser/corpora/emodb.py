@@ -3,8 +3,8 @@
 535 utterances, 10 speakers (5 female), 7 emotions, 10 German sentences, 16 kHz mono, 1.2 to 9 s.
 The name carries the labels: 03a01Fa.wav is speaker 03, sentence a01, emotion F (Freude), take a.
 Licence: free for research. Get it from emodb.bilderbar.info or Zenodo (record 17651657) and give
-the folder that holds `wav/`, or the one with the files. Some copies hold files cut to 2 s: the
-labels are right there, scores do not compare with published ones.
+the folder that holds `wav/` or the files. Some copies hold files cut to 2 s: their labels are
+right, but scores on them do not compare with published scores.
 """
 
 import re
@@ -24,7 +24,7 @@ NAME = re.compile(r"(\d\d)([ab]\d\d)([WLEAFNT])[a-z]")
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the corpus in file-name order, so that every run sees the same one."""
+    """Return the utterances in the order of the file names."""
     utterances = []
     wav = root / "wav"
     for path in list_audio_files(wav if wav.is_dir() else root):

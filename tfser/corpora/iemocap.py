@@ -10,8 +10,8 @@ Layout `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`, a line for each turn,
     A-E3:   val 3; act 2; dom  2;   ()
 
 and `Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav`. The brackets hold valence,
-activation and dominance, in this order, as means over raters. "Ses01F" is the actor who wears the
-markers; who speaks is the letter in the last part of the turn's name.
+activation and dominance, in this order, as means over raters. "Ses01F" is the actor with the
+markers; the speaker is the letter in the last part of the turn's name.
 """
 
 import logging
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Turn(NamedTuple):
-    """A turn as a file of EmoEvaluation has it.
+    """A turn in a file of EmoEvaluation.
 
     Raters are "E1" and on; "F1" and "M1" are the actors themselves, who are not in the means.
     """
@@ -57,20 +57,20 @@ class Turn(NamedTuple):
     valence: float  # means over raters, 1 to 5
     activation: float
     dominance: float
-    categories: dict[str, list[str]]  # rater -> what was heard, lower case
+    categories: dict[str, list[str]]  # rater -> emotions, lower case
     attributes: dict[str, tuple]  # rater -> (valence, activation, dominance), None where missing
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the turns of all sessions in the order of their names.
+    """Return the turns of all sessions sorted by name.
 
-    A turn whose wav is missing is listed too: extraction names it.
+    Turns with a missing wav are included: extraction reports them.
     """
     utterances, odd, short = [], [], []
     files = root.glob("Session?/dialog/EmoEvaluation/Ses*.txt")
     for file in sorted(files) or sorted(root.glob("*/Session?/dialog/EmoEvaluation/Ses*.txt")):
         session = file.parents[2]
-        for turn in turns(file):
+        for turn in load_turns(file):
             path = session / "sentences" / "wav" / file.stem / f"{turn.name}.wav"
             letter = turn.name.rpartition("_")[2][0]
             utterances.append(
@@ -104,12 +104,12 @@ def read(root: Path) -> list[Utterance]:
     return sorted(utterances, key=lambda utterance: utterance.name)
 
 
-def turns(path: Path) -> list[Turn]:
-    """The turns of one file of EmoEvaluation, with the votes of each rater.
+def load_turns(path: Path) -> list[Turn]:
+    """Load the turns of one file of EmoEvaluation, with the votes of each rater.
 
-    Raises DataError for a line that starts like a turn and is not one.
+    Raises DataError for a damaged line of a turn.
     """
-    found = []
+    turns = []
     for number, line in enumerate(path.read_text(encoding="latin-1").splitlines(), 1):
         if line.startswith("["):
             match = SUMMARY.fullmatch(line)
@@ -120,11 +120,11 @@ def turns(path: Path) -> list[Turn]:
                 )
             start, end, name, label, *attributes = match.groups()
             seconds = float(end) - float(start)
-            found.append(Turn(name, label, seconds, *map(float, attributes), {}, {}))
-        elif found and (match := CATEGORIES.fullmatch(line)):
-            heard = [word.strip().lower() for word in match[2].split(";") if word.strip()]
-            found[-1].categories[match[1]] = heard
-        elif found and (match := ATTRIBUTES.fullmatch(line)):
+            turns.append(Turn(name, label, seconds, *map(float, attributes), {}, {}))
+        elif turns and (match := CATEGORIES.fullmatch(line)):
+            emotions = [word.strip().lower() for word in match[2].split(";") if word.strip()]
+            turns[-1].categories[match[1]] = emotions
+        elif turns and (match := ATTRIBUTES.fullmatch(line)):
             rater, *votes = match.groups()
-            found[-1].attributes[rater] = tuple(int(vote) if vote else None for vote in votes)
-    return found
+            turns[-1].attributes[rater] = tuple(int(vote) if vote else None for vote in votes)
+    return turns

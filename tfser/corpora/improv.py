@@ -1,18 +1,18 @@
 """MSP-IMPROV, emotions in improvised dialogues (Busso et al., IEEE Trans. Affect. Comput. 2017).
 
 8,438 turns of 12 actors in 6 sessions, a woman and a man in each, 9 hours, 48 kHz: 20 sentences,
-each in 4 emotions, and all that was said around them. Licence: research, on request from the
+each in 4 emotions, and the dialogue around them. Licence: research, on request from the
 University of Texas at Dallas.
 
 Layout `session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav`, in some copies below `Audio/`: sentence 01
-meant angry, actress of session 1, condition P, turn 1. Its labels are in `Evaluation.txt`, which
+in anger, actress of session 1, condition P, turn 1. Its labels are in `Evaluation.txt`, which
 some copies call `Evalution.txt`, a line for each turn and its raters below:
 
     UTD-IMPROV-S01A-F01-P-FM01.avi; A; A:2.333333; V:3.166667; D:2.500000 ; N:3.200000;
     ANON-p1; Angry; Frustrated; A:2.000000; V:3.000000; D:2.000000; N:NaN;
 
-The emotion is what most raters heard; A, V, D and N (natural or acted) are means over them, from 1
-to 5. A is 1 for very active: activation here is 6 - A, so that 5 is, as in other corpora.
+The emotion is the vote of most raters; A, V, D and N (natural or acted) are means over raters, from
+1 to 5. A is 1 for very active: activation here is 6 - A, 5 for very active as in other corpora.
 """
 
 import logging
@@ -44,19 +44,19 @@ log = logging.getLogger(__name__)
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the turns of the evaluation file in the order of their names.
+    """Return the turns of the evaluation file sorted by name.
 
-    A turn whose wav is missing is listed too: extraction names it.
+    Turns with a missing wav are included: extraction reports them.
     """
     files = [root / name for name in LABEL_FILES]
     files += sorted(file for name in LABEL_FILES for file in root.glob(f"*/{name}"))
     file = next((file for file in files if file.is_file()), None)
     if file is None:
         return []
-    # By name, as copies differ in the folders. Nearest to the root wins: it is the one meant.
+    # By name, since the folders of copies differ. The file nearest to the root is used.
     nearest_last = sorted(list_audio_files(root), key=lambda path: (-len(path.parts), path))
     paths = {path.stem: path for path in nearest_last}
-    utterances = turns(file, paths)
+    utterances = load_turns(file, paths)
     missing = sorted(set(SESSIONS) - {u.session for u in utterances})
     if utterances and missing:
         log.warning("improv: no %s in %s; the corpus has six", ", ".join(missing), file)
@@ -73,17 +73,16 @@ def read(root: Path) -> list[Utterance]:
     return sorted(utterances, key=lambda utterance: utterance.name)
 
 
-def turns(file: Path, paths: dict[str, Path]) -> list[Utterance]:
-    """The turns of the evaluation file; their audio is found in `paths` by its name.
+def load_turns(file: Path, paths: dict[str, Path]) -> list[Utterance]:
+    """Load the turns of the evaluation file; `paths` has the audio by name.
 
-    Raises DataError for a line that starts like a turn and is not one, and for a turn with two
-    different labels.
+    Raises DataError for a damaged line of a turn, and for a turn with two different labels.
     """
     lines, utterances = {}, []
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     for number, line in enumerate(text.split("\n"), 1):
         if "-IMPROV-" not in line:
-            continue  # a rater, whose opinion is in the means, or an empty line
+            continue  # a rater, whose votes are in the means, or an empty line
         where = f"{file}, line {number}"
         match = TURN.fullmatch(line.strip())
         if match is None:

@@ -1,4 +1,4 @@
-"""Which utterances of a corpus a paper uses, and as which classes: [labels] of its hparams."""
+"""Selection of utterances and classes by [labels] of the hparams."""
 
 import logging
 from dataclasses import replace
@@ -15,32 +15,32 @@ def select_by_labels(
     group,
     merge,
     target,
-    rounding,
+    rounding="between",
     unlabelled=False,
 ) -> list:
-    """The utterances of [labels], with the class to be learned as their `emotion`.
+    """Return the utterances selected by [labels], with the class as their `emotion`.
 
     Args:
-        keep: emotions, after merging; empty for all. Of no account for another target.
-        group: a part of the corpus, "" for all.
-        merge: "excitement=happiness" makes the first the second.
+        keep: emotions, after merging; empty: all. For target "emotion" only.
+        group: a part of the corpus; "": all parts.
+        merge: "excitement=happiness" renames the first emotion to the second.
         target: "emotion", "speaker", "gender", or an attribute ("activation", "valence",
             "dominance") in three classes.
-        rounding: of an attribute, see `three_classes`.
-        unlabelled: keep those without a label too, whose `emotion` is None.
+        rounding: of an attribute, see `to_three_classes`.
+        unlabelled: select utterances without a label too; their `emotion` is None.
 
-    Raises UsageError for a name the corpus lacks, DataError where fewer than two classes are left.
+    Raises UsageError for a name the corpus lacks, and DataError for fewer than two classes.
     """
-    chosen = select_group(utterances, group)
+    selected = select_group(utterances, group)
     if target != "emotion":
-        rated = target not in ("speaker", "gender")
-        found = [getattr(u, target) for u in chosen]
-        if rated:
-            found = [to_three_classes(rating, rounding) for rating in found]
-        chosen = [replace(u, emotion=name) for u, name in zip(chosen, found, strict=True)]
-        if all(name is None for name in found):
+        is_attribute = target not in ("speaker", "gender")
+        labels = [getattr(u, target) for u in selected]
+        if is_attribute:
+            labels = [to_three_classes(rating, rounding) for rating in labels]
+        selected = [replace(u, emotion=label) for u, label in zip(selected, labels, strict=True)]
+        if all(label is None for label in labels):
             raise DataError(
-                f"no utterance has a {'rating of ' * rated}{target}; "
+                f"no utterance has a {'rating of ' * is_attribute}{target}; "
                 "use --set labels.target=emotion"
             )
         keep = merge = ()
@@ -48,22 +48,22 @@ def select_by_labels(
         name, _, into = pair.partition("=")
         if not into:
             raise UsageError(f"labels.merge: {pair!r} is not of the form excitement=happiness")
-        _check_known("labels.merge", name, chosen)
-        chosen = [replace(u, emotion=into) if u.emotion == name else u for u in chosen]
+        _check_known("labels.merge", name, selected)
+        selected = [replace(u, emotion=into) if u.emotion == name else u for u in selected]
     for name in keep:
-        _check_known("labels.keep", name, chosen)
-    chosen = [
+        _check_known("labels.keep", name, selected)
+    selected = [
         u
-        for u in chosen
+        for u in selected
         if (unlabelled and u.emotion is None) or (u.emotion and (not keep or u.emotion in keep))
     ]
-    if len(chosen) < len(utterances):
-        log.info("%d of %d utterances used, as [labels] says", len(chosen), len(utterances))
-    return check_classes(chosen)
+    if len(selected) < len(utterances):
+        log.info("%d of %d utterances used, by [labels]", len(selected), len(utterances))
+    return check_classes(selected)
 
 
 def select_group(utterances, group: str) -> list:
-    """The utterances of a part of the corpus, "" for all; UsageError where it has no such part."""
+    """Return the utterances of a part of the corpus, "" for all; raise UsageError without it."""
     groups = sorted({u.group for u in utterances if u.group})
     if group and group not in groups:
         raise UsageError(
@@ -74,19 +74,22 @@ def select_group(utterances, group: str) -> list:
 
 
 def select_rated(utterances, group: str) -> list:
-    """The utterances with ratings of arousal (our activation) and valence; DataError for none."""
-    chosen = [u for u in select_group(utterances, group) if None not in (u.activation, u.valence)]
-    if not chosen:
+    """Return the utterances with ratings of arousal (our activation) and valence.
+
+    Raises DataError if no utterance has ratings.
+    """
+    rated = [u for u in select_group(utterances, group) if None not in (u.activation, u.valence)]
+    if not rated:
         raise DataError(
             "no utterance has ratings of arousal and valence; use --set labels.target=emotion"
         )
-    if len(chosen) < len(utterances):
-        log.info("%d of %d utterances used: those with ratings", len(chosen), len(utterances))
-    return chosen
+    if len(rated) < len(utterances):
+        log.info("%d of %d utterances used: those with ratings", len(rated), len(utterances))
+    return rated
 
 
 def check_classes(utterances) -> list:
-    """The utterances as they are; DataError where they have fewer than two classes."""
+    """Return the utterances unchanged; raise DataError for fewer than two classes."""
     labelled = [u.emotion for u in utterances if u.emotion is not None]
     if len(set(labelled)) < 2:
         raise DataError(
@@ -97,7 +100,7 @@ def check_classes(utterances) -> list:
 
 
 def select_common_classes(utterances, tested) -> tuple[list, list]:
-    """The utterances of two corpora whose emotions are in both."""
+    """Return the utterances of two corpora with emotions in both; raise DataError for under two."""
     names = {u.emotion for u in utterances} & {u.emotion for u in tested}
     if len(names) < 2:
         of_both = " and ".join(
@@ -111,10 +114,10 @@ def select_common_classes(utterances, tested) -> tuple[list, list]:
 
 
 def to_three_classes(rating: float | None, rounding: str) -> str | None:
-    """Low is {1, 2}, neutral {3}, high {4, 5} of a 5-point scale (AAE section 3.1); None stays.
+    """Return "low" for 1 and 2, "neutral" for 3, "high" for 4 and 5 (AAE section 3.1), or None.
 
-    Ratings are means, and the paper does not say where 2.5 goes: with "between" all of (2, 4) is
-    neutral, as in Metallinou et al. and the ACNN paper; with "nearest" [2.5, 3.5] is.
+    Ratings are means, and the class of 2.5 is not in the paper. rounding: "between": (2, 4) is
+    neutral, as in Metallinou et al. and the ACNN paper; "nearest": [2.5, 3.5] is neutral.
     """
     if rating is None:
         return None
@@ -123,8 +126,8 @@ def to_three_classes(rating: float | None, rounding: str) -> str | None:
     return "low" if rating <= 2 else "high" if rating >= 4 else "neutral"
 
 
-def describe_labels(*, target, rounding, **_) -> dict[str, str]:
-    """What a result must say of [labels]: nothing for emotions, else which attribute and how."""
+def describe_labels(*, target, rounding="between", **_) -> dict[str, str]:
+    """Return the flags of [labels] in a result: {} for emotions, else target and rounding."""
     if target in ("speaker", "gender", "ratings"):
         return {"target": target}
     return {} if target == "emotion" else {"target": target, "rounding": rounding}
@@ -140,11 +143,11 @@ def _check_known(key, name, utterances) -> None:
 
 
 def warn_of_untrained_classes(utterances, splits) -> None:
-    """Warns of folds that test a class which none of their training speakers has."""
+    """Warn of folds whose test set has a class that no training speaker has."""
     for fold, split in enumerate(splits):
-        heard, tested = (
+        trained, tested = (
             {utterances[i].emotion for i in part} for part in (split.train, split.test)
         )
-        if tested - heard:
-            unheard = " ".join(sorted(tested - heard))
-            log.warning("fold-%02d: no training speaker has %s, which is tested", fold, unheard)
+        if tested - trained:
+            names = " ".join(sorted(tested - trained))
+            log.warning("fold-%02d: no training speaker has %s, which is tested", fold, names)

@@ -10,7 +10,7 @@ genders are in `SPEAKERS.TXT`, beside the subsets:
     19   | F | train-clean-100  | 25.19 | Kara Shallenberg
     60   | M | train-clean-100  | 20.18 | |CBW|Simon
 
-Everything under the root is read: `LibriSpeech/`, the folder it is in, or one of its subsets.
+The root is `LibriSpeech/`, the folder above it, or one of its subsets.
 """
 
 import logging
@@ -33,12 +33,12 @@ log = logging.getLogger(__name__)
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the utterances in the order of their names; `group` is the subset.
+    """Return the utterances sorted by name; `group` is the subset.
 
-    Of whom SPEAKERS.TXT does not tell the gender, it is None.
+    The gender of a speaker without a line in SPEAKERS.TXT is None.
     """
-    table = speakers_file(root)
-    genders = read_genders(table) if table else {}
+    table = find_speakers_file(root)
+    genders = load_genders(table) if table else {}
     utterances = []
     for path in list_audio_files(root):
         match = NAME.fullmatch(path.stem)
@@ -68,15 +68,15 @@ def read(root: Path) -> list[Utterance]:
     return sorted(utterances, key=lambda utterance: utterance.name)
 
 
-def speakers_file(root: Path) -> Path | None:
-    """Finds SPEAKERS.TXT in the root or below; above it, where the root is a subset."""
+def find_speakers_file(root: Path) -> Path | None:
+    """Return SPEAKERS.TXT in the root, in a folder of it, or above a root that is a subset."""
     above = root.absolute().parents[:2]
-    found = [*sorted(root.glob("*/SPEAKERS.TXT")), *(folder / "SPEAKERS.TXT" for folder in above)]
-    return next((path for path in (root / "SPEAKERS.TXT", *found) if path.is_file()), None)
+    paths = [*sorted(root.glob("*/SPEAKERS.TXT")), *(folder / "SPEAKERS.TXT" for folder in above)]
+    return next((path for path in (root / "SPEAKERS.TXT", *paths) if path.is_file()), None)
 
 
-def read_genders(path: Path) -> dict[str, str]:
-    """Reads {speaker: gender}; DataError for a line that is neither a speaker nor a comment."""
+def load_genders(path: Path) -> dict[str, str]:
+    """Load {speaker: gender}; raise DataError for a line without a speaker or a comment."""
     genders = {}
     text = path.read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.split("\n"), 1):

@@ -1,4 +1,4 @@
-"""Loads a corpus by its name, or a table by its path."""
+"""Loading of a corpus by its name, or of a table by its path."""
 
 import importlib
 import logging
@@ -20,25 +20,25 @@ log = logging.getLogger(__name__)
 
 
 def corpus_names() -> list[str]:
-    """Lists the corpora that have a reader; a table is named by its path instead."""
-    found = {module.name for module in pkgutil.iter_modules(corpora.__path__)}
-    return sorted(found - NOT_CORPORA)
+    """Return the names of the corpora with a reader, sorted; a table has a path instead."""
+    modules = {module.name for module in pkgutil.iter_modules(corpora.__path__)}
+    return sorted(modules - NOT_CORPORA)
 
 
 def load_corpus(
     corpus: str, root: Path | None = None, cache: Path | None = None
 ) -> list[Utterance]:
-    """Lists the utterances of a corpus, sorted by name; those of a table in the table's order.
+    """Return the utterances of a corpus, sorted by name, or of a table in the table's order.
 
     Args:
-        corpus: one of `names()`, or the path of a table ending in .csv or .tsv.
-        root: the folder of the corpus; without it TFSER_<CORPUS>_ROOT. For a table the folder its
-            files are relative to; without it the table's own.
-        cache: where the toy corpus is made; without it ~/.cache/tfser.
+        corpus: one of `corpus_names()`, or the path of a table ending in .csv or .tsv.
+        root: the folder of the corpus; None: TFSER_<CORPUS>_ROOT. For a table: the folder of
+            relative files; None: the folder of the table.
+        cache: folder for the toy corpus; None: ~/.cache/tfser.
 
     Raises:
-        UsageError: unknown corpus, or its folder is not given.
-        DataError: the folder or table is missing, or is not what it should be.
+        UsageError: unknown corpus, or no folder is given.
+        DataError: the folder or table is missing or damaged.
     """
     corpus = str(corpus)
     if corpus.lower().endswith((".csv", ".tsv")):
@@ -53,9 +53,9 @@ def load_corpus(
             f"{', '.join(corpus_names())}, and any table given by its path, such as my/table.csv"
         )
     module = importlib.import_module(f"tfser.corpora.{corpus}")
-    if hasattr(module, "make"):  # a corpus that is computed, not downloaded
+    if hasattr(module, "make"):  # a corpus that is synthesized, not downloaded
         root = root or os.environ.get(_variable(corpus))
-        if not cache or isinstance(cache, s3.S3Path):  # it is made file by file
+        if not cache or isinstance(cache, s3.S3Path):  # it is written file by file
             cache = Path.home() / ".cache" / "tfser"
         if isinstance(s3.to_path(root or ""), s3.S3Path):
             raise UsageError(f"--data-root {root}: {corpus} is made on a disk; give a folder there")
@@ -68,7 +68,7 @@ def load_corpus(
 
 
 def corpus_root(corpus: str, root: Path | None) -> Path:
-    """The folder that is given, or that TFSER_<CORPUS>_ROOT names; UsageError for neither."""
+    """Return `root`, or else the folder in TFSER_<CORPUS>_ROOT; raise UsageError for neither."""
     root = root or os.environ.get(_variable(corpus))
     if not root:
         raise UsageError(
@@ -82,15 +82,15 @@ def _variable(corpus: str) -> str:
 
 
 def check_files(corpus: str, root: Path, utterances: list[Utterance], layout: str) -> None:
-    """Raises DataError where nothing was recognised, and warns of files that were not."""
+    """Raise DataError if no file was recognized; warn of files that were not."""
     files = list(list_audio_files(root))
     used = {utterance.path for utterance in utterances}
     unused = [path.relative_to(root) for path in files if path not in used]
     if not utterances:
         suffix = next((suffix for suffix in AUDIO_SUFFIXES if suffix in layout), "audio file")
-        found = f"none of the {len(files):,} audio files" if files else f"no {suffix}"
+        count = f"none of the {len(files):,} audio files" if files else f"no {suffix}"
         first = f" (the first is {unused[0]})" if unused else ""
-        raise DataError(f"{corpus}: {found} under {root}{first}; expected {layout}")
+        raise DataError(f"{corpus}: {count} under {root}{first}; expected {layout}")
     if unused:
         log.warning(
             "%s: %d of the %d audio files under %s are not read, being copies, unlisted or not "
@@ -100,7 +100,7 @@ def check_files(corpus: str, root: Path, utterances: list[Utterance], layout: st
 
 
 def describe_corpus(corpus: str, utterances: list[Utterance]) -> str:
-    """Sums up a corpus in a line: "casia: 1,200 of the paper's 7,200 utterances, ..."."""
+    """Describe a corpus in a line: "casia: 1,200 of the paper's 7,200 utterances, ..."."""
     n, expected, main_group = len(utterances), None, None
     if corpus in corpus_names():
         module = importlib.import_module(f"tfser.corpora.{corpus}")
@@ -116,9 +116,9 @@ def describe_corpus(corpus: str, utterances: list[Utterance]) -> str:
     n_speakers = len({utterance.speaker for utterance in utterances})
     emotions = Counter(utterance.emotion for utterance in utterances)
     n_unlabelled = emotions.pop(None, 0)
-    listed = [f"{emotion} {emotions[emotion]:,}" for emotion in sorted(emotions)]
-    listed += [f"unlabelled {n_unlabelled:,}"] if n_unlabelled else []
-    labels = f"{len(emotions)} emotion{'s' * (len(emotions) != 1)}: {', '.join(listed)}"
+    counts = [f"{emotion} {emotions[emotion]:,}" for emotion in sorted(emotions)]
+    counts += [f"unlabelled {n_unlabelled:,}"] if n_unlabelled else []
+    labels = f"{len(emotions)} emotion{'s' * (len(emotions) != 1)}: {', '.join(counts)}"
     return (
         f"{corpus}: {size}, {n_speakers} speaker{'s' * (n_speakers != 1)}, "
         f"{labels if emotions else 'no emotion labels'}"
@@ -126,7 +126,7 @@ def describe_corpus(corpus: str, utterances: list[Utterance]) -> str:
 
 
 def check_unique_names(corpus: str, utterances: list[Utterance]) -> list[Utterance]:
-    """Returns the utterances as they are; DataError where two have the same name."""
+    """Return the utterances unchanged; raise DataError if two have the same name."""
     paths: dict[str, Path] = {}
     for utterance in utterances:
         if utterance.name in paths:

@@ -1,21 +1,22 @@
 """OMG-Emotion, one-minute gradual emotional behaviour (Barros et al., IJCNN 2018).
 
-Monologues on YouTube in English, some 420 of a minute, cut into utterances that five or more raters
-heard in order. Lists: github.com/knowledgetechnologyuhh/OMGEmotionChallenge; its `prepare_data.py`
-fetches what YouTube still has, the University of Hamburg helps out. Licence: CC BY-NC-SA 3.0 DE.
+About 420 English monologues of a minute on YouTube, cut into utterances, which five or more raters
+rated in order. Lists: github.com/knowledgetechnologyuhh/OMGEmotionChallenge. Its `prepare_data.py`
+fetches the videos that are still online; for the rest ask the University of Hamburg. Licence:
+CC BY-NC-SA 3.0 DE.
 
 A row of `omg_TrainVideos.csv`, `omg_ValidationVideos.csv` or `omg_TestVideos_WithLabels.csv` is
 
     link,start,end,video,utterance,arousal,valence,EmotionMaxVote
     https://www.youtube.com/watch?v=...,46.38,51.42,7a9dd8d41_1,utterance_9.mp4,0.41,-0.39,5
 
-with start and end in the link's video; audio has a file for each utterance, made by `ffmpeg -i
+with start and end in the link's video. Audio has a file for each utterance, written by `ffmpeg -i
 utterance_9.mp4 utterance_9.mp4.wav`, in `7a9dd8d41_1/utterance_9.mp4.wav`, `7a9dd8d41_1/
-utterance_9.wav` or `7a9dd8d41_1/audio/utterance_9.mp4/any.wav`, below whatever folders. Arousal,
-our activation, is from 0 (calm) to 1, valence from -1 to 1; the emotion is what most raters chose.
+utterance_9.wav` or `7a9dd8d41_1/audio/utterance_9.mp4/any.wav`, below any folders. Arousal, our
+activation, is from 0 (calm) to 1, valence from -1 to 1; the emotion is the vote of most raters.
 
-Who speaks is not told: `speaker` is the link's video, 7a9dd8d41, of which 7a9dd8d41_1 is the first
-part. The official split is by parts, so that some speakers are in train and in dev.
+The speakers are unknown: `speaker` is the link's video, 7a9dd8d41, and 7a9dd8d41_1 its first part.
+The official split is by parts of videos: some speakers are in train and in dev.
 """
 
 import logging
@@ -53,47 +54,48 @@ log = logging.getLogger(__name__)
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the utterances that have audio, in the order of their names.
+    """Return the utterances with audio, sorted by name.
 
-    Raises DataError for a list that is damaged, and for a video in two parts.
+    Raises DataError for a damaged list, and for a video in two parts of the split.
     """
-    lists = {split: file for split in LISTS if (file := list_of(root, split))}
-    listed = [u for split, file in lists.items() for u in utterances(file, split)]
+    lists = {split: file for split in LISTS if (file := find_list(root, split))}
+    listed = [u for split, file in lists.items() for u in load_utterances(file, split)]
     splits: dict[str, str] = {}
     for u in listed:
-        if splits.setdefault(video_of(u), u.split) != u.split:
-            both = lists[splits[video_of(u)]], lists[u.split]
+        video = get_video(u)
+        if splits.setdefault(video, u.split) != u.split:
+            both = lists[splits[video]], lists[u.split]
             raise DataError(
-                f"omg: video {video_of(u)} is in {both[0]} and {both[1]}, and would be learned and "
+                f"omg: video {video} is in {both[0]} and {both[1]}, and would be learned and "
                 "tested; copy the lists again"
             )
     for split, names in LISTS.items():
         if lists and split not in lists:
             log.warning("omg: no %s in %s or a folder in it: no %s part", names[0], root, split)
-    files = audio_of_names(root)
-    heard = [u for u in listed if u.name in files]
-    # Half of the links are dead: listed for extraction to name, they would end every run.
-    if len(heard) < len(listed):
-        n_heard = len({video_of(u) for u in heard})
+    files = find_audio(root)
+    present = [u for u in listed if u.name in files]
+    # Half of the links are dead: missing audio is no error here, unlike in other corpora.
+    if len(present) < len(listed):
+        n_videos = len({get_video(u) for u in present})
         log.warning(
             "omg: %d of %d utterances have no audio and are left out (%d of %d videos have none "
             "at all); the first is %s",
-            *(len(listed) - len(heard), len(listed), len(splits) - n_heard, len(splits)),
+            *(len(listed) - len(present), len(listed), len(splits) - n_videos, len(splits)),
             next(u.name for u in listed if u.name not in files),
         )
-    copied = [files[u.name] for u in heard if len(files[u.name]) > 1]
-    if copied:
+    copies = [files[u.name] for u in present if len(files[u.name]) > 1]
+    if copies:
         log.warning(
             "omg: utterances with several files, of which the nearest to the root is read: %d; of "
             "the first it is %s, not %s",
-            *(len(copied), copied[0][0], copied[0][1]),
+            *(len(copies), copies[0][0], copies[0][1]),
         )
-    heard = [replace(u, path=files[u.name][0]) for u in heard]
-    return sorted(heard, key=lambda utterance: utterance.name)
+    present = [replace(u, path=files[u.name][0]) for u in present]
+    return sorted(present, key=lambda utterance: utterance.name)
 
 
-def list_of(root: Path, split: str) -> Path | None:
-    """Finds the list of a part in the root, else in a folder in it; that with labels first."""
+def find_list(root: Path, split: str) -> Path | None:
+    """Return the list of a part, in the root or a folder of it, a list with labels first."""
     for name in LISTS[split]:
         for file in (root / name, *sorted(root.glob(f"*/{name}"))):
             if file.is_file():
@@ -101,62 +103,63 @@ def list_of(root: Path, split: str) -> Path | None:
     return None
 
 
-def utterances(file: Path, split: str) -> list[Utterance]:
-    """The utterances of a list in its order; their `path` is for read(), which knows the audio.
+def load_utterances(file: Path, split: str) -> list[Utterance]:
+    """Load the utterances of a list in its order; `read` sets their `path`, here the list.
 
-    Raises DataError for a missing column, a cell that is no label, and two labels of an utterance.
+    Raises DataError for a missing column, a damaged label, and two labels of an utterance.
     """
     labels = () if file.name == UNLABELLED else LABELS
     if not labels:
         log.warning("omg: %s has no labels; get %s", file, LISTS[split][0])
-    found: dict[str, Utterance] = {}
+    utterances: dict[str, Utterance] = {}
     lines, empty, odd, again = {}, [], [], []
-    for line, row in rows(file, NAMES + labels):
+    for line, row in read_list(file, NAMES + labels):
         where = f"{file}, line {line}"
-        # What nobody rated is no slip of the list, while a wrong cell is: the rest may be too.
+        # An empty cell is an utterance without ratings; a wrong cell is a damaged list.
         if any(cell.lower() in table.MISSING for cell in row.values()):
             empty.append(line)
             continue
-        name = name_of(row, where)
+        name = get_name(row, where)
         speaker, _, _ = row["video"].partition("_")
         utterance = Utterance(file, name, speaker, split=split)
         if labels:
-            utterance = replace(utterance, **labels_of(row, where))
+            utterance = replace(utterance, **parse_labels(row, where))
             if not (0 <= utterance.activation <= 1 and -1 <= utterance.valence <= 1):
                 odd.append(line)
         first = lines.setdefault(name, line)
-        if found.setdefault(name, utterance) != utterance:
+        if utterances.setdefault(name, utterance) != utterance:
             raise DataError(f"{where}: {name} has other labels in line {first}; remove one")
         if first != line:
             again.append(line)
-    for these, what in (
+    for lines_of_kind, what in (
         (empty, "with an empty cell, left out"),
         (odd, "with arousal outside 0 to 1 or valence outside -1 to 1, kept as they are"),
         (again, "that repeat another one, left out"),
     ):
-        if these:
+        if lines_of_kind:
             log.warning(
-                "omg: %s: rows %s: %d, the first is line %d", file, what, len(these), these[0]
+                "omg: %s: rows %s: %d, the first is line %d",
+                *(file, what, len(lines_of_kind), lines_of_kind[0]),
             )
-    return list(found.values())
+    return list(utterances.values())
 
 
-def rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Reads a list into (line, {column: cell}); DataError for a missing column."""
-    found = table.read_rows(file)
-    header = list(found[0][1])
+def read_list(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line, {column: cell}) of a list; raise DataError for a missing column."""
+    rows = table.read_rows(file)
+    header = list(rows[0][1])
     for column in columns:
         if table.column_name(column) not in header:
             raise DataError(
                 f"{file}, line 1: no column {column!r}{did_you_mean(column, header)}; expected "
                 f"{', '.join(columns)}; copy the file again"
             )
-    for line, row in found:
+    for line, row in rows:
         yield line, {column: row[table.column_name(column)] for column in columns}
 
 
-def name_of(row: dict[str, str], where: str) -> str:
-    """The name of an utterance, "7a9dd8d41_1-utterance_9"; DataError for other cells."""
+def get_name(row: dict[str, str], where: str) -> str:
+    """Return the name of an utterance, "7a9dd8d41_1-utterance_9"; raise DataError for others."""
     match = UTTERANCE.fullmatch(row["utterance"])
     if match is None or not VIDEO.fullmatch(row["video"]):
         raise DataError(
@@ -166,27 +169,27 @@ def name_of(row: dict[str, str], where: str) -> str:
     return f"{row['video']}-{match[1]}"
 
 
-def labels_of(row: dict[str, str], where: str) -> dict:
-    """The labels of an utterance; DataError for a cell that is none."""
-    activation, valence, vote = (table.number(row, label, where) for label in LABELS)
-    if vote not in EMOTIONS:  # spreadsheets write 4 as 4.0, which is in it
+def parse_labels(row: dict[str, str], where: str) -> dict:
+    """Return the labels of an utterance; raise DataError for a damaged cell."""
+    activation, valence, vote = (table.parse_number(row, label, where) for label in LABELS)
+    if vote not in EMOTIONS:  # 4.0, as spreadsheets write it, is in EMOTIONS
         raise DataError(
             f"{where}: EmotionMaxVote is {row['EmotionMaxVote']!r}, not 0 to 6; copy the file again"
         )
     return {"emotion": EMOTIONS[vote], "activation": activation, "valence": valence}
 
 
-def video_of(utterance: Utterance) -> str:
-    """The video of an utterance, as the lists have it: "7a9dd8d41_1"."""
+def get_video(utterance: Utterance) -> str:
+    """Return the video of an utterance in the lists: "7a9dd8d41_1"."""
     return utterance.name.partition("-")[0]
 
 
-def audio_of_names(root: Path) -> dict[str, list[Path]]:
-    """Finds {name of an utterance: its files}, those nearest to the root first."""
+def find_audio(root: Path) -> dict[str, list[Path]]:
+    """Return {name of an utterance: files}, files nearest to the root first."""
     files: dict[str, list[Path]] = {}
     for path in sorted(list_audio_files(root), key=lambda path: (len(path.parts), path)):
         folder = path.absolute().parent
-        # The folder first: a file in utterance_9.mp4/ may be called anything, as utterance_9.wav.
+        # The folder first: a file in utterance_9.mp4/ may have any name.
         match = UTTERANCE.fullmatch(folder.name)
         folder = folder.parent if match else folder
         match = match or UTTERANCE.fullmatch(path.stem)
@@ -196,30 +199,30 @@ def audio_of_names(root: Path) -> dict[str, list[Path]]:
     return files
 
 
-def test_csv(root: Path) -> Path:
-    """Finds the official list of the test part; DataError where there is none."""
-    file = list_of(root, "test")
+def find_test_list(root: Path) -> Path:
+    """Return the official list of the test part; raise DataError if it is missing."""
+    file = find_list(root, "test")
     if file is None:
         raise DataError(f"omg: no {' or '.join(LISTS['test'])} in {root} or a folder in it")
     return file
 
 
 def submit(root: Path, folder: Path, utterances: list[Utterance]) -> None:
-    """Writes submission.csv into a run directory, of its first seed's result.
+    """Write submission.csv into a run directory, from the predictions of its first seed.
 
-    utterances: of the corpus; what has no audio gets the mean rating of the train part.
+    utterances: of the corpus. An utterance without audio gets the mean rating of the train part.
     """
     file = sorted(folder.glob("seed-*/predictions.csv"))[0]
-    found = [row for _, row in table.read_rows(file)]
-    found = [row for row in found if row["system"] == found[-1]["system"]]
+    rows = [row for _, row in table.read_rows(file)]
+    rows = [row for row in rows if row["system"] == rows[-1]["system"]]
     predictions = {
         row["utterance"]: (float(row["predicted_arousal"]), float(row["predicted_valence"]))
-        for row in found
+        for row in rows
     }
-    known = [u for u in utterances if u.split == "train" and u.activation is not None]
-    n = len(known)
-    fill = sum(u.activation for u in known) / n, sum(u.valence for u in known) / n
-    write_submission(folder / "submission.csv", test_csv(root), predictions, fill)
+    rated = [u for u in utterances if u.split == "train" and u.activation is not None]
+    n = len(rated)
+    fill = sum(u.activation for u in rated) / n, sum(u.valence for u in rated) / n
+    write_submission(folder / "submission.csv", find_test_list(root), predictions, fill)
 
 
 def write_submission(
@@ -228,36 +231,38 @@ def write_submission(
     predictions: dict[str, tuple[float, float]],
     fill: tuple[float, float],
 ) -> None:
-    """Writes predictions as the challenge's evaluation takes them, next to `official`, row by row.
+    """Write predictions for the challenge's evaluation scripts.
 
-    Its scripts pair the rows of two files by position, so that those are the list's, all of them
-    and in its order, also where there is no audio.
+    The scripts pair the rows of two files by position: all rows of the official list are written
+    in its order, with or without audio.
 
     Args:
         path: the csv to write.
-        official: the list of the part, see `test_csv`; its labels are not read.
+        official: the list of the part, see `find_test_list`; its labels are not read.
         predictions: {name of an utterance: (arousal, valence)}.
-        fill: what an utterance without prediction gets; not from the labels of this part.
+        fill: (arousal, valence) without a prediction; must not come from the labels of this part.
 
-    Raises DataError for a prediction that is no number, or of an utterance the list does not have.
+    Raises DataError for a prediction that is not finite, or of an utterance not in the list.
     """
-    given = [(row, name_of(row, f"{official}, line {line}")) for line, row in rows(official, NAMES)]
-    unknown = sorted(set(predictions) - {name for _, name in given})
+    rows = [
+        (row, get_name(row, f"{official}, line {line}")) for line, row in read_list(official, NAMES)
+    ]
+    unknown = sorted(set(predictions) - {name for _, name in rows})
     if unknown:
         raise DataError(
             f"omg: predictions of utterances that are not in {official}: {len(unknown):,}, the "
             f"first is {unknown[0]}; give the list they are of"
         )
     lines = []
-    for row, name in given:
+    for row, name in rows:
         arousal, valence = map(float, predictions.get(name, fill))
         if not (math.isfinite(arousal) and math.isfinite(valence)):
             raise DataError(f"omg: the prediction of {name} is {arousal}, {valence}; not written")
         lines.append(row | {"arousal": arousal, "valence": valence})
-    n_filled = sum(name not in predictions for _, name in given)
+    n_filled = sum(name not in predictions for _, name in rows)
     if n_filled:
         log.warning(
             "omg: %d of the %d rows of %s have no prediction and get %g, %g",
-            *(n_filled, len(given), path, *fill),
+            *(n_filled, len(rows), path, *fill),
         )
     atomic_files.write_csv(path, lines)

@@ -1,12 +1,12 @@
 """RAVDESS, audio-visual emotional speech and song (Livingstone & Russo, PLoS ONE 13(5), 2018).
 
 Its speech: 1,440 utterances, 24 actors (12 female) x 60, 8 emotions, 2 English sentences, 48 kHz.
-Neutral has 4 utterances an actor, being recorded in normal intensity only, the others have 8.
+Neutral has 4 utterances per actor, in normal intensity only; the other emotions have 8.
 Licence: CC BY-NC-SA 4.0. Get Audio_Speech_Actors_01-24.zip from Zenodo (record 1188976).
 
 Layout `Actor_12/03-01-06-01-02-01-12.wav`: modality (03 audio alone), channel (01 speech, 02 song),
-emotion, intensity, statement, repetition, actor (odd: male). Of the same name one file is read:
-the most popular download holds the whole tree a second time in audio_speech_actors_01-24/.
+emotion, intensity, statement, repetition, actor (odd: male). Of files with the same name one is
+read: the most popular download has a second copy of the tree in audio_speech_actors_01-24/.
 """
 
 import re
@@ -26,9 +26,9 @@ NAME = re.compile(r"03-01-(0[1-8])-(0[12])-(0[12])-0[12]-(0[1-9]|1\d|2[0-4])")
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the speech in file-name order: by emotion, intensity, statement, take and actor."""
+    """Return the utterances in the order of emotion, intensity, statement, take and actor."""
     utterances = {}
-    # Nearest to the root first, so that the second tree is the one left out.
+    # Nearest to the root first, so that the second copy is left out.
     for path in sorted(list_audio_files(root), key=lambda path: (len(path.parts), path)):
         match = NAME.fullmatch(path.stem)
         if match is None:

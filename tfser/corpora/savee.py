@@ -23,7 +23,7 @@ NAME = re.compile(r"(?:(DC|JE|JK|KL)[-_]?)?(sa|su|a|d|f|h|n)(\d\d)", re.IGNORECA
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the corpus in the order of speaker, emotion and sentence."""
+    """Return the utterances in the order of speaker, emotion and sentence."""
     utterances = []
     audio_data = root / "AudioData"
     for path in list_audio_files(audio_data if audio_data.is_dir() else root):
@@ -33,7 +33,7 @@ def read(root: Path) -> list[Utterance]:
         speaker = (match[1] or path.absolute().parent.name).upper()
         if speaker not in SPEAKERS:
             continue
-        code = f"{match[2].lower()}{match[3]}"  # the sentences are numbered within an emotion
+        code = f"{match[2].lower()}{match[3]}"  # sentences are numbered per emotion
         utterances.append(
             Utterance(
                 path,

@@ -1,13 +1,13 @@
-"""Anybody's corpus: a table with a row for each utterance.
+"""A corpus of the user: a table with a row for each utterance.
 
 Columns: `file`, `speaker`, `emotion`; optional `start`, `end` (in seconds), `session`, `gender`,
-`text`, `split`, `group`, `activation` (or `arousal`), `valence`, `dominance`; `emotion` may be
-missing where there is one of the last three. Other columns are left alone. UTF-8, separated by
-commas, semicolons or tabs. Files are relative to the table's folder unless another is given.
+`text`, `split`, `group`, `activation` (or `arousal`), `valence`, `dominance`. A table with one of
+the last three needs no `emotion`. Other columns are ignored. UTF-8, separated by commas, semicolons
+or tabs. Files are relative to the folder of the table, or to a given folder.
 
-Tables of audformat are read as they are: times such as `0 days 00:00:01.500000`, NaT for the whole
-file, and `db.emotion.csv` takes its speakers from `db.files.csv` beside it. Angry, happy and the
-like become the nouns the other corpora have; every other label stays, in lower case.
+Tables of audformat are read unchanged: times such as `0 days 00:00:01.500000`, NaT for the complete
+file; the speakers of `db.emotion.csv` are in `db.files.csv` beside it. Adjectives such as angry
+become the nouns of the other corpora; every other label is used in lower case.
 """
 
 import csv
@@ -35,7 +35,7 @@ TIMEDELTA = re.compile(r"(?:(\d+) days? )?\+?(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 def read(path: Path, root: Path | None = None) -> list[Utterance]:
-    """Lists the utterances in the table's order; DataError with the line for what is wrong."""
+    """Return the utterances in the table's order; raise DataError with the line of an error."""
     folder = root or path.parent
     rows = read_rows(path)
     add_speakers(path, rows)
@@ -47,7 +47,7 @@ def read(path: Path, root: Path | None = None) -> list[Utterance]:
             raise DataError(f"{where}: the file is empty")
         if row["speaker"] == "":
             raise DataError(f"{where}: the speaker is empty")
-        start, end = seconds(row, "start", where), seconds(row, "end", where)
+        start, end = (parse_seconds(row, column, where) for column in ("start", "end"))
         if end is not None and end <= (start or 0.0):
             raise DataError(
                 f"{where}: the end, {end:g} s, is not after the start, {start or 0:g} s"
@@ -63,14 +63,14 @@ def read(path: Path, root: Path | None = None) -> list[Utterance]:
         utterances.append(
             Utterance(
                 file,
-                name=row["file"],  # for named(), which sees them all
+                name=row["file"],  # until set_names
                 speaker=row["speaker"],
-                emotion=label(row, "emotion", NOUNS),
+                emotion=parse_label(row, "emotion", NOUNS),
                 start_seconds=start,
                 end_seconds=end,
-                gender=label(row, "gender", GENDERS),
+                gender=parse_label(row, "gender", GENDERS),
                 **{word: row.get(word) or None for word in WORDS},
-                **{attribute: number(row, attribute, where) for attribute in ATTRIBUTES},
+                **{attribute: parse_number(row, attribute, where) for attribute in ATTRIBUTES},
             )
         )
     if missing:
@@ -80,11 +80,14 @@ def read(path: Path, root: Path | None = None) -> list[Utterance]:
             f"{path}, line {line}: there is no file {file}{more}; files are looked for under "
             f"{folder}, give --data-root if they lie elsewhere"
         )
-    return named(utterances)
+    return set_names(utterances)
 
 
 def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Reads a table into (line, {column: cell}), cells stripped."""
+    """Load a table as (line, {column: cell}), cells stripped.
+
+    Raises DataError for a missing table, other text than UTF-8, and damaged rows or columns.
+    """
     if not path.is_file():
         raise DataError(f"there is no table {path}")
     data = path.read_bytes()
@@ -121,12 +124,12 @@ def read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def column_name(cell: str) -> str:
-    """Names a column our way."""
+    """Return the name of a column in lower case, "activation" for arousal."""
     return {"arousal": "activation"}.get(cell.lower(), cell.lower())
 
 
 def add_speakers(path: Path, rows: list[tuple[int, dict[str, str]]]) -> None:
-    """Fills in the speakers of an audformat label table, which keeps them in db.files.csv."""
+    """Add the speakers to a label table of audformat, from db.files.csv."""
     files = path.with_name("db.files.csv")
     if "speaker" in rows[0][1] or not path.name.startswith("db.") or not files.is_file():
         return
@@ -137,7 +140,7 @@ def add_speakers(path: Path, rows: list[tuple[int, dict[str, str]]]) -> None:
 
 
 def check_columns(path: Path, header: list[str]) -> None:
-    """Raises for a column that is missing; warns of one that looks like a slip."""
+    """Raise DataError for a missing column; warn of a column that may be misspelt."""
     has_attributes = any(attribute in header for attribute in ATTRIBUTES)
     for column in ("file", "speaker") if has_attributes else ("file", "speaker", "emotion"):
         if column not in header:
@@ -151,14 +154,14 @@ def check_columns(path: Path, header: list[str]) -> None:
             log.warning("%s: column %r is not read; did you mean %r?", path, column, near[0])
 
 
-def label(row: dict[str, str], column: str, nouns: dict[str, str]) -> str | None:
-    """Reads a category: lower case, a common noun where there is one, None for an empty cell."""
+def parse_label(row: dict[str, str], column: str, nouns: dict[str, str]) -> str | None:
+    """Return a category in lower case, as a noun of `nouns` if any; None for an empty cell."""
     cell = row.get(column, "").lower()
     return None if cell in MISSING else nouns.get(cell, cell)
 
 
-def number(row: dict[str, str], column: str, where: str) -> float | None:
-    """Reads a finite number, None for an empty cell."""
+def parse_number(row: dict[str, str], column: str, where: str) -> float | None:
+    """Return a finite number, None for an empty cell; raise DataError for other cells."""
     cell = row.get(column, "")
     if cell.lower() in MISSING:
         return None
@@ -172,20 +175,20 @@ def number(row: dict[str, str], column: str, where: str) -> float | None:
     return value
 
 
-def seconds(row: dict[str, str], column: str, where: str) -> float | None:
-    """Reads a time, in seconds or as a pandas timedelta."""
+def parse_seconds(row: dict[str, str], column: str, where: str) -> float | None:
+    """Return a time in seconds from a number or a pandas timedelta; raise DataError below 0."""
     match = TIMEDELTA.fullmatch(row.get(column, ""))
     if match:
         days, hours, minutes, rest = (float(part or 0) for part in match.groups())
         return ((days * 24 + hours) * 60 + minutes) * 60 + rest
-    value = number(row, column, where)
+    value = parse_number(row, column, where)
     if value is not None and value < 0:
         raise DataError(f"{where}: {column} is {value:g} s, before the file begins")
     return value
 
 
-def name_of(parts: tuple[str, ...], utterance: Utterance) -> str:
-    """Joins the parts of a path and the times into a file name: "turn_1.500-2.750"."""
+def make_name(parts: tuple[str, ...], utterance: Utterance) -> str:
+    """Join the parts of a path and the times into a file name: "turn_1.500-2.750"."""
     start, end = utterance.start_seconds, utterance.end_seconds
     times = "" if start is None and end is None else f"_{start or 0:.3f}-"
     times += "" if end is None else f"{end:.3f}"
@@ -193,13 +196,13 @@ def name_of(parts: tuple[str, ...], utterance: Utterance) -> str:
     return re.sub(r"[^\w.-]+", "-", path + times).strip("-")
 
 
-def named(utterances: list[Utterance]) -> list[Utterance]:
-    """Names each utterance by its file, by its whole path where that is shared, then by its row."""
+def set_names(utterances: list[Utterance]) -> list[Utterance]:
+    """Return the utterances with unique names: of the file, else of its path, else with the row."""
     paths = [Path(utterance.name).parts for utterance in utterances]
-    names = [name_of(path[-1:], u) for path, u in zip(paths, utterances, strict=True)]
+    names = [make_name(path[-1:], u) for path, u in zip(paths, utterances, strict=True)]
     shared = Counter(names)
     names = [
-        name_of(path, u) if shared[name] > 1 else name
+        make_name(path, u) if shared[name] > 1 else name
         for name, path, u in zip(names, paths, utterances, strict=True)
     ]
     shared = Counter(names)

@@ -3,14 +3,15 @@
 1,495 talks, 207 hours, 16 kHz: 92,973 segments in the training part. No emotions. Licence:
 CC BY-NC-ND 3.0. Get TEDLIUM_release2.tar.gz from openslr.org/19.
 
-Layout `dev/sph/AlGore_2009.sph`, a whole talk in NIST's sphere format, and
-`dev/stm/AlGore_2009.stm`, a line for each of its segments, likewise for `train` and `test`:
+Layout `dev/sph/AlGore_2009.sph`, a complete talk in NIST's sphere format, and
+`dev/stm/AlGore_2009.stm`, a line for each segment of the talk; likewise for `train` and `test`:
 
     AlGore_2009 1 Al_Gore 23.46 40.05 <F0_M> but this understates the seriousness
     AlGore_2009 1 inter_segment_gap 40.05 41.2 <o,,unknown> ignore_time_segment_in_scoring
     AlGore_2009 1 Al_Gore 41.2 52.1 <o,f0,male> the arctic ice cap is in a sense
 
-that is talk, channel, speaker, start and end in seconds, conditions, words. Segments may overlap.
+The columns are talk, channel, speaker, start and end in seconds, conditions, words. Segments may
+overlap.
 """
 
 import re
@@ -32,20 +33,20 @@ NO_SPEECH = ("ignore_time_segment_in_scoring", "inter_segment_gap")
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the segments of all parts in the order of their names; `session` is the talk.
+    """Return the segments of all parts sorted by name; `session` is the talk.
 
-    Segments whose sph is missing are listed too: extraction names it.
+    Segments with a missing sph are included: extraction reports them.
     """
     top = "" if any((root / part / "stm").is_dir() for part in PARTS) else "*/"
     utterances = []
     for part in PARTS:
         for file in sorted(root.glob(f"{top}{part}/stm/[!.]*.stm")):
-            utterances += segments(file, part)
+            utterances += load_segments(file, part)
     return sorted(utterances, key=lambda utterance: utterance.name)
 
 
-def segments(file: Path, part: str) -> Iterator[Utterance]:
-    """Reads the segments of one stm file; DataError for a line that is none."""
+def load_segments(file: Path, part: str) -> Iterator[Utterance]:
+    """Yield the segments of one stm file; raise DataError for a damaged line."""
     text = file.read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.startswith(";;"):
@@ -77,10 +78,12 @@ def segments(file: Path, part: str) -> Iterator[Utterance]:
         )
 
 
-def first_talks(utterances: list[Utterance], n_talks: int) -> list[Utterance]:
-    """The segments of the first talks of the training part, by name.
+def select_first_talks(utterances: list[Utterance], n_talks: int) -> list[Utterance]:
+    """Return the segments of the first talks of the training part, by name.
 
-    The ACNN paper, section 3, takes 400 and does not say which.
+    The ACNN paper, section 3, uses 400 talks without their names.
+
+    Raises UsageError for fewer than one talk, or more than the training part has.
     """
     training = [utterance for utterance in utterances if utterance.split == "train"]
     talks = sorted({utterance.session for utterance in training})
@@ -89,5 +92,5 @@ def first_talks(utterances: list[Utterance], n_talks: int) -> list[Utterance]:
             f"tedlium: the first {n_talks} talks are asked for, but the training part here has "
             f"{len(talks):,}; ask for fewer, at least 1, or get the whole of it"
         )
-    chosen = set(talks[:n_talks])
-    return [utterance for utterance in training if utterance.session in chosen]
+    first_talks = set(talks[:n_talks])
+    return [utterance for utterance in training if utterance.session in first_talks]

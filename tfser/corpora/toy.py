@@ -1,11 +1,11 @@
-"""Toy, a corpus of synthetic voices for trying things out: made on the spot, nothing to download.
+"""Toy, a corpus of synthetic voices for demonstrations, synthesized without a download.
 
 160 utterances of about 1.2 to 1.6 s, 16 kHz mono: 4 speakers (2 female) x 4 emotions x 10 takes.
 Speakers differ in vocal-tract length and pitch; emotions in the level and movement of the pitch,
-loudness, tempo and spectral tilt, each with much variation of its own and a random gain on top.
-For unseen speakers a linear SVM on log-mel means and deviations reaches a UAR of 0.87, on the mean
+loudness, tempo and spectral tilt, each with large random variation, and a random gain.
+On unseen speakers a linear SVM on log-mel means and deviations has a UAR of 0.87, on the mean
 energy 0.42 (chance 0.25; tests/corpora/test_toy.py).
-Scores on it say that the machinery works, and nothing about emotion in speech.
+Scores on it test the code, and are no measure of emotion recognition in speech.
 
 Source-filter synthesis (Fant 1960): glottal pulses, tilted, through three formant resonators.
 """
@@ -24,7 +24,7 @@ from tfser.errors import DataError
 EXPECTED = 160
 LAYOUT = "v1/f1-anger-01.wav"
 
-VERSION = "v1"  # a new one for every change of the sound, so that no old files are taken for new
+VERSION = "v1"  # raise it when the sound changes, so that old files are not used
 SAMPLE_RATE_HZ = 16_000
 N_TAKES = 10
 # speaker: gender, pitch in Hz, formants relative to those of an average male vocal tract
@@ -48,7 +48,7 @@ BANDWIDTHS_HZ = (80.0, 110.0, 170.0)
 
 
 def read(root: Path) -> list[Utterance]:
-    """Lists the corpus in file-name order; DataError where files are missing."""
+    """Return the utterances in the order of file names; raise DataError for missing files."""
     utterances = [
         Utterance(
             root / VERSION / f"{name}.wav",
@@ -57,7 +57,7 @@ def read(root: Path) -> list[Utterance]:
             emotion=emotion,
             gender=SPEAKERS[speaker][0],
         )
-        for speaker, emotion, _, name in takes()
+        for speaker, emotion, _, name in list_takes()
     ]
     n_missing = sum(not utterance.path.is_file() for utterance in utterances)
     if n_missing:
@@ -68,8 +68,8 @@ def read(root: Path) -> list[Utterance]:
     return utterances
 
 
-def takes() -> list[tuple[str, str, int, str]]:
-    """Lists (speaker, emotion, take, name) in the order of the names."""
+def list_takes() -> list[tuple[str, str, int, str]]:
+    """Return (speaker, emotion, take, name) of each utterance in the order of the names."""
     return [
         (speaker, emotion, take, f"{speaker}-{emotion}-{take:02d}")
         for speaker in SPEAKERS
@@ -79,30 +79,30 @@ def takes() -> list[tuple[str, str, int, str]]:
 
 
 def make(root: Path) -> None:
-    """Writes the corpus under a folder, if it is not there: the whole of it or nothing."""
+    """Write the corpus under a folder unless it is there: complete or not at all."""
     if (root / VERSION).is_dir():
         return
     root.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{VERSION}-", dir=root))
     try:
-        for speaker, emotion, take, name in takes():
+        for speaker, emotion, take, name in list_takes():
             write_wav(partial / f"{name}.wav", synthesise(speaker, emotion, take))
         partial.chmod(0o755)  # mkdtemp's folders are private
         try:
             os.rename(partial, root / VERSION)
         except OSError:
-            if not (root / VERSION).is_dir():  # else another process was faster
+            if not (root / VERSION).is_dir():  # no other process has written it
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def synthesise(speaker: str, emotion: str, take: int) -> np.ndarray:
-    """Speaks an utterance: [samples] in -1..1, a pure function of its arguments."""
-    from scipy.signal import lfilter  # slow to import, and only needed here
+    """Synthesize an utterance, [samples] in -1..1; a pure function of its arguments."""
+    from scipy.signal import lfilter  # slow to import, and seldom needed
 
     seed = [list(SPEAKERS).index(speaker), list(EMOTIONS).index(emotion), take]
-    random = np.random.RandomState(seed)  # the generator whose stream NumPy never changes
+    random = np.random.RandomState(seed)  # NumPy keeps the stream of this generator
     _, pitch_hz, tract = SPEAKERS[speaker]
     level, movement, loudness_db, tempo, pole = EMOTIONS[emotion]
     level *= np.exp(random.normal(0, 0.07))
@@ -119,16 +119,16 @@ def synthesise(speaker: str, emotion: str, take: int) -> np.ndarray:
     syllable = np.searchsorted(edges[1:-1], np.arange(n), side="right")  # [samples]
     position = (np.arange(n) - edges[syllable]) / np.diff(edges)[syllable]  # 0..1 in the syllable
 
-    # Pitch: declination, an accent on each syllable, one slow wave, and the jitter of a voice.
+    # Pitch: declination, an accent on each syllable, a slow wave, and jitter.
     accents = movement * random.normal(0, 1, n_syllables)
     contour = accents[syllable] * np.sin(np.pi * position) - 0.15 * t / t[-1]
     contour += 0.5 * movement * np.sin(2 * np.pi * (random.uniform(1, 3) * t + random.uniform()))
     f0_hz = pitch_hz * level * np.exp(contour + 0.01 * random.normal(size=n))
 
-    # Source: a pulse wherever the phase wraps, duller with the pole, and breath.
+    # Source: a pulse at each wrap of the phase, low-pass filtered, and breath.
     pulses = np.diff(np.floor(np.cumsum(f0_hz / SAMPLE_RATE_HZ)), prepend=0.0)
     source = pulses - f0_hz / SAMPLE_RATE_HZ
-    for _ in range(2):  # 12 dB an octave, as of a glottis
+    for _ in range(2):  # 12 dB per octave, as at the glottis
         source = lfilter([1 - pole], [1, -pole], source)
     source += 0.001 * random.normal(size=n)
 
@@ -139,7 +139,7 @@ def synthesise(speaker: str, emotion: str, take: int) -> np.ndarray:
     hiss *= (random.uniform(size=n_syllables) < 0.4)[syllable]
 
     samples = np.empty(n)
-    order = random.permutation(len(VOWELS_HZ))  # all in turn: chance vowels would hide the tilt
+    order = random.permutation(len(VOWELS_HZ))  # in turn: random vowels would mask the tilt
     states = [np.zeros(2)] * len(BANDWIDTHS_HZ)  # of the resonators, from syllable to syllable
     for i in range(n_syllables):
         part = slice(edges[i], edges[i + 1])
@@ -147,24 +147,24 @@ def synthesise(speaker: str, emotion: str, take: int) -> np.ndarray:
         x = source[part] * envelope[part]
         for j, bandwidth_hz in enumerate(BANDWIDTHS_HZ):
             centre_hz = vowel_hz[j] * tract * np.exp(random.normal(0, 0.03))
-            a = resonator(centre_hz, bandwidth_hz)
+            a = design_resonator(centre_hz, bandwidth_hz)
             x, states[j] = lfilter([sum(a)], a, x, zi=states[j])
         samples[part] = x
     samples = samples / np.sqrt(np.mean(samples**2)) + 0.2 * hiss
 
-    gain_db = -32 + loudness_db + random.uniform(-8, 8)  # the microphone's, unknown to the model
+    gain_db = -32 + loudness_db + random.uniform(-8, 8)  # random gain of the microphone
     samples = samples * 10 ** (gain_db / 20) + 3e-4 * random.normal(size=n)
     return np.clip(samples, -1, 1)
 
 
-def resonator(centre_hz: float, bandwidth_hz: float) -> list[float]:
-    """Returns the denominator of a two-pole filter; its sum as the numerator makes 0 Hz pass."""
+def design_resonator(centre_hz: float, bandwidth_hz: float) -> list[float]:
+    """Return the denominator of a two-pole filter; its sum, as the numerator, gives 1 at 0 Hz."""
     radius = np.exp(-np.pi * bandwidth_hz / SAMPLE_RATE_HZ)
     return [1.0, -2 * radius * np.cos(2 * np.pi * centre_hz / SAMPLE_RATE_HZ), radius**2]
 
 
 def write_wav(path: Path, samples: np.ndarray) -> None:
-    """Writes [samples] in -1..1 as 16-bit PCM."""
+    """Write [samples] in -1..1 as 16-bit PCM."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -1,13 +1,14 @@
-"""Several processes, on one host or several, that train together: `--strategy multiworker`.
+"""Training by several processes, on one or several hosts: `--strategy multiworker`.
 
-TensorFlow's MultiWorkerMirroredStrategy adds up their gradients. What it does not do is here: a
-cluster that is not whole ends it in C++, without a word of Python, and where one worker dies the
-others wait. So the workers meet before TensorFlow starts, at the first one's address of TF_CONFIG,
-compare what they are about to do, and keep these connections. On them the first worker, the chief,
-says what it has read and decided, so that all go the same way; and whoever ends is noticed.
+TensorFlow's MultiWorkerMirroredStrategy adds up the gradients of the workers. This module adds what
+it lacks: an incomplete cluster ends TensorFlow in C++ without a Python error, and where one worker
+dies the other workers wait. So the workers meet before TensorFlow starts, at the first address of
+TF_CONFIG, compare their settings, and keep these connections. Over them the first worker, the
+chief, sends the values it has read or decided, so that all workers take the same branches; and
+every worker notices where another worker ends.
 
-The chief alone has the run directory. The others train along in a folder that goes with them: they
-need no folder in common, but each the corpus, and a feature cache, its own or a shared one.
+Only the chief has the run directory. The other workers write into a temporary folder: workers need
+no common folder, but each needs the corpus, and a feature cache, its own or a shared one.
 """
 
 import contextlib
@@ -33,46 +34,46 @@ from tfser.distributed.rendezvous import DONE, ERROR, VALUE, Cluster
 from tfser.errors import TfserError
 from tfser.storage import atomic_files
 
-END_SECONDS = 10.0  # for a process to end by itself once another one has
+END_SECONDS = 10.0  # for a process to end by itself after a peer has ended
 CONTINUES = "start the same command on all workers again, it continues"
 
 log = logging.getLogger("tfser")
-_here = None  # this process among the workers; TensorFlow has one cluster a process too
+_worker = None  # this process in the cluster; TensorFlow, too, has one cluster a process
 
 
 def is_chief() -> bool:
-    """Whether this process has the run directory: also where it works alone."""
-    return _here is None or _here.cluster.rank == 0
+    """Return whether this process has the run directory, as a process that works alone does."""
+    return _worker is None or _worker.cluster.rank == 0
 
 
 def broadcast_from_chief(value):
-    """A JSON value, as the chief has it."""
-    if _here is None:
+    """Return the chief's JSON value, on all workers."""
+    if _worker is None:
         return value
-    return json.loads(_here.from_chief(json.dumps(value).encode() if is_chief() else b""))
+    return json.loads(_worker.from_chief(json.dumps(value).encode() if is_chief() else b""))
 
 
 def read_arrays_from_chief(path: Path) -> dict | None:
     """Read the arrays of the chief's file: the other workers have no run directory."""
     arrays = atomic_files.read_arrays_if_complete(path) if is_chief() else None
-    if _here is None:
+    if _worker is None:
         return arrays
     data = io.BytesIO()
     if arrays is not None:
         np.savez(data, **arrays)
-    content = _here.from_chief(data.getbuffer())
+    content = _worker.from_chief(data.getbuffer())
     if is_chief():
         return arrays
     return dict(np.load(io.BytesIO(content), allow_pickle=False)) if content else None
 
 
 def copy_from_chief(folder: Path, pattern: str) -> None:
-    """Gives all workers the chief's files of a folder."""
-    if _here is None:
+    """Copy the chief's files of a folder to all workers."""
+    if _worker is None:
         return
     names = broadcast_from_chief(sorted(path.name for path in folder.glob(pattern)))
     for name in names:
-        content = _here.from_chief((folder / name).read_bytes() if is_chief() else b"")
+        content = _worker.from_chief((folder / name).read_bytes() if is_chief() else b"")
         if not is_chief():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
@@ -80,65 +81,64 @@ def copy_from_chief(folder: Path, pattern: str) -> None:
 
 @contextlib.contextmanager
 def join_cluster(settings: dict, folder: Path):
-    """Meets the other workers of TF_CONFIG; yields the folder in which this one may write.
+    """Connect to the other workers of TF_CONFIG; yield the folder where this worker may write.
 
-    At the end it waits for the others. Where one of them ends before, this process does so too:
-    by an error here, and at the latest after END_SECONDS.
+    At the end, wait for the other workers. Where a worker ends early, this process ends too: by an
+    error here, and at the latest after END_SECONDS.
 
     Args:
-        settings: what all workers must have in common.
-        folder: the run directory, the chief's.
+        settings: the settings that all workers must have in common.
+        folder: the chief's run directory.
 
     Raises:
-        UsageError: TF_CONFIG makes no sense, its port is taken, or workers differ.
-        TfserError: a worker is not there, or has ended; of the kind that it has ended with.
+        UsageError: TF_CONFIG is invalid, the port is taken, or workers differ.
+        TfserError: a worker is missing, or has ended; of the kind of that worker's error.
     """
-    global _here
-    members = rendezvous.parse_tf_config(os.environ.get("TF_CONFIG"))
-    about = {"cluster": members.addresses, "code": _code(), "versions": _versions(), **settings}
-    about = json.loads(json.dumps(about))  # as the others will read it: lists, not tuples
+    global _worker
+    cluster = rendezvous.parse_tf_config(os.environ.get("TF_CONFIG"))
+    about = {"cluster": cluster.addresses, "code": _hash_code(), "versions": _package_versions()}
+    about = json.loads(json.dumps(about | settings))  # as its peers read it: lists, not tuples
     with contextlib.ExitStack() as stack:
-        connections = rendezvous.rendezvous(members, about)
+        connections = rendezvous.rendezvous(cluster, about)
         for connection in connections.values():
             stack.enter_context(connection)
-        if members.rank:
-            folder = Path(stack.enter_context(_own_folder()))
-            log.setLevel(logging.ERROR)  # the chief's log is that of all
+        if cluster.rank:
+            temporary = tempfile.TemporaryDirectory(
+                prefix="tfser-worker-", ignore_cleanup_errors=True
+            )
+            folder = Path(stack.enter_context(temporary))
+            log.setLevel(logging.ERROR)  # the chief alone logs
             os.environ["TQDM_DISABLE"] = "1"
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of a lost worker it writes pages
-        _here = _Worker(members, connections, folder)
-        log.info("%d workers: %s", len(members.addresses), " ".join(members.addresses))
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it writes pages about a lost worker
+        _worker = _Worker(cluster, connections, folder)
+        log.info("%d workers: %s", len(cluster.addresses), " ".join(cluster.addresses))
         try:
             yield folder
-            _here.finish()
+            _worker.finish()
         except BaseException as error:
-            reason = _here.reason_of(error)
-            _here.tell(reason)
-            if reason is error:
+            cause = _worker.root_cause(error)
+            _worker.send_error(cause)
+            if cause is error:
                 raise
-            raise reason from error
+            raise cause from error
         finally:
-            _here.left, _here = True, None
-
-
-def _own_folder():
-    return tempfile.TemporaryDirectory(prefix="tfser-worker-", ignore_cleanup_errors=True)
+            _worker.is_done, _worker = True, None
 
 
 class _Worker:
-    """What this process is among them: its connections, and a thread on each that listens."""
+    """Connections of this process to its peers, with a listener thread for each connection."""
 
-    def __init__(self, members: Cluster, connections: dict[int, socket.socket], folder: Path):
-        self.cluster, self.connections, self.folder = members, connections, folder
+    def __init__(self, cluster: Cluster, connections: dict[int, socket.socket], folder: Path):
+        self.cluster, self.connections, self.folder = cluster, connections, folder
         self.inbox = queue.SimpleQueue()  # of (kind, content)
-        self.lost = None  # the error with which another worker has ended
-        self.left = False  # whether this one is at its end
-        self.ended = threading.Event()
+        self.peer_error = None  # the error with which a peer has ended
+        self.is_done = False
+        self.peer_ended = threading.Event()
         for rank, connection in connections.items():
             threading.Thread(target=self._listen, args=(rank, connection), daemon=True).start()
 
     def from_chief(self, content) -> bytes:
-        """The chief's content, on all workers."""
+        """Return the chief's content, on all workers."""
         if self.cluster.rank:
             return self._next(VALUE)
         for connection in self.connections.values():
@@ -146,7 +146,7 @@ class _Worker:
         return content
 
     def finish(self) -> None:
-        """Waits until all workers are at their end: one that leaves is taken for lost."""
+        """Wait until all workers are finished: a worker that leaves earlier is taken for lost."""
         if self.cluster.rank:
             rendezvous.send(self.connections[0], DONE)
             self._next(DONE)
@@ -158,28 +158,28 @@ class _Worker:
 
     def _next(self, expected: bytes) -> bytes:
         kind, content = self.inbox.get()
-        if self.lost:
-            raise self.lost
+        if self.peer_error:
+            raise self.peer_error
         if kind != expected:
             raise TfserError("the workers are not at the same point; are their hosts' files equal?")
         return content
 
-    def reason_of(self, error: BaseException) -> BaseException:
-        """The error of another worker where that is why this one has failed."""
+    def root_cause(self, error: BaseException) -> BaseException:
+        """Return the error of another worker where that error made this worker fail."""
         if isinstance(error, TfserError | KeyboardInterrupt):
             return error
-        # TensorFlow may fail a moment before the listening thread knows of it.
-        self.ended.wait(2.0)
-        return self.lost or error
+        # TensorFlow may fail a moment before the listener thread receives the peer's error.
+        self.peer_ended.wait(2.0)
+        return self.peer_error or error
 
-    def tell(self, error: BaseException) -> None:
-        """Says to the others why this worker ends."""
+    def send_error(self, error: BaseException) -> None:
+        """Send the error that ends this worker to its peers."""
         text = str(error).partition("\n")[0]
         if isinstance(error, KeyboardInterrupt):
             text = f"interrupted; {CONTINUES}"
         elif not isinstance(error, TfserError):
             text = f"{type(error).__name__}: {text}"
-        if error is not self.lost:
+        if error is not self.peer_error:
             text = f"{self.cluster.name(self.cluster.rank)}: {text}"
         rendezvous.send_error(
             self.connections.values(), text, getattr(error, "exit_code", TfserError.exit_code)
@@ -199,23 +199,23 @@ class _Worker:
             self._end(TfserError(f"{self.cluster.name(rank)} is gone; {CONTINUES}"))
 
     def _end(self, error: TfserError) -> None:
-        """Ends the process, which may be in TensorFlow and not come back."""
-        if self.left or self.lost:
+        """End the process, which may be stuck inside TensorFlow."""
+        if self.is_done or self.peer_error:
             return
-        self.lost = error
-        self.ended.set()
+        self.peer_error = error
+        self.peer_ended.set()
         self.inbox.put((ERROR, b""))
         time.sleep(END_SECONDS)
-        if self.left:  # it has come back
+        if self.is_done:  # the main thread has returned from TensorFlow
             return
-        self.tell(error)
+        self.send_error(error)
         if self.cluster.rank:
             shutil.rmtree(self.folder, ignore_errors=True)
         tensorflow_startup.exit_with_error(error)
 
 
-def _code() -> str:
-    """A digest of this package."""
+def _hash_code() -> str:
+    """Return a digest of the code of this package."""
     digest = hashlib.sha256()
     folder = Path(__file__).parents[1]
     for path in sorted(folder.rglob("*.py")):
@@ -223,10 +223,10 @@ def _code() -> str:
     return digest.hexdigest()[:12]
 
 
-def _versions() -> dict[str, str]:
-    """Of what decides the numbers."""
-    found = {}
+def _package_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide the results."""
+    versions = {}
     for name in ("tensorflow", "tensorflow-cpu", "keras", "numpy"):
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name.partition("-")[0]] = metadata.version(name)
-    return found
+            versions[name.partition("-")[0]] = metadata.version(name)
+    return versions

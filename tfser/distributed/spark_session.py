@@ -1,4 +1,4 @@
-"""Apache Spark (`--spark`): a session that ends with the command, and what its workers call."""
+"""Apache Spark (`--spark`): a session that ends with the command, and the calls of its workers."""
 
 import contextlib
 import importlib.util
@@ -16,11 +16,11 @@ from tfser.errors import TfserError, UsageError, did_you_mean
 
 log = logging.getLogger("tfser")
 
-ATTEMPTS = 4  # Spark's default for clusters; on one machine it would try a task once
+ATTEMPTS = 4  # Spark's default for clusters; on one machine its default is 1
 SETTLED_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 MASTER = re.compile(r"local(\[(\*|[1-9]\d*)(, *\d+)?\])?|spark://\S+:\d+|(k8s|mesos)://\S+|yarn")
-# In what Spark says of a job, with Java's stack: workers that died; what Python raised; else why.
+# Patterns in Spark's message of a failed job: lost workers, Python's error, any other reason.
 LOST = re.compile(
     "ExecutorLostFailure|worker exited unexpectedly|Connection reset|Broken pipe|OutOfMemoryError"
 )
@@ -29,9 +29,9 @@ REASON = re.compile(r"most recent failure: .*?\(TID \d+\) \(.*?\): (.*)")
 
 
 def check_master(master: str) -> None:
-    """Raises UsageError where tasks cannot be run on `master`, before any work.
+    """Raise UsageError where tasks cannot run on `master`, before any work.
 
-    TfserError where no master answers: Spark would try for a minute.
+    Raise TfserError where no master answers: Spark would try for a minute.
     """
     if not MASTER.fullmatch(master):
         near = did_you_mean(master, ["local[2]", "local[*]", "yarn", "spark://host:7077"])
@@ -42,16 +42,17 @@ def check_master(master: str) -> None:
         raise UsageError("--spark needs PySpark: pip install 'tfser[spark]'")
     home = os.environ.get("JAVA_HOME")
     if not shutil.which(Path(home, "bin", "java") if home else "java"):
-        at = f" (there is none in JAVA_HOME={home})" if home else ""
+        where = f" (there is none in JAVA_HOME={home})" if home else ""
         raise UsageError(
-            f"--spark needs Java{at}: apt install openjdk-17-jre-headless, or your system's package"
+            f"--spark needs Java{where}: apt install openjdk-17-jre-headless, or your system's "
+            "package"
         )
     if master.startswith("spark://"):
         _check_answers(master)
 
 
 def _check_answers(master: str) -> None:
-    """Raises TfserError where none of the masters of spark://host:port,host:port is there."""
+    """Raise TfserError where no master of spark://host:port,host:port answers."""
     for place in master.removeprefix("spark://").split(","):
         host, _, port = place.rpartition(":")
         try:
@@ -66,8 +67,8 @@ def _check_answers(master: str) -> None:
 
 @contextlib.contextmanager
 def open_session(master: str, n_tasks: int, what: str, errors: Path):
-    """Yields (SparkSession, how many tasks run at once); what Java has to say goes to `errors`."""
-    from pyspark.sql import SparkSession
+    """Yield (SparkSession, number of tasks at once); Java's output goes to `errors`."""
+    from pyspark.sql import SparkSession  # PySpark is optional
 
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     local = re.fullmatch(r"local(?:\[([^,]+)\])?", master)
@@ -77,27 +78,25 @@ def open_session(master: str, n_tasks: int, what: str, errors: Path):
     spark = None
 
     def interrupt(*_):
-        stop_session(
-            spark
-        )  # its tasks too; Spark's own handler leaves those that are just starting
+        stop_session(spark)  # Spark's own handler does not end tasks that are just starting
         raise KeyboardInterrupt
 
     try:
         try:
-            with _stderr_in(errors):
+            with _redirect_stderr(errors):
                 builder = SparkSession.builder.master(url).appName("tfser")
                 spark = builder.config(map=options).getOrCreate()
         except Exception:
             raise TfserError(f"--spark {master}: Spark did not start, see {errors}") from None
         for number in handlers:
             signal.signal(number, interrupt)
-        n_at_once = _n_at_once(spark.sparkContext, wait=not local)
-        if n_tasks < n_at_once:
+        n_slots = _count_slots(spark.sparkContext, wait=not local)
+        if n_tasks < n_slots:
             log.warning(
                 "--spark %s: %d at a time instead of %d (%s: %d)",
-                *(master, n_tasks, n_at_once, what, n_tasks),
+                *(master, n_tasks, n_slots, what, n_tasks),
             )
-        yield spark, min(n_at_once, n_tasks)
+        yield spark, min(n_slots, n_tasks)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -105,22 +104,23 @@ def open_session(master: str, n_tasks: int, what: str, errors: Path):
             stop_session(spark)
 
 
-def _n_at_once(context, *, wait: bool) -> int:
-    """How many tasks run at once; `wait` until no more workers of a cluster have come for a while.
+def _count_slots(context, *, wait: bool) -> int:
+    """Return how many tasks run at once.
 
-    They come one after the other, seconds after the session is there.
+    wait: until no new worker of a cluster has appeared for a while. They appear one after the
+    other, seconds after the session starts.
     """
-    found, since = context.defaultParallelism, time.monotonic()
+    n_slots, since = context.defaultParallelism, time.monotonic()
     while wait and time.monotonic() - since < SETTLED_SECONDS:
         time.sleep(0.5)
-        if (now := context.defaultParallelism) != found:
-            found, since = now, time.monotonic()
-    return found
+        if (current := context.defaultParallelism) != n_slots:
+            n_slots, since = current, time.monotonic()
+    return n_slots
 
 
 @contextlib.contextmanager
-def _stderr_in(file: Path):
-    """What is started inside has `file` as its stderr, for good; it is added to what is there."""
+def _redirect_stderr(file: Path):
+    """Append to `file` the stderr of processes that are started inside, until they end."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with open(file, "a") as errors:
@@ -133,13 +133,13 @@ def _stderr_in(file: Path):
 
 
 def stop_session(spark) -> None:
-    """Ends a session and its tasks, also where Java has ended before."""
+    """End a session and its tasks, even where Java has already ended."""
     with contextlib.suppress(Exception):
         spark.stop()
 
 
 def is_alive(spark) -> bool:
-    """Whether a session can still be given tasks."""
+    """Return whether a session still accepts tasks."""
     try:
         spark.sparkContext.parallelize([0])
         return True
@@ -148,31 +148,31 @@ def is_alive(spark) -> bool:
 
 
 def is_worker_loss(error: Exception) -> bool:
-    """Whether a job has failed since the workers of its task have died, ATTEMPTS times."""
+    """Return whether a job failed because the workers of its task died, ATTEMPTS times."""
     return not RAISED.search(str(error)) and bool(LOST.search(str(error)))
 
 
 def failure_reason(error: Exception) -> str:
-    """Why a job has failed, in a line, of all that Spark says."""
+    """Return the reason why a job failed, in one line of Spark's message."""
     if is_worker_loss(error):
         return f"the worker was lost {ATTEMPTS} times, as where memory is used up"
-    found = RAISED.search(str(error)) or REASON.search(str(error))
-    return found[1] if found else str(error).strip().partition("\n")[0]
+    match = RAISED.search(str(error)) or REASON.search(str(error))
+    return match[1] if match else str(error).strip().partition("\n")[0]
 
 
 def current_place() -> tuple[str, dict]:
-    """Where a command runs, for `answer`."""
+    """Return the folder and environment variables of a command, for `run_in_place`."""
     names = [name for name in os.environ if name.startswith("TFSER_")] + ["OMP_NUM_THREADS"]
     return os.getcwd(), {name: os.environ[name] for name in names if name in os.environ}
 
 
 def run_in_place(place, function, *arguments) -> tuple:
-    """What a worker does, at a place of `here`: (what a function returns, the error it raises)."""
+    """Run a function on a worker at a place of `current_place`; return (its result, its error)."""
     folder, variables = place
     os.chdir(folder)
-    os.environ.pop("OMP_NUM_THREADS", None)  # Spark sets it to 1: other sums than without Spark
+    os.environ.pop("OMP_NUM_THREADS", None)  # Spark sets it to 1, which changes float sums
     os.environ.update(variables)
     try:
         return function(*arguments), None
-    except (Exception, KeyboardInterrupt) as error:  # who stops a child means the whole command
+    except (Exception, KeyboardInterrupt) as error:  # an interrupt is meant for the whole command
         return None, error

@@ -1,4 +1,4 @@
-"""tfser-train in processes of their own, which end with the one that started them."""
+"""tfser-train in child processes, which end with the process that started them."""
 
 import os
 import signal
@@ -6,27 +6,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tfser.config.hparams import format_toml
 from tfser.storage import run_directory
 
 POLL_SECONDS = 1.0
-PARENT = "TFSER_PARENT"  # the variable that tells a child who has started it
+PARENT = "TFSER_PARENT"  # the environment variable with the parent's process id
 PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
 def run_training(arguments: list[str], folder: Path, stops=lambda: False) -> tuple[int, str, str]:
-    """tfser-train in a process of its own, in `folder`: (exit code, its stdout, its error).
+    """Run tfser-train in a child process, in `folder`; return (exit code, its stdout, its error).
 
-    Its stderr is <folder>.txt. It is stopped where `stops()`, and where this process is.
+    Its stderr is <folder>.txt. The child is stopped where `stops()` is true, and where this process
+    is stopped.
     """
-    run_directory.wait_until_free(
-        folder
-    )  # what was killed may leave its child at work there for a moment
+    # The child of a killed process may work on for a moment.
+    run_directory.wait_until_free(folder)
     command = [sys.executable, "-m", "tfser.cli.train", *arguments, "--workdir", str(folder)]
     errors = folder.with_name(f"{folder.name}.txt")
     stopped = False
     with open(errors, "w") as stderr:
-        # A session of its own: a terminal's Ctrl-C would reach it twice, from there and from here.
+        # In a session of its own the child gets Ctrl-C once, from here, not from the terminal too.
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -46,44 +45,27 @@ def run_training(arguments: list[str], folder: Path, stops=lambda: False) -> tup
                         process.terminate()
         finally:
             if process.poll() is None:
-                process.terminate()  # it writes its checkpoint
+                process.terminate()  # the child writes its checkpoint
                 process.wait()
     code = process.returncode
     if code in (130, -signal.SIGINT, -signal.SIGTERM) and not stopped:
         raise KeyboardInterrupt
     lines = errors.read_text(errors="replace").splitlines()
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    reasons = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if code == -signal.SIGKILL:
-        said = ["killed by SIGKILL, as where memory is used up"]
-    return code, out, said[-1] if said else f"exit code {code}, see {errors}"
+        reasons = ["killed by SIGKILL, as where memory is used up"]
+    return code, out, reasons[-1] if reasons else f"exit code {code}, see {errors}"
 
 
 def end_with_parent() -> None:
-    """Called by a command: where `child` has started it and is killed, it gets SIGTERM (Linux).
+    """Ask Linux for a SIGTERM when the parent that called `run_training` dies; called by a command.
 
-    The command asks for it itself: what Popen's preexec_fn does, a signal may fall into.
+    The child itself asks: a signal may arrive while Popen's preexec_fn runs.
     """
     parent = os.environ.pop(PARENT, None)
     if parent and sys.platform == "linux":
-        import ctypes
+        import ctypes  # not on every platform
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != int(parent):  # it was killed before
+        if os.getppid() != int(parent):  # the parent was killed before prctl
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-def format_flags(args, parameters: dict) -> list[str]:
-    """The flags of tfser-train for a setting: those of `args`, which a search has as well."""
-    words = []
-    for name in ("model", "corpus", "data_root", "test_corpus", "test_root", "protocol", "target",
-                 "hparams", "seed", "seeds", "folds", "cache", "strategy", "max_bad"):  # fmt: skip
-        if (value := getattr(args, name)) is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    for override in [*args.overrides, *format_overrides(parameters)]:
-        words += ["--set", override]
-    return words + ["--debug"] * args.debug
-
-
-def format_overrides(parameters: dict) -> list[str]:
-    """Parameters as `--set` takes them."""
-    return [f"{name}={format_toml(value)}" for name, value in parameters.items()]

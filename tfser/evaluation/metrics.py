@@ -1,26 +1,26 @@
-"""The scores of the papers: one formula each, over all test utterances at once.
+"""Scores of the papers: one formula each, over all test utterances at once.
 
-`y` is what is true and `p` what was predicted: [n] arrays of class numbers, for `ccc` of values.
-All scores lie in [0, 1] (`ccc` in [-1, 1]); a `ValueError` answers empty or unequal arrays.
+`y` is the truth and `p` the prediction: [n] arrays of class numbers, for `ccc` of values. All
+scores lie in [0, 1] (`ccc` in [-1, 1]); empty or unequal arrays raise ValueError.
 """
 
 import numpy as np
 
 
 def uar(y, p) -> float:
-    """Unweighted average recall ("unweighted accuracy", UA): mean recall of the classes in y."""
+    """Compute unweighted average recall (unweighted accuracy, UA), over the classes in y."""
     y, p = _check_pair(y, p)
     return float(np.mean([np.mean(p[y == c] == c) for c in np.unique(y)]))
 
 
 def wa(y, p) -> float:
-    """Weighted accuracy (plain accuracy, WA): the share of utterances that are right."""
+    """Compute weighted accuracy (plain accuracy, WA): the share of correct predictions."""
     y, p = _check_pair(y, p)
     return float(np.mean(y == p))
 
 
 def macro_f1(y, p) -> float:
-    """Mean over classes of F1 = 2 TP / (2 TP + FP + FN), for the classes that occur in y or p."""
+    """Compute the mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur in y or p."""
     y, p = _check_pair(y, p)
     # TP + FN are the c in y and TP + FP the c in p, so their sum is the denominator.
     f1 = [
@@ -31,10 +31,11 @@ def macro_f1(y, p) -> float:
 
 
 def ccc(y, p) -> float:
-    """Concordance correlation coefficient (Lin 1989), with population moments (divided by n).
+    """Compute the concordance correlation coefficient (Lin 1989), with population moments.
 
-    2 cov(y, p) / (var(y) + var(p) + (mean(y) - mean(p))^2). One number over all utterances: a mean
-    of the CCCs of batches is something else. 0 where y or p is constant, the same one too.
+    2 cov(y, p) / (var(y) + var(p) + (mean(y) - mean(p))^2), moments divided by n, is one number
+    over all utterances: a mean of the CCCs of batches is a different score. 0 where y or p is
+    constant, even where both are equal.
     """
     y, p = (a.astype(np.float64) for a in _check_pair(y, p))
     covariance = np.mean((y - y.mean()) * (p - p.mean()))
@@ -43,15 +44,15 @@ def ccc(y, p) -> float:
 
 
 def headline_scores(scores: dict) -> tuple[str, str]:
-    """The two scores that a run's scores.json is known by: of classes, or arousal and valence."""
+    """Return the names of a run's main scores: UAR and WA, or both CCCs."""
     return ("uar", "wa") if "uar" in scores else ("ccc_arousal", "ccc_valence")
 
 
 def confusion_matrix(y, p, n_classes: int) -> np.ndarray:
-    """Counts [n_classes, n_classes], int64: true classes are rows, predicted ones columns."""
+    """Count [n_classes, n_classes], int64: rows are true classes, columns predicted classes."""
     y, p = _check_pair(y, p)
     for numbers in (y, p):
-        # A number out of range would be counted, silently, in another class' cell.
+        # A number out of range would be counted, silently, in the cell of another class.
         if numbers.min() < 0 or numbers.max() >= n_classes:
             raise ValueError(
                 f"class numbers {numbers.min()} to {numbers.max()}, but {n_classes} classes"
@@ -61,7 +62,7 @@ def confusion_matrix(y, p, n_classes: int) -> np.ndarray:
 
 
 def summarize(values) -> dict:
-    """Mean, sd (of a sample; None of a single value), min, max and the values themselves."""
+    """Return mean, sd (of a sample; None of a single value), min, max and the values themselves."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {
         "mean": float(np.mean(values)),

@@ -1,12 +1,12 @@
-"""Tests of whether one system scores higher than another."""
+"""Significance tests of the difference between two systems."""
 
 import numpy as np
 
 
 def t_test(a, b) -> tuple[float, float]:
-    """Welch's one-tailed t-test that system a scores higher than b: (t, probability).
+    """Run Welch's one-tailed t-test that system a scores higher than b: (t, probability).
 
-    `a` [n] and `b` [m] hold the scores of runs with other random seeds, so pairs mean nothing.
+    `a` [n] and `b` [m] hold the scores of runs with different random seeds, so pairs mean nothing.
     (nan, nan) where neither varies. Raises ValueError for fewer than two scores of either.
     """
     from scipy import stats  # slow to import, and most runs need no test
@@ -21,12 +21,12 @@ def t_test(a, b) -> tuple[float, float]:
 
 
 def paired_t_test(a, b) -> tuple[float, float]:
-    """Paired one-tailed t-test that system a scores higher than b: (t, probability).
+    """Run the paired one-tailed t-test that system a scores higher than b: (t, probability).
 
     `a` and `b` [n] hold the scores of the same parts of the corpus, such as folds. (nan, nan) where
     the differences do not vary. Raises ValueError for fewer than two pairs.
     """
-    from scipy import stats
+    from scipy import stats  # see `t_test`
 
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape or len(a) < 2:

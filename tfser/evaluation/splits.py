@@ -1,7 +1,7 @@
-"""Cross-validation: which utterances train, choose the epoch, and test.
+"""Splits for cross-validation: training, dev and test utterances of each fold.
 
-Every function answers with positions into the corpus' list of utterances. Nothing here depends on
-anything but its arguments: the same corpus and seed give the same folds on every machine.
+Every function returns positions in the corpus's list of utterances, and depends on its arguments
+alone: one corpus and seed give the same folds on every machine.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ NO_DEV = "--evaluate dev: the folds of this system have no dev part; leave it ou
 
 
 class Split(NamedTuple):
-    """One fold: sorted int64 arrays of utterance numbers that share no utterance."""
+    """Fold of a cross-validation: sorted int64 arrays of positions that share no utterance."""
 
     train: np.ndarray
     dev: np.ndarray
@@ -22,12 +22,10 @@ class Split(NamedTuple):
 
 
 def select_evaluated_part(part: str, splits: list[Split]) -> list[Split]:
-    """The folds as they are ("test"), or with their dev part in place of the test part ("dev").
+    """Return the folds as they are ("test"), or with dev in place of test ("dev").
 
-    The second is for comparing settings: the test part is then in none of the three. An utterance
-    in the dev parts of several folds is scored in the last of them.
-
-    Raises UsageError for a fold without a dev part.
+    "dev" serves to compare settings. An utterance in the dev sets of several folds is scored in the
+    last of these folds. Raises UsageError for a fold without a dev set.
     """
     if part == "test":
         return splits
@@ -37,13 +35,13 @@ def select_evaluated_part(part: str, splits: list[Split]) -> list[Split]:
 
 
 def stratified_k_fold(labels, *, n_folds: int, dev_fraction: float, seed: int) -> list[Split]:
-    """Random k-fold over utterances, each class spread evenly: speaker-dependent.
+    """Make random k-fold splits of utterances, with each class spread evenly: speaker-dependent.
 
     `dev_fraction` of every class in a fold's training part (at least one utterance, and never all)
-    is the dev set; 0 leaves it empty. `labels` [n] are emotions, as names or numbers.
+    is the dev set; 0 leaves the dev set empty. `labels` [n] are emotions, as names or numbers.
 
     Raises UsageError for fewer than two folds or a fraction outside [0, 1), DataError for a class
-    too small to be in every part of every fold.
+    too small to be in every set of every fold.
     """
     labels = np.asarray(labels)
     if n_folds < 2:
@@ -52,27 +50,27 @@ def stratified_k_fold(labels, *, n_folds: int, dev_fraction: float, seed: int) -
         raise UsageError(f"dev_fraction {dev_fraction}: expected a share of 0 or more, below 1")
     _check_classes(labels, n_folds, n_parts=3 if dev_fraction else 2)
 
-    # Classes lie one after the other, shuffled inside, and are dealt like cards without starting
-    # afresh at a class: classes *and* folds differ by one utterance at most.
+    # Classes lie one after the other, shuffled inside, and are dealt like cards without a new
+    # start at each class: classes *and* folds differ by one utterance at most.
     order = _class_order(labels, np.random.default_rng(seed))
     splits = []
     for fold in range(n_folds):
         test = order[fold::n_folds]
         rest = np.setdiff1d(np.arange(len(labels)), test)
-        # An own generator for each fold: its dev set does not depend on how many were cut before.
+        # Each fold has its own generator: its dev set does not depend on the folds before it.
         dev = _sample_classes(rest, labels, dev_fraction, np.random.default_rng([seed, fold]))
         splits.append(Split(train=np.setdiff1d(rest, dev), dev=dev, test=np.sort(test)))
     return splits
 
 
 def leave_speakers_out(speakers, *, n_folds: int | None = None) -> list[Split]:
-    """Leave one speaker out, or one of `n_folds` groups of speakers: speaker-independent.
+    """Leave out one speaker, or one of `n_folds` groups of speakers: speaker-independent.
 
-    Fold i tests on the i-th speaker (in sorted order; or group) and takes the next one, cyclically,
-    as its dev set: train holds no speaker of those that choose the epoch or give the scores.
+    Fold i tests on the i-th speaker (in sorted order; or group) and takes the next speaker,
+    cyclically, as its dev set: the training set holds no dev speaker and no test speaker.
 
     Raises DataError for fewer than three speakers, UsageError for fewer than three folds or more
-    folds than speakers: test, dev and train need one each.
+    folds than speakers: test, dev and training set need a speaker each.
     """
     speakers = np.asarray(speakers)
     n_speakers = len(np.unique(speakers))
@@ -100,20 +98,19 @@ def leave_speakers_out(speakers, *, n_folds: int | None = None) -> list[Split]:
 
 
 def leave_speakers_of_sessions_out(speakers, sessions) -> list[Split]:
-    """A speaker is tested, the others of the session are dev, the other sessions train.
+    """Test on a speaker, with the session's other speakers as dev and other sessions for training.
 
-    In dyadic corpora the two of a session "mutually validate and test the models" (AAE section
-    5.1). Fold i tests on the i-th speaker, by session and name.
-
-    Raises DataError for one session, a session with one speaker (dev would be empty) and a speaker
-    of several sessions, who would be tested and heard in training.
+    In dyadic corpora the two speakers of a session "mutually validate and test the models" (AAE
+    section 5.1). Fold i tests on the i-th speaker, by session and name. Raises DataError for a
+    single session, a session with one speaker (dev would be empty) and a speaker of several
+    sessions, who would be in training and test set.
     """
     speakers, sessions = np.asarray(speakers), np.asarray(sessions)
     for speaker in np.unique(speakers):
-        of_speaker = np.unique(sessions[speakers == speaker])
-        if len(of_speaker) > 1:
+        own = np.unique(sessions[speakers == speaker])
+        if len(own) > 1:
             raise DataError(
-                f"speaker {str(speaker)!r} is in sessions {' '.join(of_speaker)}, and would be "
+                f"speaker {str(speaker)!r} is in sessions {' '.join(own)}, and would be "
                 "tested and heard in training; use --protocol loso"
             )
     splits = []
@@ -131,13 +128,11 @@ def leave_speakers_of_sessions_out(speakers, sessions) -> list[Split]:
 
 
 def leave_groups_out(groups, labels, *, dev_fraction: float, seed: int) -> list[Split]:
-    """Leave one group (a session, or speakers) out; dev is a random part of those that train.
+    """Leave one group (a session, or speakers) out; dev is a random part of the training groups.
 
-    Fold i tests on the i-th group; of each class of the others `dev_fraction` is dev, so that dev
-    has the speakers of the training part, as where a paper holds out sessions and names no dev
-    speakers (ACNN section 4.1).
-
-    Raises DataError for fewer than two groups, or where dev would be empty.
+    Fold i tests on the i-th group. dev is `dev_fraction` of each class of the other groups and has
+    the speakers of the training set, as where a paper holds out sessions and names no dev speakers
+    (ACNN section 4.1). Raises DataError for fewer than two groups, or where dev would be empty.
     """
     groups, labels = np.asarray(groups), np.asarray(labels)
     names = np.unique(groups)
@@ -154,14 +149,13 @@ def leave_groups_out(groups, labels, *, dev_fraction: float, seed: int) -> list[
                 f"without group {name} each class has one utterance, and dev would be empty; "
                 "add speech"
             )
-        splits.append(
-            Split(train=np.setdiff1d(rest, dev), dev=dev, test=np.flatnonzero(groups == name))
-        )
+        test = np.flatnonzero(groups == name)
+        splits.append(Split(train=np.setdiff1d(rest, dev), dev=dev, test=test))
     return splits
 
 
 def assign_speaker_groups(speakers, *, n_folds: int) -> np.ndarray:
-    """The group [n] of each utterance, of `n_folds` groups of speakers of about equal size.
+    """Return the group [n] of each utterance: `n_folds` groups of speakers of about equal size.
 
     Raises UsageError for more groups than speakers.
     """
@@ -170,34 +164,34 @@ def assign_speaker_groups(speakers, *, n_folds: int) -> np.ndarray:
         raise UsageError(
             f"--folds {n_folds}: corpus has {n_speakers} speakers; use --folds {n_speakers}"
         )
-    of_utterance = np.empty(len(speakers), np.int64)
+    groups = np.empty(len(speakers), np.int64)
     for group, members in enumerate(_speaker_groups(np.asarray(speakers), n_folds)):
-        of_utterance[members] = group
-    return of_utterance
+        groups[members] = group
+    return groups
 
 
 def cross_corpus_split(labels, n_trained: int, *, dev_fraction: float, seed: int) -> list[Split]:
-    """One fold: the first `n_trained` of `labels` train, but for a random dev part, the rest test.
+    """Make the split that trains on one corpus and tests on another corpus.
 
-    For one corpus after the other: trained on the first, tested on the second.
+    The first `n_trained` of `labels` are the training corpus, less a random dev set; the rest is
+    the test set.
     """
     labels = np.asarray(labels)
-    known = np.arange(n_trained)
-    dev = _sample_classes(known, labels, dev_fraction, np.random.default_rng([seed, 0]))
+    positions = np.arange(n_trained)
+    dev = _sample_classes(positions, labels, dev_fraction, np.random.default_rng([seed, 0]))
     if dev_fraction and not len(dev):
         raise DataError("each class has one utterance to train on, and dev would be empty")
     test = np.arange(n_trained, len(labels))
-    return [Split(train=np.setdiff1d(known, dev), dev=dev, test=test)]
+    return [Split(train=np.setdiff1d(positions, dev), dev=dev, test=test)]
 
 
 def per_speaker_split(
     speakers, labels, *, train_fraction: float, dev_fraction: float, seed: int
 ) -> list[Split]:
-    """A fold for each speaker: of each class a share trains, the rest tests (speaker-dependent).
+    """Make a speaker-dependent fold for each speaker: a share of each class trains, the rest tests.
 
-    `dev_fraction` of the training share is dev. Fold i is of the i-th speaker, by name.
-
-    Raises DataError for a class of which a speaker has one utterance.
+    `dev_fraction` of the training share is dev. Fold i belongs to the i-th speaker, by name. Raises
+    DataError for a class of which a speaker has one utterance.
     """
     speakers, labels = np.asarray(speakers), np.asarray(labels)
     splits = []
@@ -210,16 +204,16 @@ def per_speaker_split(
                 "which cannot train and test; leave it out in [labels], or use --protocol loso"
             )
         rng = np.random.default_rng([seed, fold])
-        known = _sample_classes(own, labels, train_fraction, rng)
-        dev = _sample_classes(known, labels, dev_fraction, rng)
-        splits.append(Split(np.setdiff1d(known, dev), dev, np.setdiff1d(own, known)))
+        fitting = _sample_classes(own, labels, train_fraction, rng)
+        dev = _sample_classes(fitting, labels, dev_fraction, rng)
+        splits.append(Split(np.setdiff1d(fitting, dev), dev, np.setdiff1d(own, fitting)))
     return splits
 
 
 def predefined_split(parts, labels, dev_fraction: float, seed: int) -> Split:
-    """The corpus's own parts "train", "dev" and "test"; without dev, a random part of train.
+    """Make the split of the corpus's own parts "train", "dev" and "test".
 
-    Raises DataError where train or test is missing.
+    Without dev, a random part of train is dev. Raises DataError where train or test is missing.
     """
     parts, labels = np.asarray(parts, object), np.asarray(labels)
     train, dev, test = (np.flatnonzero(parts == part) for part in ("train", "dev", "test"))
@@ -234,13 +228,13 @@ def predefined_split(parts, labels, dev_fraction: float, seed: int) -> Split:
 
 
 def is_speaker_independent(speakers, splits) -> bool:
-    """Whether no speaker is in both the training and the test part of a fold."""
+    """Return whether the training and the test set of each fold share no speaker."""
     speakers = np.asarray(speakers)
     return not any(set(speakers[s.train]) & set(speakers[s.test]) for s in splits)
 
 
 def speaker_group_k_fold(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Plain k-fold over groups of speakers, (train, test) pairs: the folds inside a training part.
+    """Make a k-fold over groups of speakers: (train, test) pairs, the folds inside a training set.
 
     Raises UsageError for fewer than two folds or more folds than speakers.
     """
@@ -252,20 +246,17 @@ def speaker_group_k_fold(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np
         raise UsageError(
             f"{n_folds} inner folds need as many training speakers, there are {n_speakers}"
         )
-    everything = np.arange(len(speakers))
-    groups = _speaker_groups(speakers, n_folds)
-    return [(np.setdiff1d(everything, test), test) for test in groups]
+    positions, groups = np.arange(len(speakers)), _speaker_groups(speakers, n_folds)
+    return [(np.setdiff1d(positions, test), test) for test in groups]
 
 
 def _check_classes(labels, n_folds, n_parts):
-    """Stops where a class cannot be in every fold's test set, or not in all of its `n_parts`."""
+    """Raise DataError for a class too small for every fold's test set, or for `n_parts` sets."""
     classes, counts = np.unique(labels, return_counts=True)
     if not len(classes):
         raise DataError("no utterances to make folds of; check the corpus and [labels]")
-    smallest = int(np.argmin(counts))
-    name, count = classes[smallest], counts[smallest]
-    needed = max(n_folds, n_parts)
-    if count >= needed:
+    name, count = classes[np.argmin(counts)], counts.min()
+    if count >= max(n_folds, n_parts):
         return
     has = f"class '{name}' has {count} utterance{'s' if count != 1 else ''}"
     if count >= n_parts:
@@ -274,28 +265,29 @@ def _check_classes(labels, n_folds, n_parts):
 
 
 def _class_order(labels, rng):
-    """All positions, class after class (classes sorted), in random order inside a class."""
+    """Return all positions, class after class (classes sorted), in random order inside a class."""
     shuffled = rng.permutation(len(labels))
     return shuffled[np.argsort(labels[shuffled], kind="stable")]
 
 
 def _sample_classes(positions, labels, fraction, rng):
-    """Sorted random sample of `fraction` of each class in positions, never a whole class."""
-    taken = [np.empty(0, np.int64)]
+    """Return a sorted random sample of `fraction` of each class, never a complete class."""
+    samples = [np.empty(0, np.int64)]
     if fraction:
         for name in np.unique(labels[positions]):
             members = positions[labels[positions] == name]
-            n_taken = min(max(1, round(fraction * len(members))), len(members) - 1)
-            taken.append(rng.permutation(members)[:n_taken])
-    return np.sort(np.concatenate(taken))
+            n_samples = min(max(1, round(fraction * len(members))), len(members) - 1)
+            samples.append(rng.permutation(members)[:n_samples])
+    return np.sort(np.concatenate(samples))
 
 
 def _speaker_groups(speakers, n_groups):
-    """Sorted utterance positions of each of n_groups groups of speakers, of about equal size.
+    """Return sorted utterance positions of `n_groups` groups of speakers of about equal size.
 
-    The speaker with most utterances left goes to the group with fewest; ties go by name and number.
+    The remaining speaker with most utterances goes to the group with fewest; ties go by name and
+    number.
     """
-    names, of_utterance, counts = np.unique(speakers, return_inverse=True, return_counts=True)
+    names, numbers, counts = np.unique(speakers, return_inverse=True, return_counts=True)
     if n_groups == len(names):
         group_of = np.arange(len(names))  # leave one out: fold i is the i-th speaker
     else:
@@ -303,4 +295,4 @@ def _speaker_groups(speakers, n_groups):
         for speaker in np.argsort(-counts, kind="stable"):
             group_of[speaker] = np.argmin(sizes)
             sizes[group_of[speaker]] += counts[speaker]
-    return [np.flatnonzero(group_of[of_utterance] == group) for group in range(n_groups)]
+    return [np.flatnonzero(group_of[numbers] == group) for group in range(n_groups)]

@@ -1,22 +1,20 @@
-"""What the Aux-VAE hears: pieces of 4 s in 140 mel bands (section 5.2 and the authors' code)."""
+"""Mel spectrograms of 4 s pieces in 140 bands, for the Aux-VAE (section 5.2; the authors' code)."""
 
 import functools
 
 import keras
 import numpy as np
-import scipy.fft
-import scipy.sparse
 import tensorflow as tf
-from numpy.lib.stride_tricks import sliding_window_view
 
 from tfser.errors import DataError, UsageError
-from tfser.features import log_mel
+from tfser.features import stft
+from tfser.features.feature_layer import FeatureLayer
 
 LEAST_POWER = 1e-10  # librosa's power_to_db
 
 
 @keras.saving.register_keras_serializable(package="tfser")
-class MelPieces(keras.layers.Layer):
+class MelPieces(FeatureLayer):
     """Mel spectrograms in dB of pieces: waveform [batch, samples] -> [batch, n_frames, n_bands].
 
     librosa's `power_to_db(melspectrogram(piece), ref=np.max)` (reflected at the ends, as librosa
@@ -24,14 +22,14 @@ class MelPieces(keras.layers.Layer):
     loudest is 0 and silence 1.
 
     Args:
-        seconds: of a piece. The store's `extract` cuts longer recordings into pieces.
+        seconds: of a piece. `extract` cuts longer recordings into pieces.
         n_frames: of a piece, filled up behind its own 1 + samples // hop.
-        drop_short: leave out pieces that are not whole, as the authors did.
-        shortest_seconds: a last piece shorter than that is left out, unless it is the only one.
-    """
+        drop_short: drop incomplete pieces, as the authors did.
+        shortest_seconds: drop a shorter last piece, unless it is the only piece.
 
-    version = 1  # part of the store's key: raise it when the values change
-    batch_samples = 0  # of `extract`: a recording at a time
+    Raises UsageError for a hop longer than a window, a piece shorter than half a window, and
+    fewer `n_frames` than a piece has.
+    """
 
     def __init__(
         self,
@@ -47,19 +45,18 @@ class MelPieces(keras.layers.Layer):
         shortest_seconds,
         name=None,
     ):
-        super().__init__(trainable=False, dtype="float32", name=name)
-        self.arguments = {
-            "sample_rate_hz": sample_rate_hz,
-            "n_fft": n_fft,
-            "hop_samples": hop_samples,
-            "n_bands": n_bands,
-            "range_db": range_db,
-            "seconds": seconds,
-            "n_frames": n_frames,
-            "drop_short": drop_short,
-            "shortest_seconds": shortest_seconds,
-        }
-        self.sample_rate_hz = sample_rate_hz
+        super().__init__(
+            name=name,
+            sample_rate_hz=sample_rate_hz,
+            n_fft=n_fft,
+            hop_samples=hop_samples,
+            n_bands=n_bands,
+            range_db=range_db,
+            seconds=seconds,
+            n_frames=n_frames,
+            drop_short=drop_short,
+            shortest_seconds=shortest_seconds,
+        )
         self.n_features = n_bands
         self.n_fft, self.hop, self.n_frames = n_fft, hop_samples, n_frames
         self.range_db = range_db
@@ -75,54 +72,46 @@ class MelPieces(keras.layers.Layer):
                 f"a piece of {seconds} s has {self.n_samples // hop_samples + 1} frames, and "
                 f"input.n_frames={n_frames} cuts them; take as many or more"
             )
-        self.hann = np.hanning(n_fft + 1)[:-1].astype("float32")  # periodic
+        self.hann = stft.hann_window(n_fft)
 
     @functools.cached_property
     def bands(self):
         """Mel filters [bins, n_bands]."""
         rate = self.sample_rate_hz
-        return log_mel.slaney_filterbank(rate, self.n_fft, self.n_features, 0.0, rate / 2)
-
-    @functools.cached_property
-    def sparse_bands(self):
-        """The same, transposed: a bin is in two bands at most."""
-        return scipy.sparse.csr_array(self.bands.T)
+        return stft.slaney_filterbank(rate, self.n_fft, self.n_features, 0.0, rate / 2)
 
     def call(self, waveform, lengths=None):
-        """One piece each, of more than n_fft // 2 samples: [batch, n_frames, n_bands].
+        """Return spectrograms [batch, n_frames, n_bands] of pieces [batch, samples].
 
-        lengths: of the pieces [batch], in samples; what lies after them is of no account.
+        A piece has more than n_fft // 2 samples. lengths: of the pieces [batch], in samples; the
+        samples behind them do not count.
         """
         waveform = waveform[:, : self.n_samples]
         edge, n = self.n_fft // 2, tf.shape(waveform)[1]
         if lengths is None:
             lengths = tf.fill(tf.shape(waveform)[:1], n)
-        # Reflected at both ends, of which each piece has its own.
+        # Each piece is reflected at both of its own ends.
         at, last = tf.abs(tf.range(-edge, n + edge)), lengths[:, None] - 1
         at = tf.maximum(tf.where(at > last, 2 * last - at, at), 0)  # [batch, edge + n + edge]
         frames = tf.signal.frame(tf.gather(waveform, at, batch_dims=1), self.n_fft, self.hop)
-        power = log_mel.power_spectrum(frames * self.hann, self.n_fft) @ self.bands
-        heard = tf.sequence_mask(1 + lengths // self.hop, tf.shape(power)[1])
-        heard = tf.expand_dims(heard, -1)  # [batch, frames, 1]
-        peak = tf.reduce_max(tf.where(heard, power, 0.0), axis=(1, 2), keepdims=True)
+        power = stft.power_spectrum(frames * self.hann, self.n_fft) @ self.bands
+        inside = tf.sequence_mask(1 + lengths // self.hop, tf.shape(power)[1])
+        inside = tf.expand_dims(inside, -1)  # [batch, frames, 1]
+        peak = tf.reduce_max(tf.where(inside, power, 0.0), axis=(1, 2), keepdims=True)
         ratio = tf.maximum(power, LEAST_POWER) / tf.maximum(peak, LEAST_POWER)
         fall = tf.minimum(-10 / np.log(10) * tf.math.log(ratio) / self.range_db, 1.0)
-        # And silence, which dB call loudest.
-        fall = tf.where(heard & (peak > LEAST_POWER), fall, 1.0)
+        # Silence is 1 too, where the ratio to its own peak would be 0 dB.
+        fall = tf.where(inside & (peak > LEAST_POWER), fall, 1.0)
         missing = self.n_frames - tf.shape(fall)[1]
         fall = tf.pad(fall, [[0, 0], [0, missing], [0, 0]], constant_values=1.0)
         return tf.reshape(fall, [-1, self.n_frames, self.n_features])
 
-    def extract(self, waveforms):
-        """List of recordings [samples] -> list of [pieces x n_frames, n_bands].
+    def extract_one(self, waveform):
+        """Return [pieces x n_frames, n_bands] of a recording [samples], each piece equal to `call`.
 
-        For the store, in as many threads as there are cores: each piece equals `call`'s, in NumPy
-        and SciPy, whose transforms are faster than TensorFlow's. DataError in place of a recording
-        that is too short for a window's reflection; no pieces at all where `drop_short` says so.
+        Return a DataError for a recording too short for a window's reflection, and no pieces for
+        a recording without a complete piece under `drop_short`.
         """
-        return [self._extract(waveform) for waveform in waveforms]
-
-    def _extract(self, waveform):
         if len(waveform) <= self.n_fft // 2:
             least = (self.n_fft // 2 + 1) / self.sample_rate_hz
             return DataError(
@@ -137,19 +126,17 @@ class MelPieces(keras.layers.Layer):
         return features.reshape(-1, self.n_features)
 
     def lengths(self, n_samples: int) -> list[int]:
-        """How long the pieces of a recording are, in samples."""
-        n_whole, rest = divmod(n_samples, self.n_samples)
-        whole = [self.n_samples] * n_whole
+        """Return the length in samples of each piece of a recording of `n_samples`."""
+        n_complete, rest = divmod(n_samples, self.n_samples)
+        complete = [self.n_samples] * n_complete
         shortest = self.arguments["shortest_seconds"] * self.sample_rate_hz
-        counts = rest > self.n_fft // 2 and (rest >= shortest or not whole)
-        return whole + [rest] * (counts and not self.arguments["drop_short"])
+        counts = rest > self.n_fft // 2 and (rest >= shortest or not complete)
+        return complete + [rest] * (counts and not self.arguments["drop_short"])
 
     def power(self, piece):
-        """Mel power of one piece [samples]: [1 + samples // hop, n_bands]."""
+        """Return mel power [1 + samples // hop, n_bands] of one piece [samples]."""
         padded = np.pad(piece, self.n_fft // 2, mode="reflect")
-        frames = sliding_window_view(padded, self.n_fft)[:: self.hop] * self.hann
-        spectrum = scipy.fft.rfft(frames, overwrite_x=True)  # [frames, bins]
-        return (self.sparse_bands @ (spectrum.real**2 + spectrum.imag**2).T).T
+        return self.mel_power(stft.split_frames(padded, self.n_fft, self.hop) * self.hann)
 
     def _fall(self, piece):
         power = self.power(piece)
@@ -160,19 +147,7 @@ class MelPieces(keras.layers.Layer):
             -10 / self.range_db * np.log10(np.maximum(power, LEAST_POWER) / peak), 1.0
         )
 
-    def compute_output_shape(self, input_shape):
-        """(batch, samples) -> (batch, n_frames, n_bands)."""
-        return input_shape[0], self.n_frames, self.n_features
-
-    def settings(self):
-        """Everything the values depend on, for the store's key."""
-        return {"feature": type(self).__name__, "version": self.version, **self.arguments}
-
-    def get_config(self):
-        """Keras: the arguments of the constructor."""
-        return {"name": self.name, **self.arguments}
-
 
 def make_mel_pieces(hp) -> MelPieces:
-    """The layer of [input] and [features]."""
+    """Return the layer of [input] and [features]."""
     return MelPieces(**hp["input"], **hp["features"])

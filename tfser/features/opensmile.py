@@ -1,8 +1,8 @@
-"""openSMILE's features for the store, which no graph can compute.
+"""openSMILE's features for the feature cache.
 
-openSMILE is free for research and private use only, and cannot share a process with TensorFlow:
-loaded after it, it corrupts the heap. So each thread of the store has a process of its own
-(`python -m tfser.features.opensmile`), and what crashes there is the error of one file.
+openSMILE is free for research and private use only. openSMILE corrupts the heap of a process that
+has loaded TensorFlow, so each thread of the cache has a worker process
+(`python -m tfser.features.opensmile`). A crash of the worker process is the error of one file.
 """
 
 import signal
@@ -22,19 +22,19 @@ LOUDEST = 32767 / 32768  # a sample of 1.0 would wrap to -1.0 in openSMILE's 16 
 
 
 class OpenSmile:
-    """waveform [samples] -> [frames, n_features], float32.
+    """openSMILE's features: waveform [samples] -> [frames, n_features], float32.
 
     Args:
-        feature_set: name of opensmile.FeatureSet. IS13 (Schuller et al., Interspeech 2013) and
-            ComParE_2016 have the same names and other values.
-        level: "functionals", one row an utterance (IS13: 6373), or "lld", low-level descriptors
+        feature_set: name in opensmile.FeatureSet. IS13 (Schuller et al., Interspeech 2013) and
+            ComParE_2016 have features of the same names and different values.
+        level: "functionals", one row per utterance (IS13: 6373), or "lld", low-level descriptors
             every 10 ms (IS13: 65).
 
-    Raises UsageError where opensmile is not installed or has no such set.
+    Raises UsageError if opensmile is not installed or lacks the set.
     """
 
-    version = 1  # part of the store's key: raise it when the values change
-    batch_samples = 0  # one file after the other
+    version = 1  # part of the cache key: raise it when the values change
+    batch_samples = 0  # of one `extract`: one waveform
 
     def __init__(self, *, sample_rate_hz, feature_set, level):
         try:
@@ -55,17 +55,18 @@ class OpenSmile:
         self.n_features = len(self.names)
 
     def extract(self, waveforms):
-        """List of waveforms [samples] -> list of [frames, n_features], DataError for a failed one.
+        """Return features [frames, n_features] of each waveform [samples], or a DataError.
 
-        The processor time is another process's: a thread of the store for each core keeps all busy.
+        The worker process computes: with one thread of the cache per core, all cores are busy.
         """
         return [self._extract(waveform) for waveform in waveforms]
 
     def _extract(self, waveform):
-        frames = self._ask(waveform) or self._ask(waveform)  # the first may have been killed idle
-        if frames is None:
+        # A first failure may be a worker process that was killed while it was idle.
+        answer = self._request(waveform) or self._request(waveform)
+        if answer is None:
             return DataError("openSMILE crashed on it, twice")
-        [frames] = frames
+        [frames] = answer
         if isinstance(frames, str):
             return DataError(f"openSMILE failed: {frames}")
         if np.isfinite(frames).all():
@@ -73,8 +74,8 @@ class OpenSmile:
         seconds = len(waveform) / self.sample_rate_hz
         return DataError(f"openSMILE gives NaN for its {seconds:.3f} s; too short for a window")
 
-    def _ask(self, waveform) -> list | None:
-        """[features, or the reason why not], or None where the process has died."""
+    def _request(self, waveform) -> list | None:
+        """Return [features or error text], or None if the worker process has died."""
         try:
             return [self._worker().ask(waveform)]
         except (EOFError, ConnectionError):
@@ -87,7 +88,7 @@ class OpenSmile:
         return self.of_thread.worker
 
     def settings(self):
-        """What decides the values, for the store's key."""
+        """Return all that decides the values, for the cache key."""
         return {
             "feature": type(self).__name__,
             "version": self.version,
@@ -97,29 +98,29 @@ class OpenSmile:
 
 
 def normalize_by_speaker(features, speakers) -> np.ndarray:
-    """z-score with the statistics of each speaker's own rows: features [rows, n], speakers [rows].
+    """Return z-scores of features [rows, n] with the statistics of each speaker's rows.
 
-    What never varies for a speaker becomes 0.
+    speakers: [rows]. A feature that never varies for a speaker becomes 0.
     """
-    from sklearn.preprocessing import StandardScaler  # slow to import, and seldom asked for
+    from sklearn.preprocessing import StandardScaler  # slow to import, and seldom needed
 
     z, speakers = np.empty_like(features), np.asarray(speakers)
     for speaker in np.unique(speakers):
-        own = speakers == speaker
-        z[own] = StandardScaler().fit_transform(features[own].astype(np.float64))
+        rows = speakers == speaker
+        z[rows] = StandardScaler().fit_transform(features[rows].astype(np.float64))
     return z
 
 
 class _Worker:
-    """A process that computes features; it ends with the thread that asks, or with the program."""
+    """A worker process that computes features; it ends with its thread, or with the program."""
 
     def __init__(self, *, sample_rate_hz, feature_set, level):
-        self.connection, theirs = Pipe()
-        # The other end is the process's alone, so that either side learns of the other's death.
-        with theirs:
+        self.connection, worker_end = Pipe()
+        # This process closes the worker's end, so that a closed pipe tells of the other's death.
+        with worker_end:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tfser.features.opensmile", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "tfser.features.opensmile", str(worker_end.fileno())],
+                pass_fds=[worker_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -136,8 +137,8 @@ class _Worker:
                 f"{did_you_mean(feature_set, sets)}; there are {' '.join(sets)}"
             )
 
-    def ask(self, question):
-        self.connection.send(question)
+    def ask(self, message):
+        self.connection.send(message)
         return self.connection.recv()
 
     def __del__(self):
@@ -148,8 +149,8 @@ class _Worker:
 def _serve(connection) -> None:
     import opensmile
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's: it closes the pipe
-    warnings.filterwarnings("ignore", "Segment too short")  # the NaN it fills in are an error
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program handles Ctrl-C and closes the pipe
+    warnings.filterwarnings("ignore", "Segment too short")  # its NaN become a DataError
     feature_set, level, sample_rate_hz = connection.recv()
     sets = list(opensmile.FeatureSet.__members__)
     if feature_set not in sets:
@@ -176,5 +177,5 @@ def _serve(connection) -> None:
 if __name__ == "__main__":
     try:
         _serve(Connection(int(sys.argv[1])))
-    except (EOFError, ConnectionError):  # whoever asked has ended
+    except (EOFError, ConnectionError):  # the program has ended
         pass

@@ -1,48 +1,48 @@
-"""Asks an exported model, without tfser: FOLDER ASKED.npz ANSWERS.npz.
+"""Check of an exported model in a process without tfser: FOLDER INPUTS.npz OUTPUTS.npz.
 
-Run by its path (`tfser-export` does), in a process of its own, which has TensorFlow, or of ONNX
-its runtime alone.
+`tfser-export` runs this file by its path, in a process that has TensorFlow, or for ONNX its
+runtime alone.
 """
 
 import os
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.modules["tfser"] = None  # an import of it would fail
+sys.modules["tfser"] = None  # makes every import of tfser fail
 
 
 def main():
-    """Answers with what is said of an utterance: probabilities, or ratings."""
+    """Write the model's probabilities, or ratings, for each utterance of the input file."""
     import numpy as np
 
-    folder, asked, answers = sys.argv[1:]
-    ask = asking(folder, set(os.listdir(folder)))
-    said = {}
-    with np.load(asked, allow_pickle=False) as inputs:
+    folder, input_file, output_file = sys.argv[1:]
+    infer = load_export(folder, set(os.listdir(folder)))
+    answers = {}
+    with np.load(input_file, allow_pickle=False) as inputs:
         for key, x in inputs.items():
-            found = ask(x[None])
-            said[key] = found["probabilities" if "probabilities" in found else "ratings"][0]
-    np.savez(answers, **said)
+            outputs = infer(x[None])
+            answers[key] = outputs["probabilities" if "probabilities" in outputs else "ratings"][0]
+    np.savez(output_file, **answers)
 
 
-def asking(folder, files):
-    """A function of a batch of one -> {name of an output: array}."""
+def load_export(folder, files):
+    """Load an export as a function of a batch of one -> {name of an output: array}."""
     if "model.onnx" in files:
-        import onnxruntime
+        import onnxruntime  # the only runtime that is needed here
 
         model = onnxruntime.InferenceSession(f"{folder}/model.onnx")
-        [given] = model.get_inputs()
+        [x_info] = model.get_inputs()
         names = [output.name for output in model.get_outputs()]
-        return lambda x: dict(zip(names, model.run(None, {given.name: x}), strict=True))
-    import tensorflow as tf
+        return lambda x: dict(zip(names, model.run(None, {x_info.name: x}), strict=True))
+    import tensorflow as tf  # not for ONNX
 
     if "model.tflite" in files:
         model = tf.lite.Interpreter(f"{folder}/model.tflite").get_signature_runner()
-        [given] = model.get_input_details()
-        return lambda x: model(**{given: x})
+        [name] = model.get_input_details()
+        return lambda x: model(**{name: x})
     serve = tf.saved_model.load(folder).signatures["serving_default"]
-    [given] = serve.structured_input_signature[1]
-    return lambda x: {name: y.numpy() for name, y in serve(**{given: tf.constant(x)}).items()}
+    [name] = serve.structured_input_signature[1]
+    return lambda x: {key: y.numpy() for key, y in serve(**{name: tf.constant(x)}).items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""tfser-serve: a page on this machine that says what it hears in a recording."""
+"""tfser-serve: a web page on this machine that predicts the emotion of a recording."""
 
 import base64
 import contextlib
@@ -23,65 +23,67 @@ log = logging.getLogger("tfser")
 
 LONGEST_SECONDS = 300.0
 LARGEST = "25mb"  # of an upload
-KEPT_SECONDS = 600  # what is sent and not asked about
+UPLOAD_SECONDS = 600  # lifetime of an upload that no prediction has used
 SWEEP_SECONDS = 60
 LOOPBACK = ("127.0.0.1", "localhost")
-PLAIN = {  # of Gradio's environment variables, what the page must not differ in
+ENVIRONMENT = {  # Gradio's variables that must have these values
     "GRADIO_ALLOWED_PATHS": "", "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_MCP_SERVER": "False",
 }  # fmt: skip
 
 
 @contextlib.contextmanager
-def open_page(args):
-    """The page while the context lasts; its address.
+def open_page(folders, host: str, port: int):
+    """Serve the page while the context lasts; yield its address.
 
-    Raises UsageError without Gradio, for an address that cannot be had, for two models of one name
-    and for one that predicts ratings.
+    Raises UsageError without Gradio, for an unavailable address, for two models of one name and for
+    a model that predicts ratings.
     """
     if not importlib.util.find_spec("gradio"):
         raise UsageError("tfser-serve needs Gradio: pip install 'tfser[demo]'")
-    names = [folder.resolve().name for folder in args.export]
+    names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         raise UsageError(f"--export: two folders have the same name, of {', '.join(names)}")
-    check_address(args.host, args.port)
-    if args.host not in LOOPBACK:
-        log.warning("--host %s: whoever reaches this machine can use the page", args.host)
+    check_address(host, port)
+    if host not in LOOPBACK:
+        log.warning("--host %s: whoever reaches this machine can use the page", host)
     with tempfile.TemporaryDirectory(prefix="tfser-serve-") as folder, configure_gradio(folder):
         with tensorflow_startup.quiet():
             tensorflow_startup.import_keras()
-            from tfser.inference import predictor
+            from tfser.inference import predictor  # TensorFlow, whose messages `quiet` hides
         models = {
             name: predictor.load_predictor(export)
-            for name, export in zip(names, args.export, strict=True)
+            for name, export in zip(names, folders, strict=True)
         }
         for name, model in models.items():
-            if model.of_ratings:
+            if model.predicts_ratings:
                 raise UsageError(f"{name} predicts ratings, not emotions; tfser-predict takes it")
-        from starlette.middleware import Middleware
+        from starlette.middleware import Middleware  # of Gradio, which is optional
 
-        page, ended = build_page(models, Path(folder)), threading.Event()
-        threading.Thread(target=delete_old_uploads, args=(Path(folder), ended), daemon=True).start()
+        page, is_over = build_page(models, Path(folder)), threading.Event()
+        sweep = threading.Thread(target=delete_old_uploads, args=(Path(folder), is_over))
+        sweep.daemon = True
+        sweep.start()
         try:
             _, url, _ = page.launch(
-                server_name=args.host, server_port=args.port, prevent_thread_lock=True,
+                server_name=host, server_port=port, prevent_thread_lock=True,
                 max_file_size=LARGEST, quiet=True, share=False, ssr_mode=False, footer_links=[],
                 run_history=False,
                 app_kwargs={"middleware": [Middleware(RequestFilter, folder=Path(folder))]},
             )  # fmt: skip
             yield url
         finally:
-            ended.set()
+            is_over.set()
             page.close(verbose=False)
 
 
 def check_address(host, port) -> None:
-    """Raises UsageError where nobody can listen there."""
+    """Raise UsageError for an address that is unavailable."""
     if not 1 <= port <= 65535:
         raise UsageError(f"--port {port}: give one of 1 to 65535")
     try:
-        with socket.socket() as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind((host, port))
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
     except OSError as error:
         what = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
         raise UsageError(
@@ -91,10 +93,10 @@ def check_address(host, port) -> None:
 
 @contextlib.contextmanager
 def configure_gradio(folder):
-    """Gradio keeps what it is sent in this folder, and calls nobody."""
-    own = PLAIN | {"GRADIO_TEMP_DIR": str(folder)}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
+    """Make Gradio keep its uploads in this folder, and call no server."""
+    variables = ENVIRONMENT | {"GRADIO_TEMP_DIR": str(folder)}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -105,37 +107,37 @@ def configure_gradio(folder):
 
 
 def build_page(models, folder: Path):
-    """The page of Gradio: a recording and a model in, what is said of it out.
+    """Build the page of Gradio: a recording and a model in, the predictions out.
 
-    folder: where Gradio keeps what it is sent.
+    folder: folder of Gradio's uploads.
     """
-    import gradio
+    import gradio  # optional
 
     names = list(models)
 
-    def answer(recording):
+    def predict(recording):
         if recording is None:
-            raise failed("give a recording first")
+            raise make_error("give a recording first")
         path = Path(recording)
         if not path.is_file():
-            raise failed("the recording was deleted with its answer; give it again")
-        try:  # of all, so that another can be looked at when the recording is deleted
+            raise make_error("the recording was deleted with its answer; give it again")
+        try:  # with all models, since the recording is deleted afterwards
             check_length(path)
             return {name: answer_recording(model, path) for name, model in models.items()}
         except DataError as error:
-            raise failed(str(error).replace(f"{path.parent}/", "")) from None
+            raise make_error(str(error).replace(f"{path.parent}/", "")) from None
         finally:
             delete_upload(path, folder)
 
-    def shown(found, name):
-        if isinstance(said := found.get(name, (None, None, "")), str):
-            raise failed(said)
-        return said
+    def show(answers, name):
+        if isinstance(answer := answers.get(name, (None, None, "")), str):
+            raise make_error(answer)
+        return answer
 
-    def failed(message):
+    def make_error(message):
         return gradio.Error(message, duration=None, print_exception=False)
 
-    def left(request: gradio.Request):
+    def end_session(request: gradio.Request):
         page.state_holder.session_data.pop(request.session_hash, None)
 
     with gradio.Blocks(title="tfser", analytics_enabled=False) as page:
@@ -158,42 +160,42 @@ def build_page(models, folder: Path):
                     "What a system says of a second may be far from what it says of the whole: "
                     "those that were trained on utterances have heard no seconds."
                 )
-        found = gradio.State({})
-        button.click(answer, recording, found, api_name="answer", concurrency_limit=1).success(
-            shown, [found, name], views, api_name="shown"
+        answers = gradio.State({})
+        button.click(predict, recording, answers, api_name="answer", concurrency_limit=1).success(
+            show, [answers, name], views, api_name="shown"
         )
-        name.change(shown, [found, name], views, api_visibility="private")
-        page.unload(left)
+        name.change(show, [answers, name], views, api_visibility="private")
+        page.unload(end_session)
     return page
 
 
 def check_length(path: Path) -> None:
-    """Raises DataError for a recording that is no sound, or too long for the page."""
-    from tfser.audio import decode as audio
+    """Raise DataError for a file that is no sound, or too long for the page."""
+    from tfser.audio import decode  # NumPy and soundfile, which --help must not wait for
 
-    if audio.duration_seconds(path) > LONGEST_SECONDS:
+    if decode.duration_seconds(path) > LONGEST_SECONDS:
         raise DataError(f"{path.name}: longer than {LONGEST_SECONDS:g} s; tfser-predict takes it")
 
 
 def answer_recording(model, path: Path):
-    """({class: mean probability over the windows}, the figure over time, a link to the CSV).
+    """Return ({class: mean probability over the windows}, figure over time, link to the CSV).
 
-    Or the reason where a model can say nothing of the recording.
+    Return the reason as a string where the recording is unusable.
     """
     rows = [row | {"file": path.name} for row in model.predict(path)]
-    good = [row for row in rows if not row["error"]]
-    if not good:
+    usable = [row for row in rows if not row["error"]]
+    if not usable:
         return f"{path.name}: {rows[0]['error']}"
-    seconds = [row["end"] - row["start"] for row in good]
+    seconds = [row["end"] - row["start"] for row in usable]
     means = {
-        name: sum(row[name] * n for row, n in zip(good, seconds, strict=True)) / sum(seconds)
+        name: sum(row[name] * n for row, n in zip(usable, seconds, strict=True)) / sum(seconds)
         for name in model.classes
     }
-    return means, model.figure(path), csv_link(rows, model.columns)
+    return means, model.draw_figure(path), csv_link(rows, model.columns)
 
 
 def csv_link(rows, columns) -> str:
-    """A link that holds the rows as CSV: no file is kept for it."""
+    """Return a link that contains the rows as CSV, so that no file is stored."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
@@ -204,17 +206,17 @@ def csv_link(rows, columns) -> str:
 
 
 def delete_upload(path: Path, folder: Path) -> None:
-    """Deletes what was sent, with the folder that Gradio made for it."""
+    """Delete an upload, with the folder that Gradio created for it."""
     path.unlink(missing_ok=True)
     if path.parent != folder:
         with contextlib.suppress(OSError):
             path.parent.rmdir()
 
 
-def delete_old_uploads(folder: Path, ended: threading.Event) -> None:
-    """Deletes what was sent and never asked about, or never sent whole, until the page ends."""
-    while not ended.wait(SWEEP_SECONDS):
+def delete_old_uploads(folder: Path, is_over: threading.Event) -> None:
+    """Delete uploads that stay unused or incomplete, until the page ends."""
+    while not is_over.wait(SWEEP_SECONDS):
         for path in list(folder.rglob("*")):
             with contextlib.suppress(OSError):
-                if path.is_file() and time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                if path.is_file() and time.time() - path.stat().st_mtime > UPLOAD_SECONDS:
                     delete_upload(path, folder)

@@ -1,7 +1,7 @@
-"""The pictures of the papers and of every run, as matplotlib figures without any global state.
+"""Figures of the papers and of every run, drawn by matplotlib without its global state.
 
-The functions named `*_figure` build a figure, `save` writes it to a file and `png` turns it into
-what TensorBoard shows; `emotion_profile` and `training_curves` build and save at once.
+`draw_*` return a figure, `save_figure` writes it to a file, `encode_png` turns it into bytes for
+TensorBoard; `write_*` draw and save at once.
 """
 
 from __future__ import annotations
@@ -15,35 +15,36 @@ import numpy as np
 
 from tfser.storage import atomic_files
 
-if TYPE_CHECKING:  # half a second to import, and pictures come at the end
+# matplotlib takes half a second to import, so every function here imports it when it draws.
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito 2008: told apart with every kind of colour vision; yellow, faint on white, is last.
+# Okabe and Ito 2008: distinct with every kind of colour vision; yellow, faint on white, is last.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442"]
 LINES = ["-", "--", "-.", ":"]
 CHANCE = {"color": "0.35", "linestyle": (0, (4, 4)), "linewidth": 1}
 DPI = 120
 SHARES = ("accuracy", "UAR")  # axes from 0 to 1
-MANY_CLASSES = 12  # more have no numbers in a confusion matrix
+MANY_CLASSES = 12  # a confusion matrix with more classes has no numbers in its cells
 
 
 def plain_text(draw):
-    """A figure's function in which a file called "a$b$.wav" is no formula."""
+    """Return a drawing function that does not take the "$b$" of a file name for a formula."""
 
     @functools.wraps(draw)
-    def drawn(*arguments, **options):
+    def draw_plain(*arguments, **options):
         from matplotlib import rc_context
 
         with rc_context({"text.parse_math": False}):
             return draw(*arguments, **options)
 
-    return drawn
+    return draw_plain
 
 
 def write_emotion_profile(
     profiles, class_names, path, title: str, *, hop_seconds: float, segment_seconds: float
 ):
-    """Writes `emotion_profile_figure` to `path`."""
+    """Write the figure of `draw_emotion_profile` to `path`."""
     figure = draw_emotion_profile(
         profiles, class_names, title, hop_seconds=hop_seconds, segment_seconds=segment_seconds
     )
@@ -51,15 +52,15 @@ def write_emotion_profile(
 
 
 def write_training_curves(rows, path, title: str, panels: dict, **options):
-    """Writes `training_curves_figure` to `path`."""
+    """Write the figure of `draw_training_curves` to `path`."""
     save_figure(draw_training_curves(rows, title, panels, **options), path)
 
 
 @plain_text
 def draw_confusion_matrix(matrix, class_names, title: str, what: str = "emotion") -> Figure:
-    """Confusion matrix of counts [K, K] (rows are true): percent of each row, counts below.
+    """Draw a confusion matrix of counts [K, K] (rows are true): percent of each row, and counts.
 
-    `what` the classes are of: "emotion", "valence".
+    what: the kind of the classes, such as "emotion" or "valence".
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -75,12 +76,12 @@ def draw_confusion_matrix(matrix, class_names, title: str, what: str = "emotion"
     for row in range(0 if many else n):
         for column in range(n):
             share, count = shares[row, column], matrix[row, column]
-            # Cells without utterances step back, so that the confusions stand out.
+            # Grey zeros, so that the confusions stand out.
             colour = "white" if share > 0.55 else "black" if count else "0.6"
             place = {"ha": "center", "color": colour}
             axes.text(column, row - 0.02, f"{share:.1%}", va="bottom", fontsize=10, **place)
             axes.text(column, row + 0.08, f"{count:,}", va="top", fontsize=8, **place)
-    every = -(-n // 50)  # so many names can be read
+    every = -(-n // 50)  # at most 50 names are readable
     axes.set_xticks(range(0, n, every), class_names[::every], rotation=90 if many else 30,
                     ha="right", va="center" if many else "top", rotation_mode="anchor")  # fmt: skip
     axes.set_yticks(range(0, n, every), class_names[::every])
@@ -96,7 +97,7 @@ def draw_confusion_matrix(matrix, class_names, title: str, what: str = "emotion"
 def draw_emotion_profile(
     profiles, class_names, title: str, *, hop_seconds: float, segment_seconds: float
 ) -> Figure:
-    """Figures 2 and 4 of Mao et al. 2020: how each round of refinement sees one utterance.
+    """Draw the emotion profile of an utterance in each round (Figures 2 and 4 of Mao et al. 2020).
 
     `profiles` is {name of the round: probabilities [segments, K]}; a point stands at the centre of
     its segment. The dashed line is chance, 1/K. Raises ValueError for another number of classes.
@@ -110,7 +111,7 @@ def draw_emotion_profile(
             raise ValueError(f"profile {name!r} is {profile.shape}, expected [segments, {n}]")
         seconds = np.arange(len(profile)) * hop_seconds + segment_seconds / 2
         for k, emotion in enumerate(class_names):
-            # A lone segment is a point, which a line would not show.
+            # A line would not show a single segment.
             marker = "o" if len(profile) == 1 else None
             axes.plot(seconds, profile[:, k], label=emotion, marker=marker, **line_style(k))
         axes.axhline(1 / n, label=f"chance, 1/{n}", **CHANCE)
@@ -131,13 +132,13 @@ def draw_emotion_profile(
 def draw_training_curves(
     rows, title: str, panels: dict, *, kept_epoch: int, chance_loss: float | None = None
 ) -> Figure:
-    """What a training looked like by epoch, with the epoch whose weights were kept.
+    """Draw a training by epoch, and mark the epoch whose weights were kept.
 
-    `rows` holds a dict for each epoch, the first one first, with "epoch" (from 1) and the columns
-    that `panels` names: {name of the axis: {name of the line: column}}. The last line of a panel
-    is the one that is starred. `chance_loss` (nats) is drawn in the first panel: the least
-    training loss of a network that ignores its input, the entropy of the mean label, ln K only
-    where all classes are as frequent.
+    `rows` holds a dict for each epoch, in order, with "epoch" (from 1) and the columns that
+    `panels` names: {name of the axis: {name of the line: column}}. The last line of a panel has the
+    star. `chance_loss` (nats) is drawn in the first panel: the lowest training loss of a network
+    that ignores its input, which is the entropy of the mean label (ln K only where all classes are
+    equally frequent).
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -168,13 +169,14 @@ def draw_training_curves(
 
 
 @plain_text
-def draw_ratings(truth: dict, found: dict, title: str) -> Figure:
-    """What was predicted over what is true, a panel for each attribute: {name: [n]} both."""
+def draw_ratings(truth: dict, predictions: dict, title: str) -> Figure:
+    """Draw predicted over true ratings, {name: [n]} both, with a panel for each attribute."""
     figure = new_figure(width=1 + 4.2 * len(truth), height=4.8)
     all_axes = figure.subplots(1, len(truth), squeeze=False)[0]
     for axes, (name, y) in zip(all_axes, truth.items(), strict=True):
-        axes.scatter(y, found[name], s=10, color=COLOURS[0], alpha=0.4, linewidths=0)
-        low, high = min(y.min(), found[name].min()), max(y.max(), found[name].max())
+        p = predictions[name]
+        axes.scatter(y, p, s=10, color=COLOURS[0], alpha=0.4, linewidths=0)
+        low, high = min(y.min(), p.min()), max(y.max(), p.max())
         axes.plot([low, high], [low, high], label="as rated", **CHANCE)
         axes.set_xlabel(f"rated {name}")
         axes.set_ylabel(f"predicted {name}")
@@ -186,14 +188,14 @@ def draw_ratings(truth: dict, found: dict, title: str) -> Figure:
 
 @plain_text
 def draw_trials(trials: list[dict], space: dict, title: str, score: str) -> Figure:
-    """The trials of a search: score over trial with the best so far, and score over each parameter.
+    """Draw the trials of a search: the score over the trial, and over each parameter.
 
     Args:
-        trials: in their order, with "score" (None of one that failed) and "parameters" {name:
-            value}; a parameter that a trial does not have is left out.
+        trials: in their order, with "score" (None of a failed trial) and "parameters" {name:
+            value}; a trial is left out of the panels of parameters that it does not have.
         space: {name: [kind, options]}; the axis of "loguniform" is logarithmic, that of "choice"
             has a place for each option.
-        score: its name with its unit.
+        score: name of the score with its unit.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -213,23 +215,23 @@ def draw_trials(trials: list[dict], space: dict, title: str, score: str) -> Figu
     first.set_xlabel("trial")
     first.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for axes, (name, (kind, *options)) in zip(panels, space.items(), strict=False):
-        have = [(t["parameters"][name], t["score"]) for _, t in done if name in t["parameters"]]
-        found = [x for x, _ in have]
+        points = [(t["parameters"][name], t["score"]) for _, t in done if name in t["parameters"]]
+        x_values = [x for x, _ in points]
         best = winner["parameters"].get(name)
         if kind == "choice":
-            options += [x for x in found if x not in options]  # of another branch of the space
+            options += [x for x in x_values if x not in options]  # of another branch of the space
             axes.set_xticks(range(len(options)), [str(option) for option in options])
             axes.set_xlim(-0.5, len(options) - 0.5)
-            found = [options.index(x) for x in found]
+            x_values = [options.index(x) for x in x_values]
             best = None if best is None else options.index(best)
-        else:  # all of the space: the best may lie at its border
-            low, high = min([options[0], *found]), max([options[1], *found])
+        else:  # the axis spans the space: the best trial may lie at its border
+            low, high = min([options[0], *x_values]), max([options[1], *x_values])
             if kind == "loguniform":
                 axes.set_xscale("log")
                 axes.set_xlim(low / (high / low) ** 0.05, high * (high / low) ** 0.05)
             else:
                 axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-        axes.plot(found, [y for _, y in have], "o", color=COLOURS[0])
+        axes.plot(x_values, [y for _, y in points], "o", color=COLOURS[0])
         if best is not None:
             axes.plot(best, winner["score"], label="best", **star)
         axes.set_xlabel(name)
@@ -240,27 +242,27 @@ def draw_trials(trials: list[dict], space: dict, title: str, score: str) -> Figu
         axes.grid(color="0.9")
         if k % n_columns == 0:
             axes.set_ylabel(score)
-    found = [axes.get_legend_handles_labels() for axes in shown]
-    handles = {label: handle for pair in found for handle, label in zip(*pair, strict=True)}
+    legends = [axes.get_legend_handles_labels() for axes in shown]
+    handles = {label: handle for pair in legends for handle, label in zip(*pair, strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(title)
     return figure
 
 
 def encode_png(figure: Figure) -> bytes:
-    """The figure as a PNG picture, 120 dots per inch."""
+    """Encode the figure as PNG, 120 dots per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 
 def save_figure(figure: Figure, path):
-    """Writes the figure as PNG; `path` is never half a picture."""
+    """Write the figure as PNG; `path` is never incomplete."""
     atomic_files.write_bytes(Path(path), encode_png(figure))
 
 
 def new_figure(width, height):
-    """An empty figure, in inches, drawn by Agg whatever backend the caller has chosen."""
+    """Return an empty figure, in inches, that Agg draws whatever backend the caller has set."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -270,6 +272,6 @@ def new_figure(width, height):
 
 
 def line_style(k):
-    """Colour and dashes of the k-th line; dashes change as well, for print without colour."""
+    """Return colour and dashes of the k-th line; dashes differ too, for print without colour."""
     dashes = k // 2 + k // len(COLOURS)  # the ninth line repeats a colour, but not its dashes
     return {"color": COLOURS[k % len(COLOURS)], "linestyle": LINES[dashes % len(LINES)]}

@@ -1,4 +1,7 @@
-"""Pictures of what networks hear and have learned, in the style of `plots`."""
+"""Figures of network inputs, attention, latent spaces and predictions.
+
+In the style of `figures`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ import numpy as np
 
 from tfser.plots.figures import CHANCE, COLOURS, line_style, new_figure, plain_text
 
-if TYPE_CHECKING:  # half a second to import, and pictures come at the end
+# matplotlib takes half a second to import, so every function here imports it when it draws.
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @plain_text
 def draw_shifts(shifts, names, class_names, title: str) -> Figure:
-    """Which features move for which class: shifts [features, K] in standard deviations."""
+    """Draw how far each class shifts each feature: [features, K] in standard deviations."""
     shifts = np.asarray(shifts)
     figure = new_figure(width=max(7, 5 + 0.8 * len(class_names)), height=1.6 + 0.24 * len(names))
     axes = figure.subplots()
@@ -37,30 +41,29 @@ def draw_shifts(shifts, names, class_names, title: str) -> Figure:
 
 @plain_text
 def draw_map(points, labels: dict, title: str) -> Figure:
-    """Points [n, 2] of utterances, a panel for each of `labels`: {name: label of each point}.
+    """Draw points [n, 2] of utterances, a panel for each of `labels`: {name: label of each point}.
 
     Figures 3 and 4 of Neumann & Vu 2019. A name with one label has no panel.
     """
     from matplotlib import colormaps
 
-    panels = {name: np.asarray(of) for name, of in labels.items() if len(set(of)) > 1}
+    panels = {name: np.asarray(names) for name, names in labels.items() if len(set(names)) > 1}
     figure = new_figure(width=1 + 4.2 * len(panels), height=4.6)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (name, of_point) in zip(all_axes, panels.items(), strict=True):
-        found = sorted(set(of_point), key=lambda label: (label == "unknown", label))
-        many = len(found) > len(COLOURS)
-        for k, label in enumerate(found):
-            colour = colormaps["turbo"](k / (len(found) - 1)) if many else COLOURS[k]
-            here = of_point == label
+    for axes, (name, point_labels) in zip(all_axes, panels.items(), strict=True):
+        distinct = sorted(set(point_labels), key=lambda label: (label == "unknown", label))
+        many = len(distinct) > len(COLOURS)
+        for k, label in enumerate(distinct):
+            colour = colormaps["turbo"](k / (len(distinct) - 1)) if many else COLOURS[k]
             axes.scatter(
-                *points[here].T,
+                *points[point_labels == label].T,
                 s=12,
                 color="0.8" if label == "unknown" else colour,
                 marker="ov^sDP*X"[k % 8],
                 linewidths=0,
                 label=label,
             )
-        axes.set_title(f"{name} ({len(found)})" if many else name)
+        axes.set_title(f"{name} ({len(distinct)})" if many else name)
         axes.set_xticks([])
         axes.set_yticks([])
         if not many:
@@ -73,9 +76,9 @@ def draw_map(points, labels: dict, title: str) -> Figure:
 def draw_attention(
     spectrogram, alpha, title: str, *, hop_seconds: float, step_seconds: float
 ) -> Figure:
-    """Attention weights [steps] over time, above the spectrogram [frames, bands] they belong to.
+    """Draw attention weights [steps] over time, above their spectrogram [frames, bands].
 
-    Steps after the utterance's end lie on padding, and have weights where the network lets them.
+    Steps after the utterance's end lie on padding, and have weights where the network allows it.
     """
     spectrogram, alpha = np.asarray(spectrogram), np.asarray(alpha)
     figure = new_figure(width=9, height=5)
@@ -104,7 +107,7 @@ def draw_attention(
 
 @plain_text
 def draw_spectrograms(spectrograms: dict, title: str, *, hop_seconds: float, label: str) -> Figure:
-    """Spectrograms [frames, bands] one below the other, by their names, on one scale.
+    """Draw spectrograms [frames, bands] by their names below each other, on one scale.
 
     Figure 3 of Almotlak et al. 2020.
     """
@@ -127,9 +130,9 @@ def draw_spectrograms(spectrograms: dict, title: str, *, hop_seconds: float, lab
 
 @plain_text
 def draw_image_grid(rows: dict, title: str) -> Figure:
-    """Pictures [n, height, width], a row for each name; their first line is at the bottom.
+    """Draw images [n, height, width], a row for each name; their first line is at the bottom.
 
-    In colours of the fourth root: most of a magnitude spectrogram is a hundredth of its peaks.
+    Colours follow the fourth root: most of a magnitude spectrogram is a hundredth of its peaks.
     """
     from matplotlib.colors import PowerNorm
 
@@ -137,15 +140,15 @@ def draw_image_grid(rows: dict, title: str) -> Figure:
     n = max(map(len, rows.values()))
     figure = new_figure(width=1.2 + 1.1 * n, height=0.8 + 2.2 * len(rows))
     all_axes = figure.subplots(len(rows), n, squeeze=False)
-    for of_row, (name, pictures) in zip(all_axes, rows.items(), strict=True):
-        for axes, picture in zip(of_row, pictures, strict=False):
+    for row_axes, (name, images) in zip(all_axes, rows.items(), strict=True):
+        for axes, pixels in zip(row_axes, images, strict=False):
             image = axes.imshow(
-                picture, origin="lower", aspect="auto", cmap="magma",
+                pixels, origin="lower", aspect="auto", cmap="magma",
                 norm=PowerNorm(0.25, vmin=0, vmax=highest, clip=True),
             )  # fmt: skip
             axes.set_xticks([])
             axes.set_yticks([])
-        of_row[0].set_ylabel(name)
+        row_axes[0].set_ylabel(name)
     bar = figure.colorbar(image, ax=list(all_axes[:, -1]), fraction=0.5)
     ticks = highest * np.linspace(0, 1, 5) ** 4
     bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
@@ -156,11 +159,11 @@ def draw_image_grid(rows: dict, title: str) -> Figure:
 
 @plain_text
 def draw_prediction(seconds, values, class_names, waveform, sample_rate_hz, title: str) -> Figure:
-    """What is said of a recording's windows over time, above its spectrogram.
+    """Draw the predictions for a recording's windows over time, above its spectrogram.
 
     seconds [n] are the windows' centres; values [n, K] probabilities or ratings.
     """
-    import librosa
+    import librosa  # a second to import
 
     figure = new_figure(width=9, height=5.4)
     above, below = figure.subplots(2, sharex=True)

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard: scalars and pictures."""
+"""Event files for TensorBoard: scalars and images."""
 
 import contextlib
 from pathlib import Path
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 @contextlib.contextmanager
 def open_event_writer(folder: Path):
-    """For TensorBoard: yields write(step, scalars, pictures), pictures as PNG bytes."""
+    """Yield write(step, scalars, pictures) for TensorBoard; pictures are PNG bytes."""
     writer = tf.summary.create_file_writer(str(folder))
 
     def write(step: int, scalars: dict, pictures: dict | None = None) -> None:

@@ -9,19 +9,20 @@ from tfser.storage import atomic_files
 log = logging.getLogger("tfser")
 
 PERPLEXITY = 30  # scikit-learn's, and the t-SNE paper's range is 5 to 50
-FEWEST = 10  # utterances that make a map
+FEWEST = 10  # utterances in a map
 
 
 def write_map(run, name: str, vectors, utterances, labels: dict, title: str) -> None:
-    """Writes <name>.png and events/<name>/ of vectors [m, n] of utterances [m].
+    """Write <name>.png and events/<name>/ of vectors [m, n] of utterances [m].
 
-    labels: what the points are coloured by, {name: label of each utterance}.
+    labels: {name: label of each utterance}, the colours of the points.
     """
+    # Both are slow to import.
     from sklearn.manifold import TSNE
     from tensorboard.plugins import projector
 
-    apart = any(len(set(of)) > 1 for of in labels.values())
-    if len(utterances) < FEWEST or vectors.shape[1] < 2 or not apart:
+    differ = any(len(set(names)) > 1 for names in labels.values())
+    if len(utterances) < FEWEST or vectors.shape[1] < 2 or not differ:
         log.warning("%s.png is not drawn: too few utterances, labels or dimensions", name)
         return
     perplexity = min(PERPLEXITY, (len(utterances) - 1) / 3)
@@ -43,5 +44,5 @@ def write_map(run, name: str, vectors, utterances, labels: dict, title: str) -> 
 
 
 def point_labels(utterances, *names) -> dict[str, list[str]]:
-    """Fields of utterances as labels, such as "speaker" and "gender"."""
+    """Return fields of utterances as labels, such as "speaker" and "gender"."""
     return {name: [getattr(u, name) or "unknown" for u in utterances] for name in names}

@@ -1,6 +1,6 @@
-"""What the trials of a search came to: the best one, in words, as a picture and for TensorBoard.
+"""Summary of a search: the best trial, as text, as a figure and for TensorBoard.
 
-A trial is a dict as `cli.search.run_trials` has them.
+A trial is a dict, see `cli.search.run_trials`.
 """
 
 import io
@@ -13,41 +13,46 @@ from tfser.storage import atomic_files
 
 
 def best_trial(trials: list[dict]) -> dict | None:
-    """The first trial of the highest score, None where all have failed."""
+    """Return the first trial with the highest score, None where all have failed."""
     return max((t for t in trials if t["status"] == "ok"), key=lambda t: t["score"], default=None)
 
 
-def draw_search(trials: list[dict], space: dict, of: str, path: Path) -> None:
-    """Draw the trials into a file; space: of `flatten_space`, of: what is searched."""
+def draw_search(trials: list[dict], space: dict, subject: str, path: Path) -> None:
+    """Draw the trials into a file.
+
+    space: a space of `flatten_space`; subject: the title, model, corpus and protocol of the search.
+    """
     best = best_trial(trials)
-    of_classes = not best or best["measure"] == "UAR"
-    scale = 100 if of_classes else 1
-    drawn = [t | {"score": None if t["score"] is None else scale * t["score"]} for t in trials]
-    score = "dev UAR (%)" if of_classes else "dev CCC, mean of arousal and valence"
-    save_figure(draw_trials(drawn, space, f"{of}\n{format_summary(trials)}", score), path)
+    is_uar = not best or best["measure"] == "UAR"
+    scale = 100 if is_uar else 1
+    scaled = [t | {"score": None if t["score"] is None else scale * t["score"]} for t in trials]
+    score = "dev UAR (%)" if is_uar else "dev CCC, mean of arousal and valence"
+    title = f"{subject}\n{format_summary(trials)}"
+    save_figure(draw_trials(scaled, space, title, score), path)
 
 
 def write_event(trial: dict, folder: Path) -> None:
-    """A trial in TensorBoard's HParams tab.
+    """Write a trial for TensorBoard's HParams tab.
 
-    TensorFlow's own writers would take hold of the GPU, which the trials need.
+    TensorFlow's own writers would reserve the GPU, which the trials need.
     """
+    # TensorBoard is slow to import, and most commands write no trial.
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    started = plugin_data_pb2.SessionStartInfo(group_name=trial_folder_name(trial["trial"]))
+    start = plugin_data_pb2.SessionStartInfo(group_name=trial_folder_name(trial["trial"]))
     for name, value in trial["parameters"].items():
         kind = "bool" if isinstance(value, bool) else "string" if isinstance(value, str) else ""
         if isinstance(value, list):
             kind, value = "string", format_toml(value)
-        setattr(started.hparams[name], f"{kind or 'number'}_value", value)
+        setattr(start.hparams[name], f"{kind or 'number'}_value", value)
     ok = trial["status"] == "ok"
     status = api_pb2.STATUS_SUCCESS if ok else api_pb2.STATUS_FAILURE
     values = []
     for tag, content in (
-        (metadata.SESSION_START_INFO_TAG, {"session_start_info": started}),
+        (metadata.SESSION_START_INFO_TAG, {"session_start_info": start}),
         (metadata.SESSION_END_INFO_TAG, {"session_end_info": {"status": status}}),
     ):
         about = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**content))
@@ -67,12 +72,12 @@ def write_event(trial: dict, folder: Path) -> None:
 
 
 def trial_folder_name(n: int) -> str:
-    """The folder of a trial."""
+    """Return the name of a trial's folder."""
     return f"trial-{n:03}"
 
 
 def format_parameters(parameters: dict) -> str:
-    """Parameters for the log."""
+    """Format parameters for the log."""
     return " ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={format_toml(value)}"
         for name, value in parameters.items()
@@ -80,18 +85,18 @@ def format_parameters(parameters: dict) -> str:
 
 
 def format_outcome(trial: dict) -> str:
-    """How a trial ended."""
+    """Format the score of a trial, or the reason where it has none."""
     if trial["status"] == "ok":
         score = trial["score"]
-        of_classes = trial["measure"] == "UAR"
-        end = f"dev UAR {100 * score:.1f} %" if of_classes else f"dev CCC {score:.3f}"
+        is_uar = trial["measure"] == "UAR"
+        outcome = f"dev UAR {100 * score:.1f} %" if is_uar else f"dev CCC {score:.3f}"
     else:
-        end = f"{trial['status']}: {trial['reason']}"
-    return f"trial {trial['trial']}: {end}"
+        outcome = f"{trial['status']}: {trial['reason']}"
+    return f"trial {trial['trial']}: {outcome}"
 
 
 def format_summary(trials: list[dict]) -> str:
-    """The best of how many."""
+    """Format the best trial and the number of trials."""
     bad = ", ".join(
         f"{n} {status}"
         for status in ("failed", "stopped")

@@ -1,4 +1,4 @@
-"""Trials of a search: run one in a process of its own, score it, write it down."""
+"""Trials of a search: each runs in a child process, gets a score, and is written to a file."""
 
 import json
 import math
@@ -6,22 +6,22 @@ import statistics
 import time
 from pathlib import Path
 
-from tfser.distributed.subprocesses import format_flags, run_training
+from tfser.distributed.subprocesses import run_training
 from tfser.errors import ConflictError
 from tfser.evaluation import metrics
 from tfser.search.summary import trial_folder_name
 from tfser.storage import atomic_files
 
-FEWEST = 5  # trials to take a median of
+FEWEST = 5  # trials, for a median
 
 
 def finished_trials(trials: list[dict]) -> list[dict]:
-    """Those that are not under way."""
+    """Return the trials that are not running."""
     return [trial for trial in trials if trial["status"] != "begun"]
 
 
 def read_trials(path: Path) -> list[dict]:
-    """What a search before has found; nothing where there was none."""
+    """Read the trials of an earlier search, [] where there is no file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [json.loads(line) for line in lines]
@@ -30,37 +30,44 @@ def read_trials(path: Path) -> list[dict]:
 
 
 def write_trials(path: Path, trials: list[dict]) -> None:
-    """Writes what `read_trials` reads."""
+    """Write the trials for `read_trials`."""
     text = "".join(json.dumps(trial, ensure_ascii=False) + "\n" for trial in trials)
     atomic_files.write_bytes(path, text.encode())
 
 
-def run_trial(args, trials: list[dict], n: int, parameters: dict, folder: Path) -> dict:
-    """Trains and scores on dev; returns what `run_trials` notes beside the parameters."""
-    found = {"status": "failed", "score": None, "measure": None, "seconds": 0.0, "reason": ""}
-    done = [trial for trial in trials if trial["status"] == "ok"]
-    for same in (trial for trial in done if trial["parameters"] == parameters):
-        known = {name: same[name] for name in ("status", "score", "measure")}
-        return found | known | {"reason": f"as trial {same['trial']}, of the same parameters"}
-    started, place = time.monotonic(), folder / trial_folder_name(n)
-    before = [read_dev_scores(folder / trial_folder_name(trial["trial"])) for trial in done]
-    stops = (
-        (lambda: is_hopeless(read_dev_scores(place), before))
-        if args.stop_hopeless
-        else lambda: False
-    )
-    code, _, found["reason"] = run_training(
-        [*format_flags(args, parameters), "--evaluate", "dev"], place, stops
-    )
-    found["seconds"] = round(time.monotonic() - started, 1)
-    if stops():  # asked again: a trial may end before it is looked at
+def run_trial(
+    flags: list[str], trials: list[dict], n: int, parameters: dict, folder: Path, *, stop_hopeless
+) -> dict:
+    """Train trial n and score it on the dev set; return its entry but for the parameters.
+
+    Args:
+        flags: flags of tfser-train for the trial, its parameters included.
+        trials: the trials before.
+        stop_hopeless: stop the training by the median rule of `is_hopeless`.
+    """
+    result = {"status": "failed", "score": None, "measure": None, "seconds": 0.0, "reason": ""}
+    scored = [trial for trial in trials if trial["status"] == "ok"]
+    for same in (trial for trial in scored if trial["parameters"] == parameters):
+        scores = {name: same[name] for name in ("status", "score", "measure")}
+        return result | scores | {"reason": f"as trial {same['trial']}, of the same parameters"}
+    start, trial_folder = time.monotonic(), folder / trial_folder_name(n)
+    before = [read_dev_scores(folder / trial_folder_name(trial["trial"])) for trial in scored]
+
+    def stops():
+        return stop_hopeless and is_hopeless(read_dev_scores(trial_folder), before)
+
+    code, _, result["reason"] = run_training([*flags, "--evaluate", "dev"], trial_folder, stops)
+    result["seconds"] = round(time.monotonic() - start, 1)
+    if stops():  # checked again: a trial may end before the last check
         reason = "its first networks are below the median of the trials before"
-        return found | {"status": "stopped", "reason": reason}
-    return found | ({} if code else score_trial(atomic_files.read_json(place / "scores.json")))
+        return result | {"status": "stopped", "reason": reason}
+    if code:
+        return result
+    return result | score_trial(atomic_files.read_json(trial_folder / "scores.json"))
 
 
 def score_trial(scores: dict) -> dict:
-    """What is searched for, of a run's scores: the UAR, or the mean CCC of arousal and valence."""
+    """Return a run's score for a search: the UAR, or the mean CCC of both attributes."""
     names = metrics.headline_scores(scores)
     names, measure = (names[:1], "UAR") if names[0] == "uar" else (names, "CCC")
     score = statistics.fmean(scores[name] for name in names)
@@ -70,24 +77,26 @@ def score_trial(scores: dict) -> dict:
 
 
 def read_dev_scores(folder: Path) -> dict[str, float]:
-    """The best dev score of each network of a trial that is finished, in the order of training.
+    """Read the best dev score of each finished network of a trial, in the order of training.
 
-    UAR, or the accuracy of segments; of a system without a history of its networks none.
+    The score is UAR or segment accuracy; a model without histories of its networks has none.
     """
-    found = {}
+    best_scores = {}
     files = folder.glob("seed-*/**/history.csv")
     for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
         header, *rows = (line.split(",") for line in path.read_text().splitlines())
         column = next((name for name in ("dev_uar", "dev_accuracy") if name in header), None)
         if column:
-            place = header.index(column)
-            found[str(path.relative_to(folder))] = max(float(row[place]) for row in rows)
-    return found
+            position = header.index(column)
+            best_scores[str(path.relative_to(folder))] = max(float(row[position]) for row in rows)
+    return best_scores
 
 
 def is_hopeless(own: dict[str, float], before: list[dict[str, float]]) -> bool:
-    """The median rule: whether the first k networks' mean is, for some k, below the median of
-    those of the trials `before` (at least FEWEST), which have more networks than k.
+    """Return whether the median rule stops a trial.
+
+    It does where, for some k, the mean of the first k networks is below the median of those means
+    of the trials `before` that have more than k networks, at least FEWEST.
     """
     for k in range(1, len(own) + 1):
         first = list(own)[:k]

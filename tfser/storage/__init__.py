@@ -1,1 +1,1 @@
-"""Storage: files that are written whole or not at all, the run directory, folders on S3."""
+"""Storage: atomic file writes, the run directory, folders on S3."""

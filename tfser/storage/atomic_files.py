@@ -1,4 +1,4 @@
-"""Reads and writes JSON, CSV and arrays: files that are whole or not there."""
+"""Atomic reading and writing of JSON, CSV and arrays: files are complete or missing."""
 
 import contextlib
 import csv
@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 
 log = logging.getLogger("tfser")
-FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk, or of a quota
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, of a quota
 
 
 def read_json(path: Path):
-    """The content of a JSON file."""
+    """Load the content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, content) -> None:
-    """Writes indented JSON."""
+    """Write indented JSON."""
     write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """Writes rows of one shape; the first one's keys are the header."""
+    """Write rows with the same keys; the keys are the header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -37,20 +37,20 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def write_arrays(path: Path, **arrays) -> None:
-    """Writes an .npz without pickle."""
+    """Write an .npz without pickle."""
     data = io.BytesIO()
     np.savez(data, **arrays)
     write_bytes(path, data.getbuffer())
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz, never unpickled."""
+    """Load the arrays of an .npz without pickle."""
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
 
 
 def read_arrays_if_complete(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of an .npz, or None where there is none or it is damaged, which is logged."""
+    """Load the arrays of an .npz; return None if it is missing, or damaged, with a warning."""
     if not path.exists():
         return None
     try:
@@ -61,7 +61,7 @@ def read_arrays_if_complete(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def write_bytes(path: Path, content) -> None:
-    """Writes a file that is whole or not there, also after kill -9 or on a full disk."""
+    """Write a file that is complete or missing, even after kill -9 or on a full disk."""
     with replace_file(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
         file.flush()
@@ -70,9 +70,9 @@ def write_bytes(path: Path, content) -> None:
 
 @contextlib.contextmanager
 def replace_file(path: Path):
-    """Yields a temporary path that becomes `path` once the block has ended well."""
+    """Yield a temporary path; its file becomes `path` at the end of the block without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Keeps the ending, which Keras looks at. In containers many processes have the number 1.
+    # Keras needs the suffix. In containers many processes have the id 1, hence the uuid.
     temporary = path.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}.{path.name}")
     try:
         yield temporary

@@ -1,7 +1,7 @@
-"""Folders under s3://, whose files TensorFlow reads and writes with tensorflow-io's file system.
+"""Folders under s3://, through TensorFlow with the file system of tensorflow-io.
 
-Everything else in tfser handles a `Remote` as it handles a `Path`. An object of S3 is there whole
-or not at all, so that nothing needs to be renamed.
+An `S3Path` has the methods of `Path` that tfser uses. An object of S3 is complete or missing, so
+that no file needs a temporary name.
 """
 
 import functools
@@ -19,21 +19,21 @@ log = logging.getLogger("tfser")
 SCHEME = "s3://"
 INSTALL = "pip install 'tfser[io]' -c constraints-io.txt, in an environment of its own"
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-# Where else the AWS library finds a key, by the variable that says so.
+# Variables that name other sources of a key for the AWS library.
 OTHER_KEYS = ("AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_ROLE_ARN")
 
 
 def to_path(text):
-    """A `Remote` of "s3://bucket/folder", a `Path` of anything else, and paths as they are."""
+    """Return an `S3Path` for "s3://bucket/folder", a `Path` for other text, and paths unchanged."""
     if isinstance(text, S3Path | Path):
         return text
     return S3Path(text) if str(text).startswith(SCHEME) else Path(text)
 
 
 class S3Path(PurePosixPath):
-    """A file or folder of S3: what `Path` does, as far as tfser needs it.
+    """A file or folder of S3, with the methods of `Path` that tfser uses.
 
-    Raises OSError where S3 says no, and UsageError where tensorflow-io or credentials are missing.
+    Raises OSError if S3 refuses, and UsageError if tensorflow-io or credentials are missing.
     """
 
     def __str__(self):
@@ -44,43 +44,43 @@ class S3Path(PurePosixPath):
         return str(self)
 
     def expanduser(self):
-        """~ has no meaning here."""
+        """Return the path unchanged: S3 has no home folder."""
         return self
 
     absolute = resolve = expanduser
 
     def is_file(self):
-        """Whether there is such an object."""
+        """Return true if the object exists."""
         return self.exists() and not call_gfile(self, lambda gfile: gfile.isdir(_folder(self)))
 
     def stat(self):
-        """With st_size, in bytes."""
+        """Return an object with st_size, in bytes."""
         return SimpleNamespace(st_size=call_gfile(self, lambda gfile: gfile.stat(str(self)).length))
 
     def is_dir(self):
-        """Whether there are objects under it; a bucket is one where it can be listed."""
+        """Return true if there are objects under the path, or it is a bucket that can be listed."""
         return call_gfile(self, lambda gfile: gfile.isdir(_folder(self)) or _is_bucket(gfile, self))
 
     def exists(self):
-        """Whether there is such an object, or objects under it."""
+        """Return true if the object, or an object under it, exists."""
         return len(self.parts) > 2 and call_gfile(self, lambda gfile: gfile.exists(str(self)))
 
     def read_bytes(self):
-        """The content of an object."""
+        """Return the content of an object."""
         return call_gfile(self, lambda gfile: gfile.GFile(str(self), "rb").read())
 
     def read_text(self, encoding="utf-8", errors="strict"):
-        """The content of an object of text."""
+        """Return the content of an object as text."""
         return self.read_bytes().decode(encoding, errors)
 
     def glob(self, pattern):
-        """Yields what has a name of the pattern."""
+        """Return an iterator over the paths that match the pattern."""
         return map(S3Path, call_gfile(self, lambda gfile: gfile.glob(f"{self}/{pattern}")))
 
     def walk(self):
-        """Yields (folder, names of folders, names of files) as os.walk does, from the top.
+        """Yield (folder, names of folders, names of files) as os.walk, from the top.
 
-        Whoever asks may sort the names of folders, or leave out some.
+        The caller may sort the names of folders, or remove some.
         """
         listed = call_gfile(self, lambda gfile: gfile.listdir(_folder(self)))
         names = dict.fromkeys(name.rstrip("/") for name in listed)
@@ -92,45 +92,45 @@ class S3Path(PurePosixPath):
             yield from (self / name).walk()
 
 
-def _folder(of: S3Path) -> str:
-    """A bucket by itself is a folder with a slash alone."""
-    return str(of) if len(of.parts) > 2 else f"{of}/"
+def _folder(path: S3Path) -> str:
+    """Return the path as text, with the slash that makes a bucket a folder."""
+    return str(path) if len(path.parts) > 2 else f"{path}/"
 
 
-def _is_bucket(gfile, of: S3Path) -> bool:
-    return len(of.parts) == 2 and gfile.listdir(f"{of}/") is not None
+def _is_bucket(gfile, path: S3Path) -> bool:
+    return len(path.parts) == 2 and gfile.listdir(f"{path}/") is not None
 
 
 def make_file_test(folder):
-    """function(path) -> whether it is a file under the folder; S3 is asked once for all."""
+    """Return a function that tests if a path is a file under the folder; S3 is listed once."""
     if not isinstance(folder, S3Path):
         return Path.is_file
     return {S3Path(top) / name for top, _, files in folder.walk() for name in files}.__contains__
 
 
 def upload(local: Path, target: S3Path) -> None:
-    """Puts a file of this machine in its place; raises OSError."""
+    """Upload a local file; raise OSError if S3 refuses."""
     call_gfile(target, lambda gfile: gfile.copy(str(local), str(target), overwrite=True))
 
 
 def file_size_bytes(file) -> int:
-    """The size of a file, of S3 or of this machine."""
+    """Return the size of a local file or an object of S3."""
     return to_path(file).stat().st_size
 
 
-def call_gfile(of: S3Path, question):
-    """question(tf.io.gfile), with what S3 refuses as an OSError that has no secret in it."""
+def call_gfile(path: S3Path, function):
+    """Return function(tf.io.gfile); raise OSError without secrets if S3 refuses."""
     gfile, errors = _file_system()
     try:
-        return question(gfile)
+        return function(gfile)
     except errors.NotFoundError:
-        raise FileNotFoundError(2, "No such file or bucket", str(of)) from None
+        raise FileNotFoundError(2, "No such file or bucket", str(path)) from None
     except errors.OpError as error:
-        raise OSError(5, mask_secrets(str(error.message).partition("\n")[0]), str(of)) from None
+        raise OSError(5, mask_secrets(str(error.message).partition("\n")[0]), str(path)) from None
 
 
 def mask_secrets(text: str) -> str:
-    """What a library says, with stars in place of keys."""
+    """Return a text with stars in place of keys."""
     for value in filter(None, map(os.environ.get, SECRETS)):
         text = text.replace(value, "***")
     return text
@@ -138,19 +138,19 @@ def mask_secrets(text: str) -> str:
 
 @functools.cache
 def _file_system():
-    """(tf.io.gfile, tf.errors), once tensorflow-io has registered s3://."""
+    """Return (tf.io.gfile, tf.errors) after tensorflow-io has registered s3://."""
     check_credentials()
     tf = import_tensorflow_io(SCHEME)
     return tf.io.gfile, tf.errors
 
 
 def check_credentials() -> None:
-    """Raises UsageError that names what is missing; it never says what is there."""
+    """Raise UsageError with the missing environment variables; it never contains their values."""
     missing = [name for name in SECRETS[:2] if not os.environ.get(name)]
     shared = os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
     if any(map(os.environ.get, OTHER_KEYS)) or os.path.exists(os.path.expanduser(shared)):
         missing = []
-    # A server of one's own has an address, S3 itself has it by the region.
+    # A private server has an address; the region gives the address of Amazon's.
     if not os.environ.get("AWS_REGION") and not os.environ.get("S3_ENDPOINT"):
         missing.append("AWS_REGION (or S3_ENDPOINT, the address of another server than Amazon's)")
     if missing:
@@ -158,7 +158,7 @@ def check_credentials() -> None:
 
 
 def check_folder(folder, flag: str) -> None:
-    """Raises DataError where a `Remote` has no bucket; says nothing of other paths."""
+    """Raise DataError if the bucket of an `S3Path` is missing; other paths are not checked."""
     if not isinstance(folder, S3Path):
         return
     bucket = S3Path(*folder.parts[:2])
@@ -166,18 +166,18 @@ def check_folder(folder, flag: str) -> None:
         call_gfile(bucket, lambda gfile: gfile.listdir(f"{bucket}/"))
     except FileNotFoundError as error:
         raise DataError(f"{flag} {folder}: {error.strerror}; see that {bucket} is there") from None
-    except OSError:  # a key may be for a folder alone
+    except OSError:  # a key may allow one folder only
         log.debug("%s cannot be listed", bucket, exc_info=True)
 
 
 def import_decoder(decoder: str):
-    """tensorflow, where tensorflow-io is to decode; UsageError where that is not there."""
+    """Return tensorflow for decoder "tensorflow-io", else None; raise UsageError without it."""
     if decoder == "tensorflow-io":
         return import_tensorflow_io(f"audio.decoder={decoder}")
 
 
 def import_tensorflow_io(what: str):
-    """The module tensorflow, with tensorflow-io's operations; UsageError without them."""
+    """Return the module tensorflow with tensorflow-io's operations; raise UsageError without."""
     if importlib.util.find_spec("tensorflow_io") is None:
         raise UsageError(f"{what} needs tensorflow-io, which is not installed: {INSTALL}")
     try:
@@ -188,9 +188,9 @@ def import_tensorflow_io(what: str):
         ) from None
 
 
-@functools.cache  # every shard asks, and stderr is quiet meanwhile
+@functools.cache  # every shard calls it, and it silences stderr
 def _tensorflow_with_io():
-    """The module tensorflow; ImportError names its version where tensorflow-io does not load."""
+    """Return the module tensorflow; raise ImportError with its version without tensorflow-io."""
     from tfser import tensorflow_startup
 
     with tensorflow_startup.quiet():
@@ -200,14 +200,14 @@ def _tensorflow_with_io():
         try:
             from tensorflow_io.python.ops import core_ops
 
-            core_ops.io_audio_decode_wav  # noqa: B018  # the library is loaded by the first use
+            core_ops.io_audio_decode_wav  # noqa: B018  # the first use loads the library
         except (ImportError, NotImplementedError, AttributeError, tf.errors.OpError):
             raise ImportError(f"TensorFlow {tf.__version__}") from None
     return tf
 
 
 def exit_process(code: int) -> None:
-    """Ends the process, where s3:// was used: its library would abort in an ordinary exit."""
+    """End the process if s3:// was used: its library would abort in an ordinary exit."""
     if _file_system.cache_info().currsize:
         logging.shutdown()
         sys.stdout.flush()

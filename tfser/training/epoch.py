@@ -1,12 +1,12 @@
-"""One pass over batches, to train, evaluate or predict: by Keras, or on several workers.
+"""Passes over batches to train, evaluate or predict, by Keras or on several workers.
 
 Keras' own `fit` does not run under MultiWorkerMirroredStrategy (keras-team/keras#20585): it
-averages the results of a step over their first axis, and numbers have none. A model's `train_step`
-and `test_step` do run, Keras' own ones as well as those that papers bring, and so do its metrics.
+averages the results of a step over their first axis, and numbers have no axis. `train_step` and
+`test_step` of a model do run, Keras' own and the papers', and so do its metrics.
 
-Every worker makes every batch, which is one gather, and each replica takes its part of it. That is
-how the numbers come out as those of one process, and no worker can have more batches than another;
-of files, or of examples, dealt out beforehand each batch would be another mixture.
+Every worker makes every batch, which is one gather, and each replica takes its part of the batch.
+So the numbers equal those of one process, and no worker has more batches than another; with files
+or examples dealt out beforehand each batch would be another mixture.
 """
 
 import functools
@@ -26,26 +26,26 @@ from tfser.errors import UsageError
 def multi_worker_strategy() -> tf.distribute.Strategy:
     """Return the strategy across the workers of `join_cluster`, the same one for the whole process.
 
-    Raises UsageError where they have not the same devices, which TensorFlow takes for granted.
+    Raises UsageError where workers have different devices, which TensorFlow does not check.
     """
-    with (
-        tensorflow_startup.quiet()
-    ):  # TensorFlow 2.16 says that it is connected, whatever level is asked for
+    # TensorFlow 2.16 logs its connection whatever the log level.
+    with tensorflow_startup.quiet():
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has taken it
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it counts graphs of other networks
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # TensorFlow has replaced it
+    # Its warnings of retraced functions count the graphs of all networks together.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     devices = [tf.DeviceSpec.from_string(d).device_type for d in strategy.extended.worker_devices]
-    of_chief = multi_worker.broadcast_from_chief(devices)
-    if of_chief != devices:
+    chief_devices = multi_worker.broadcast_from_chief(devices)
+    if chief_devices != devices:
         raise UsageError(
-            f"this worker has {' '.join(devices)}, the chief {' '.join(of_chief)}; show all the "
-            "same number of GPUs, by CUDA_VISIBLE_DEVICES"
+            f"this worker has {' '.join(devices)}, the chief {' '.join(chief_devices)}; show all "
+            "the same number of GPUs, by CUDA_VISIBLE_DEVICES"
         )
     return strategy
 
 
 def train_epoch(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
-    """One epoch; returns the means of the model's metrics.
+    """Train for one epoch and return the means of the model's metrics.
 
     Raises UsageError for batches that the replicas of several workers cannot share equally.
     """
@@ -54,7 +54,7 @@ def train_epoch(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float
         return {name: values[0] for name, values in history.items()}
     n_replicas = model.distribute_strategy.num_replicas_in_sync
 
-    def part_of(x):
+    def replica_part(x):
         size = (x.shape[0] or tf.shape(x)[0]) // n_replicas
         first = tf.distribute.get_replica_context().replica_id_in_sync_group * size
         return x[first : first + size]
@@ -64,13 +64,15 @@ def train_epoch(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float
         raise UsageError(f"{n_replicas} replicas cannot share the batches; take another batch size")
     if model.train_function is None:
         model.train_function = _on_replicas(
-            model, batches, lambda batch: model.train_step(tf.nest.map_structure(part_of, batch))
+            model,
+            batches,
+            lambda batch: model.train_step(tf.nest.map_structure(replica_part, batch)),
         )
     return _means(model, model.train_function, batches)
 
 
 def evaluate_batches(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
-    """Means of the metrics of a compiled model. Of workers each evaluates all batches."""
+    """Return the means of a compiled model's metrics; every worker evaluates all batches."""
     if not is_multi_worker(model):
         return model.evaluate(batches, return_dict=True, verbose=0)
     if model.test_function is None:
@@ -79,7 +81,7 @@ def evaluate_batches(model: keras.Model, batches: tf.data.Dataset) -> dict[str, 
 
 
 def predict_batches(model: keras.Model, batches):
-    """Outputs of a dataset of batches, or of arrays. Of workers each predicts all of them."""
+    """Return the outputs for batches or arrays; every worker predicts all batches."""
     if not is_multi_worker(model):
         return model.predict(batches, verbose=0)
     if model.predict_function is None:
@@ -91,16 +93,16 @@ def predict_batches(model: keras.Model, batches):
 
 
 def is_multi_worker(model: keras.Model) -> bool:
-    """Whether a model was made under `--strategy multiworker`."""
+    """Return whether a model was built under `--strategy multiworker`."""
     return isinstance(model.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def _on_replicas(model, batches, step):
-    """A function that makes a step on each replica of this worker."""
+    """Return a function that runs a step on each replica of this worker."""
     strategy = model.distribute_strategy
     with strategy.scope():
-        # Losses and metrics make their variables where they are first called, which no replica
-        # may; Keras' `fit` does this, too, from a batch.
+        # Losses and metrics create their variables in their first call, which must not be on a
+        # replica; Keras' `fit` builds them from a batch, too.
         model._symbolic_build(data_batch=batches.element_spec)
 
     def on_replicas(batch):

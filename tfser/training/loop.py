@@ -1,4 +1,4 @@
-"""The helpers that papers share: devices, and a fit that can be killed at any point and goes on."""
+"""Training of the papers: devices, updates, and epochs that can be interrupted and resumed."""
 
 import functools
 import json
@@ -23,17 +23,19 @@ log = logging.getLogger("tfser")
 
 
 def select_strategy(name: str) -> tf.distribute.Strategy:
-    """That of `--strategy`: auto (mirrored where several GPUs are), none, mirrored, multiworker.
+    """Return the strategy of `--strategy`: auto, none, mirrored, multiworker.
 
-    Raises UsageError where it is not to be had, or not with the precision.
+    auto is mirrored where there are several GPUs, and none elsewhere. Raises UsageError where the
+    strategy is not available, or not with the precision.
     """
-    found = _find_strategy(name)
-    if found.num_replicas_in_sync > 1 and mixed_precision.current_policy() == "mixed_float16":
+    strategy = _find_strategy(name)
+    several = strategy.num_replicas_in_sync > 1
+    if several and mixed_precision.current_policy() == "mixed_float16":
         raise UsageError(
             "train.precision=mixed_float16: on several devices Keras looks at the gradients of one "
             "alone for its loss scale; use mixed_bfloat16, or --strategy none"
         )
-    return found
+    return strategy
 
 
 def _find_strategy(name):
@@ -52,12 +54,12 @@ def _find_strategy(name):
 
 @functools.cache
 def _mirrored_strategy(devices: tuple[str, ...]) -> tf.distribute.Strategy:
-    """One for the whole process: the reductions of a second would meet those of the first."""
+    """Return the process's strategy: reductions of two strategies would meet each other."""
     return tf.distribute.MirroredStrategy(devices)
 
 
 def shared_batch_size(batch_size: int, name: str) -> int:
-    """The batch size as a multiple of the replicas of `--strategy`, each of which has its part."""
+    """Round the batch size down to a multiple of the replicas, at least one example each."""
     n_replicas = select_strategy(name).num_replicas_in_sync
     return max(batch_size // n_replicas, 1) * n_replicas
 
@@ -65,33 +67,28 @@ def shared_batch_size(batch_size: int, name: str) -> int:
 def compile_model(
     model: keras.Model, optimizer, loss, *, metrics=("accuracy",), loss_weights=None
 ) -> keras.Model:
-    """Compiles for `fit`; XLA on a single GPU alone.
+    """Compile for `fit`, with XLA on a single GPU alone.
 
     Keras' "auto" takes XLA on the CPU too, where it trained VGG-E at a third of the speed; under
-    several replicas it cannot reach the variables.
+    several replicas XLA cannot reach the variables.
     """
-    one_gpu = len(tf.config.list_logical_devices("GPU")) == 1
-    model.compile(
-        optimizer,
-        loss,
-        metrics=list(metrics),
-        loss_weights=loss_weights,
-        jit_compile="auto" if one_gpu else False,
-    )
+    jit_compile = "auto" if len(tf.config.list_logical_devices("GPU")) == 1 else False
+    options = {"loss_weights": loss_weights, "jit_compile": jit_compile}
+    model.compile(optimizer, loss, metrics=list(metrics), **options)
     return model
 
 
 def reinitialize(model: keras.Model, fresh: keras.Model) -> None:
-    """Gives a compiled model the weights and dropout seeds of `fresh`, its optimizers no memory.
+    """Reset a compiled model: copy weights and dropout seeds from `fresh`, reset the optimizers.
 
-    A model compiled once is traced once, which takes seconds for a deep network.
+    A model that is compiled once is traced once, which takes seconds for a deep network.
     """
     _build_optimizers(model)
     for layer, fresh_layer in zip(model.layers, fresh.layers, strict=True):
         for variable, value in zip(layer.variables, fresh_layer.variables, strict=True):
             variable.assign(value)
     for optimizer, variables in list_optimizers(model):
-        # Not zeros throughout: mixed_float16 scales the loss by one of these variables.
+        # Some initial values are not zero: mixed_float16 scales the loss by a variable.
         unused = type(optimizer).from_config(optimizer.get_config())
         mixed_precision.build_optimizer(unused, variables)
         for variable, value in zip(optimizer.variables, unused.variables, strict=True):
@@ -99,27 +96,28 @@ def reinitialize(model: keras.Model, fresh: keras.Model) -> None:
 
 
 def list_optimizers(model: keras.Model) -> list[tuple]:
-    """The optimizers of a model, each with the weights it moves.
+    """Return the optimizers of a model, each with the weights that it updates.
 
-    A model with several lists them as `updates`; one that is compiled has one, for all its weights.
+    A model with several optimizers lists them as `updates`; a compiled model has one, for all its
+    weights.
     """
     return getattr(model, "updates", None) or [(model.optimizer, model.trainable_variables)]
 
 
 def minimize(loss, variables, optimizer, clip_norm=None):
-    """One update of `variables` alone; `loss` is a function () -> mean loss of the batch.
+    """Update `variables` alone; `loss` is a function () -> mean loss of the batch.
 
     Optimizers add up the gradients of all replicas, each of which has its part of the batch.
-    clip_norm: of the gradient of the whole batch, over all variables.
+    clip_norm limits the gradient of the complete batch, over all variables.
     """
     n_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch([variable.value for variable in variables])
         value = loss()
-        share = optimizer.scale_loss(value / n_replicas)  # by 1 but for mixed_float16
+        share = optimizer.scale_loss(value / n_replicas)  # scaled in mixed_float16 alone
     gradients = tape.gradient(share, [v.value for v in variables])
     if clip_norm:
-        clip_norm *= optimizer.scale_loss(1.0)  # `apply` takes the scale away
+        clip_norm *= optimizer.scale_loss(1.0)  # `apply` removes the scale
         if n_replicas > 1:
             replicas = tf.distribute.get_replica_context()
             gradients = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
@@ -129,18 +127,20 @@ def minimize(loss, variables, optimizer, clip_norm=None):
 
 
 def save_model(model: keras.Model, path) -> None:
-    """Writes a functional model without its optimizer, which triples the file.
+    """Write a functional model without its optimizer, which triples the file.
 
-    `include_optimizer=False` is heeded in Keras' older formats alone.
+    Keras obeys `include_optimizer=False` in its older formats alone.
     """
     keras.Model(model.input, model.output, name=model.name).save(path)
 
 
 def chance_loss(labels: np.ndarray, share: float = 0.05) -> tuple[float, float]:
-    """The loss at chance and the loss below which a network has left it, labels [segments, K].
+    """Return the loss at chance and the loss below which a network has learnt.
 
-    A network that ignores its input can reach the entropy of the mean label (ln K where classes
-    are balanced), a perfect one the mean entropy of the labels. Below chance by `share` of that
+    labels: [segments, K].
+
+    A network that ignores its input can reach the entropy of the mean label (ln K where classes are
+    balanced), a perfect network the mean entropy of the labels. Below chance by `share` of that
     distance counts as learning. Not in any paper: the guard against a network stuck at chance.
     """
     at_chance = float(_entropy(labels.mean(axis=0, dtype=np.float64)))
@@ -155,7 +155,7 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 def fit(
     model, batches, dev, *, learning_rate, max_epochs, patience, learnt_loss, folder: Path, report
 ) -> list[dict]:
-    """Trains a compiled model with early stopping; leaves it with the weights of its best epoch.
+    """Train a compiled model with early stopping; leave it with the weights of its best epoch.
 
     Args:
         batches: function epoch (from 0) -> dataset of that epoch.
@@ -163,27 +163,23 @@ def fit(
         learning_rate: function epoch (from 0) -> learning rate of that epoch.
         patience: epochs without a better dev loss, not counted before the training loss has once
             been below `learnt_loss`: a deep plain network may sit at chance first.
-        folder: where the state is kept.
+        folder: folder of the training state.
         report: function(history row) called after each epoch.
 
-    Returns:
-        The history: one row an epoch with epoch (from 1), loss, accuracy, dev_loss, dev_accuracy,
-        learning_rate, learnt.
-
-    Raises:
-        TfserError: the loss is not a number.
+    Returns the history: one row an epoch with epoch (from 1), loss, accuracy, dev_loss,
+    dev_accuracy, learning_rate, learnt. Raises TfserError: the loss is not a number.
     """
 
     def one_epoch(history):
         epoch = len(history)
         model.optimizer.learning_rate = learning_rate(epoch)
         means = train_epoch(model, batches(epoch))
-        of_dev = evaluate_batches(model, dev)
+        dev_means = evaluate_batches(model, dev)
         row = {
             "loss": means["loss"],
             "accuracy": means["accuracy"],
-            "dev_loss": of_dev["loss"],
-            "dev_accuracy": of_dev["accuracy"],
+            "dev_loss": dev_means["loss"],
+            "dev_accuracy": dev_means["accuracy"],
             "learning_rate": learning_rate(epoch),
         }
         row["learnt"] = row["loss"] < learnt_loss or (bool(history) and history[-1]["learnt"])
@@ -203,44 +199,41 @@ def fit(
 def run_epochs(
     model, one_epoch, *, best_epoch, finished, folder: Path, report, advice: str
 ) -> list[dict]:
-    """Repeats epochs until `finished(history)`; leaves the model with the weights of the best one.
+    """Repeat epochs until `finished(history)`; leave the model with the weights of the best epoch.
 
     The state after an epoch (weights, optimizers, dropout's seeds, history) is one file, replaced
-    in one step, so that a killed training continues from there and ends the same. Saving takes at
-    most SAVING_SHARE of the time: where epochs are short, a state is that of several.
+    in one step, so that a killed training resumes there and ends the same. Saving takes at most
+    SAVING_SHARE of the time: where epochs are short, a state is saved every few epochs.
 
     Args:
         one_epoch: function(history) -> row of the next epoch, with "loss" and "dev_loss".
         best_epoch: function(history) -> number (from 0) of the best epoch so far.
-        finished: function(history) -> whether it is over.
+        finished: function(history) -> whether training is over.
         folder, report: see `fit`.
         advice: what may help where a loss is not a number.
 
     Returns the history: rows with "epoch" (from 1). Raises TfserError: a loss is not a number.
     """
     state, best = folder / "state.npz", folder / "best.npz"
-    saved, kept = (
-        multi_worker.read_arrays_from_chief(state),
-        multi_worker.read_arrays_from_chief(best),
-    )
-    _build_optimizers(model)  # in the first step, that would be traced twice
-    history = _restore(model, saved) if saved and kept else []
-    started, saving_seconds, new_best = time.monotonic(), 0.0, False
+    checkpoint = multi_worker.read_arrays_from_chief(state)
+    best_weights = multi_worker.read_arrays_from_chief(best)
+    _build_optimizers(model)  # built in the first step, they would be traced twice
+    history = _restore(model, checkpoint) if checkpoint and best_weights else []
+    start, saving_seconds, new_best = time.monotonic(), 0.0, False
     while not finished(history):
-        # Workers must not part over a last digit.
+        # Workers must not take different branches because of a last digit.
         row = multi_worker.broadcast_from_chief({"epoch": len(history) + 1, **one_epoch(history)})
-        bad = [name for name, value in row.items() if not math.isfinite(value)]
+        bad = [f"{name} {value}" for name, value in row.items() if not math.isfinite(value)]
         if bad:
-            values = ", ".join(f"{name} {row[name]}" for name in bad)
-            raise TfserError(f"epoch {row['epoch']} gave {values}, {folder}; {advice}")
+            raise TfserError(f"epoch {row['epoch']} gave {', '.join(bad)}, {folder}; {advice}")
         history.append(row)
         if best_epoch(history) == len(history) - 1:
-            kept, new_best = _arrays(model.variables), True
+            best_weights, new_best = _arrays(model.variables), True
         now = time.monotonic()
-        due = saving_seconds <= SAVING_SHARE * (now - started) or finished(history)
+        due = saving_seconds <= SAVING_SHARE * (now - start) or finished(history)
         if due and multi_worker.is_chief():
             if new_best:
-                atomic_files.write_arrays(best, **kept)
+                atomic_files.write_arrays(best, **best_weights)
             atomic_files.write_arrays(
                 state,
                 history=np.frombuffer(json.dumps(history).encode(), np.uint8),
@@ -249,24 +242,23 @@ def run_epochs(
             new_best = False
             saving_seconds += time.monotonic() - now
         report(row)
-    _assign(model.variables, kept)
+    _assign(model.variables, best_weights)
     return history
 
 
 def best_epoch(history: list[dict]) -> int:
-    """The epoch (from 0) with the lowest dev loss, if possible of those after chance was left."""
+    """Return the epoch (from 0) with the lowest dev loss, among learnt epochs if there are any."""
     learnt = [row for row in history if row["learnt"]] or history
     return min(learnt, key=lambda row: row["dev_loss"])["epoch"] - 1
 
 
 def best_uar_epoch(history: list[dict]) -> int:
-    """The epoch (from 0) with the highest dev UAR, among equals that with the lowest dev loss."""
-    best = max(history, key=lambda row: (row["dev_uar"], -row["dev_loss"]))
-    return best["epoch"] - 1
+    """Return the epoch (from 0) with the highest dev UAR, among equals with the lowest dev loss."""
+    return max(history, key=lambda row: (row["dev_uar"], -row["dev_loss"]))["epoch"] - 1
 
 
 def is_finished(history: list[dict], *, max_epochs: int, patience: int) -> bool:
-    """Whether early stopping ends the training after `history`."""
+    """Return whether early stopping ends the training after `history`."""
     if len(history) >= max_epochs:
         return True
     learnt = bool(history) and history[-1]["learnt"]
@@ -274,15 +266,14 @@ def is_finished(history: list[dict], *, max_epochs: int, patience: int) -> bool:
 
 
 def delete_checkpoints(folder: Path) -> None:
-    """Removes the state of a finished fit."""
+    """Delete the state of a finished fit."""
     for name in ("state.npz", "best.npz"):
         (folder / name).unlink(missing_ok=True)
 
 
 def _state(model) -> list:
-    return model.variables + [
-        v for optimizer, _ in list_optimizers(model) for v in optimizer.variables
-    ]
+    optimizers = [optimizer for optimizer, _ in list_optimizers(model)]
+    return model.variables + [v for optimizer in optimizers for v in optimizer.variables]
 
 
 def _build_optimizers(model) -> None:

@@ -1,8 +1,8 @@
-"""`train.precision`: layers that compute in 16 bits, around weights that stay in 32.
+"""Mixed precision (`train.precision`): layers that compute in 16 bits, with weights in 32 bits.
 
 What decides a result is in float32 whatever the policy: features and their z-scores, the outputs of
-networks (softmax, logits, reconstructions), losses, and what a trained network says of a test part
-or is served with. What 16 bits say of an utterance depends on how many others are asked with it.
+networks (softmax, logits, reconstructions), losses, and the networks that predict the test set or
+are exported. In 16 bits a prediction depends on the number of utterances in its batch.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ HALVES = ("mixed_bfloat16", "mixed_float16")
 
 @contextlib.contextmanager
 def precision_policy(name: str):
-    """Layers made inside it have this policy of Keras; afterwards that of before holds."""
+    """Set Keras' policy for layers that are built inside; restore the earlier policy afterwards."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -25,12 +25,12 @@ def precision_policy(name: str):
 
 
 def current_policy() -> str:
-    """The policy that new layers have."""
+    """Return the policy of new layers."""
     return keras.config.dtype_policy().name
 
 
 def scale_optimizer(optimizer):
-    """The optimizer, for mixed_float16 with a loss scale, as `compile` does it for models of Keras.
+    """Return the optimizer, in mixed_float16 with a loss scale, as Keras' `compile` does.
 
     float16 ends at 6e-8, where gradients do not. See `loop.minimize`.
     """
@@ -40,10 +40,10 @@ def scale_optimizer(optimizer):
 
 
 def build_optimizer(optimizer, variables) -> None:
-    """Makes the variables of an optimizer, if they are not there.
+    """Create the variables of an optimizer, if they are missing.
 
-    One with a loss scale would make its own anew, and if it built the one inside it, that one's
-    `variables` would lack those of its class: Nadam's running product.
+    An optimizer with a loss scale would create its own variables again; and if it built its inner
+    optimizer, that optimizer's `variables` would lack those of its class: Nadam's running product.
     """
     inner = getattr(optimizer, "inner_optimizer", None)
     for one in filter(None, (inner, optimizer)):
@@ -52,14 +52,14 @@ def build_optimizer(optimizer, variables) -> None:
 
 
 def copy_in_float32(network):
-    """The same network, not compiled, with all layers in float32; itself where they are."""
+    """Copy a network, not compiled, with all layers in float32; return a float32 network itself."""
     config = json.dumps(network.get_config())
     halves = [name for name in HALVES if name in config or name == current_policy()]
     if not halves:
         return network
     for name in halves:
         config = config.replace(name, "float32")
-    with precision_policy("float32"):  # a class of its own makes its layers anew
+    with precision_policy("float32"):  # a subclass builds its layers in __init__
         precise = type(network).from_config(json.loads(config))
     precise.set_weights(network.get_weights())
     precise.jit_compile = network.jit_compile
@@ -67,6 +67,6 @@ def copy_in_float32(network):
 
 
 def load_in_float32(path):
-    """The network in a file, in float32."""
+    """Load a network from a file, in float32."""
     with precision_policy("float32"):
         return copy_in_float32(keras.saving.load_model(path, compile=False))

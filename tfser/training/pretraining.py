@@ -64,7 +64,7 @@ def select_training_part(settings, utterances) -> list:
     if settings["corpus"] != "tedlium":
         return utterances
     if n_talks := settings["n_talks"]:
-        return tedlium.first_talks(utterances, n_talks)
+        return tedlium.select_first_talks(utterances, n_talks)
     return [u for u in utterances if u.split == "train"]
 
 

@@ -32,5 +32,5 @@ def make_inference_function(run) -> served_model.InferenceFunction:
         served_model.OpenSmileInput(
             settings["feature_set"], "lld" if in_frames else "functionals", shape
         ),
-        heard_seconds=shape[0] * FRAME_SECONDS if in_frames else None,
+        input_seconds=shape[0] * FRAME_SECONDS if in_frames else None,
     )

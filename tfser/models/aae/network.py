@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser.features.log_mel import Standardize
+from tfser.features.standardize import Standardize
 from tfser.training import loop, mixed_precision
 
 # Table 2; the decoder runs through them backwards. After each but the last, time is pooled by 4.

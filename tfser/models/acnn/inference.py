@@ -46,5 +46,5 @@ def make_inference_function(run) -> served_model.InferenceFunction:
         | ({"spectrogram": view, "encoder": encoder} if encoder else {}),
         outputs,
         layer.sample_rate_hz,
-        heard_seconds=run.hp["input"]["seconds"],
+        input_seconds=run.hp["input"]["seconds"],
     )

@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from tfser.features.log_mel import Standardize
+from tfser.features.standardize import Standardize
 
 VIEWS = ("emotion", "arousal", "valence")  # of Eq. (2)
 

@@ -87,20 +87,25 @@ def pretrained_network(utterances, layer, hp, run) -> Path:
     return path.with_name("encoder.keras")
 
 
+def compiled_network(layer, settings, strategy: str) -> keras.Model:
+    """Return a randomly initialized autoencoder with its optimizer, Adam on the RMSE."""
+    shape = layer.n_frames, layer.n_features
+    with loop.select_strategy(strategy).scope():
+        return loop.compile_model(
+            autoencoder(shape, **{name: settings[name] for name in NETWORK}),
+            keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
+            rmse,
+            metrics=(),
+        )
+
+
 def train_autoencoder(stored, layer, settings, folder: Path, strategy: str) -> None:
     """Trains the autoencoder: Adam on the RMSE, gradients clipped by value, the last epoch kept.
 
     Writes encoder.keras, autoencoder.keras, history.csv and history.png into `folder`.
     """
     keras.utils.set_random_seed(settings["seed"])
-    shape = layer.n_frames, layer.n_features
-    with loop.select_strategy(strategy).scope():
-        model = loop.compile_model(
-            autoencoder(shape, **{name: settings[name] for name in NETWORK}),
-            keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
-            rmse,
-            metrics=(),
-        )
+    model = compiled_network(layer, settings, strategy)
     batch_size = loop.shared_batch_size(
         min(settings["batch_size"], len(stored.utterances)), strategy
     )

@@ -6,6 +6,7 @@ from tfser.errors import UsageError
 from tfser.evaluation import regression_report
 from tfser.features.mel_pieces import make_mel_pieces
 from tfser.inference import served_model
+from tfser.inference.finished_run import check_exists
 from tfser.models.auxvae import pretraining
 
 
@@ -17,7 +18,7 @@ def make_inference_function(run) -> served_model.InferenceFunction:
             "--set probe.latents=means (and another --workdir) to serve"
         )
     layer = make_mel_pieces(run.hp)
-    served_model.check_exists(run.network / "vae.keras")
+    check_exists(run.network / "vae.keras")
     network = pretraining.load_network(run.network / "vae.keras", run.hp, layer)
     probes = served_model.load_network(run.network / "probes.keras")
     best, _, loss = list(run.scores["systems"])[-1].rpartition(": ")[2].partition(", ")

@@ -52,6 +52,15 @@ def new_network(hp, layer) -> AuxVAE:
     return AuxVAE(hears=hears, n_bands=layer.n_features, **hp["model"], **weights)
 
 
+def compiled_network(hp, layer, strategy: str) -> AuxVAE:
+    """Return a randomly initialized network with its optimizer."""
+    settings = hp["vae"]
+    with loop.select_strategy(strategy).scope():
+        model = new_network(hp, layer)
+        model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
+    return model
+
+
 def load_network(path: Path, hp, layer) -> AuxVAE:
     """The network in a file; UsageError where it is none, or another than [model] says."""
     network = load_saved_network(path, "vae.keras", "settings")
@@ -103,11 +112,9 @@ def train_autoencoder(speech, layer, hp, folder, strategy, max_epochs, *, start=
     """
     settings = hp["vae"]
     keras.utils.set_random_seed(settings["seed"])
-    with loop.select_strategy(strategy).scope():
-        model = new_network(hp, layer)
-        if start:
-            model.set_weights(load_network(start, hp, layer).get_weights())
-        model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
+    model = compiled_network(hp, layer, strategy)
+    if start:
+        model.set_weights(load_network(start, hp, layer).get_weights())
     stored, kept, n_pieces = speech
     if not n_pieces:
         raise UsageError(

@@ -68,11 +68,7 @@ def train(utterances, hp, run) -> dict | None:
     encoder = base and pretraining.maps_network(
         pretraining.load_network(base, hp, make_magnitude_slices(hp))
     )
-    with loop.select_strategy(run.strategy).scope():
-        shaped = encoder or pretraining.maps_network(
-            pretraining.new_network(hp, make_magnitude_slices(hp))
-        )
-        network = new_network(shaped, speech, hp)
+    network = compiled_network(encoder, speech, hp, run)
 
     results = []
     with classification_report.progress_bar(
@@ -99,6 +95,15 @@ def train(utterances, hp, run) -> dict | None:
             run, "began", of_seeds, *results[-1][1], n_folds=n_folds, **options
         )
     return classification_report.finish_run(run, "began", speech.classes, of_seeds, **options)
+
+
+def compiled_network(encoder, speech, hp, run) -> keras.Model:
+    """Return the network of this experiment, compiled; its weights are set by `train_head`."""
+    with loop.select_strategy(run.strategy).scope():
+        shaped = encoder or pretraining.maps_network(
+            pretraining.new_network(hp, make_magnitude_slices(hp))
+        )
+        return new_network(shaped, speech, hp)
 
 
 def base_network(speech, hp, run) -> tuple[Path | None, bool]:

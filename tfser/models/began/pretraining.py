@@ -60,6 +60,14 @@ def new_network(hp, layer) -> Began:
     )
 
 
+def compiled_network(hp, layer, strategy: str) -> Began:
+    """Return a randomly initialized network with its optimizers."""
+    with loop.select_strategy(strategy).scope():
+        model = new_network(hp, layer)
+        model.prepare(learning_rate=hp["began"]["learning_rate"])
+    return model
+
+
 def load_network(path: Path, hp, layer) -> Began:
     """The network in a file; UsageError where it is none, or another than [model] says."""
     network = load_saved_network(path, "began.keras", "settings")
@@ -110,9 +118,7 @@ def train_began(speech, layer, hp, folder: Path, strategy: str) -> None:
     """
     settings = hp["began"]
     keras.utils.set_random_seed(settings["seed"])
-    with loop.select_strategy(strategy).scope():
-        model = new_network(hp, layer)
-        model.prepare(learning_rate=settings["learning_rate"])
+    model = compiled_network(hp, layer, strategy)
     stored, kept, n_slices = speech
     if not n_slices:
         raise UsageError(

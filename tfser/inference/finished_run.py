@@ -1,0 +1,73 @@
+"""Finished runs of tfser-train, read without TensorFlow."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tfser.errors import ConflictError, DataError, UsageError
+from tfser.storage import atomic_files
+
+REPAIR = "copy the run whole, or train into another --workdir"
+
+
+class FinishedRun(NamedTuple):
+    """Finished run of tfser-train, and the seed and fold of the network to use."""
+
+    folder: Path
+    model: str
+    corpus: str
+    test_corpus: str
+    hp: dict
+    scores: dict
+    classes: list[str]
+    seed: int
+    fold: int
+
+    @property
+    def network(self) -> Path:
+        """Folder of the fold's networks."""
+        return self.folder / f"seed-{self.seed}" / f"fold-{self.fold:02}"
+
+
+def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> FinishedRun:
+    """Load the run in a folder; without a seed its first seed.
+
+    Raises:
+        UsageError: the folder is no run directory, or has no such seed or fold.
+        ConflictError: the run is not finished.
+    """
+    try:
+        settings = atomic_files.read_json(folder / "hparams.json")
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{folder} is no run directory of tfser-train") from None
+    if not (folder / "scores.json").exists():
+        raise ConflictError(f"{folder} is not finished; the same tfser-train command continues it")
+    scores = atomic_files.read_json(folder / "scores.json")
+    seeds = scores["seed_numbers"]
+    seed = seeds[0] if seed is None else seed
+    if seed not in seeds:
+        raise UsageError(f"--seed {seed}: the seeds of {folder} are {' '.join(map(str, seeds))}")
+    if not 0 <= fold < scores["folds"]:
+        raise UsageError(f"--fold {fold}: {folder} has folds 0 to {scores['folds'] - 1}")
+    return FinishedRun(
+        folder=folder,
+        model=settings["model"],
+        corpus=settings["corpus"],
+        test_corpus=settings.get("tested", settings)["corpus"],
+        hp=settings["hparams"],
+        scores=scores,
+        classes=scores.get("classes", []),
+        seed=seed,
+        fold=fold,
+    )
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError where there is no such folder."""
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
+
+
+def check_exists(path: Path) -> None:
+    """Raise DataError where a file of a run is missing."""
+    if not path.exists():
+        raise DataError(f"{path} is missing; {REPAIR}")
