@@ -56,8 +56,8 @@ def test_how_many_utterances_are_used_is_logged(caplog):
         names(corpus, ["joy", "anger"])
         names(corpus)
     assert [record.getMessage() for record in caplog.records] == [
-        "2 of 4 utterances used, as [labels] says",
-        "3 of 4 utterances used, as [labels] says",
+        "2 of 4 utterances used, by [labels]",
+        "3 of 4 utterances used, by [labels]",
     ]
 
 

@@ -1,23 +1,15 @@
 """The run directory: one process at a time, one set of settings."""
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import errno
 import fcntl
 import hashlib
 import json
 import logging
-import platform
-import re
-import shutil
 import subprocess
 import sys
-import time
-from datetime import datetime
-from importlib import metadata
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,8 +117,8 @@ def test_what_a_killed_process_left_is_swept(folder):
 def test_settings_that_change_begin_the_environment_anew(folder):
     for settings, n_processes in (({"a": 1}, 1), ({"a": 1}, 2), ({"a": 2}, 1)):
         open_and_close(folder, settings)
-        environment = atomic_files.read_json(folder / "environment.json")
-        assert len(environment["processes"]) == n_processes
+        written = atomic_files.read_json(folder / "environment.json")
+        assert len(written["processes"]) == n_processes
 
 
 def test_the_data_of_a_run_are_noted(folder, tmp_path):
@@ -316,82 +308,6 @@ def test_each_process_adds_to_the_environment(folder, monkeypatch):
         assert process["versions"]["numpy"] == np.__version__ and "keras" in process["versions"]
         assert 0 <= process["wall_seconds"] < 60 and process["peak_memory_mib"] > 10
         assert process["device"]
-
-
-@pytest.mark.parametrize(
-    "arguments, command",
-    [
-        (["/usr/bin/tfser-train", "--model", "epr"], "tfser-train --model epr"),
-        (["/src/tfser/cli/search.py", "--workdir", "a b"], "tfser-search --workdir 'a b'"),
-    ],
-)
-def test_a_process_by_its_command_and_versions(folder, monkeypatch, arguments, command):
-    monkeypatch.setattr(sys, "argv", arguments)
-    open_and_close(folder)
-    [process] = atomic_files.read_json(folder / "environment.json")["processes"]
-    assert process["command"] == command and process["python"] == platform.python_version()
-    packages = (
-        "tfser tensorflow tensorflow-cpu keras numpy scikit-learn librosa opensmile hyperopt "
-        "soundfile soxr"
-    )
-    versions = {}
-    for name in packages.split():
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    assert process["versions"] == versions
-    for moment in (process["started"], process["finished"]):
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", moment)
-        seconds = datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S%z").timestamp()
-        assert abs(time.time() - seconds) < 60
-
-
-@pytest.mark.parametrize("n_cores, cores", [(1, "1 core"), (2, "2 cores")])
-def test_a_device_without_a_gpu(monkeypatch, n_cores, cores):
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0: range(n_cores)}[pid])
-    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    assert run_directory._device() == f"CPU x86_64, {cores}"
-    config = SimpleNamespace(list_physical_devices=lambda kind: [])
-    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
-    assert run_directory._device() == f"CPU x86_64, {cores}"
-
-
-def test_the_names_of_gpus(monkeypatch):
-    details = {"gpu 0": {"device_name": "H200"}, "gpu 1": {}}
-    config = SimpleNamespace(
-        list_physical_devices=lambda kind: {"GPU": list(details)}[kind],
-        experimental=SimpleNamespace(get_device_details=lambda gpu: details[gpu]),
-    )
-    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
-    assert run_directory._device() == "H200, GPU"
-
-
-@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
-def test_the_commit_of_the_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        run_directory, "__file__", str(tmp_path / "tfser" / "storage" / "run_directory.py")
-    )
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert run_directory._git_commit() is None  # installed
-    (tmp_path / ".git").mkdir()
-    assert run_directory._git_commit() is None  # no repository
-
-    def git(*arguments):
-        command = ["git", "-c", "user.name=n", "-c", "user.email=e", "-C", tmp_path, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    git("init")
-    (tmp_path / "code.py").write_text("first")
-    git("add", "code.py")
-    git("commit", "-m", "first")
-    (tmp_path / "notes").write_text("in no commit")
-    commit = git("rev-parse", "HEAD").strip()
-    short = run_directory._git_commit()
-    assert 4 <= len(short) < len(commit) and commit.startswith(short)
-    (tmp_path / "code.py").write_text("second")
-    assert run_directory._git_commit() == f"{short}+changes"
-    monkeypatch.setenv("PATH", "")
-    assert run_directory._git_commit() is None  # git is not installed
 
 
 def test_the_default_cache_is_in_the_home_folder(monkeypatch, tmp_path):
