@@ -276,6 +276,9 @@ def test_the_update_of_k(evaluated, gamma, lambda_k, k, m_global):
     # The loss is D's: 0.8 - 0.25 * 0.5.
     expected = {"loss": 0.675, "real": 0.8, "generated": 0.5, "m_global": m_global, "k": k}
     assert noted == pytest.approx(expected)
+    model.updates = model.updates[:1]
+    with pytest.raises(ValueError, match="shorter"):
+        began.Began.train_step(model, data)
 
 
 def test_the_mean_of_the_replicas(monkeypatch):
