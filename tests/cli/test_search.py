@@ -758,7 +758,7 @@ def test_a_child_ends_with_its_parent(tmp_path, when):
     folder = tmp_path / "trial-000"
     program = (
         "from pathlib import Path; from tfser.distributed import subprocesses\n"
-        f"subprocesses.child(['--model', 'svm', '--corpus', 'toy'], Path({str(folder)!r}))"
+        f"subprocesses.run_training(['--model', 'svm', '--corpus', 'toy'], Path({str(folder)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY)
     waited = folder.with_name("trial-000.txt") if when == "at once" else folder / "log.txt"
