@@ -43,7 +43,7 @@ def main():
     x = rng.normal(size=(n, N_FEATURES)).astype("float32")
     y = rng.integers(0, N_CLASSES, n)
     classes, names = ["high", "low", "neutral"], [""] * N_FEATURES
-    speech = experiment.Speech("", [], classes, y, tf.constant(x), np.arange(n + 1), None, names)
+    speech = experiment.Dataset("", [], classes, y, tf.constant(x), np.arange(n + 1), None, names)
     run = run_directory.Run(Path(), Path(), "", "paper", None, (0,), "none", 0)
     models, traces = {}, dict.fromkeys(UPDATES, 0)
     for system in UPDATES:
@@ -59,9 +59,9 @@ def main():
     def epoch(system, number):
         labels = np.eye(N_CLASSES, dtype="float32")[y]
         options = {"seed": 0, "epoch": number, "drop_remainder": True}
-        batches = experiment.batches(speech, np.arange(n), labels, 64, **options)
+        batches = experiment.make_batches(speech, np.arange(n), labels, 64, **options)
         if system != "baseline":
-            batches = experiment.with_priors(batches, 64, N_CLASSES, 100, seed=0, epoch=number)
+            batches = experiment.add_priors(batches, 64, N_CLASSES, 100, seed=0, epoch=number)
         models[system].fit(batches, epochs=1, shuffle=False, verbose=0)
 
     seconds = {system: [] for system in UPDATES}

@@ -63,13 +63,13 @@ def main() -> None:
     run = run_directory.Run(
         args.run, cache, args.corpus, "loso", settings["folds"], (0,), "none", 0
     )
-    speech = experiment.segmented(utterances, hp, run)
+    speech = experiment.load_dataset(utterances, hp, run)
     n_rounds = hp["refinery"]["rounds"]
     rows = []
     with classification_report.progress_bar(1, 1) as bar:
         # Nothing is trained.
         lab = experiment.Experiment(speech, hp, run, model=None, precise=None, bar=bar)
-        for fold, split in enumerate(experiment.plan(utterances, hp, run, 0)):
+        for fold, split in enumerate(experiment.make_splits(utterances, hp, run, 0)):
             folder = args.run / "seed-0" / f"fold-{fold:02}"
             bar.where = folder.name
             same = experiment.train_rounds(lab, split.train, split.dev, folder, [0, fold])

@@ -32,7 +32,7 @@ def main():
     args, flags = parser.parse_known_args()
     loop.best_uar_epoch = last
     if args.control == "dev-trains":
-        plan = experiment.plan
+        plan = experiment.make_splits
 
         def with_dev(utterances, run):
             return [
@@ -40,7 +40,7 @@ def main():
                 for split in plan(utterances, run)
             ]
 
-        experiment.plan = with_dev
+        experiment.make_splits = with_dev
     folder = f"{args.workdir.rstrip('/')}-{args.control}"
     return train.main(["--model", "aae", "--workdir", folder, *flags])
 

@@ -77,7 +77,7 @@ def main() -> None:
     hp = load_hparams("epr", args.corpus, overlay=args.hparams, overrides=args.overrides)
     utterances = select_by_labels(load_corpus(args.corpus, args.data_root, cache), **hp["labels"])
     run = run_directory.Run(Path("."), cache, args.corpus, "loso", None, (0,), "none", 0)
-    speech = experiment.segmented(utterances, hp, run)
+    speech = experiment.load_dataset(utterances, hp, run)
     if args.segments:
         starts = np.asarray(speech.starts)
         spans = np.stack([starts, starts + hp["segments"]["n_frames"]], axis=1)

@@ -98,7 +98,7 @@ def acnn_network(folder) -> Network:
     y = np.arange(n) % n_classes
     views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
     views |= dict.fromkeys(("arousal", "valence"), np.eye(3, dtype="float32")[y % 3])
-    speech = acnn.Speech(
+    speech = acnn.Dataset(
         [], list("abcd"), y, pipelines.as_tensor(noise(n * n_frames, layer.n_features)),
         np.arange(n + 1) * n_frames, n_frames, views, noise(n, 1024), False,
     )  # fmt: skip
@@ -145,7 +145,7 @@ def aae_network(folder, level="utterance") -> Network:
     offsets = np.arange(n + 1) * (n_frames or 1)
     y = np.arange(n) % n_classes
     frames = pipelines.as_tensor(noise(offsets[-1], n_features))
-    speech = experiment.Speech(
+    speech = experiment.Dataset(
         "", [], list("abcd"), y, frames, offsets, n_frames, [""] * n_features
     )
     model = experiment.compiled_network(speech, hp, run())
@@ -155,8 +155,8 @@ def aae_network(folder, level="utterance") -> Network:
     def batches(epoch):
         options = {"seed": 0, "epoch": epoch, "drop_remainder": True}
         labels = np.eye(n_classes, dtype="float32")[y]
-        found = experiment.batches(speech, np.arange(n), labels, size, **options)
-        return experiment.with_priors(
+        found = experiment.make_batches(speech, np.arange(n), labels, size, **options)
+        return experiment.add_priors(
             found, size, n_classes, hp["model"]["n_z"], seed=0, epoch=epoch
         )
 
@@ -168,7 +168,7 @@ def aae_network(folder, level="utterance") -> Network:
 def auxvae_network(folder) -> Network:
     """The Aux-VAE on pieces of 4 s that lie on the disk."""
     hp = load_hparams("auxvae", "librispeech")
-    layer, settings = auxvae.layer_of(hp), hp["vae"]
+    layer, settings = auxvae.make_mel_pieces(hp), hp["vae"]
     model = of_auxvae.new_network(hp, layer)
     model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
     stored, size = on_disk(folder, layer.n_frames, layer.n_features), settings["batch_size"]
@@ -185,7 +185,7 @@ def auxvae_network(folder) -> Network:
 def began_network(folder, size=4) -> Network:
     """BEGAN on slices that lie on the disk; batches of 4, the paper's 16 take memory and time."""
     hp = load_hparams("began", "librispeech")
-    layer, n_filters = began.layer_of(hp), hp["model"]["n_filters"]
+    layer, n_filters = began.make_magnitude_slices(hp), hp["model"]["n_filters"]
     model = of_began.new_network(hp, layer)
     model.prepare(learning_rate=hp["began"]["learning_rate"])
     stored = on_disk(folder, layer.n_frames, layer.n_features)
@@ -203,7 +203,8 @@ def began_network(folder, size=4) -> Network:
 def began_head(folder) -> Network:
     """The head on the feature maps of a frozen encoder, of 512 slices."""
     hp, n, n_classes = load_hparams("began", "emodb"), 512, 7
-    shape = of_began.maps_network(of_began.new_network(hp, began.layer_of(hp))).output_shape[1:]
+    network = of_began.new_network(hp, began.make_magnitude_slices(hp))
+    shape = of_began.maps_network(network).output_shape[1:]
     settings = {name: value for name, value in hp["head"].items() if name != "encoder"}
     flat = keras.Input((int(np.prod(shape)),))
     head = heads.head(shape, n_classes, **settings, activation="softmax")

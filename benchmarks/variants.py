@@ -43,9 +43,10 @@ def train_c1(args, variant: str) -> list[dict]:
         run = run_directory.Run(
             Path(folder), cache, args.corpus, args.protocol, None, (0,), "none", 0
         )
-        speech = experiment.segmented(utterances, hp, run)
+        speech = experiment.load_dataset(utterances, hp, run)
         lab = experiment.make_experiment(speech, hp, run, bar)
-        for fold, split in enumerate(experiment.plan(utterances, hp, run, 0)[: args.first_folds]):
+        splits = experiment.make_splits(utterances, hp, run, 0)[: args.first_folds]
+        for fold, split in enumerate(splits):
             bar.where = f"{variant or 'as it is'} fold-{fold:02}"
             c1 = Path(folder, f"fold-{fold:02}")
             profiles = experiment.train_network(

@@ -669,9 +669,11 @@ PLANS = {
     "acnn": lambda u, run: acnn.make_splits(u, load_hparams("acnn", "emodb"), run, 0),
     "acnn, across": lambda u, run: acnn.make_splits(u, load_hparams("acnn", "emodb"), run, 0, 48),
     "epr": lambda u, run: epr.make_splits(u, load_hparams("epr", "emodb"), run, 0),
-    "svm": lambda u, run: experiment.plan(u, load_hparams("svm", "emodb"), run, 0),
-    "svm, across": lambda u, run: experiment.plan(u, load_hparams("svm", "emodb"), run, 0, 48),
-    "svm, no dev": lambda u, run: experiment.plan(
+    "svm": lambda u, run: experiment.make_splits(u, load_hparams("svm", "emodb"), run, 0),
+    "svm, across": lambda u, run: experiment.make_splits(
+        u, load_hparams("svm", "emodb"), run, 0, 48
+    ),
+    "svm, no dev": lambda u, run: experiment.make_splits(
         u, load_hparams("svm", "emodb", overrides=["svm.trains_on_dev=false"]), run, 0
     ),
 }

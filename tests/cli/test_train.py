@@ -498,7 +498,7 @@ def test_an_unexpected_error_is_one_line(few_files, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("by zero\nmore")
 
-    monkeypatch.setattr(experiment, "segmented", broken)
+    monkeypatch.setattr(experiment, "load_dataset", broken)
     answer = on_table(few_files(), "--folds", 2)
     assert answer.code == 1
     assert error_line(answer) == "error: ZeroDivisionError: by zero; --debug shows where"
@@ -596,13 +596,13 @@ def test_a_full_disk_at_the_start(tmp_path, monkeypatch):
 def test_a_loss_that_is_not_a_number(few_files, monkeypatch):
     from tfser.models.epr import experiment
 
-    segmented = experiment.segmented
+    segmented = experiment.load_dataset
 
     def broken(*arguments):
         speech = segmented(*arguments)
         return speech._replace(one_hot=speech.one_hot * np.float32(np.nan))
 
-    monkeypatch.setattr(experiment, "segmented", broken)
+    monkeypatch.setattr(experiment, "load_dataset", broken)
     answer = on_table(few_files(), "--folds", 2)
     assert answer.code == 1
     assert re.search("epoch 1 gave loss nan, dev_loss nan, .*initial_learning_rate", answer.err)

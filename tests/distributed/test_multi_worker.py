@@ -453,7 +453,7 @@ def curve(strategy, folder):
     )
     speech = test_aae.speech_of(test_aae.voices())
     lab = test_aae.experiment(folder, hp, speech, strategy=strategy)
-    split = experiment.plan(speech.utterances, test_aae.run_in(folder, "loso"))[0]
+    split = experiment.make_splits(speech.utterances, test_aae.run_in(folder, "loso"))[0]
     found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
     return lines(folder / "seed-0" / "fold-00"), found["probabilities"].tolist()
 """
@@ -470,7 +470,7 @@ def curve(strategy, folder):
     )
     speech = test_acnn.speech_of(test_acnn.voices("abc"))
     lab = test_acnn.experiment(folder, hp, speech, strategy=strategy)
-    split = experiment.plan(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
+    split = experiment.make_splits(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
     found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
     layer, stored = test_acnn.sounds(folder / "cache", hp)
     (folder / "ae").mkdir()

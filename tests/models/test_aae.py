@@ -62,7 +62,7 @@ def speech_of(utterances, *, n_frames=None, spoilt=None):
             frames[owner == i] = 1e6
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     names = [f"feature {i}" for i in range(N_FEATURES)]
-    return aae.Speech(
+    return aae.Dataset(
         "key", utterances, list(EMOTIONS), y, tf.constant(frames), offsets, n_frames, names
     )
 
@@ -275,7 +275,7 @@ def test_each_phase_moves_its_own_weights_in_the_paper_s_order(monkeypatch):
         )
         return value
 
-    monkeypatch.setattr(network, "training", SimpleNamespace(minimize=watched))
+    monkeypatch.setattr(network, "loop", SimpleNamespace(minimize=watched))
     model.run_eagerly = True
     x, rest = batch()
     model.train_step((tf.constant(x), tuple(map(tf.constant, rest))))
@@ -333,7 +333,7 @@ def test_samples_of_the_priors():
     base = tf.data.Dataset.from_tensor_slices((x, x)).batch(64)
 
     def samples(epoch):
-        batches = list(aae.with_priors(base, 64, K, N_Z, seed=7, epoch=epoch).as_numpy_iterator())
+        batches = list(aae.add_priors(base, 64, K, N_Z, seed=7, epoch=epoch).as_numpy_iterator())
         return [np.concatenate([rest[i] for _, rest in batches]) for i in (1, 2)]
 
     (y, z), again, other = samples(0), samples(0), samples(1)
@@ -353,25 +353,25 @@ def test_the_two_speakers_of_a_session_validate_and_test_in_turn(tmp_path):
     utterances = [
         u for session in "123" for u in voices((f"{session}F", f"{session}M"), session=session)
     ]
-    splits = aae.plan(utterances, run_in(tmp_path))
+    splits = aae.make_splits(utterances, run_in(tmp_path))
     parts = [[sorted({utterances[i].speaker for i in part}) for part in split] for split in splits]
     first = [["2F", "2M", "3F", "3M"], ["1M"], ["1F"]]
     assert len(parts) == 6 and parts[0] == first
     assert parts[1] == [first[0], ["1F"], ["1M"]]
     assert parts[5] == [["1F", "1M", "2F", "2M"], ["3F"], ["3M"]]
     with pytest.raises(UsageError, match="--folds 3: the folds of --protocol paper are"):
-        aae.plan(utterances, run_in(tmp_path, n_folds=3))
-    loso = aae.plan(utterances, run_in(tmp_path, "loso", n_folds=3))
+        aae.make_splits(utterances, run_in(tmp_path, n_folds=3))
+    loso = aae.make_splits(utterances, run_in(tmp_path, "loso", n_folds=3))
     assert len(loso) == 3
     alone = [u for u in utterances if u.speaker != "3M"]
     with pytest.raises(DataError, match="session '3' is the only one or has one speaker"):
-        aae.plan(alone, run_in(tmp_path))
+        aae.make_splits(alone, run_in(tmp_path))
 
 
 def test_without_sessions_one_speaker_is_left_out(tmp_path):
     utterances = voices()
     for protocol in ("paper", "loso"):
-        for i, split in enumerate(aae.plan(utterances, run_in(tmp_path, protocol))):
+        for i, split in enumerate(aae.make_splits(utterances, run_in(tmp_path, protocol))):
             assert {utterances[j].speaker for j in split.test} == {"abcd"[i]}
             assert {utterances[j].speaker for j in split.dev} == {"abcd"[(i + 1) % 4]}
             assert len(split.train) == 24
@@ -380,7 +380,7 @@ def test_without_sessions_one_speaker_is_left_out(tmp_path):
 def test_utterances_without_a_label_train_unless_their_speaker_is_held_out(tmp_path):
     utterances = voices()
     utterances += [Utterance(Path(f"{s}.wav"), f"{s}-none", s, None) for s in "abe"]
-    splits = aae.plan(utterances, run_in(tmp_path, "loso"))
+    splits = aae.make_splits(utterances, run_in(tmp_path, "loso"))
     names = [[{utterances[i].name for i in part} for part in split] for split in splits]
     train, dev, test = names[0]  # tests a, dev b
     assert "e-none" in train and not {"a-none", "b-none"} & (train | dev | test)
@@ -391,15 +391,15 @@ def test_utterances_without_a_label_train_unless_their_speaker_is_held_out(tmp_p
 def test_a_share_of_the_labels(tmp_path, monkeypatch):
     speech = speech_of(voices(n_takes=10))
     given = {}
-    real = aae.batches
+    real = aae.make_batches
 
     def recorded(speech, chosen, one_hot, *arguments, **options):
         if one_hot is not None:
             given[len(given)] = (chosen, one_hot)
         return real(speech, chosen, one_hot, *arguments, **options)
 
-    monkeypatch.setattr(aae, "batches", recorded)
-    split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
+    monkeypatch.setattr(aae, "make_batches", recorded)
+    split = aae.make_splits(speech.utterances, run_in(tmp_path, "loso"))[0]
     labelled = {}
     for system in ("vanilla", "baseline"):
         given.clear()
@@ -455,7 +455,7 @@ def test_a_killed_training_ends_as_one_never_killed(
     monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
     speech = speech_of(voices("abc", 2), n_frames=n_frames)
     hp = hyperparameters(f"model.system={system}", "model.units=8", "train.learning_rate=1e-2")
-    split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
+    split = aae.make_splits(speech.utterances, run_in(tmp_path, "loso"))[0]
     whole = tmp_path / "whole" / "seed-0" / "fold-00"
     lab = experiment(tmp_path / "whole", hp, speech)
     aae.train_network(lab, split, whole, [0, 0])
@@ -521,7 +521,7 @@ def test_xla_for_large_dense_networks_on_one_device_alone(monkeypatch):
 def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path, monkeypatch, by_xla):
     monkeypatch.setattr(network, "_XLA_WEIGHTS", 0 if by_xla else np.inf)
     speech = speech_of(voices())
-    split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
+    split = aae.make_splits(speech.utterances, run_in(tmp_path, "loso"))[0]
     lab = experiment(tmp_path, hyperparameters("train.learning_rate=1e-2"), speech)
     traces, minimize = [0], loop.minimize
 
@@ -550,7 +550,7 @@ def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path, system, n_frame
     histories = []
     for spoilt in (None, "a"):
         speech = speech_of(voices("abc", 2), n_frames=n_frames, spoilt=spoilt)
-        split = aae.plan(speech.utterances, run_in(tmp_path, "loso"))[0]
+        split = aae.make_splits(speech.utterances, run_in(tmp_path, "loso"))[0]
         folder = tmp_path / str(spoilt)
         aae.train_network(
             experiment(folder, hp, speech), split, folder / "seed-0" / "fold-00", [0, 0]
@@ -578,7 +578,7 @@ for system, n_frames in (("baseline", None), ("optimized", None), ("vanilla", 25
     for strategy in ("none", "mirrored"):
         folder = Path(sys.argv[1]) / f"{system}-{n_frames}-{strategy}"
         lab = test_aae.experiment(folder, hp, corpus, strategy=strategy)
-        split = experiment.plan(corpus.utterances, test_aae.run_in(folder, "loso"))[0]
+        split = experiment.make_splits(corpus.utterances, test_aae.run_in(folder, "loso"))[0]
         found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
         lines = (folder / "seed-0" / "fold-00" / "history.csv").read_text().splitlines()
         replicas = lab.model.distribute_strategy.num_replicas_in_sync
@@ -752,7 +752,7 @@ def test_frames_that_cannot_be_pooled(tmp_path):
 def test_a_batch_of_one(tmp_path):
     few = [u for u in voices("abc", 1) if u.speaker != "b" or u.emotion == "joy"]
     with pytest.raises(DataError, match="fold-02 would train on 1 utterance, and batch"):
-        aae.plan(few, run_in(tmp_path, "loso"))
+        aae.make_splits(few, run_in(tmp_path, "loso"))
     with pytest.raises(UsageError, match="train.batch_size=1 is out of range 2 to"):
         load_hparams("aae", "emodb", overrides=["train.batch_size=1"])
 

@@ -375,7 +375,7 @@ def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
 def test_a_session_is_left_out(tmp_path):
     utterances = voices("ab", session="1") + voices("cd", session="2") + voices("ef", session="3")
     hp = hyperparameters()
-    splits = acnn.plan(utterances, hp, run_in(tmp_path), 0)
+    splits = acnn.make_splits(utterances, hp, run_in(tmp_path), 0)
     assert [sorted({utterances[i].speaker for i in s.test}) for s in splits] == [
         ["a", "b"], ["c", "d"], ["e", "f"]
     ]  # fmt: skip
@@ -384,23 +384,24 @@ def test_a_session_is_left_out(tmp_path):
         assert sorted(parts) == list(range(len(utterances)))
         dev = [utterances[i].emotion for i in split.dev]
         assert sorted(dev) == sorted(EMOTIONS * 2)  # a fifth of 8 of each class
-    assert acnn.plan(utterances, hp, run_in(tmp_path), 1)[0].dev.tolist() != splits[0].dev.tolist()
+    other_seed = acnn.make_splits(utterances, hp, run_in(tmp_path), 1)
+    assert other_seed[0].dev.tolist() != splits[0].dev.tolist()
     # Without sessions: five groups of speakers; --protocol loso: a speaker.
     without = voices()
-    assert len(acnn.plan(without, hp, run_in(tmp_path), 0)) == 5
-    assert len(acnn.plan(without, hp, run_in(tmp_path, n_folds=2), 0)) == 2
-    assert len(acnn.plan(without, hp, run_in(tmp_path, "loso"), 0)) == 10
+    assert len(acnn.make_splits(without, hp, run_in(tmp_path), 0)) == 5
+    assert len(acnn.make_splits(without, hp, run_in(tmp_path, n_folds=2), 0)) == 2
+    assert len(acnn.make_splits(without, hp, run_in(tmp_path, "loso"), 0)) == 10
     with pytest.raises(UsageError, match="--folds 11: corpus has 10 speakers"):
-        acnn.plan(without, hp, run_in(tmp_path, n_folds=11), 0)
+        acnn.make_splits(without, hp, run_in(tmp_path, n_folds=11), 0)
     # Four speakers make four groups, one of two sessions no session's fold.
-    assert len(acnn.plan(voices("abcd"), hp, run_in(tmp_path), 0)) == 4
+    assert len(acnn.make_splits(voices("abcd"), hp, run_in(tmp_path), 0)) == 4
     mixed = voices("abc", session="1") + voices("abc", session="2")
-    for split in acnn.plan(mixed, hp, run_in(tmp_path), 0):
+    for split in acnn.make_splits(mixed, hp, run_in(tmp_path), 0):
         heard, tested = ({mixed[i].speaker for i in part} for part in (split.train, split.test))
         assert not heard & tested
     with pytest.raises(DataError, match="dev would be empty"):
-        acnn.plan(voices("ab", 1), hp, run_in(tmp_path), 0)
-    [split] = acnn.plan(without, hp, run_in(tmp_path), 0, n_trained=40)
+        acnn.make_splits(voices("ab", 1), hp, run_in(tmp_path), 0)
+    [split] = acnn.make_splits(without, hp, run_in(tmp_path), 0, n_trained=40)
     assert split.test.tolist() == list(range(40, 60)) and max(split.train) < 40 > max(split.dev)
 
 
@@ -441,7 +442,7 @@ def speech_of(utterances, *, spoilt=None, represented=True, rated=True):
         levels[::2] = 0
         views["arousal"] = levels
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return acnn.Speech(
+    return acnn.Dataset(
         utterances, classes, y, tf.constant(frames), offsets, 98, views,
         vectors if represented else None, False,
     )  # fmt: skip
@@ -485,7 +486,7 @@ def outcome(folder):
 def test_a_killed_network_ends_as_one_never_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
     speech, hp = speech_of(voices("abc")), hyperparameters()
-    split = acnn.plan(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
+    split = acnn.make_splits(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
     whole = tmp_path / "whole" / "seed-0" / "fold-00"
     lab = experiment(tmp_path / "whole", hp, speech)
     acnn.train_network(lab, split, whole, [0, 0])
@@ -521,7 +522,7 @@ def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path):
     hp, found = hyperparameters("train.max_epochs=2"), []
     for spoilt in (None, "a"):
         speech = speech_of(voices("abc"), spoilt=spoilt)
-        split = acnn.plan(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
+        split = acnn.make_splits(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
         folder = tmp_path / str(spoilt) / "seed-0" / "fold-00"
         acnn.train_network(experiment(folder.parents[1], hp, speech), split, folder, [0, 0])
         found.append(outcome(folder))
@@ -543,7 +544,7 @@ result = {}
 for strategy in ("none", "mirrored"):
     folder = Path(sys.argv[1]) / strategy
     lab = test_acnn.experiment(folder, hp, speech, strategy=strategy)
-    split = experiment.plan(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
+    split = experiment.make_splits(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
     found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
     lines = (folder / "seed-0" / "fold-00" / "history.csv").read_text().splitlines()
     layer, stored = test_acnn.sounds(folder / "cache", hp)

@@ -75,7 +75,7 @@ def speech_of(utterances, noise=()):
     classes, y = np.unique([u.emotion for u in utterances], return_inverse=True)
     sums = [[part(r.astype("float64")).sum(axis=0) for r in recordings]
             for part in (np.array, np.square)]  # fmt: skip
-    return epr.Speech(
+    return epr.Dataset(
         key="voices",
         utterances=list(utterances), classes=[str(c) for c in classes], y=y,
         frames=tf.constant(frames), offsets=offsets, band_sums=np.array(sums), starts=starts,
@@ -361,12 +361,12 @@ def test_a_forest_depends_on_its_seed():
 def test_plan_leaves_speakers_out():
     corpus = voices(speakers="dbac")
     speakers = np.array([u.speaker for u in corpus])
-    plan = epr.plan(corpus, hyperparameters(), run_in(Path()), seed=0)
+    plan = epr.make_splits(corpus, hyperparameters(), run_in(Path()), seed=0)
     parts = [["".join(sorted(set(speakers[part]))) for part in split] for split in plan]
     assert parts == [["cd", "b", "a"], ["ad", "c", "b"], ["ab", "d", "c"], ["bc", "a", "d"]]
     for split in plan:
         assert sorted(np.concatenate(split)) == list(range(len(corpus)))
-    three = epr.plan(corpus, hyperparameters(), run_in(Path(), n_folds=3), seed=0)
+    three = epr.make_splits(corpus, hyperparameters(), run_in(Path(), n_folds=3), seed=0)
     assert len(three) == 3
     for split in three:
         train, dev, test = (set(speakers[part]) for part in split)
@@ -377,17 +377,19 @@ def test_plan_of_the_paper():
     corpus = voices(20)
     emotions = np.array([u.emotion for u in corpus])
     hp = load_hparams("epr", "emodb")
-    plan = epr.plan(corpus, hp, run_in(Path(), protocol="paper"), seed=0)
+    plan = epr.make_splits(corpus, hp, run_in(Path(), protocol="paper"), seed=0)
     assert len(plan) == 10
     assert sorted(np.concatenate([s.test for s in plan])) == list(range(160))
     for split in plan:
         assert sorted(np.concatenate(split)) == list(range(160))
         for part, n in zip(split, (65, 7, 8), strict=True):  # a tenth of 72 is 7
             assert [sum(emotions[part] == e) for e in ("anger", "fear")] == [n, n]
-    assert len(epr.plan(corpus, hp, run_in(Path(), protocol="paper", n_folds=4), seed=0)) == 4
+    four = run_in(Path(), protocol="paper", n_folds=4)
+    assert len(epr.make_splits(corpus, hp, four, seed=0)) == 4
 
     def tests(seed):
-        return [list(s.test) for s in epr.plan(corpus, hp, run_in(Path(), protocol="paper"), seed)]
+        run = run_in(Path(), protocol="paper")
+        return [list(s.test) for s in epr.make_splits(corpus, hp, run, seed)]
 
     assert tests(0) == tests(0) and tests(0) != tests(1)
 
@@ -395,7 +397,7 @@ def test_plan_of_the_paper():
 def test_the_forest_s_folds_are_others_and_have_no_dev_part():
     corpus = speech_of(voices(20))
     run = run_in(Path(), protocol="paper")
-    networks = epr.plan(corpus.utterances, hyperparameters(), run, seed=5)
+    networks = epr.make_splits(corpus.utterances, hyperparameters(), run, seed=5)
     forests = epr.forest_plan(corpus, networks, seed=5)
     assert len(forests) == len(networks) == 4
     assert sorted(np.concatenate([s.test for s in forests])) == list(range(160))
@@ -436,7 +438,7 @@ def test_a_network_learns_the_labels_that_the_one_before_refined(tmp_path, monke
 def test_inner_profiles_come_from_networks_that_did_not_hear_the_speaker(tmp_path, monkeypatch):
     hp = hyperparameters()
     lab = experiment(tmp_path, hp, speech_of(voices(speakers="abcde")), model="none")
-    split = epr.plan(lab.speech.utterances, hp, lab.run, seed=0)[0]
+    split = epr.make_splits(lab.speech.utterances, hp, lab.run, seed=0)[0]
     speakers = np.array([u.speaker for u in lab.speech.utterances])
     shape = (2, *lab.speech.one_hot.shape)
     heard = {}
@@ -465,7 +467,7 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
     """Profiles are of dev parts alone, and no forest is fitted to what it predicts."""
     corpus, hp = speech_of(voices(12)), hyperparameters()
     run = run_in(tmp_path, protocol=protocol, n_folds=3, evaluate="dev")
-    plan = epr.plan(corpus.utterances, hp, run, 0)
+    plan = epr.make_splits(corpus.utterances, hp, run, 0)
     on_dev = {i for split in plan for i in split.dev}
     scored, classified = {}, []
 
@@ -490,7 +492,7 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
     def seed_scores(run, seed, utterances, classes, systems, fold_of):
         scored.update(names=[u.name for u in utterances], fold_of=fold_of, systems=systems)
 
-    monkeypatch.setattr(epr, "segmented", lambda *_: corpus)
+    monkeypatch.setattr(epr, "load_dataset", lambda *_: corpus)
     monkeypatch.setattr(epr, "make_experiment", without_network)
     monkeypatch.setattr(epr, "train_network", train_network)
     monkeypatch.setattr(epr, "fit_forest", fit_forest)
@@ -521,7 +523,7 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
     """Networks answer with their fold, so that it shows whose profiles are used for whom."""
     corpus, hp = speech_of(voices(4)), hyperparameters()
     run = run_in(tmp_path, protocol=protocol, seeds=(3,))
-    plan = epr.plan(corpus.utterances, hp, run, 3)
+    plan = epr.make_splits(corpus.utterances, hp, run, 3)
     classified, scored = [], {}
 
     def train_network(lab, train, dev, labels, folder, seed):
@@ -539,7 +541,7 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
     def seed_scores(run, seed, utterances, classes, systems, fold_of):
         scored.update(fold_of=fold_of)
 
-    monkeypatch.setattr(epr, "segmented", lambda *_: corpus)
+    monkeypatch.setattr(epr, "load_dataset", lambda *_: corpus)
     monkeypatch.setattr(epr, "make_experiment", without_network)
     monkeypatch.setattr(epr, "train_network", train_network)
     monkeypatch.setattr(epr, "classify", classify)
@@ -586,7 +588,7 @@ def test_classify(tmp_path):
 
 
 def test_inner_folds_that_a_corpus_does_not_allow_are_refused_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(epr, "segmented", lambda *_: pytest.fail("audio is read"))
+    monkeypatch.setattr(epr, "load_dataset", lambda *_: pytest.fail("audio is read"))
     hp = hyperparameters("forest.profiles=inner", "forest.inner_folds=3")
     with pytest.raises(UsageError, match="3 inner folds need as many training speakers.* are 2"):
         epr.train(voices(), hp, run_in(tmp_path))
@@ -667,7 +669,7 @@ def test_an_epoch_may_be_a_share_of_the_segments(tmp_path, tiny, monkeypatch):
 def test_a_toy_problem_is_learned(tmp_path):
     hp = hyperparameters("model.width_multiplier=0.0625", "train.max_epochs=8")
     lab = experiment(tmp_path, hp, speech_of(voices(8)))
-    train, dev, test = epr.plan(lab.speech.utterances, hp, lab.run, 0)[0]
+    train, dev, test = epr.make_splits(lab.speech.utterances, hp, lab.run, 0)[0]
     labels = lab.speech.one_hot
     profiles = epr.train_network(lab, train, dev, labels, tmp_path, [0])
     held_out = in_segments(lab.speech, test)
@@ -726,8 +728,8 @@ def clean_and_spoilt(tmp_path_factory, tiny):
     for utterances, names in ((corpus, set()), (spoilt, noise)):
         folder = tmp_path_factory.mktemp("run")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(epr, "plan", lambda *a: dataset.make_splits(*a)[:1])
-            patch.setattr(epr, "segmented", lambda u, *_, names=names: speech_of(u, names))
+            patch.setattr(epr, "make_splits", lambda *a: dataset.make_splits(*a)[:1])
+            patch.setattr(epr, "load_dataset", lambda u, *_, names=names: speech_of(u, names))
             patch.setattr(epr, "compiled_network", lambda *_: tiny)
             epr.train(utterances, hp, run_in(folder))
         folders.append(folder)
@@ -796,7 +798,7 @@ def test_a_saved_network_gives_the_same_profiles(clean_and_spoilt):
 def test_held_out_utterances_of_the_paper_s_folds_reach_no_network(tmp_path, tiny):
     hp = hyperparameters("train.max_epochs=1")
     corpus = voices()
-    split = epr.plan(corpus, hp, run_in(tmp_path, protocol="paper"), 0)[0]
+    split = epr.make_splits(corpus, hp, run_in(tmp_path, protocol="paper"), 0)[0]
     noise = {corpus[i].name for i in split.test}
     profiles = []
     for folder, names in ((tmp_path / "clean", set()), (tmp_path / "spoilt", noise)):

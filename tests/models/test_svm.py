@@ -108,7 +108,7 @@ def test_random_folds_are_speaker_dependent_and_differ_by_seed(corpus, tmp_path)
     run = run_in(tmp_path, "paper", n_folds=4, seeds=(0, 1))
     scores = experiment.train(utterances, hp, run)
     assert scores["speaker_independent"] is False and (scores["folds"], scores["seeds"]) == (4, 2)
-    plans = [experiment.plan(utterances, hp, run, seed) for seed in (0, 1)]
+    plans = [experiment.make_splits(utterances, hp, run, seed) for seed in (0, 1)]
     for plan in plans:
         tested = np.concatenate([split.test for split in plan])
         assert sorted(tested) == list(range(32))
@@ -130,12 +130,13 @@ def test_an_svm_for_each_speaker_is_tested_as_began_is(corpus, tmp_path):
     assert of_began["protocol"] == {"kind": "per-speaker", "train_fraction": 0.6}
     for seed in (0, 1):
         theirs = plan_of_began(utterances, of_began, run, seed)
-        for own, other in zip(experiment.plan(utterances, hp, run, seed), theirs, strict=True):
+        ours = experiment.make_splits(utterances, hp, run, seed)
+        for own, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(own.test, other.test)
             np.testing.assert_array_equal(own.train, np.sort([*other.train, *other.dev]))
             assert len({utterances[i].speaker for part in own for i in part}) == 1
     with pytest.raises(UsageError, match="--folds 3: per-speaker has a fold for each"):
-        experiment.plan(utterances, hp, run_in(tmp_path, "paper", n_folds=3), 0)
+        experiment.make_splits(utterances, hp, run_in(tmp_path, "paper", n_folds=3), 0)
 
 
 def test_without_the_other_systems_dev_part(corpus, tmp_path):
@@ -146,7 +147,7 @@ def test_without_the_other_systems_dev_part(corpus, tmp_path):
     assert scores["facts"][-1] == "the other systems' dev part left out"
     for protocol, n_dev in (("loso", 8), ("paper", 2)):
         run = run_in(tmp_path, protocol, n_folds=4)
-        for split in experiment.plan(utterances, hp, run, 0):
+        for split in experiment.make_splits(utterances, hp, run, 0):
             assert (len(split.train), len(split.dev), len(split.test)) == (24 - n_dev, n_dev, 8)
 
 
@@ -193,4 +194,4 @@ def test_the_target_is_in_every_result(corpus, tmp_path, monkeypatch):
 def test_a_class_too_small_for_the_folds():
     hp = load_hparams("svm", "emodb")
     with pytest.raises(DataError, match="class 'anger' has 8 utterances, fewer than the 10 folds"):
-        experiment.plan(voices("ab"), hp, run_in(Path(), "paper"), 0)
+        experiment.make_splits(voices("ab"), hp, run_in(Path(), "paper"), 0)

@@ -16,8 +16,7 @@ Not in the paper (reasons on the card, zoo/acnn/README.md):
 - corpora without sessions: five groups of speakers.
 """
 
-from tfser.models.acnn.autoencoder import autoencoder
 from tfser.models.acnn.experiment import train
 from tfser.models.acnn.network import AttentionPooling, acnn
 
-__all__ = ["AttentionPooling", "acnn", "autoencoder", "train"]
+__all__ = ["AttentionPooling", "acnn", "train"]
