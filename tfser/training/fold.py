@@ -72,15 +72,32 @@ def train_epochs(
         means = train_epoch(model, batches)
         return {name: means[name] for name in columns or means} | score_dev()
 
-    with report_epochs(event_folder(run, folder), bar.epoch) as report:
+    return run_epochs(
+        model,
+        one_epoch,
+        bar.epoch,
+        events=event_folder(run, folder),
+        max_epochs=max_epochs,
+        best_epoch=best_epoch,
+        folder=folder,
+        advice="try a lower --set train.learning_rate",
+    )
+
+
+def run_epochs(
+    model, one_epoch, show, *, events: Path, max_epochs: int, draw=dict, **options
+) -> list[dict]:
+    """Run `max_epochs` by `loop.run_epochs`, which takes the options; return the history.
+
+    show, events, draw: see `report_epochs`.
+    """
+    with report_epochs(events, show, draw) as report:
         return loop.run_epochs(
             model,
             one_epoch,
-            best_epoch=best_epoch,
             finished=lambda history: len(history) >= max_epochs,
-            folder=folder,
             report=report,
-            advice="try a lower --set train.learning_rate",
+            **options,
         )
 
 
@@ -117,20 +134,20 @@ def report_epochs(events: Path, show, draw=dict):
         yield report
 
 
-def log_kept_epoch(place: str, history: list[dict], kept: dict) -> None:
+def log_best_epoch(place: str, history: list[dict], best: dict) -> None:
     """Log the scores of the epoch whose weights are kept."""
     log.info(
         "%s: kept epoch %d of %d: loss %.3f dev loss %.3f dev UAR %.1f %%",
-        *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
-        100 * kept["dev_uar"],
+        *(place, best["epoch"], len(history), best["loss"], best["dev_loss"]),
+        100 * best["dev_uar"],
     )
 
 
-def write_history(folder: Path, history: list[dict], kept: dict, title: str, panels, **options):
+def write_history(folder: Path, history: list[dict], best: dict, title: str, panels, **options):
     """Write history.csv and history.png; see `figures.write_training_curves` for the options."""
     atomic_files.write_csv(folder / "history.csv", history)
     write_training_curves(
-        history, folder / "history.png", title, panels, kept_epoch=kept["epoch"], **options
+        history, folder / "history.png", title, panels, kept_epoch=best["epoch"], **options
     )
 
 

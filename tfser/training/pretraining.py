@@ -18,7 +18,7 @@ from tfser.corpora.loader import corpus_names, describe_corpus, load_corpus
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError, did_you_mean
 from tfser.storage import atomic_files, run_directory
-from tfser.training import fold, loop, mixed_precision
+from tfser.training import fold, mixed_precision
 
 log = logging.getLogger("tfser")
 
@@ -182,20 +182,21 @@ def train_network(
             bar.set_postfix_str(shown.format(**row), refresh=False)
             bar.update(row["epoch"] - bar.n)
 
-        with fold.report_epochs(folder / "events", show, pictures) as report:
-            history = loop.run_epochs(
-                model,
-                one_epoch,
-                best_epoch=best_epoch,
-                finished=lambda history: len(history) >= max_epochs,
-                folder=folder,
-                report=report,
-                advice=advice,
-            )
-    kept = history[best_epoch(history)]
-    fold.write_history(folder, history, kept, title, panels)
+        history = fold.run_epochs(
+            model,
+            one_epoch,
+            show,
+            events=folder / "events",
+            max_epochs=max_epochs,
+            draw=pictures,
+            best_epoch=best_epoch,
+            folder=folder,
+            advice=advice,
+        )
+    best = history[best_epoch(history)]
+    fold.write_history(folder, history, best, title, panels)
     log.info(
         "%s: %s in epoch %d of %d, %s",
-        *(name, shown.format(**kept), kept["epoch"], max_epochs, folder),
+        *(name, shown.format(**best), best["epoch"], max_epochs, folder),
     )
     return history

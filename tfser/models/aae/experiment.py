@@ -196,8 +196,8 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
 
 def write_network(folder, place, history, model, is_baseline) -> None:
     """Write the history, its figure and the network of one fold."""
-    kept = history[loop.best_uar_epoch(history)]
-    fold.log_kept_epoch(place, history, kept)
+    best = history[loop.best_uar_epoch(history)]
+    fold.log_best_epoch(place, history, best)
     panels = {
         "cross-entropy (nats)": {"training": "loss", "dev": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
@@ -210,6 +210,6 @@ def write_network(folder, place, history, model, is_baseline) -> None:
                 "generator": "generator",
             },
         }
-    fold.write_history(folder, history, kept, f"AAE, {place}", panels)
+    fold.write_history(folder, history, best, f"AAE, {place}", panels)
     with atomic_files.replace_file(folder / "model.keras") as path:
         loop.save_model(model, path) if is_baseline else model.save_for_prediction(path)

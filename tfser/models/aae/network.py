@@ -35,7 +35,7 @@ def encoder(shape, n_classes, *, n_z, units, dropout, norm) -> keras.Model:
     # One batch normalization for both heads: with two layers side by side, replicas would wait for
     # each other's statistics in different orders.
     heads = [layers.Dense(n, use_bias=not norm, dtype="float32")(x) for n in (n_classes, n_z)]
-    latent = _normalized(layers.Concatenate(dtype="float32")(heads), norm, dtype="float32")
+    latent = _normalize(layers.Concatenate(dtype="float32")(heads), norm, dtype="float32")
     outputs = latent[:, :n_classes], latent[:, n_classes:]
     return keras.Model(features, outputs, name="encoder")
 
@@ -58,7 +58,7 @@ def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
     for filters in unpooled:
         x = layers.UpSampling1D(_POOL)(_convolution(x, layers.Conv1DTranspose, filters, norm))
     x = layers.Conv1DTranspose(n_features, _KERNEL, padding="same", use_bias=not norm)(x)
-    return keras.Model(latent, ops.cast(_normalized(x, norm), "float32"), name="decoder")
+    return keras.Model(latent, ops.cast(_normalize(x, norm), "float32"), name="decoder")
 
 
 def discriminator(n, *, units, dropout, name) -> keras.Model:
@@ -82,14 +82,14 @@ def _body(x, units, dropout, norm):
 
 def _convolution(x, layer, filters, norm):
     x = layer(filters, _KERNEL, padding="same", use_bias=not norm)(x)
-    return layers.ReLU()(_normalized(x, norm))
+    return layers.ReLU()(_normalize(x, norm))
 
 
 def _dense(x, units, norm):
-    return _normalized(layers.Dense(units, use_bias=not norm)(x), norm)
+    return _normalize(layers.Dense(units, use_bias=not norm)(x), norm)
 
 
-def _normalized(x, norm, **options):
+def _normalize(x, norm, **options):
     """Add batch normalization; its shift takes the place of the layer's bias."""
     if not norm:
         return x

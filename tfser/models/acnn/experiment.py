@@ -164,12 +164,12 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
 
 def write_network(folder, place, history, model) -> None:
     """Write the history, its figure and the network of one fold."""
-    kept = history[loop.best_uar_epoch(history)]
-    fold.log_kept_epoch(place, history, kept)
+    best = history[loop.best_uar_epoch(history)]
+    fold.log_best_epoch(place, history, best)
     panels = {
         "cross-entropy (nats)": {"training, all views": "loss", "dev, emotion": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
     }
-    fold.write_history(folder, history, kept, f"ACNN, {place}", panels)
+    fold.write_history(folder, history, best, f"ACNN, {place}", panels)
     with atomic_files.replace_file(folder / "model.keras") as path:
         loop.save_model(model, path)

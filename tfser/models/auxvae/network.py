@@ -82,7 +82,7 @@ def timescale(n_inputs, n_latent, chunk_frames, name) -> keras.Model:
     x = inputs = keras.Input((None, n_inputs))
     for filters in (n_latent // 4, n_latent // 2, n_latent):
         x = layers.Conv1D(filters, 3, kernel_initializer=_initializer())(x)
-        x = _normalized(layers.Activation("tanh")(x))
+        x = _normalize(layers.Activation("tanh")(x))
     x = MeanOfChunks(chunk_frames, dtype="float32")(x)  # of frames - 6, as nothing is padded
     return keras.Model(inputs, _dense(2 * n_latent, dtype="float32")(x), name=name)
 
@@ -91,7 +91,7 @@ def frame_by_frame(n_inputs, sizes, n_outputs, name, activation=None) -> keras.M
     """Build convolutions of one frame: [batch, frames, n_inputs] -> [batch, frames, n_outputs]."""
     x = inputs = keras.Input((None, n_inputs))
     for size in sizes:
-        x = _normalized(layers.Activation("tanh")(_dense(size)(x)))
+        x = _normalize(layers.Activation("tanh")(_dense(size)(x)))
     x = _dense(n_outputs, activation=activation, dtype="float32")(x)
     return keras.Model(inputs, x, name=name)
 
@@ -105,7 +105,7 @@ def _initializer():
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
 
-def _normalized(x):
+def _normalize(x):
     synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=synchronized)(x)
 
@@ -225,13 +225,13 @@ class AuxVAE(keras.Model):
             p["m"] = normal(self.m_predictor(h_z, training=training))
         return x_hat, p
 
-    def given(self, x):
+    def add_silence(self, x):
         """Return the input of the encoder: x, with `predictive` behind a frame of silence."""
         return ops.concatenate([ops.ones_like(x[:, :1]), x], 1) if self.predictive else x
 
     def call(self, x, training=False, sampled=True, style=None):
         """Return the reconstruction of x, frame by frame; style: see `encode`."""
-        _, samples = self.encode(self.given(x), training, sampled, style)
+        _, samples = self.encode(self.add_silence(x), training, sampled, style)
         return self.decoder(samples["z"], training=training)[:, : x.shape[1]]
 
     def bound(self, x, training=False) -> dict:
@@ -240,7 +240,7 @@ class AuxVAE(keras.Model):
         Sums of squares over bands and means over dimensions, as in the authors' code.
         """
         target = ops.concatenate([x, ops.ones_like(x[:, :1])], 1) if self.predictive else x
-        x = self.given(x)
+        x = self.add_silence(x)
         q, sample = self.encode(x, training)
         x_hat = self.decoder(sample["z"], training=training)
         x_hat, p = self.predict_latents(sample, x_hat, training)

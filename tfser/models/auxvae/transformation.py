@@ -41,7 +41,7 @@ def transform(network, content: Pieces, style: Pieces, latent: str, layer) -> np
     All distributions are replaced by their means. h is the mean over the style's pieces, weighted
     by length. m changes with time: a shorter style is repeated.
     """
-    distributions, _ = network.encode(network.given(style.heard), sampled=False)
+    distributions, _ = network.encode(network.add_silence(style.heard), sampled=False)
     n_pieces, n_frames, _ = np.shape(distributions[latent].mean)
     shares = np.array(style.lengths) / sum(style.lengths)
     # Frames behind the end of a recording have no style.

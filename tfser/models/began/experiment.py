@@ -272,17 +272,17 @@ def best_epoch(history) -> int:
 
 def write_head(folder, place, history, encoder, head) -> None:
     """Write the history, its figure, and the network from magnitudes to outputs."""
-    kept = history[best_epoch(history)]
-    score = "dev_uar" if "dev_uar" in kept else "dev_ccc"
+    best = history[best_epoch(history)]
+    score = "dev_uar" if "dev_uar" in best else "dev_ccc"
     log.info(
         "%s: kept epoch %d of %d: loss %.3f dev loss %.3f %s %.3f",
-        *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
-        *(score.replace("_", " "), kept[score]),
+        *(place, best["epoch"], len(history), best["loss"], best["dev_loss"]),
+        *(score.replace("_", " "), best[score]),
     )
     panels = {
         "loss": {"training": "loss", "dev": "dev_loss"},
         {"dev_uar": "UAR", "dev_ccc": "CCC, mean of both"}[score]: {"dev": score},
     }
-    fold.write_history(folder, history, kept, f"BEGAN, {place}", panels)
+    fold.write_history(folder, history, best, f"BEGAN, {place}", panels)
     with atomic_files.replace_file(folder / "model.keras") as path:
         keras.Model(encoder.input, head(encoder.output), name="began_head").save(path)

@@ -23,15 +23,15 @@ def check_names(utterances, names) -> None:
 
 def write_network(folder, place, history, model, chance_loss) -> None:
     """Write the history, its figure and the network of one round."""
-    kept = history[loop.best_epoch(history)]
+    best = history[loop.best_epoch(history)]
     log.info(
         "%s: %d epochs, kept %d: loss %.3f dev loss %.3f dev accuracy %.1f %% (segments)",
         place,
         len(history),
-        kept["epoch"],
-        kept["loss"],
-        kept["dev_loss"],
-        100 * kept["dev_accuracy"],
+        best["epoch"],
+        best["loss"],
+        best["dev_loss"],
+        100 * best["dev_accuracy"],
     )
     if not history[-1]["learnt"]:
         log.warning(
@@ -43,7 +43,7 @@ def write_network(folder, place, history, model, chance_loss) -> None:
         "loss (nats)": {"training": "loss", "dev": "dev_loss"},
         "accuracy of segments": {"training": "accuracy", "dev": "dev_accuracy"},
     }
-    fold.write_history(folder, history, kept, f"VGG-E, {place}", panels, chance_loss=chance_loss)
+    fold.write_history(folder, history, best, f"VGG-E, {place}", panels, chance_loss=chance_loss)
     with atomic_files.replace_file(folder / "model.keras") as path:
         loop.save_model(model, path)
 
