@@ -398,7 +398,7 @@ def test_the_forest_s_folds_are_others_and_have_no_dev_part():
     corpus = speech_of(voices(20))
     run = run_in(Path(), protocol="paper")
     networks = epr.make_splits(corpus.utterances, hyperparameters(), run, seed=5)
-    forests = epr.forest_plan(corpus, networks, seed=5)
+    forests = epr.make_forest_splits(corpus, networks, seed=5)
     assert len(forests) == len(networks) == 4
     assert sorted(np.concatenate([s.test for s in forests])) == list(range(160))
     for ours, theirs in zip(forests, networks, strict=True):
