@@ -792,6 +792,4 @@ def test_frames_are_averaged_over_time():
 
 def test_progress_is_that_of_report():
     """The stub used here has the bar's methods."""
-    assert all(
-        hasattr(cross_validation.Progress, name) for name in ("at", "epoch", "network_done")
-    )
+    assert all(hasattr(cross_validation.Progress, name) for name in ("at", "epoch", "network_done"))
