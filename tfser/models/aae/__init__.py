@@ -1,4 +1,6 @@
-"""The adversarial autoencoder (AAE).
+"""Adversarial autoencoder (AAE).
+
+Needs: openSMILE.
 
 Parthasarathy, Rozgic, Sun, Wang 2019, "Improving Emotion Classification through Variational
 Inference of Latent Variables", ICASSP 2019.

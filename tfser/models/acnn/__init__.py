@@ -1,4 +1,6 @@
-"""The attentive convolutional network (ACNN) with representations of a sequence autoencoder.
+"""Attentive CNN (ACNN) with representations of a sequence autoencoder.
+
+Needs: unlabelled speech if autoencoder.corpus names it.
 
 Neumann, Vu 2019, "Improving Speech Emotion Recognition with Unsupervised Representation Learning
 on Unlabeled Speech", ICASSP 2019.

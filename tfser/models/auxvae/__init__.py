@@ -1,4 +1,6 @@
-"""The multi-timescale variational autoencoder (Aux-VAE).
+"""Multi-timescale variational autoencoder (Aux-VAE).
+
+Needs: unlabelled speech (LibriSpeech; vae.corpus).
 
 Almotlak, Weber, Qu, Wermter 2020, "Variational Autoencoder with Global- and Medium Timescale
 Auxiliaries for Emotion Recognition from Speech", ICANN 2020.

@@ -1,5 +1,7 @@
 """BEGAN representations under supervised heads.
 
+Needs: unlabelled speech (LibriSpeech; began.corpus).
+
 Pereira, Santos, Maciel, Barros 2018, "Semi-supervised Model for Emotion Recognition in Speech",
 ICANN 2018.
 

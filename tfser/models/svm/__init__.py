@@ -1,4 +1,6 @@
-"""The linear SVM on openSMILE functionals, the usual baseline: a row beside every system.
+"""Linear SVM on openSMILE functionals, the usual baseline.
+
+Needs: openSMILE.
 
 It is of no paper of the zoo. Implemented: 6373 functionals per utterance (IS13: Schuller et al.,
 Interspeech 2013), z-score with the training set's statistics, scikit-learn's SVC with a linear
