@@ -19,7 +19,7 @@ import numpy as np
 
 from tfser.corpora.labels import select_by_labels
 from tfser.corpora.loader import load_corpus
-from tfser.evaluation import classification_report, metrics
+from tfser.evaluation import cross_validation, metrics
 from tfser.models.epr import experiment
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
 from tfser.storage import atomic_files, run_directory
@@ -66,7 +66,7 @@ def main() -> None:
     speech = experiment.load_dataset(utterances, hp, run)
     n_rounds = hp["refinery"]["rounds"]
     rows = []
-    with classification_report.progress_bar(1, 1) as bar:
+    with cross_validation.progress_bar(1, 1) as bar:
         # Nothing is trained.
         lab = experiment.Experiment(speech, hp, run, model=None, precise=None, bar=bar)
         for fold, split in enumerate(experiment.make_splits(utterances, hp, run, 0)):

@@ -20,7 +20,7 @@ import numpy as np
 from tfser.config.hparams import load_hparams
 from tfser.corpora.labels import select_by_labels
 from tfser.corpora.loader import load_corpus
-from tfser.evaluation import classification_report, metrics
+from tfser.evaluation import cross_validation, metrics
 from tfser.models.epr import experiment
 from tfser.models.epr.forest import utterance_means
 from tfser.storage import atomic_files, run_directory
@@ -37,7 +37,7 @@ def train_c1(args, variant: str) -> list[dict]:
     entries = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        classification_report.progress_bar(args.first_folds, hp["train"]["max_epochs"]) as bar,
+        cross_validation.progress_bar(args.first_folds, hp["train"]["max_epochs"]) as bar,
         mixed_precision.precision_policy(hp["train"]["precision"]),
     ):
         run = run_directory.Run(

@@ -29,6 +29,8 @@ def model(monkeypatch):
 
     made = predictor.Predictor(answer, ["loud", "soft"], RATE, None)
     monkeypatch.setattr(predictor, "load_predictor", lambda *_, **__: made)
+    monkeypatch.setattr(predict, "check_folder", lambda folder: None)
+    monkeypatch.setattr(predict, "load_run", lambda *_, **__: None)
     made.heard = heard
     return made
 

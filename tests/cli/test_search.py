@@ -21,7 +21,7 @@ from tfser.config import hparams, search_space
 from tfser.config.hparams import format_overlay, format_toml, hparams_folder, load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
-from tfser.evaluation import classification_report, recorded_runs
+from tfser.evaluation import cross_validation, recorded_runs
 from tfser.evaluation.splits import Split, select_evaluated_part
 from tfser.models.aae import dataset as aae
 from tfser.models.acnn import dataset as acnn
@@ -708,7 +708,7 @@ def test_folds_without_a_dev_part(tmp_path):
     for dev in (test[:0], test[:1]):
         plans = {0: [Split(train_part, dev, test)]}
         with pytest.raises(UsageError, match="no dev part"):
-            classification_report.write_splits(run_on("dev", folder=tmp_path), voices()[:5], plans)
+            cross_validation.write_splits(run_on("dev", folder=tmp_path), voices()[:5], plans)
     assert not list(tmp_path.iterdir())
 
 
@@ -758,7 +758,7 @@ def test_a_child_ends_with_its_parent(tmp_path, when):
     folder = tmp_path / "trial-000"
     program = (
         "from pathlib import Path; from tfser.distributed import subprocesses\n"
-        f"subprocesses.child(['--model', 'svm', '--corpus', 'toy'], Path({str(folder)!r}))"
+        f"subprocesses.run_training(['--model', 'svm', '--corpus', 'toy'], Path({str(folder)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY)
     waited = folder.with_name("trial-000.txt") if when == "at once" else folder / "log.txt"

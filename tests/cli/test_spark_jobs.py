@@ -14,8 +14,9 @@ import pytest
 from running import called, ended, needs_java, started
 
 from tfser import errors
-from tfser.cli import search, spark_jobs, train
-from tfser.distributed import spark_session, subprocesses
+from tfser.cli import base, search, spark_jobs, train
+from tfser.cli.options import Options, format_flags
+from tfser.distributed import spark_session
 from tfser.search import summary
 from tfser.search import trials as search_trials
 from tfser.search.sampler import Sampler
@@ -201,10 +202,10 @@ def test_without_pyspark_or_java(main, tmp_path, monkeypatch):
 
 
 def test_spark_is_no_setting_of_a_run_or_a_trial():
-    args = search.parser().parse_args([*SMALL, "--spark", "local[2]"])
-    plain = search.parser().parse_args(SMALL)
+    args = base.parse(search.parser(), [*SMALL, "--spark", "local[2]"], Options)
+    plain = base.parse(search.parser(), SMALL, Options)
     assert args.spark == "local[2]" and plain.spark is None
-    assert subprocesses.format_flags(args, {}) == subprocesses.format_flags(plain, {})
+    assert format_flags(args, {}) == format_flags(plain, {})
     assert train.prepare_task(args).settings == train.prepare_task(plain).settings
 
 

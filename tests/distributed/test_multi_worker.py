@@ -317,11 +317,11 @@ def do(folder):
 def test_what_has_ended_it_is_the_last_line_also_under_a_bar(tmp_path):
     """Which is drawn again after each line of the log that is written meanwhile."""
     (chief, _), places = together("""
-from tfser.evaluation import classification_report
+from tfser.evaluation import cross_validation
 from tfser.storage import run_directory
 
 def do(folder):
-    with run_directory.open_run(folder, {}, (0,)), classification_report.progress_bar(1, 2) as bar:
+    with run_directory.open_run(folder, {}, (0,)), cross_validation.progress_bar(1, 2) as bar:
         bar.at("BL")
         bar.refresh()
         if rank:

@@ -15,7 +15,7 @@ from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.evaluation import classification_report
+from tfser.evaluation import cross_validation
 from tfser.models.aae import dataset as corpus_of
 from tfser.models.aae import experiment as aae
 from tfser.models.aae import figures, network
@@ -792,6 +792,4 @@ def test_frames_are_averaged_over_time():
 
 def test_progress_is_that_of_report():
     """The stub used here has the bar's methods."""
-    assert all(
-        hasattr(classification_report.Progress, name) for name in ("at", "epoch", "network_done")
-    )
+    assert all(hasattr(cross_validation.Progress, name) for name in ("at", "epoch", "network_done"))

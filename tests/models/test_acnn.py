@@ -384,8 +384,8 @@ def test_a_session_is_left_out(tmp_path):
         assert sorted(parts) == list(range(len(utterances)))
         dev = [utterances[i].emotion for i in split.dev]
         assert sorted(dev) == sorted(EMOTIONS * 2)  # a fifth of 8 of each class
-    other = acnn.make_splits(utterances, hp, run_in(tmp_path), 1)
-    assert other[0].dev.tolist() != splits[0].dev.tolist()
+    other_seed = acnn.make_splits(utterances, hp, run_in(tmp_path), 1)
+    assert other_seed[0].dev.tolist() != splits[0].dev.tolist()
     # Without sessions: five groups of speakers; --protocol loso: a speaker.
     without = voices()
     assert len(acnn.make_splits(without, hp, run_in(tmp_path), 0)) == 5

@@ -15,7 +15,7 @@ from tfser.cache import pipelines
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
-from tfser.evaluation import classification_report
+from tfser.evaluation import classification_report, cross_validation
 from tfser.models.epr import dataset, figures, forest
 from tfser.models.epr import experiment as epr
 from tfser.storage import atomic_files, run_directory
@@ -87,7 +87,7 @@ def experiment(folder, hp, corpus=None, model=None, **changes):
     """The stage of a corpus: what `train` gives to the functions that it calls."""
     corpus = corpus or speech_of(voices())
     run = run_in(folder, **changes)
-    bar = classification_report.Progress(total=1, disable=True)
+    bar = cross_validation.Progress(total=1, disable=True)
     if model is None:
         return epr.make_experiment(corpus, hp, run, bar)
     return epr.Experiment(corpus, hp, run, model, model, bar)
@@ -398,7 +398,7 @@ def test_the_forest_s_folds_are_others_and_have_no_dev_part():
     corpus = speech_of(voices(20))
     run = run_in(Path(), protocol="paper")
     networks = epr.make_splits(corpus.utterances, hyperparameters(), run, seed=5)
-    forests = epr.forest_plan(corpus, networks, seed=5)
+    forests = epr.make_forest_splits(corpus, networks, seed=5)
     assert len(forests) == len(networks) == 4
     assert sorted(np.concatenate([s.test for s in forests])) == list(range(160))
     for ours, theirs in zip(forests, networks, strict=True):
@@ -418,7 +418,7 @@ def test_segments_that_do_not_begin_with_a_frame(tmp_path):
 def test_a_network_learns_the_labels_that_the_one_before_refined(tmp_path, monkeypatch):
     lab = experiment(tmp_path, hyperparameters("refinery.rounds=3"), model="none")
     given, rng = [], np.random.default_rng(0)
-    profiles = rng.dirichlet([1, 1], (3, len(lab.speech.owner))).astype("float32")
+    profiles = rng.dirichlet([1, 1], (3, len(lab.dataset.owner))).astype("float32")
 
     def train_network(lab, train, dev, labels, folder, seed):
         given.append((labels.copy(), folder.name, seed, list(train), list(dev)))
@@ -427,9 +427,9 @@ def test_a_network_learns_the_labels_that_the_one_before_refined(tmp_path, monke
     monkeypatch.setattr(epr, "train_network", train_network)
     out = epr.train_rounds(lab, [0, 1, 5], [2], tmp_path, [7, 4])
     np.testing.assert_array_equal(out, profiles)
-    np.testing.assert_array_equal(given[0][0], lab.speech.one_hot)
-    np.testing.assert_allclose(given[1][0], (profiles[0] + lab.speech.one_hot) / 2, atol=1e-7)
-    np.testing.assert_allclose(given[2][0], (profiles[1] + lab.speech.one_hot) / 2, atol=1e-7)
+    np.testing.assert_array_equal(given[0][0], lab.dataset.one_hot)
+    np.testing.assert_allclose(given[1][0], (profiles[0] + lab.dataset.one_hot) / 2, atol=1e-7)
+    np.testing.assert_allclose(given[2][0], (profiles[1] + lab.dataset.one_hot) / 2, atol=1e-7)
     assert [g[1] for g in given] == ["round-1", "round-2", "round-3"]
     assert [g[2] for g in given] == [[7, 4, 0], [7, 4, 1], [7, 4, 2]]
     assert all(g[3:] == ([0, 1, 5], [2]) for g in given)
@@ -438,9 +438,9 @@ def test_a_network_learns_the_labels_that_the_one_before_refined(tmp_path, monke
 def test_inner_profiles_come_from_networks_that_did_not_hear_the_speaker(tmp_path, monkeypatch):
     hp = hyperparameters()
     lab = experiment(tmp_path, hp, speech_of(voices(speakers="abcde")), model="none")
-    split = epr.make_splits(lab.speech.utterances, hp, lab.run, seed=0)[0]
-    speakers = np.array([u.speaker for u in lab.speech.utterances])
-    shape = (2, *lab.speech.one_hot.shape)
+    split = epr.make_splits(lab.dataset.utterances, hp, lab.run, seed=0)[0]
+    speakers = np.array([u.speaker for u in lab.dataset.utterances])
+    shape = (2, *lab.dataset.one_hot.shape)
     heard = {}
 
     def refinery(lab, train, dev, folder, seed):
@@ -453,8 +453,8 @@ def test_inner_profiles_come_from_networks_that_did_not_hear_the_speaker(tmp_pat
     outer = np.zeros(shape, "float32")
     out = epr.inner_profiles(lab, split, outer, tmp_path, [0, 0])
     assert not outer.any()
-    for i, utterance in enumerate(lab.speech.utterances):
-        [values] = np.unique(out[:, lab.speech.owner == i])[None]
+    for i, utterance in enumerate(lab.dataset.utterances):
+        [values] = np.unique(out[:, lab.dataset.owner == i])[None]
         if i in split.train:  # c, d, e
             assert utterance.speaker not in heard[int(values[0]) - 10]
         else:
@@ -573,7 +573,7 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
 
 def test_classify(tmp_path):
     lab = experiment(tmp_path, hyperparameters(), model="none")
-    corpus = lab.speech
+    corpus = lab.dataset
     rng = np.random.default_rng(0)
     profiles = rng.dirichlet([1, 1], (2, len(corpus.owner))).astype("float32")
     known, test = np.arange(5, 24), np.arange(5)
@@ -599,7 +599,7 @@ def test_inner_folds_that_a_corpus_does_not_allow_are_refused_at_once(tmp_path, 
 
 def test_a_network_has_the_paper_s_learning_rates(tmp_path, tiny):
     lab = experiment(tmp_path, hyperparameters("train.max_epochs=5"), model=tiny)
-    epr.train_network(lab, np.arange(20), np.arange(20, 24), lab.speech.one_hot, tmp_path, [0])
+    epr.train_network(lab, np.arange(20), np.arange(20, 24), lab.dataset.one_hot, tmp_path, [0])
     rows = (tmp_path / "history.csv").read_text().splitlines()
     column = rows[0].split(",").index("learning_rate")
     rates = [float(row.split(",")[column]) for row in rows[1:]]
@@ -608,7 +608,7 @@ def test_a_network_has_the_paper_s_learning_rates(tmp_path, tiny):
 
 def test_a_network_is_given_its_training_segments_and_z_score(tmp_path, tiny, monkeypatch):
     lab = experiment(tmp_path, hyperparameters(), model=tiny)
-    corpus, given = lab.speech, {}
+    corpus, given = lab.dataset, {}
 
     def fit(model, batches, dev, *, folder, learnt_loss, **options):
         given["train"] = [next(iter(batches(epoch).unbatch().batch(10**6))) for epoch in (0, 0, 1)]
@@ -659,8 +659,8 @@ def test_an_epoch_may_be_a_share_of_the_segments(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(loop, "fit", fit)
     train = np.arange(20)
     with pytest.raises(KeyboardInterrupt):
-        epr.train_network(lab, train, np.arange(20, 24), lab.speech.one_hot, tmp_path, [0])
-    n_steps = int(0.6 * (in_segments(lab.speech, train).sum() // 16))
+        epr.train_network(lab, train, np.arange(20, 24), lab.dataset.one_hot, tmp_path, [0])
+    n_steps = int(0.6 * (in_segments(lab.dataset, train).sum() // 16))
     first, second, again = epochs
     assert n_steps > 1 and len(first) == len(set(first)) == n_steps * 16  # none of them twice
     assert set(first) != set(second) and second == again
@@ -669,10 +669,10 @@ def test_an_epoch_may_be_a_share_of_the_segments(tmp_path, tiny, monkeypatch):
 def test_a_toy_problem_is_learned(tmp_path):
     hp = hyperparameters("model.width_multiplier=0.0625", "train.max_epochs=8")
     lab = experiment(tmp_path, hp, speech_of(voices(8)))
-    train, dev, test = epr.make_splits(lab.speech.utterances, hp, lab.run, 0)[0]
-    labels = lab.speech.one_hot
+    train, dev, test = epr.make_splits(lab.dataset.utterances, hp, lab.run, 0)[0]
+    labels = lab.dataset.one_hot
     profiles = epr.train_network(lab, train, dev, labels, tmp_path, [0])
-    held_out = in_segments(lab.speech, test)
+    held_out = in_segments(lab.dataset, test)
     right = profiles[held_out].argmax(axis=1) == labels[held_out].argmax(axis=1)
     assert right.mean() > 0.95
     np.testing.assert_allclose(profiles.sum(axis=1), 1, atol=1e-5)
@@ -681,7 +681,7 @@ def test_a_toy_problem_is_learned(tmp_path):
 
 def test_a_finished_network_is_not_trained_again(tmp_path, tiny, monkeypatch):
     lab = experiment(tmp_path, hyperparameters("train.max_epochs=1"), model=tiny)
-    arguments = (lab, np.arange(20), np.arange(20, 24), lab.speech.one_hot, tmp_path, [0])
+    arguments = (lab, np.arange(20), np.arange(20, 24), lab.dataset.one_hot, tmp_path, [0])
     profiles = epr.train_network(*arguments)
     assert sorted(p.name for p in tmp_path.glob("*.*")) == [
         "history.csv", "history.png", "model.keras", "profiles.npz"
@@ -703,7 +703,7 @@ def test_networks_share_one_trace(tmp_path):
     lab.model.layers[2].call = counted
     traced = []
     for i, n_train in enumerate((20, 15, 11)):
-        labels = lab.speech.one_hot if i < 1 else lab.speech.one_hot * 0.8 + 0.1
+        labels = lab.dataset.one_hot if i < 1 else lab.dataset.one_hot * 0.8 + 0.1
         train, dev = np.arange(n_train), np.arange(n_train, 24 - i)
         before = len(calls)
         epr.train_network(lab, train, dev, labels, tmp_path / str(i), [i])

@@ -124,7 +124,8 @@ def describe_models() -> str:
         docstring = (ast.get_docstring(ast.parse(source)) or "").splitlines()
         needs = next((line for line in docstring if line.startswith("Needs: ")), None)
         title = docstring[0].rstrip(".")
-        lines.append(f"  {name:<7} {title}" + (f"; n{needs[1:].rstrip('.')}" if needs else ""))
+        needs = f"; needs {needs.removeprefix('Needs: ').rstrip('.')}" if needs else ""
+        lines.append(f"  {name:<7} {title}{needs}")
     return "\n".join(lines)
 
 

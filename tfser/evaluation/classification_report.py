@@ -1,121 +1,30 @@
-"""What every run shows and writes: its progress, folds, predictions, scores and confusion matrix.
+"""The results of a run that predicts classes: predictions, scores, confusion matrix, RESULT line.
 
-A paper's `train` calls `write_splits`, then `seed_scores` for each seed, then `finish`. What is
-scored is a *system*, a row of a results table; a run has one or several ("VGG", "VGG*2").
+A paper's `train` calls `score_seed` for each seed, then `finish_run`. Scores are of a *system*, a
+row of a results table; a run has one or several systems ("VGG", "VGG*2").
 """
 
-import contextlib
 import logging
-import sys
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
-from tfser.errors import UsageError
 from tfser.evaluation import metrics
-from tfser.evaluation.splits import NO_DEV
-from tfser.plots import tensorboard
+from tfser.evaluation.splits import is_speaker_independent
 from tfser.plots.figures import draw_confusion_matrix, encode_png, save_figure
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
 
-class Progress(tqdm):
-    """A bar over all networks of the run: which fold, round and epoch, and how long still."""
-
-    where = place = ""
-    networks_done = max_epochs = 0
-
-    def at(self, round_name: str) -> None:
-        """Shows that a round of the current fold begins."""
-        self.place = f"{self.where} {round_name}"
-        self.set_description_str(self.place, refresh=False)
-
-    def epoch(self, row: dict) -> None:
-        """Shows a row of the history."""
-        self.set_postfix_str(
-            f"epoch {row['epoch']}/{self.max_epochs} loss {row['loss']:.3f} "
-            f"dev {row['dev_loss']:.3f}",
-            refresh=False,
-        )
-        self.update(1)
-
-    def network_done(self) -> None:
-        """Skips the epochs that early stopping has saved."""
-        self.networks_done += 1
-        self.update(self.networks_done * self.max_epochs - self.n)
-
-
-@contextlib.contextmanager
-def progress_bar(n_networks: int, max_epochs: int):
-    """Yields the bar; on a terminal it moves twice a second, in a log file twice a minute."""
-    interval = 0.5 if sys.stderr.isatty() else 30
-    with (
-        logging_redirect_tqdm([log]),
-        Progress(
-            total=n_networks * max_epochs,
-            unit="epoch",
-            mininterval=interval,
-            maxinterval=interval,
-            miniters=0,
-            smoothing=0.1,
-            dynamic_ncols=True,
-        ) as bar,
-    ):
-        bar.max_epochs = max_epochs
-        yield bar
-
-
-def iterate_own_folds(run, seed: int, splits, bar):
-    """Yields (fold, split, folder) of those folds of a seed that this process trains."""
-    for fold, split in enumerate(splits):
-        if run.parts is None or (seed, fold) in run.parts:
-            bar.where = f"seed-{seed} fold-{fold:02} of {len(splits)}"
-            yield fold, split, run.folder / f"seed-{seed}" / f"fold-{fold:02}"
-
-
-def write_splits(run, utterances, plans) -> None:
-    """splits.csv: the part of each utterance in each fold; plans: seed -> list of Split.
-
-    With `--evaluate dev` an utterance of the test part has none.
-    """
-    if run.parts:  # what shared them out has written it
-        return
-    rows = []
-    for seed, plan in plans.items():
-        for fold, split in enumerate(plan):
-            # The last gate before training: a system that overlooks the flag scores nothing.
-            if run.evaluate == "dev" and not (
-                len(split.dev) and np.array_equal(split.dev, split.test)
-            ):
-                raise UsageError(NO_DEV)
-            parts = np.empty(len(utterances), object)
-            for part in ("train", "test", "dev"):
-                parts[getattr(split, part)] = part
-            rows += [
-                {
-                    "seed": seed,
-                    "fold": fold,
-                    "utterance": u.name,
-                    "speaker": u.speaker,
-                    "part": part,
-                }
-                for u, part in zip(utterances, parts, strict=True)
-            ]
-    atomic_files.write_csv(run.folder / "splits.csv", rows)
-
-
 def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> dict:
-    """Scores and predictions.csv of one seed.
+    """Write predictions.csv and scores.json of one seed; return the scores.
 
     Args:
-        utterances: whose `emotion` is the class that was to be found.
+        utterances: the predicted utterances [n]; `emotion` is the true class.
         systems: name -> {"predicted": class numbers [n], "probabilities": [n, K] or None, and
             further scores by their names}.
-        fold_of: the fold in which each utterance was predicted [n].
+        fold_of: the fold that predicted each utterance [n].
 
     Returns: {"seed", "systems": {name: {"uar", "wa", "macro_f1" (pooled), "fold_uar", "fold_wa"
         (lists), further scores}}, "confusion" [K, K] of the last system}.
@@ -133,12 +42,7 @@ def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> d
             "fold_wa": [metrics.wa(y[fold], guess[fold]) for fold in of_fold],
         } | {k: v for k, v in system.items() if k not in ("predicted", "probabilities")}
         for i, utterance in enumerate(utterances):
-            row = {
-                "seed": seed,
-                "system": name,
-                "fold": int(fold_of[i]),
-                "utterance": utterance.name,
-                "speaker": utterance.speaker,
+            row = describe_prediction(seed, name, fold_of[i], utterance) | {
                 "emotion": utterance.emotion,
                 "predicted": classes[guess[i]],
             }
@@ -148,11 +52,27 @@ def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> d
                     for c, p in zip(classes, probabilities[i], strict=True)
                 }
             rows.append(row)
-    folder = run.folder / f"seed-{seed}"
-    folder.mkdir(exist_ok=True)
-    atomic_files.write_csv(folder / "predictions.csv", rows)
     matrix = metrics.confusion_matrix(y, guess, len(classes))
     result = {"seed": seed, "systems": scores, "confusion": matrix.tolist()}
+    return write_seed(run, rows, result)
+
+
+def describe_prediction(seed: int, system: str, fold, utterance) -> dict:
+    """Return the first columns of a row of predictions.csv."""
+    return {
+        "seed": seed,
+        "system": system,
+        "fold": int(fold),
+        "utterance": utterance.name,
+        "speaker": utterance.speaker,
+    }
+
+
+def write_seed(run, rows: list[dict], result: dict) -> dict:
+    """Write predictions.csv and scores.json of one seed; return `result`, the scores."""
+    folder = run.folder / f"seed-{result['seed']}"
+    folder.mkdir(exist_ok=True)
+    atomic_files.write_csv(folder / "predictions.csv", rows)
     atomic_files.write_json(folder / "scores.json", result)  # last
     return result
 
@@ -163,20 +83,23 @@ def finish_run(
     classes,
     results: list[dict],
     *,
-    independent: bool,
+    utterances,
+    splits,
     facts: list[str],
     flags: dict,
     **more,
 ) -> dict:
-    """scores.json, predictions.csv and confusion.png over all seeds; returns the scores.
+    """Write scores.json, predictions.csv and confusion.png over all seeds; return the scores.
 
     Args:
-        results: of `seed_scores`; the last system is the run's result.
-        independent: whether no speaker is in both training and test.
-        facts: what a reader of the results must know besides, for the card.
-        flags: what of it the RESULT line says, {name: value}.
+        results: of `score_seed`; the last system is the run's result.
+        utterances, splits: all utterances of the dataset, and seed -> list of Split. They decide
+            `speaker_independent`.
+        facts: further facts about the results, for the card.
+        flags: facts that are on the RESULT line too, {name: value}.
         more: further entries of scores.json.
     """
+    independent = are_speakers_unseen(utterances, splits)
     systems = summarize_seeds(results)
     name, first = list(results[0]["systems"].items())[-1]
     scores = {
@@ -211,8 +134,17 @@ def finish_run(
     return scores
 
 
+def are_speakers_unseen(utterances, splits) -> bool:
+    """Return whether no fold of any seed trains on a speaker that it tests.
+
+    splits: seed -> list of Split.
+    """
+    speakers = [u.speaker for u in utterances]
+    return all(is_speaker_independent(speakers, of_seed) for of_seed in splits.values())
+
+
 def summarize_seeds(results: list[dict]) -> dict:
-    """The systems of the seeds' results, each score as its `summary`."""
+    """Return the systems of the seeds' results, each score as its `metrics.summarize`."""
     systems = {}
     for name, first in results[0]["systems"].items():
         of_seed = [result["systems"][name] for result in results]
@@ -229,8 +161,10 @@ def summarize_seeds(results: list[dict]) -> dict:
 
 
 def write_results(run, scores: dict, figures: dict) -> None:
-    """predictions.csv of all seeds, figures {name: Figure}, TensorBoard's, and scores.json last."""
-    if run.evaluate == "dev":  # no result: the RESULT line says so, and no card takes it
+    """Write predictions.csv of all seeds, figures {name: Figure} and TensorBoard's, scores.json."""
+    from tfser.plots import tensorboard  # it imports TensorFlow
+
+    if run.evaluate == "dev":  # a flag of the RESULT line; no card takes such scores
         scores |= {
             "flags": scores["flags"] | {"evaluate": "dev"},
             "facts": [*scores["facts"], "scored on the dev part"],
@@ -260,7 +194,7 @@ def write_results(run, scores: dict, figures: dict) -> None:
 
 
 def print_results(scores: dict, folder: Path) -> None:
-    """Results on stdout; the last line is for grep."""
+    """Print the results on stdout; the last line is for grep."""
     names = metrics.headline_scores(scores)
     of_classes = names[0] == "uar"
 

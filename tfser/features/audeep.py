@@ -37,16 +37,7 @@ class Spectrogram(FeatureLayer):
         seconds,
         name=None,
     ):
-        super().__init__(
-            name=name,
-            sample_rate_hz=sample_rate_hz,
-            window_seconds=window_seconds,
-            hop_seconds=hop_seconds,
-            n_bands=n_bands,
-            pre_emphasis=pre_emphasis,
-            floor_db=floor_db,
-            seconds=seconds,
-        )
+        super().__init__(locals())
         self.n_features = n_bands
         self.window = int(sample_rate_hz * window_seconds)  # samples, of the transform too
         self.hop = int(sample_rate_hz * hop_seconds)  # samples

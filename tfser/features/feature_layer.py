@@ -16,16 +16,18 @@ class FeatureLayer(keras.layers.Layer):
     and n_frames or `compute_output_shape`. With `mel_power` it defines `bands` [bins, n_bands].
 
     Args:
-        arguments: of the subclass's constructor. All of them decide the values.
+        arguments: `locals()` at the start of the subclass's constructor, whose arguments are the
+            sample rate, all else that decides the values, and `name`.
     """
 
     version = 1  # part of the cache key: raise it when the values change
     batch_samples = 0  # of one `extract`; 0: one waveform
 
-    def __init__(self, *, name, **arguments):
-        super().__init__(trainable=False, dtype="float32", name=name)
-        self.arguments = arguments
-        self.sample_rate_hz = arguments["sample_rate_hz"]
+    def __init__(self, arguments):
+        super().__init__(trainable=False, dtype="float32", name=arguments["name"])
+        others = ("self", "name", "__class__")
+        self.arguments = {key: value for key, value in arguments.items() if key not in others}
+        self.sample_rate_hz = self.arguments["sample_rate_hz"]
 
     def extract(self, waveforms):
         """Return the features of each waveform [samples], or a DataError in place of them.

@@ -47,20 +47,7 @@ class LogMel(FeatureLayer):
         min_frames,
         name=None,
     ):
-        super().__init__(
-            name=name,
-            sample_rate_hz=sample_rate_hz,
-            window_seconds=window_seconds,
-            hop_seconds=hop_seconds,
-            taper=taper,
-            n_fft=n_fft,
-            n_bands=n_bands,
-            mel=mel,
-            low_hz=low_hz,
-            high_hz=high_hz,
-            floor=floor,
-            min_frames=min_frames,
-        )
+        super().__init__(locals())
         self.n_features = n_bands
         self.n_fft = n_fft
         self.floor = floor

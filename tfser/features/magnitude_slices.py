@@ -27,14 +27,7 @@ class Slices(FeatureLayer):
     """
 
     def __init__(self, *, sample_rate_hz, slice_seconds, n_fft, hop_samples, drop_short, name=None):
-        super().__init__(
-            name=name,
-            sample_rate_hz=sample_rate_hz,
-            slice_seconds=slice_seconds,
-            n_fft=n_fft,
-            hop_samples=hop_samples,
-            drop_short=drop_short,
-        )
+        super().__init__(locals())
         self.n_fft, self.hop = n_fft, hop_samples
         self.n_samples = round(sample_rate_hz * slice_seconds)
         if not hop_samples <= n_fft <= self.n_samples:

@@ -45,18 +45,7 @@ class MelPieces(FeatureLayer):
         shortest_seconds,
         name=None,
     ):
-        super().__init__(
-            name=name,
-            sample_rate_hz=sample_rate_hz,
-            n_fft=n_fft,
-            hop_samples=hop_samples,
-            n_bands=n_bands,
-            range_db=range_db,
-            seconds=seconds,
-            n_frames=n_frames,
-            drop_short=drop_short,
-            shortest_seconds=shortest_seconds,
-        )
+        super().__init__(locals())
         self.n_features = n_bands
         self.n_fft, self.hop, self.n_frames = n_fft, hop_samples, n_frames
         self.range_db = range_db

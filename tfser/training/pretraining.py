@@ -1,4 +1,4 @@
-"""Networks trained on speech without labels, once for all runs: kept beside the features."""
+"""Pre-training on speech without labels, once for all runs; networks are beside the features."""
 
 import contextlib
 import hashlib
@@ -17,18 +17,16 @@ from tfser.corpora import tedlium
 from tfser.corpora.loader import corpus_names, describe_corpus, load_corpus
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError, did_you_mean
-from tfser.plots import tensorboard
-from tfser.plots.figures import write_training_curves
 from tfser.storage import atomic_files, run_directory
-from tfser.training import loop, mixed_precision
+from tfser.training import fold, mixed_precision
 
 log = logging.getLogger("tfser")
 
 
 def check_settings(section: str, settings) -> None:
-    """Raises UsageError where [section] names a corpus or file that is not there, before any work.
+    """Raise UsageError where [section] names a missing corpus or file, before any work.
 
-    settings: with "corpus" ("" for none, "tested" for the one that is trained and tested on),
+    settings: with "corpus" ("" for none, "tested" for the corpus of the cross-validation),
     "n_talks" (of tedlium) and "weights", a file in place of a training.
     """
     corpus, weights = settings["corpus"], settings["weights"]
@@ -50,7 +48,7 @@ def check_settings(section: str, settings) -> None:
 
 
 def load_unlabelled(settings, tested, run) -> list:
-    """The utterances to train on; `tested` are those of the corpus "tested"."""
+    """Load the utterances of the pre-training; `tested` is the corpus "tested"."""
     corpus = settings["corpus"]
     if corpus in ("", "tested"):
         return tested
@@ -60,7 +58,7 @@ def load_unlabelled(settings, tested, run) -> list:
 
 
 def select_training_part(settings, utterances) -> list:
-    """The utterances of the corpus that `settings` name which are trained on."""
+    """Select the utterances of the pre-training from the corpus that `settings` name."""
     if settings["corpus"] != "tedlium":
         return utterances
     if n_talks := settings["n_talks"]:
@@ -69,35 +67,36 @@ def select_training_part(settings, utterances) -> list:
 
 
 def drop_empty(stored) -> list:
-    """Select the utterances that have frames: some are too short for a piece."""
+    """Select the utterances that have frames: some utterances are too short for a piece."""
     counts = itertools.chain(*stored.n_frames)
     return [u for u, n in zip(stored.utterances, counts, strict=True) if n]
 
 
-def share_recordings(trained_on, tested) -> bool:
-    """Whether a recording is among both lists of utterances: what is transductive."""
-    known = {u.path.resolve() for u in trained_on}
+def share_recordings(trained, tested) -> bool:
+    """Return whether a recording is in both lists of utterances: the system is transductive."""
+    known = {u.path.resolve() for u in trained}
     return any(u.path.resolve() in known for u in tested)
 
 
 def store_pieces(utterances, layer, run, known=None) -> tuple:
-    """What a network trains on: (store.Stored, which of its pieces [n_pieces], how many).
+    """Store the pieces of the pre-training: (StoredFeatures, selection [n_pieces], their number).
 
-    known: the numbers of the utterances that take part; without it all do, and "which" is None.
+    known: the numbers of the utterances to train on; without `known` all utterances, and the
+    selection is None.
     """
-    found = feature_cache.store_features(utterances, layer, **run.cache_options)
-    counts = np.concatenate(found.n_frames) // layer.n_frames
+    stored = feature_cache.store_features(utterances, layer, **run.cache_options)
+    counts = np.concatenate(stored.n_frames) // layer.n_frames
     if known is None:
-        return found, None, int(counts.sum())
+        return stored, None, int(counts.sum())
     names = {utterances[i].name for i in known}
-    which = np.repeat([u.name in names for u in found.utterances], counts)
-    return found, which, np.count_nonzero(which)
+    selected = np.repeat([u.name in names for u in stored.utterances], counts)
+    return stored, selected, np.count_nonzero(selected)
 
 
 def copy_network(file: Path, copy: Path, cache: Path) -> None:
-    """A network as a file of the run too; those of the cache take no room where links can be made.
+    """Copy a network into the run directory; link a file of the cache, which takes no room.
 
-    Anybody's own file is copied: it may be overwritten.
+    A file of the user is copied: it may be overwritten.
     """
     copy.parent.mkdir(parents=True, exist_ok=True)
     with atomic_files.replace_file(copy) as temporary:
@@ -109,16 +108,16 @@ def copy_network(file: Path, copy: Path, cache: Path) -> None:
 
 
 def file_digest(file: Path) -> str:
-    """Of a file's content."""
+    """Return a digest of the content of a file."""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
 
 def load_saved_network(path: Path, file: str, *attributes: str):
-    """The network in a file, in float32.
+    """Load a network in float32.
 
-    Raises UsageError where it is no `file` such as "vae.keras" of a run.
+    Raise UsageError where it is no `file` of a run, such as "vae.keras".
 
-    attributes: what only such networks have.
+    attributes: names that such a network has.
     """
     try:
         network = mixed_precision.load_in_float32(path)
@@ -131,14 +130,14 @@ def load_saved_network(path: Path, file: str, *attributes: str):
 
 
 def cached_network(name: str, key: dict, run, seed: int, make) -> Path:
-    """The file that `key` decides, after `make(folder)` has written it, where it is not there.
+    """Return the file of the network that `key` identifies; `make(folder)` writes a missing file.
 
-    <cache>/<name>-<digest of key>/: of one process at a time, the others wait for it.
+    <cache>/<name>-<digest of key>/: one process writes at a time, other processes wait.
     """
-    if (name_of := mixed_precision.current_policy()) != "float32":  # keys are older than the choice
+    if (name_of := mixed_precision.current_policy()) != "float32":  # keys are older than the option
         key = key | {"precision": name_of}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    # Of several workers the chief keeps it; those of the others go with them.
+    # Of several workers the chief has the cache; the other workers have a temporary folder.
     folder = (run.local_cache if multi_worker.is_chief() else run.folder) / f"{name}-{digest}"
     path = folder / f"{name}.keras"
     if not multi_worker.broadcast_from_chief(path.exists()):
@@ -165,45 +164,39 @@ def train_network(
     best_epoch=lambda history: len(history) - 1,
     pictures=dict,
 ):
-    """Trains for `max_epochs`, leaves the best one's weights; writes history.csv and history.png.
+    """Train for `max_epochs`, leave the weights of the best epoch; write history.csv, history.png.
 
     Args:
         one_epoch: see `loop.run_epochs`; rows may hold anything besides "loss".
         name: of the network, for the progress bar and the log.
-        panels, title: of the picture, see `figures.write_training_curves`.
-        shown: what the bar shows of a row, a format string such as "RMSE {loss:.4f}".
-        best_epoch: function(history) -> the epoch (from 0) to keep, without it the last.
+        panels, title: of the figure, see `figures.write_training_curves`.
+        shown: the columns on the bar, a format string such as "RMSE {loss:.4f}".
+        best_epoch: function(history) -> the epoch (from 0) to keep; by default the last.
         pictures: function() -> {name: PNG} for TensorBoard, after each epoch.
 
-    Returns the history. A killed training goes on where it was.
+    Returns the history. A killed training continues.
     """
-    with (
-        tqdm(total=max_epochs, desc=name, unit="epoch") as bar,
-        tensorboard.open_event_writer(folder / "events") as write,
-    ):
+    with tqdm(total=max_epochs, desc=name, unit="epoch") as bar:
 
-        def after_epoch(row):
+        def show(row):
             bar.set_postfix_str(shown.format(**row), refresh=False)
             bar.update(row["epoch"] - bar.n)
-            scalars = {key: value for key, value in row.items() if key != "epoch"}
-            write(row["epoch"], scalars, pictures())
 
-        history = loop.run_epochs(
+        history = fold.run_epochs(
             model,
             one_epoch,
+            show,
+            events=folder / "events",
+            max_epochs=max_epochs,
+            draw=pictures,
             best_epoch=best_epoch,
-            finished=lambda history: len(history) >= max_epochs,
             folder=folder,
-            report=after_epoch,
             advice=advice,
         )
-    atomic_files.write_csv(folder / "history.csv", history)
-    write_training_curves(
-        history, folder / "history.png", title, panels, kept_epoch=best_epoch(history) + 1
-    )
-    kept = history[best_epoch(history)]
+    best = history[best_epoch(history)]
+    fold.write_history(folder, history, best, title, panels)
     log.info(
         "%s: %s in epoch %d of %d, %s",
-        *(name, shown.format(**kept), kept["epoch"], max_epochs, folder),
+        *(name, shown.format(**best), best["epoch"], max_epochs, folder),
     )
     return history

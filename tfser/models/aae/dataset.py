@@ -1,4 +1,4 @@
-"""A corpus as AAE sees it: which utterances, in which folds, as which features and batches."""
+"""The data of AAE: utterances, splits, openSMILE features and batches."""
 
 import logging
 from typing import NamedTuple
@@ -23,20 +23,20 @@ log = logging.getLogger("tfser")
 
 
 class Dataset(NamedTuple):
-    """A corpus as the networks see it."""
+    """A corpus with its features."""
 
-    key: str  # the store's, which depends on the content of the files
+    key: str  # of the cache entry; it depends on the content of the files
     utterances: list
     classes: list[str]
     y: np.ndarray  # [n], the class of each utterance, -1 without a label
-    frames: tf.Tensor  # [total_frames, features]; an utterance is one row, or one every 10 ms
-    offsets: np.ndarray  # [n + 1], each utterance's first row
-    n_frames: int | None  # an input's, None where an utterance is one row
+    frames: tf.Tensor  # [total_frames, features]; one row per utterance, or one per 10 ms
+    offsets: np.ndarray  # [n + 1], the first row of each utterance
+    n_frames: int | None  # of the network's input, None where an utterance is one row
     names: list[str]  # of the features
 
 
 def check_frames(hp) -> None:
-    """Raises UsageError where the poolings leave a part of a step."""
+    """Raise UsageError where the poolings leave a part of a step."""
     n_frames = hp["frames"]["n_frames"]
     if hp["model"]["level"] == "frame" and n_frames % FRAMES_PER_STEP:
         raise UsageError(
@@ -46,10 +46,10 @@ def check_frames(hp) -> None:
 
 
 def make_splits(utterances, run) -> list[Split]:
-    """Section 5.1: the two speakers of a session validate and test in turn, the others train.
+    """Make the splits of section 5.1: the speakers of a session are dev and test in turn.
 
-    Without sessions, and under `--protocol loso`: leave one speaker out, the next one is dev.
-    Utterances without a label train, unless their speaker validates or tests.
+    Without sessions, and under `--protocol loso`: leave one speaker out, the next speaker is dev.
+    Utterances without a label train, unless their speaker is dev or test.
     """
     labelled = np.flatnonzero([u.emotion is not None for u in utterances])
     speakers, sessions = (
@@ -78,9 +78,9 @@ def make_splits(utterances, run) -> list[Split]:
 
 
 def add_unlabelled(split, labelled, speakers) -> Split:
-    """A fold of the utterances `labelled`, with the others in its training part.
+    """Add the utterances without a label to the training set of a split of `labelled`.
 
-    But for those whose speaker validates or tests.
+    Utterances of a dev or test speaker are left out.
     """
     train, dev, test = (labelled[part] for part in split)
     held_out = np.isin(speakers, speakers[np.concatenate([dev, test])])
@@ -89,7 +89,7 @@ def add_unlabelled(split, labelled, speakers) -> Split:
 
 
 def make_opensmile(hp) -> opensmile.OpenSmile:
-    """What openSMILE makes of an utterance: one row, or one every 10 ms."""
+    """Return the feature: one row of functionals, or one row of descriptors per 10 ms."""
     return opensmile.OpenSmile(
         sample_rate_hz=hp["features"]["sample_rate_hz"],
         feature_set=hp["features"]["feature_set"],
@@ -98,14 +98,14 @@ def make_opensmile(hp) -> opensmile.OpenSmile:
 
 
 def select_utterances(utterances, hp) -> list:
-    """The utterances of [labels], those without a label too where they train."""
-    # The baseline could make nothing of them.
+    """Select the utterances of [labels], and those without a label where they train."""
+    # The baseline has no loss for an utterance without a label.
     unlabelled = hp["train"]["unlabelled"] and hp["model"]["system"] != "baseline"
     return select_by_labels(utterances, **hp["labels"], unlabelled=unlabelled)
 
 
 def load_dataset(utterances, hp, run) -> Dataset:
-    """The corpus's functionals (section 5.1), or its low-level descriptors (section 5.3)."""
+    """Load the corpus's functionals (section 5.1), or its low-level descriptors (section 5.3)."""
     settings, in_frames = hp["features"], hp["model"]["level"] == "frame"
     feature = make_opensmile(hp)
     features = feature_cache.load_features(utterances, feature, **run.cache_options)
@@ -116,12 +116,12 @@ def load_dataset(utterances, hp, run) -> Dataset:
             frames, np.repeat(speakers, np.diff(features.offsets))
         )
     classes = sorted({u.emotion for u in features.utterances} - {None})
-    numbers = {name: k for k, name in enumerate(classes)}
+    class_numbers = {name: k for k, name in enumerate(classes)}
     return Dataset(
         key=features.key,
         utterances=list(features.utterances),
         classes=classes,
-        y=np.array([numbers.get(u.emotion, -1) for u in features.utterances]),
+        y=np.array([class_numbers.get(u.emotion, -1) for u in features.utterances]),
         frames=pipelines.as_tensor(frames),
         offsets=features.offsets,
         n_frames=hp["frames"]["n_frames"] if in_frames else None,
@@ -130,7 +130,7 @@ def load_dataset(utterances, hp, run) -> Dataset:
 
 
 def sample_labels(labelled, y, fraction, rng) -> np.ndarray:
-    """Sorted random sample of `fraction` of each class of `labelled`, at least one utterance."""
+    """Sample `fraction` of each class of `labelled` at random, at least one utterance; sorted."""
     parts = []
     for k in np.unique(y[labelled]):
         members = labelled[y[labelled] == k]
@@ -138,44 +138,44 @@ def sample_labels(labelled, y, fraction, rng) -> np.ndarray:
     return np.sort(np.concatenate(parts))
 
 
-def describe_unlabelled(speech, hp) -> dict:
-    """What a result must say of labels that were not used, or not there."""
-    fraction, n_unlabelled = hp["train"]["labelled_fraction"], int(np.sum(speech.y < 0))
+def describe_unlabelled(dataset, hp) -> dict:
+    """Return the facts of a result about labels that were not used, or that are missing."""
+    fraction, n_unlabelled = hp["train"]["labelled_fraction"], int(np.sum(dataset.y < 0))
     return ({"labelled_fraction": fraction} if fraction < 1 else {}) | (
         {"unlabelled": n_unlabelled} if n_unlabelled else {}
     )
 
 
-def feature_statistics(speech, known) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation [features] over the rows of the utterances `known`.
+def feature_statistics(dataset, known) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation [features] over the rows of the utterances `known`.
 
-    Of a feature that never varies the deviation is 1.
+    A feature that never varies has a standard deviation of 1.
     """
     from sklearn.preprocessing import StandardScaler  # a second to import
 
-    rows = np.repeat(np.isin(np.arange(len(speech.y)), known), np.diff(speech.offsets))
-    scaler = StandardScaler().fit(speech.frames.numpy()[rows])
+    rows = np.repeat(np.isin(np.arange(len(dataset.y)), known), np.diff(dataset.offsets))
+    scaler = StandardScaler().fit(dataset.frames.numpy()[rows])
     return scaler.mean_, scaler.scale_
 
 
-def make_batches(speech, chosen, one_hot, batch_size, **options):
-    """Batches of (features, labels), or of features alone where `one_hot` is None."""
+def make_batches(dataset, numbers, one_hot, batch_size, **options):
+    """Return batches of (features, labels), or of features alone where `one_hot` is None."""
     return pipelines.utterance_batches(
-        speech.frames,
-        speech.offsets,
-        chosen,
+        dataset.frames,
+        dataset.offsets,
+        numbers,
         one_hot,
-        n_frames=speech.n_frames,
+        n_frames=dataset.n_frames,
         batch_size=batch_size,
         **options,
     )
 
 
-def add_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
-    """Adds samples of the priors (section 5.2): one-hot with equal probabilities, and N(0, I).
+def add_priors(batches, batch_size, n_classes, n_z, *, seed, epoch):
+    """Add samples of the priors (section 5.2): one-hot with equal probabilities, and N(0, I).
 
-    In the dataset, so that they depend on (seed, epoch) alone, not on how often a run was resumed
-    or how many devices share a batch. `epoch` may be a tf.Variable, see
+    In the tf.data pipeline, so that the samples depend on (seed, epoch) alone, not on how often a
+    run was resumed or on how many devices share a batch. `epoch` may be a tf.Variable, see
     `pipelines.utterance_batches`.
     """
 
@@ -189,9 +189,9 @@ def add_priors(dataset, batch_size, n_classes, n_z, *, seed, epoch):
         prior_z = tf.random.stateless_normal([batch_size, n_z], of_z)
         return x, (labels, tf.one_hot(classes, n_classes), prior_z)
 
-    return dataset.enumerate().map(add)
+    return batches.enumerate().map(add)
 
 
 def extract_features(corpus, utterances, hp, make) -> None:
-    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`."""
+    """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`."""
     make(select_utterances(utterances, hp), make_opensmile(hp))

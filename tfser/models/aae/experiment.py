@@ -1,16 +1,13 @@
-"""The experiment of the adversarial autoencoder: train it on every fold and score it."""
+"""The experiment of the adversarial autoencoder (section 5): one row of table 1."""
 
-import logging
 from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfser.corpora.labels import check_classes, describe_labels, warn_of_untrained_classes
-from tfser.distributed import multi_worker
-from tfser.evaluation import classification_report, metrics
-from tfser.models.aae import figures as generation
+from tfser.corpora.labels import describe_labels
+from tfser.evaluation import classification_report, cross_validation
+from tfser.models.aae import figures
 from tfser.models.aae.dataset import (
     Dataset,
     add_priors,
@@ -24,15 +21,11 @@ from tfser.models.aae.dataset import (
     select_utterances,
 )
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
-from tfser.plots import tensorboard
-from tfser.plots.figures import write_training_curves
 from tfser.storage import atomic_files, run_directory
-from tfser.training import loop, mixed_precision
-from tfser.training.epoch import predict_batches, train_epoch
+from tfser.training import fold, loop, mixed_precision
+from tfser.training.epoch import predict_batches
 
-log = logging.getLogger("tfser")
-
-ROWS = {  # of table 1, whose "FR + AAE" has what section 5.2 found: our "FR + AAE Optimized"
+ROWS = {  # of table 1; "FR + AAE" has the changes of section 5.2, here "FR + AAE Optimized"
     ("utterance", "baseline"): "UTT + Base",
     ("utterance", "vanilla"): "UTT + AAE",
     ("utterance", "optimized"): "UTT + AAE Optimized",
@@ -43,93 +36,82 @@ ROWS = {  # of table 1, whose "FR + AAE" has what section 5.2 found: our "FR + A
 
 
 class Experiment(NamedTuple):
-    """What every fold needs."""
+    """The inputs of every fold."""
 
-    speech: Dataset
+    dataset: Dataset
     hp: dict
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
-    bar: classification_report.Progress
+    bar: cross_validation.Progress
 
 
 def train(utterances, hp, run) -> dict | None:
-    """Cross-validates one row of table 1; returns the scores, as in scores.json."""
-    loop.select_strategy(run.strategy)  # refused before any work where there is one device
+    """Cross-validate one row of table 1; return the scores, as in scores.json."""
+    loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     check_frames(hp)
-    is_baseline = hp["model"]["system"] == "baseline"
-    utterances = select_utterances(utterances, hp)
-    splits = make_splits(utterances, run)
-    warn_of_untrained_classes(utterances, splits)
-    speech = load_dataset(utterances, hp, run)
-    run_directory.check_data(run.folder, speech.utterances, speech.key)
-    if len(speech.utterances) < len(utterances):  # --max-bad left some out
-        splits = make_splits(check_classes(speech.utterances), run)
-        warn_of_untrained_classes(speech.utterances, splits)
-    classification_report.write_splits(run, speech.utterances, dict.fromkeys(run.seeds, splits))
 
-    name = ROWS[hp["model"]["level"], hp["model"]["system"]]
-    labelled = np.flatnonzero(speech.y >= 0)
-    results, moves = [], []
-    with classification_report.progress_bar(
-        len(run.seeds) * len(splits), hp["train"]["max_epochs"]
-    ) as bar:
-        lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
-        for seed in run.seeds:
-            probabilities = np.zeros((len(speech.y), len(speech.classes)))
-            fold_of = np.zeros(len(speech.y), int)
-            for fold, split, folder in classification_report.iterate_own_folds(
-                run, seed, splits, bar
-            ):
-                bar.at(hp["model"]["system"])
-                found = train_network(lab, split, folder, [seed, fold])
-                bar.network_done()
-                probabilities[split.test], fold_of[split.test] = found["probabilities"], fold
-                moves.append(found.get("generated"))
-            if run.parts is not None:
-                continue
-            system = {
-                "predicted": probabilities[labelled].argmax(axis=1),
-                "probabilities": probabilities[labelled],
-            }
-            results.append(
-                classification_report.score_seed(
-                    run,
-                    seed,
-                    [speech.utterances[i] for i in labelled],
-                    speech.classes,
-                    {name: system},
-                    fold_of[labelled],
-                )
-            )
-    if run.parts is not None:
+    def load_checked(utterances):
+        dataset = load_dataset(utterances, hp, run)
+        run_directory.check_data(run.folder, dataset.utterances, dataset.key)
+        return dataset
+
+    dataset, splits = cross_validation.load_with_splits(
+        select_utterances(utterances, hp),
+        run,
+        lambda utterances: dict.fromkeys(run.seeds, make_splits(utterances, run)),
+        load_checked,
+    )
+    system = hp["model"]["system"]
+    name = ROWS[hp["model"]["level"], system]
+    model = compiled_network(dataset, hp, run)
+    shifts = []  # of the features by each class, one array per network
+
+    def train_fold(split, folder, seed, bar):
+        bar.at(system)
+        outputs = train_network(Experiment(dataset, hp, run, model, bar), split, folder, seed)
+        bar.network_done()
+        return outputs
+
+    def score_seed(seed, outputs):
+        shifts.extend(output.get("generated") for output in outputs)
+        probabilities = [output["probabilities"] for output in outputs]
+        return cross_validation.score_probabilities(
+            run, seed, dataset, splits[seed], name, probabilities
+        )
+
+    results = cross_validation.cross_validate(
+        run, splits, train_fold, score_seed, max_epochs=hp["train"]["max_epochs"]
+    )
+    if results is None:
         return None
-    if not is_baseline:
-        generation.write_generation(run, name, speech.classes, speech.names, np.mean(moves, axis=0))
-    target = describe_labels(**hp["labels"])
+    if system != "baseline":
+        mean_shifts = np.mean(shifts, axis=0)
+        figures.write_generation(run, name, dataset.classes, dataset.names, mean_shifts)
+    labels = describe_labels(**hp["labels"]) | describe_unlabelled(dataset, hp)
     transductive = hp["features"]["normalize"] == "speaker"
-    semi = describe_unlabelled(speech, hp)
     return classification_report.finish_run(
         run,
         "aae",
-        speech.classes,
+        dataset.classes,
         results,
-        independent=True,
+        utterances=dataset.utterances,
+        splits=splits,
         facts=[
-            f"{hp['features']['feature_set']}, {len(speech.names)} "
-            + (f"descriptors, {speech.n_frames} frames" if speech.n_frames else "functionals"),
-            *(f"{k} {v}" for k, v in (target | semi).items()),
+            f"{hp['features']['feature_set']}, {len(dataset.names)} "
+            + (f"descriptors, {dataset.n_frames} frames" if dataset.n_frames else "functionals"),
+            *(f"{k} {v}" for k, v in labels.items()),
             *["z-score per speaker (transductive)"] * transductive,
         ],
-        flags=target | semi | ({"normalize": "speaker(transductive)"} if transductive else {}),
+        flags=labels | ({"normalize": "speaker(transductive)"} if transductive else {}),
     )
 
 
-def compiled_network(speech, hp, run) -> keras.Model:
-    """The network of this experiment, compiled; its weights are set by `train_network`."""
+def compiled_network(dataset, hp, run) -> keras.Model:
+    """Return the compiled network of this experiment; `train_network` sets its weights."""
     rate = hp["train"]["learning_rate"]
     optimized = hp["model"]["system"] == "optimized"
     with loop.select_strategy(run.strategy).scope():
-        model = new_network(speech, hp)
+        model = new_network(dataset, hp)
         if hp["model"]["system"] == "baseline":
             return loop.compile_model(
                 model, keras.optimizers.Nadam(rate), keras.losses.CategoricalCrossentropy()
@@ -140,106 +122,82 @@ def compiled_network(speech, hp, run) -> keras.Model:
         return model
 
 
-def new_network(speech, hp) -> keras.Model:
-    """A randomly initialized network for the corpus."""
-    n_features, settings = len(speech.names), hp["model"]
-    shape = (speech.n_frames, n_features) if speech.n_frames else (n_features,)
+def new_network(dataset, hp) -> keras.Model:
+    """Return a randomly initialized network for the corpus."""
+    n_features, settings = len(dataset.names), hp["model"]
+    shape = (dataset.n_frames, n_features) if dataset.n_frames else (n_features,)
     options = {
         "units": settings["units"],
         "dropout": settings["dropout"],
         "clip": hp["features"]["clip"],
     }
     if settings["system"] == "baseline":
-        return baseline(shape, len(speech.classes), **options)
+        return baseline(shape, len(dataset.classes), **options)
     return AdversarialAutoencoder(
         shape=shape,
-        n_classes=len(speech.classes),
+        n_classes=len(dataset.classes),
         n_z=settings["n_z"],
         optimized=settings["system"] == "optimized",
         **options,
     )
 
 
-def train_network(lab, split, folder, seed) -> dict:
-    """Trains one network; returns "probabilities" of the test part [n, K], and of an AAE
-    "generated" [K, features]: what each class shifts (see `generation.shifts`).
+def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
+    """Train one network, or continue it; return its outputs for the test set.
+
+    Returns: {"probabilities": [n, K]} and, of an autoencoder, "generated" [K, features], see
+    `figures.class_shifts`.
     """
-    speech, hp, run, model, bar = lab
-    done = folder / "test.npz"
-    if finished := multi_worker.read_arrays_from_chief(done):
-        loop.delete_checkpoints(folder)
-        return finished
+    dataset, hp, run, model, bar = experiment
+    if outputs := fold.load_finished(folder / "test.npz"):
+        return outputs
     folder.mkdir(parents=True, exist_ok=True)
-    # One seed for the weights and dropout, one for the batches and which labels are used.
-    weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
-    keras.utils.set_random_seed(weight_seed)
-    loop.reinitialize(model, new_network(speech, hp))
+    order_seed = fold.set_seeds(seed)  # of the batches, and of the labels that are used
+    loop.reinitialize(model, new_network(dataset, hp))
+
     is_baseline = hp["model"]["system"] == "baseline"
-    labelled = split.train[speech.y[split.train] >= 0]
+    labelled = split.train[dataset.y[split.train] >= 0]
     if (fraction := hp["train"]["labelled_fraction"]) < 1:
-        labelled = sample_labels(labelled, speech.y, fraction, np.random.default_rng(order_seed))
+        labelled = sample_labels(labelled, dataset.y, fraction, np.random.default_rng(order_seed))
     known = labelled if is_baseline else split.train
-    model.get_layer("standardize").set_statistics(*feature_statistics(speech, known))
+    model.get_layer("standardize").set_statistics(*feature_statistics(dataset, known))
     # One-hot, and zeros for an utterance whose label is not used.
-    one_hot = np.eye(len(speech.classes), dtype="float32")[speech.y[known]]
+    one_hot = np.eye(len(dataset.classes), dtype="float32")[dataset.y[known]]
     one_hot[~np.isin(known, labelled)] = 0
-    dev_y = speech.y[split.dev]
     batch_size = loop.shared_batch_size(min(hp["train"]["batch_size"], len(known)), run.strategy)
-    dev_batches = make_batches(speech, split.dev, None, 256)
+    dev_batches = make_batches(dataset, split.dev, None, 256)
 
-    with tf.device("CPU:0"):  # where tf.data works
-        epoch = tf.Variable(0, dtype="int64")
-    options = {"seed": order_seed, "epoch": epoch, "drop_remainder": True}
-    dataset = make_batches(speech, known, one_hot, batch_size, **options)
-    if not is_baseline:
-        sizes = len(speech.classes), hp["model"]["n_z"]
-        dataset = add_priors(dataset, batch_size, *sizes, seed=order_seed, epoch=epoch)
+    def make_train_batches(epoch):
+        options = {"seed": order_seed, "epoch": epoch}
+        batches = make_batches(dataset, known, one_hot, batch_size, drop_remainder=True, **options)
+        if is_baseline:
+            return batches
+        sizes = len(dataset.classes), hp["model"]["n_z"]
+        return add_priors(batches, batch_size, *sizes, **options)
 
-    def one_epoch(history):
-        epoch.assign(len(history))
-        means = train_epoch(model, dataset)
-        dev = predict_batches(model, dev_batches)
-        return means | {
-            "dev_loss": float(-np.mean(np.log(np.maximum(dev[range(len(dev_y)), dev_y], 1e-7)))),
-            "dev_uar": metrics.uar(dev_y, dev.argmax(axis=1)),
-        }
-
-    with tensorboard.open_event_writer(
-        run.folder / "events" / folder.relative_to(run.folder)
-    ) as write:
-
-        def after_epoch(row):
-            bar.epoch(row)
-            write(row["epoch"], {name: row[name] for name in row if name != "epoch"})
-
-        history = loop.run_epochs(
-            model,
-            one_epoch,
-            best_epoch=loop.best_uar_epoch,
-            finished=lambda history: len(history) >= hp["train"]["max_epochs"],
-            folder=folder,
-            report=after_epoch,
-            advice="try a lower --set train.learning_rate",
-        )
+    history = fold.train_epochs(
+        model,
+        make_train_batches,
+        lambda: fold.score_classes(dataset.y[split.dev], predict_batches(model, dev_batches)),
+        max_epochs=hp["train"]["max_epochs"],
+        run=run,
+        folder=folder,
+        bar=bar,
+        columns=None,
+    )
     precise = mixed_precision.copy_in_float32(model)
-    found = {"probabilities": predict_batches(precise, make_batches(speech, split.test, None, 256))}
+    test_batches = make_batches(dataset, split.test, None, 256)
+    outputs = {"probabilities": predict_batches(precise, test_batches)}
     if not is_baseline:
-        found["generated"] = generation.class_shifts(precise)
+        outputs["generated"] = figures.class_shifts(precise)
     write_network(folder, bar.place, history, model, is_baseline)
-    atomic_files.write_arrays(done, **found)  # last: it says that this network is finished
-    loop.delete_checkpoints(folder)
-    return found
+    return fold.finish(folder / "test.npz", **outputs)
 
 
 def write_network(folder, place, history, model, is_baseline) -> None:
-    """The history, its picture and the network of one fold."""
-    kept = history[loop.best_uar_epoch(history)]
-    log.info(
-        "%s: kept epoch %d of %d: loss %.3f dev loss %.3f dev UAR %.1f %%",
-        *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
-        100 * kept["dev_uar"],
-    )
-    atomic_files.write_csv(folder / "history.csv", history)
+    """Write the history, its figure and the network of one fold."""
+    best = history[loop.best_uar_epoch(history)]
+    fold.log_best_epoch(place, history, best)
     panels = {
         "cross-entropy (nats)": {"training": "loss", "dev": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
@@ -252,8 +210,6 @@ def write_network(folder, place, history, model, is_baseline) -> None:
                 "generator": "generator",
             },
         }
-    write_training_curves(
-        history, folder / "history.png", f"AAE, {place}", panels, kept_epoch=kept["epoch"]
-    )
+    fold.write_history(folder, history, best, f"AAE, {place}", panels)
     with atomic_files.replace_file(folder / "model.keras") as path:
         loop.save_model(model, path) if is_baseline else model.save_for_prediction(path)

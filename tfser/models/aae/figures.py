@@ -1,4 +1,4 @@
-"""What the latent emotion means: features decoded from each class at one z."""
+"""The meaning of the latent emotion: features decoded from each class at one z."""
 
 import numpy as np
 
@@ -7,22 +7,23 @@ from tfser.plots.spectrograms import draw_shifts
 from tfser.storage import atomic_files
 from tfser.training.epoch import predict_batches
 
-N_SHOWN = 5  # features a class, in the picture
-N_LISTED = 20  # in the table
+N_SHOWN = 5  # features per class in the figure
+N_LISTED = 20  # features per class in the table
 
 
 def decode_latents(model, y, z) -> np.ndarray:
-    """Decodes latent variables: y [batch, K], z [batch, n_z] -> standardized features
-    [batch, *shape], in standard deviations of the training part.
+    """Decode latent variables y [batch, K], z [batch, n_z] to features [batch, *shape].
+
+    The features are standardized: in standard deviations of the training set.
     """
     return predict_batches(model.decoder, [y, z])
 
 
 def class_shifts(model) -> np.ndarray:
-    """How each class moves the features [K, features], in standard deviations.
+    """Return the shift of each feature by each class [K, features], in standard deviations.
 
-    y is one class after the other, z the prior's mean; against the mean over the classes, and of
-    frames the mean over time.
+    A shift is the difference of the features decoded from the class at z = 0, the prior's mean, to
+    their mean over the classes. Frames are averaged over time.
     """
     n_classes, n_z = model.settings["n_classes"], model.settings["n_z"]
     decoded = decode_latents(model, np.eye(n_classes), np.zeros((n_classes, n_z)))
@@ -31,12 +32,12 @@ def class_shifts(model) -> np.ndarray:
     return decoded - decoded.mean(axis=0)
 
 
-def write_generation(run, system: str, classes, names, moved) -> None:
-    """generation.csv, the features that move most for each class, and generation.png.
+def write_generation(run, system: str, classes, names, shifts) -> None:
+    """Write generation.csv and generation.png: the features with the largest shifts by each class.
 
-    moved: [K, features], as of `shifts`, a mean over networks.
+    shifts: [K, features] of `class_shifts`, a mean over networks.
     """
-    strongest = np.argsort(-np.abs(moved), axis=1)  # [K, features]
+    strongest = np.argsort(-np.abs(shifts), axis=1)  # [K, features]
     atomic_files.write_csv(
         run.folder / "generation.csv",
         [
@@ -46,13 +47,13 @@ def write_generation(run, system: str, classes, names, moved) -> None:
                 "feature": names[i],
                 "shift_sd": round(float(row[i]), 4),
             }
-            for name, row, order in zip(classes, moved, strongest, strict=True)
+            for name, row, order in zip(classes, shifts, strongest, strict=True)
             for rank, i in enumerate(order[:N_LISTED])
         ],
     )
     shown = list(dict.fromkeys(strongest[:, :N_SHOWN].ravel()))
     figure = draw_shifts(
-        moved[:, shown].T,
+        shifts[:, shown].T,
         [names[i] for i in shown],
         classes,
         f"{system} on {run.corpus}: what a class changes in the decoded features\n"

@@ -1,4 +1,4 @@
-"""AAE's encoder as a function of openSMILE's features, which no graph can compute."""
+"""AAE's encoder as a function of openSMILE's features, which TensorFlow cannot compute."""
 
 from tfser.inference import served_model
 
@@ -6,7 +6,7 @@ FRAME_SECONDS = 0.01  # openSMILE's descriptors
 
 
 def make_inference_function(run) -> served_model.InferenceFunction:
-    """The emotion's probabilities and, of an autoencoder, z."""
+    """Return the function from features to emotion probabilities and, of an autoencoder, z."""
     settings = run.hp["features"]
     served_model.refuse_speaker_normalization(run)
     network = served_model.load_network(run.network / "model.keras")

@@ -1,4 +1,4 @@
-"""AAE's networks and its training step (sections 4.1 and 5.1 to 5.3, tables 1 and 2)."""
+"""AAE's networks (sections 5.1 to 5.3, table 2) and the three phases of its training step (4.1)."""
 
 import keras
 import tensorflow as tf
@@ -10,16 +10,16 @@ from tfser.training import loop, mixed_precision
 # Table 2; the decoder runs through them backwards. After each but the last, time is pooled by 4.
 _FILTERS = (128, 128, 256, 256, 256)
 _KERNEL = _POOL = 4
-FRAMES_PER_STEP = _POOL ** (len(_FILTERS) - 1)  # what a step of the last convolution sees: 256
-# An encoder of dense layers has XLA's step from so many weights on, where it earns the seconds that
-# compiling takes: Nadam's arithmetic becomes one pass over them, not one for each operator.
+FRAMES_PER_STEP = _POOL ** (len(_FILTERS) - 1)  # frames under a step of the last convolution: 256
+# An encoder of dense layers with at least this many weights is trained by XLA, which compiles for
+# seconds: Nadam's arithmetic becomes one pass over the weights, not one pass per operator.
 _XLA_WEIGHTS = 1_000_000
 
 
 def baseline(shape, n_classes, *, units, dropout, clip) -> keras.Model:
-    """The supervised classifier, sections 5.1 and 5.3: features [batch, *shape] -> [batch, K].
+    """Build the supervised classifier of sections 5.1 and 5.3: [batch, *shape] -> [batch, K].
 
-    `shape` is (features,), or (frames, features) with a multiple of FRAMES_A_STEP frames.
+    `shape` is (features,), or (frames, features) with a multiple of FRAMES_PER_STEP frames.
     """
     features = keras.Input(shape)
     x = Standardize(clip, name="standardize")(features)
@@ -29,19 +29,19 @@ def baseline(shape, n_classes, *, units, dropout, clip) -> keras.Model:
 
 
 def encoder(shape, n_classes, *, n_z, units, dropout, norm) -> keras.Model:
-    """q(y, z | x): standardized features -> logits of y [batch, K], z [batch, n_z]."""
+    """Build q(y, z | x): standardized features -> logits of y [batch, K], z [batch, n_z]."""
     features = keras.Input(shape)
     x = _body(features, units, dropout, norm)
-    # Normalized together, feature by feature as ever: in branches, replicas would wait for each
-    # other's statistics in different orders.
+    # One batch normalization for both heads: with two layers side by side, replicas would wait for
+    # each other's statistics in different orders.
     heads = [layers.Dense(n, use_bias=not norm, dtype="float32")(x) for n in (n_classes, n_z)]
-    latent = _normalized(layers.Concatenate(dtype="float32")(heads), norm, dtype="float32")
+    latent = _normalize(layers.Concatenate(dtype="float32")(heads), norm, dtype="float32")
     outputs = latent[:, :n_classes], latent[:, n_classes:]
     return keras.Model(features, outputs, name="encoder")
 
 
 def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
-    """p(x | y, z): y [batch, K], z [batch, n_z] -> standardized features [batch, *shape]."""
+    """Build p(x | y, z): y [batch, K], z [batch, n_z] -> standardized features [batch, *shape]."""
     latent = keras.Input((n_classes,)), keras.Input((n_z,))
     x = layers.Concatenate()(latent)
     for _ in range(2):
@@ -58,11 +58,11 @@ def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
     for filters in unpooled:
         x = layers.UpSampling1D(_POOL)(_convolution(x, layers.Conv1DTranspose, filters, norm))
     x = layers.Conv1DTranspose(n_features, _KERNEL, padding="same", use_bias=not norm)(x)
-    return keras.Model(latent, ops.cast(_normalized(x, norm), "float32"), name="decoder")
+    return keras.Model(latent, ops.cast(_normalize(x, norm), "float32"), name="decoder")
 
 
 def discriminator(n, *, units, dropout, name) -> keras.Model:
-    """Whether latent variables [batch, n] are samples of the prior: logit [batch, 1]."""
+    """Build D: latent variables [batch, n] -> logit [batch, 1] that they are of the prior."""
     x = latent = keras.Input((n,))
     for _ in range(2):
         x = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(x))
@@ -70,7 +70,7 @@ def discriminator(n, *, units, dropout, name) -> keras.Model:
 
 
 def _body(x, units, dropout, norm):
-    """The layers below an encoder's outputs: 2 x 256 (section 5.1), of frames after table 2's."""
+    """Add the hidden layers of an encoder: 2 x 256 (section 5.1), for frames above table 2."""
     if len(x.shape) == 3:
         *pooled, last = _FILTERS
         for filters in pooled:
@@ -82,20 +82,20 @@ def _body(x, units, dropout, norm):
 
 def _convolution(x, layer, filters, norm):
     x = layer(filters, _KERNEL, padding="same", use_bias=not norm)(x)
-    return layers.ReLU()(_normalized(x, norm))
+    return layers.ReLU()(_normalize(x, norm))
 
 
 def _dense(x, units, norm):
-    return _normalized(layers.Dense(units, use_bias=not norm)(x), norm)
+    return _normalize(layers.Dense(units, use_bias=not norm)(x), norm)
 
 
-def _normalized(x, norm, **options):
-    """Batch normalization, whose shift takes the place of the layer's bias."""
+def _normalize(x, norm, **options):
+    """Add batch normalization; its shift takes the place of the layer's bias."""
     if not norm:
         return x
     synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
     # Keras' momentum of 0.99 lags behind for several epochs of a few batches. The encoder runs four
-    # times a batch: 0.9 from one to the next.
+    # times per batch, and 0.975 ** 4 is 0.9; the decoder runs once per batch.
     return layers.BatchNormalization(momentum=0.975, synchronized=synchronized, **options)(x)
 
 
@@ -103,12 +103,12 @@ def _normalized(x, norm, **options):
 class AdversarialAutoencoder(keras.Model):
     """Features [batch, *shape] -> emotion probabilities q(y | x) [batch, K].
 
-    `optimized` adds what section 5.2 found to matter: batch normalization of all layers of encoder
-    and decoder, the linear ones too, and dropout in the discriminators.
+    `optimized` adds the changes of section 5.2: batch normalization of all layers of encoder and
+    decoder, also of the linear layers, and dropout in the discriminators.
     """
 
     def __init__(self, *, shape, n_classes, n_z, units, dropout, clip, optimized, **options):
-        super().__init__(dtype="float32", **options)  # its networks have their own
+        super().__init__(dtype="float32", **options)  # the networks inside have their own policy
         self.settings = {
             "shape": tuple(shape), "n_classes": n_classes, "n_z": n_z, "units": units,
             "dropout": dropout, "clip": clip, "optimized": optimized,
@@ -131,37 +131,37 @@ class AdversarialAutoencoder(keras.Model):
 
     @property
     def metrics(self):
-        """The means of an epoch: "loss" is the classification's."""
+        """Return the means of an epoch: "loss" is that of the classification."""
         return self.means
 
     def get_config(self):
-        """What the constructor takes."""
+        """Return the arguments of the constructor."""
         return self.settings | {"name": self.name}
 
     def get_compile_config(self):
-        """None: a saved model is for prediction, `prepare` makes it trainable again."""
+        """Return None: a saved model is for prediction, `prepare` makes it trainable again."""
 
     def encode(self, x, training=False):
-        """Standardized features -> y [batch, K], on the simplex, and z [batch, n_z]."""
+        """Encode standardized features: y [batch, K], on the simplex, and z [batch, n_z]."""
         logits, z = self.encoder(x, training=training)
         return ops.softmax(logits), z
 
     def call(self, x, training=False):
-        """Emotion probabilities of features as they are."""
+        """Return the emotion probabilities of features that are not standardized."""
         y, _ = self.encode(self.standardize(x), training)
         return y
 
     def prepare(self, *, learning_rate, discriminator_learning_rate):
-        """Compiles, with an optimizer for each update of `train_step`."""
-        # XLA for the updates alone, whose batches have one size; predictions would be compiled anew
-        # for each. It has no convolutions as fast as TensorFlow's for the CPU, and cannot reach the
-        # variables of other replicas.
+        """Compile with one Nadam for each update of `phases`."""
+        # XLA for the updates alone: their batches have one size, and predictions would be compiled
+        # again for each size. XLA's convolutions are slower than TensorFlow's on the CPU, and XLA
+        # cannot reach the variables of other replicas.
         self.compile(optimizer=None, jit_compile=False)
         dense = len(self.settings["shape"]) == 1 and not tf.distribute.has_strategy()
         if dense and self.encoder.count_params() >= _XLA_WEIGHTS:
-            self.run_phases = tf.function(self.phases, autograph=False, jit_compile=True)
+            self.run_phases = tf.function(self._run_phases, autograph=False, jit_compile=True)
         else:
-            self.run_phases = self.phases
+            self.run_phases = self._run_phases
         d_rate = discriminator_learning_rate
         rates = learning_rate, d_rate, learning_rate, learning_rate
         self.nadams = [
@@ -172,19 +172,13 @@ class AdversarialAutoencoder(keras.Model):
 
     @property
     def updates(self) -> list[tuple]:
-        """The optimizer of each update of `train_step` and the weights it moves."""
-        of_encoder = self.encoder.trainable_variables
-        of_discriminators = self.d_y.trainable_variables + self.d_z.trainable_variables
-        moved = (
-            of_encoder + self.decoder.trainable_variables,
-            of_discriminators,
-            of_encoder,
-            of_encoder,  # what makes z has a gradient of 0, with which Nadam does not move
-        )
-        return list(zip(self.nadams, moved, strict=True)) if self.nadams else []
+        """The optimizer of each update of `phases` and the weights that it moves."""
+        if not self.nadams:
+            return []
+        return [(optimizer, variables) for _, variables, optimizer in self.phases()]
 
     def save_for_prediction(self, path):
-        """Saves the networks without the optimizers, which make five times as much."""
+        """Save the networks without the optimizers, which are five times as large."""
         nadams, self.nadams = self.nadams, []
         try:
             self.save(path)
@@ -192,7 +186,7 @@ class AdversarialAutoencoder(keras.Model):
             self.nadams = nadams
 
     def train_step(self, data):
-        """The three phases of section 4.1 on one mini-batch, each moving its own weights alone.
+        """Run the three phases of section 4.1 on one mini-batch.
 
         data: features, and (labels [batch, K], zeros where there is none, samples of the priors of
         y and of z).
@@ -203,13 +197,20 @@ class AdversarialAutoencoder(keras.Model):
             mean.update_state(loss)
         return self.get_metrics_result()
 
-    def phases(self, x, labels, prior_y, prior_z) -> list:
-        """The updates of `train_step`, x standardized; returns their losses."""
+    def _run_phases(self, *batch) -> list:
+        return [loop.minimize(*phase) for phase in self.phases(*batch)]
 
-        def reconstruction():  # phase 1
+    def phases(self, x=None, labels=None, prior_y=None, prior_z=None) -> list[tuple]:
+        """Return the phases of section 4.1 in order: (loss, weights that it moves, optimizer).
+
+        A loss is a function () -> scalar of the batch: standardized features x, labels, samples of
+        the priors. Weights and optimizers do not depend on the batch.
+        """
+
+        def reconstruction():
             return ops.mean(ops.square(x - self.decoder(self.encode(x, True), training=True)))
 
-        def discrimination():  # phase 2: 1 for the priors, 0 for the aggregated posteriors
+        def discrimination():  # 1 for samples of the priors, 0 for the aggregated posteriors
             y, z = self.encode(x, True)
             return (
                 cross_entropy(1, self.d_y(prior_y, training=True))
@@ -218,34 +219,41 @@ class AdversarialAutoencoder(keras.Model):
                 + cross_entropy(0, self.d_z(z, training=True))
             )
 
-        def generation():  # phase 2: the encoder wants its posteriors taken for priors
+        def generation():  # 1 for the aggregated posteriors
             y, z = self.encode(x, True)
             return cross_entropy(1, self.d_y(y, training=True)) + cross_entropy(
                 1, self.d_z(z, training=True)
             )
 
-        def classification():  # phase 3: of the labelled utterances
+        def classification():  # of the labelled utterances
             logits, _ = self.encoder(x, training=True)
             each = ops.categorical_crossentropy(labels, logits, from_logits=True)
             # TensorFlow's gradient takes labels for distributions: zeros alone do not silence it.
             return ops.sum(each * ops.sum(labels, axis=1)) / labelled_per_replica(labels)
 
-        phases = (reconstruction, discrimination, generation, classification)
+        encoder, decoder = self.encoder.trainable_variables, self.decoder.trainable_variables
+        discriminators = self.d_y.trainable_variables + self.d_z.trainable_variables
+        nadam_1, nadam_2_d, nadam_2_g, nadam_3 = self.nadams
         return [
-            loop.minimize(phase, variables, optimizer)
-            for phase, (optimizer, variables) in zip(phases, self.updates, strict=True)
+            # Phase 1, reconstruction.
+            (reconstruction, encoder + decoder, nadam_1),
+            # Phase 2, regularization: the discriminators, then the encoder as their generator.
+            (discrimination, discriminators, nadam_2_d),
+            (generation, encoder, nadam_2_g),
+            # Phase 3, classification. The head of z has a gradient of 0 and does not move.
+            (classification, encoder, nadam_3),
         ]
 
 
 def cross_entropy(real: int, logits):
-    """Binary cross-entropy of a discriminator that should say 1 (real) or 0."""
+    """Return the binary cross-entropy of a discriminator's logits with the target `real`."""
     return ops.mean(ops.softplus(-logits if real else logits))
 
 
 def labelled_per_replica(labels):
-    """Labelled utterances of the batch (at least one) divided by the replicas that share it.
+    """Return the labelled utterances of the batch (at least one) divided by the replicas.
 
-    Not each replica's own number: one with fewer labels would count each of them more.
+    With the number of each replica, a replica with fewer labels would give each label more weight.
     """
     replicas = tf.distribute.get_replica_context()
     n = replicas.all_reduce(tf.distribute.ReduceOp.SUM, ops.sum(labels))

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable("tfser")
 class GRU(layers.Layer):
-    """Gated recurrent units as TensorFlow 1 made them, and auDeep took them.
+    """Gated recurrent units of TensorFlow 1, as in auDeep.
 
     x [batch, steps, features], h0 [batch, units] -> states of all steps [batch, steps, units] and
     the last [batch, units]:
@@ -15,9 +15,9 @@ class GRU(layers.Layer):
         z, r = sigmoid([x_t, h] W_g + b_g),  c = tanh([x_t, r h] W_c + b_c),  h = z h + (1 - z) c
 
     The same as keras.layers.GRU(reset_after=False), at 1.9 times its speed on a CPU
-    (benchmarks/recurrent.py): products that do not wait for the state before are made of all steps
-    at once, forwards and backwards. Under mixed precision these are in 16 bits and the state is in
-    float32: what a step adds to it may be less than 16 bits can add.
+    (benchmarks/recurrent.py): products that do not depend on the state are computed for all steps
+    at once, forwards and backwards. Under mixed precision these products are in 16 bits and the
+    state is in float32: a step may add less to the state than 16 bits can resolve.
     """
 
     def __init__(self, units, **options):
@@ -25,7 +25,7 @@ class GRU(layers.Layer):
         self.units = units
 
     def build(self, x_shape, initial_state_shape):
-        """Weights [inputs + units, ...]: Glorot's, gates open at first (biases of 1)."""
+        """Make the weights [inputs + units, ...]: Glorot's, gates open at first (biases of 1)."""
         n = x_shape[-1] + self.units
         self.gates = self.add_weight((n, 2 * self.units), "glorot_uniform", name="gates")
         self.candidate = self.add_weight((n, self.units), "glorot_uniform", name="candidate")
@@ -33,28 +33,28 @@ class GRU(layers.Layer):
         self.candidate_bias = self.add_weight((self.units,), "zeros", name="candidate_bias")
 
     def call(self, x, initial_state):
-        """Returns (states of all steps, the last)."""
+        """Return (states of all steps, the last state)."""
         n = x.shape[-1]
-        of_input = ops.concatenate([self.gates[:n], self.candidate[:n]], axis=1)
+        weights = ops.concatenate([self.gates[:n], self.candidate[:n]], axis=1)
         bias = ops.concatenate([self.gates_bias, self.candidate_bias], axis=0)
-        driven = ops.matmul(ops.transpose(x, (1, 0, 2)), of_input) + bias  # [steps, batch, 3 units]
+        driven = ops.matmul(ops.transpose(x, (1, 0, 2)), weights) + bias  # [steps, batch, 3 units]
         driven, first = (ops.cast(x, "float32") for x in (driven, initial_state))
         states = _recurrence(driven, first, self.gates[n:], self.candidate[n:])
         states = ops.cast(states, self.compute_dtype)
         return ops.transpose(states, (1, 0, 2)), states[-1]
 
     def compute_output_shape(self, x_shape, initial_state_shape):
-        """Of the states and of the last one."""
+        """Return the shapes of all states and of the last state."""
         return (*x_shape[:2], self.units), initial_state_shape
 
     def get_config(self):
-        """What the constructor takes."""
+        """Return the arguments of the constructor."""
         return super().get_config() | {"units": self.units}
 
 
 @tf.custom_gradient
 def _recurrence(driven, first, gates, candidate):
-    """States [steps, batch, units] from inputs [steps, batch, 3 units] and the state before."""
+    """Return the states [steps, batch, units] for inputs [steps, batch, 3 units], first state."""
     n_steps, units = tf.shape(driven)[0], first.shape[-1]
 
     def product(x, weights):
@@ -84,7 +84,7 @@ def _recurrence(driven, first, gates, candidate):
         before = tf.concat([first[None], states[:-1]], axis=0)
         z, r = z_r[..., :units], z_r[..., units:]
         gates_t, candidate_t = tf.transpose(gates), tf.transpose(candidate)
-        # What no later step changes: the factors of the derivatives by the gates' inputs.
+        # Independent of later steps: the factors of the derivatives by the gates' inputs.
         by_c, by_z, by_r = (1 - z) * (1 - c * c), (before - c) * z * (1 - z), before * r * (1 - r)
 
         def backward(t, d_h, *written):
@@ -113,7 +113,7 @@ def _recurrence(driven, first, gates, candidate):
 
 
 def encoder(shape, *, n_layers, units, n_directions, dropout, n_outputs) -> keras.Model:
-    """Spectrogram [batch, frames, bands] -> representation [batch, n_outputs].
+    """Build the encoder: spectrogram [batch, frames, bands] -> representation [batch, n_outputs].
 
     tanh(Dense(the last states of all layers)).
     """
@@ -128,10 +128,10 @@ def encoder(shape, *, n_layers, units, n_directions, dropout, n_outputs) -> kera
 
 
 def decoder(shape, *, n_layers, units, n_directions, dropout) -> keras.Model:
-    """(representation, target [batch, frames, bands]) -> reconstruction of the target.
+    """Build the decoder: (representation, target [batch, frames, bands]) -> reconstruction.
 
-    Of each frame it is given the one before, a zero frame first; where it runs backwards too, that
-    half meets each frame's target before it has to say it.
+    The input of a step is the target's frame before it, a zero frame at first. With two directions
+    the backward half reads the target of a frame before it outputs the frame.
     """
     representation = keras.Input((n_layers * n_directions * units,))
     target = keras.Input(shape)
@@ -148,16 +148,16 @@ def decoder(shape, *, n_layers, units, n_directions, dropout) -> keras.Model:
 
 
 def _stacks(x, first, units, dropout):
-    """Stacked GRUs, for two directions two stacks that meet at the top alone.
+    """Stack GRUs; two directions are two stacks that are joined at the top alone.
 
     first: initial states by layer and direction. Dropout at the input and the output of each GRU,
-    anew at each step. Returns the outputs [batch, frames, directions x units] and the last states.
+    drawn for each step. Return the outputs [batch, frames, directions x units] and the last states.
     """
     outputs, last = [], []
     for direction in range(len(first[0])):
         y = ops.flip(x, axis=1) if direction else x
-        for of_layer in first:
-            y, state = GRU(units)(layers.Dropout(dropout)(y), of_layer[direction])
+        for initial in first:
+            y, state = GRU(units)(layers.Dropout(dropout)(y), initial[direction])
             y = layers.Dropout(dropout)(y)
             last.append(state)
         outputs.append(ops.flip(y, axis=1) if direction else y)
@@ -167,7 +167,7 @@ def _stacks(x, first, units, dropout):
 def autoencoder(
     shape, *, n_layers, units, bidirectional_encoder, bidirectional_decoder, dropout
 ) -> keras.Model:
-    """SequenceAutoencoder: spectrogram [batch, frames, bands] -> it, reversed in time."""
+    """Build the autoencoder: spectrogram [batch, frames, bands] -> the same, reversed in time."""
     sizes = {"n_layers": n_layers, "units": units, "dropout": dropout}
     n_directions = 1 + bidirectional_decoder
     encode = encoder(
@@ -184,11 +184,11 @@ def autoencoder(
 
 
 def rmse(target, reconstruction):
-    """[batch] times the root of the mean squared error over batch, time and bands.
+    """Return [batch] times the root of the mean squared error over batch, time and bands.
 
-    Also where replicas share the batch: the gradient of sqrt(m) is that of m / (2 sqrt(m)), where
-    m is the mean over replicas of their means. A vector, since Keras' `fit` averages the losses of
-    samples over the replicas but adds up scalars.
+    Replicas that share a batch have the same loss: the gradient of sqrt(m) is that of
+    m / (2 sqrt(m)), where m is the mean over replicas of their means. The loss is a vector, since
+    Keras' `fit` averages the losses of samples over the replicas but adds up scalars.
     """
     replicas = tf.distribute.get_replica_context()
     each = ops.mean(ops.square(target - reconstruction), axis=(1, 2))  # [batch]

@@ -1,4 +1,4 @@
-"""A corpus as ACNN sees it: which utterances, in which folds, as which frames and labels."""
+"""The data of ACNN: splits, log-mel frames, representations, labels of all views, batches."""
 
 import logging
 from pathlib import Path
@@ -38,24 +38,24 @@ LEVELS = ("low", "neutral", "high")
 
 
 class Dataset(NamedTuple):
-    """A corpus as the network sees it."""
+    """A corpus with its frames and labels."""
 
     utterances: list
     classes: list[str]
     y: np.ndarray  # [n], the class of each utterance
     frames: tf.Tensor  # [total_frames, n_bands]
-    offsets: np.ndarray  # [n + 1], each utterance's first frame
+    offsets: np.ndarray  # [n + 1], the first frame of each utterance
     n_frames: int  # of the network's input
-    views: dict[str, np.ndarray]  # one-hot labels of each view [n, K], zeros where there is none
+    views: dict[str, np.ndarray]  # one-hot labels of each view [n, K], zeros without a label
     representations: np.ndarray | None  # [n, n_representation]
-    transductive: bool  # whether the autoencoder has heard what is tested
+    transductive: bool  # whether the autoencoder was trained on tested utterances
 
 
 def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
-    """Section 4.1: leave one session out, or train on one corpus (`n_trained`) and test on another.
+    """Make the splits of section 4.1: leave one session out, or test on a second corpus.
 
-    Corpora without sessions are divided into groups of speakers. `--protocol loso`: leave one
-    speaker out, the next one is dev.
+    The second corpus begins after `n_trained` utterances. Corpora without sessions are divided into
+    groups of speakers. `--protocol loso`: leave one speaker out, the next speaker is dev.
     """
     emotions, fraction = [u.emotion for u in utterances], hp["train"]["dev_fraction"]
     speakers = [u.speaker for u in utterances]
@@ -70,10 +70,10 @@ def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
 
 
 def sessions_or_groups(utterances, hp, run) -> list[str] | np.ndarray:
-    """The session of each utterance, or its group of speakers where those do not do."""
-    speakers, sessions = ([getattr(u, of) for u in utterances] for of in ("speaker", "session"))
+    """Return the session of each utterance, or its group of speakers without usable sessions."""
+    speakers, sessions = ([getattr(u, name) for u in utterances] for name in ("speaker", "session"))
     n_speakers = len(set(speakers))
-    # A speaker of two sessions would be tested and heard in training.
+    # A speaker of two sessions would be in a training set and in its test set.
     apart = len(set(zip(speakers, sessions, strict=True))) == n_speakers
     if not run.n_folds and all(sessions) and len(set(sessions)) > 1 and apart:
         return sessions
@@ -84,9 +84,9 @@ def sessions_or_groups(utterances, hp, run) -> list[str] | np.ndarray:
 
 
 def make_input_layer(hp) -> tuple[LogMel, int]:
-    """The layer that makes the network's frames, and how many it takes.
+    """Return the log-mel layer and the number of frames that the network takes.
 
-    Raises UsageError where they do not fill one step of the pooling.
+    Raise UsageError where the frames do not fill one step of the pooling.
     """
     layer = LogMel(**hp["features"], min_frames=1)
     n_samples = round(hp["input"]["seconds"] * layer.sample_rate_hz)
@@ -103,80 +103,81 @@ def make_input_layer(hp) -> tuple[LogMel, int]:
 
 
 def load_dataset(utterances, tested, hp, run) -> Dataset:
-    """Log-mel frames (section 2), labels of all views, and the autoencoder's representations.
+    """Load log-mel frames (section 2), labels of all views, and the autoencoder's representations.
 
-    tested: those of `utterances` that are of another corpus, none within one.
+    tested: the utterances of a second corpus, empty within one corpus.
     """
     layer, n_frames = make_input_layer(hp)
     settings = hp["autoencoder"]
-    # Refused before any work.
-    without_labels = load_unlabelled(settings, tested or utterances, run)
+    # A missing corpus fails here, before any work.
+    unlabelled = load_unlabelled(settings, tested or utterances, run)
     features = feature_cache.load_features(utterances, layer, **run.cache_options)
-    kept = list(features.utterances)
-    represented, digest = None, {}
+    utterances = list(features.utterances)
+    representations, digest = None, {}
     if settings["corpus"] or settings["weights"]:
-        view = pretraining.make_spectrogram(hp)
+        spectrogram = pretraining.make_spectrogram(hp)
         path = Path(settings["weights"]).expanduser()
         if settings["corpus"]:
-            path = pretraining.pretrained_network(without_labels, view, hp, run)
+            path = pretraining.pretrained_network(unlabelled, spectrogram, hp, run)
         log.info("encoder: %s", path)
-        encoder = pretraining.load_encoder(path, view)
-        represented = pretraining.load_representations(kept, encoder, view, run)
+        encoder = pretraining.load_encoder(path, spectrogram)
+        representations = pretraining.load_representations(utterances, encoder, spectrogram, run)
         digest["encoder"] = file_digest(path)
-    run_directory.check_data(run.folder, kept, features.key, **digest)
+    run_directory.check_data(run.folder, utterances, features.key, **digest)
     if digest:
         copy_network(path, run.folder / "encoder.keras", run.local_cache)
-    classes, y = np.unique([u.emotion for u in kept], return_inverse=True)
+    classes, y = np.unique([u.emotion for u in utterances], return_inverse=True)
     return Dataset(
-        utterances=kept,
+        utterances=utterances,
         classes=[str(name) for name in classes],
         y=y,
         frames=pipelines.as_tensor(features.frames),
         offsets=features.offsets,
         n_frames=n_frames,
-        views=make_views(kept, y, len(classes), hp["labels"]["rounding"], tested),
-        representations=represented,
-        transductive=bool(settings["corpus"]) and share_recordings(without_labels, tested or kept),
+        views=make_views(utterances, y, len(classes), hp["labels"]["rounding"], tested),
+        representations=representations,
+        transductive=bool(settings["corpus"])
+        and share_recordings(unlabelled, tested or utterances),
     )
 
 
-def make_views(utterances, y, n_classes, rounding, strangers=()) -> dict[str, np.ndarray]:
-    """One-hot labels of the views that the corpus has ratings for; always of the emotion.
+def make_views(utterances, y, n_classes, rounding, tested=()) -> dict[str, np.ndarray]:
+    """Return one-hot labels of the emotion and of each view that the corpus has ratings for.
 
-    strangers: utterances of another corpus, whose ratings make no view, as nothing trains on them.
+    tested: utterances of a second corpus. No network trains on them: their ratings make no view.
     """
-    strangers = set(strangers)
-    trains = np.array([u not in strangers for u in utterances])
+    tested = set(tested)
+    trains = np.array([u not in tested for u in utterances])
     views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
     for name in VIEWS[1:]:
         ratings = [getattr(u, ATTRIBUTES[name]) for u in utterances]
         levels = [to_three_classes(rating, rounding) for rating in ratings]
-        one_hot = np.array([[level == one for one in LEVELS] for level in levels], "float32")
+        one_hot = np.array([[level == name for name in LEVELS] for level in levels], "float32")
         if one_hot[trains].any():
             views[name] = one_hot
     return views
 
 
-def feature_statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation [n_bands] over the frames of the given utterances."""
-    rows = np.repeat(np.isin(np.arange(len(speech.y)), utterances), np.diff(speech.offsets))
-    frames = speech.frames.numpy()[rows]
+def feature_statistics(dataset, utterances) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation [n_bands] over the frames of the given utterances."""
+    rows = np.repeat(np.isin(np.arange(len(dataset.y)), utterances), np.diff(dataset.offsets))
+    frames = dataset.frames.numpy()[rows]
     sd = frames.std(axis=0, dtype="float64")
     return frames.mean(axis=0, dtype="float64"), np.where(sd > 0, sd, 1.0)
 
 
-def make_batches(speech, chosen, batch_size, **options):
-    """Batches of (inputs, labels of each view) of the network, in order unless given a seed."""
-    parts = dict(speech.views)
-    if speech.representations is not None:
-        parts["representation"] = speech.representations
+def make_batches(dataset, numbers, batch_size, **options):
+    """Return batches of (inputs, labels of each view), in order unless given a seed."""
+    parts = dict(dataset.views)
+    if dataset.representations is not None:
+        parts["representation"] = dataset.representations
     sizes = [part.shape[1] for part in parts.values()]
-    dataset = pipelines.utterance_batches(
-        speech.frames,
-        speech.offsets,
-        chosen,
-        np.concatenate(list(parts.values()), axis=1)[chosen],
-        n_frames=speech.n_frames,
+    batches = pipelines.utterance_batches(
+        dataset.frames,
+        dataset.offsets,
+        numbers,
+        np.concatenate(list(parts.values()), axis=1)[numbers],
+        n_frames=dataset.n_frames,
         batch_size=batch_size,
         **options,
     )
@@ -189,24 +190,24 @@ def make_batches(speech, chosen, batch_size, **options):
             inputs["representation"] = labels.pop("representation")
         return inputs, labels
 
-    return dataset.map(separate)
+    return batches.map(separate)
 
 
 def extract_features(corpus, utterances, hp, make) -> None:
-    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`.
+    """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`.
 
-    The corpus that `autoencoder.corpus` names is what the autoencoder trains on.
+    The autoencoder trains on the corpus that `autoencoder.corpus` names.
     """
     layer, _ = make_input_layer(hp)
     pretraining.check_hparams(hp)
-    settings, view = hp["autoencoder"], pretraining.make_spectrogram(hp)
+    settings, spectrogram = hp["autoencoder"], pretraining.make_spectrogram(hp)
     if settings["corpus"] == corpus:
-        make(select_training_part(settings, utterances), view)
+        make(select_training_part(settings, utterances), spectrogram)
         if not any(u.emotion for u in utterances):
             return
     utterances = select_by_labels(utterances, **hp["labels"])
-    kept = make(utterances, layer).utterances
+    framed = make(utterances, layer).utterances
     if settings["corpus"] == "tested":
-        make(utterances, view)
-    if settings["corpus"] or settings["weights"]:  # what has no log-mel frames is not represented
-        make(kept, view)
+        make(utterances, spectrogram)
+    if settings["corpus"] or settings["weights"]:  # representations need log-mel frames beside them
+        make(framed, spectrogram)

@@ -1,24 +1,14 @@
-"""The experiment of the attentive convolutional network: train it on every fold and score it."""
+"""The experiment of the attentive convolutional network (section 4): one condition of table 1."""
 
-import logging
 from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfser.corpora.labels import (
-    check_classes,
-    describe_labels,
-    select_by_labels,
-    select_common_classes,
-    warn_of_untrained_classes,
-)
-from tfser.distributed import multi_worker
+from tfser.corpora.labels import describe_labels
 from tfser.errors import UsageError
-from tfser.evaluation import classification_report, metrics
-from tfser.models.acnn import figures as pictures
-from tfser.models.acnn import pretraining
+from tfser.evaluation import classification_report, cross_validation
+from tfser.models.acnn import figures, pretraining
 from tfser.models.acnn.dataset import (
     Dataset,
     feature_statistics,
@@ -28,102 +18,84 @@ from tfser.models.acnn.dataset import (
     make_splits,
 )
 from tfser.models.acnn.network import acnn, cross_entropy, view_weights
-from tfser.plots import tensorboard
-from tfser.plots.figures import write_training_curves
 from tfser.storage import atomic_files, run_directory
-from tfser.training import loop, mixed_precision
-from tfser.training.epoch import predict_batches, train_epoch
-
-log = logging.getLogger("tfser")
+from tfser.training import fold, loop, mixed_precision
+from tfser.training.epoch import predict_batches
 
 CONDITIONS = {"": "BL", "tested": "C", "librispeech": "Li", "tedlium": "fT"}  # of table 1
 
 
 class Experiment(NamedTuple):
-    """What every fold needs."""
+    """The inputs of every fold."""
 
-    speech: Dataset
+    dataset: Dataset
     hp: dict
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
-    bar: classification_report.Progress
+    bar: cross_validation.Progress
 
 
 def train(utterances, hp, run, tested=None) -> dict | None:
-    """Cross-validates one condition of table 1, or tests it on another corpus; returns the scores.
+    """Cross-validate one condition of table 1, or test it on another corpus; return the scores.
 
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
     """
-    loop.select_strategy(run.strategy)  # refused before any work where there is one device
+    loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     make_input_layer(hp)
     pretraining.check_hparams(hp)
     if hp["train"]["alpha"] + hp["train"]["beta"] >= 1:
         raise UsageError("train.alpha + train.beta leave nothing of 1 for the emotion; Eq. (2)")
-    utterances = select_by_labels(utterances, **hp["labels"])
-    n_trained = None
-    if tested is not None:
-        utterances, tested = select_common_classes(utterances, tested)
-        n_trained, utterances = len(utterances), utterances + tested
-    plans = {seed: make_splits(utterances, hp, run, seed, n_trained) for seed in run.seeds}
-    warn_of_untrained_classes(utterances, plans[run.seeds[0]])
-    speech = load_dataset(utterances, tested or [], hp, run)
-    if len(speech.utterances) < len(utterances):  # --max-bad left some out
-        left = check_classes(speech.utterances)
-        if tested is not None:
-            n_trained = len(set(left).intersection(utterances[:n_trained]))
-        plans = {seed: make_splits(left, hp, run, seed, n_trained) for seed in run.seeds}
-    classification_report.write_splits(run, speech.utterances, plans)
+    utterances, tested = cross_validation.join_corpora(utterances, tested, hp["labels"])
 
+    def make_all_splits(utterances):
+        n_trained = cross_validation.count_trained(utterances, tested)
+        return {seed: make_splits(utterances, hp, run, seed, n_trained) for seed in run.seeds}
+
+    # Step (1) and (2) of figure 1, the autoencoder and its representations, are in the dataset.
+    dataset, splits = cross_validation.load_with_splits(
+        utterances,
+        run,
+        make_all_splits,
+        lambda utterances: load_dataset(utterances, tested, hp, run),
+    )
     name = condition_name(hp["autoencoder"])
-    results = []
-    n_networks = sum(map(len, plans.values()))
-    with classification_report.progress_bar(n_networks, hp["train"]["max_epochs"]) as bar:
-        lab = Experiment(speech, hp, run, compiled_network(speech, hp, run), bar)
-        for seed in run.seeds:
-            splits = plans[seed]
-            probabilities = np.zeros((len(speech.y), len(speech.classes)))
-            fold_of = np.full(len(speech.y), -1)
-            for fold, split, folder in classification_report.iterate_own_folds(
-                run, seed, splits, bar
-            ):
-                bar.at(name)
-                found = train_network(lab, split, folder, [seed, fold])
-                bar.network_done()
-                probabilities[split.test], fold_of[split.test] = found["probabilities"], fold
-            if run.parts is not None:
-                continue
-            scored = np.flatnonzero(fold_of >= 0)
-            system = {
-                "predicted": probabilities[scored].argmax(axis=1),
-                "probabilities": probabilities[scored],
-            }
-            of_test = [speech.utterances[i] for i in scored]
-            results.append(
-                classification_report.score_seed(
-                    run, seed, of_test, speech.classes, {name: system}, fold_of[scored]
-                )
-            )
-    if run.parts is not None:
+    model = compiled_network(dataset, hp, run)
+
+    def train_fold(split, folder, seed, bar):
+        bar.at(name)
+        outputs = train_network(Experiment(dataset, hp, run, model, bar), split, folder, seed)
+        bar.network_done()
+        return outputs["probabilities"]
+
+    def score_seed(seed, probabilities):
+        return cross_validation.score_probabilities(
+            run, seed, dataset, splits[seed], name, probabilities
+        )
+
+    results = cross_validation.cross_validate(
+        run, splits, train_fold, score_seed, max_epochs=hp["train"]["max_epochs"]
+    )
+    if results is None:
         return None
+    labels = describe_labels(**hp["labels"])
     scores = classification_report.finish_run(
         run,
         "acnn",
-        speech.classes,
+        dataset.classes,
         results,
-        # A random dev part is of the speakers trained on.
-        independent=run.evaluate == "test" or run.protocol == "loso",
-        facts=[f"views: {' '.join(speech.views)}"]
-        + [f"{k} {v}" for k, v in describe_labels(**hp["labels"]).items()]
-        + ["autoencoder trained on the tested speech (transductive)"] * speech.transductive,
-        flags=describe_labels(**hp["labels"])
-        | ({"autoencoder": "transductive"} if speech.transductive else {}),
+        utterances=dataset.utterances,
+        splits=splits,
+        facts=[f"views: {' '.join(dataset.views)}"]
+        + [f"{k} {v}" for k, v in labels.items()]
+        + ["autoencoder trained on the tested speech (transductive)"] * dataset.transductive,
+        flags=labels | ({"autoencoder": "transductive"} if dataset.transductive else {}),
     )
-    pictures.write_figures(lab, plans[run.seeds[0]][0], name)
+    figures.write_figures(dataset, hp, run, splits[run.seeds[0]][0], name)
     return scores
 
 
 def condition_name(settings) -> str:
-    """The name of a row of table 1; of an autoencoder that is not in it, where it is from."""
+    """Return the name of a row of table 1, or the origin of an autoencoder outside the table."""
     corpus = settings["corpus"]
     if settings["weights"]:
         return "AE of a file"
@@ -132,26 +104,26 @@ def condition_name(settings) -> str:
     return CONDITIONS.get(corpus, f"AE {corpus}")
 
 
-def new_network(speech, hp) -> keras.Model:
-    """Figure 1, for this corpus's classes and views."""
-    represented = speech.representations
+def new_network(dataset, hp) -> keras.Model:
+    """Return the network of figure 1 for the classes and views of the corpus."""
+    representations = dataset.representations
     return acnn(
-        speech.n_frames,
-        speech.frames.shape[1],
-        len(speech.classes),
-        n_representation=0 if represented is None else represented.shape[1],
-        views=list(speech.views),
+        dataset.n_frames,
+        dataset.frames.shape[1],
+        len(dataset.classes),
+        n_representation=0 if representations is None else representations.shape[1],
+        views=list(dataset.views),
         **hp["model"],
     )
 
 
-def compiled_network(speech, hp, run) -> keras.Model:
-    """A network with Adam and the multi-view loss, Eq. (2)."""
+def compiled_network(dataset, hp, run) -> keras.Model:
+    """Return a network compiled with Adam and the multi-view loss, Eq. (2)."""
     settings = hp["train"]
-    weights = view_weights(settings["alpha"], settings["beta"], list(speech.views))
+    weights = view_weights(settings["alpha"], settings["beta"], list(dataset.views))
     with loop.select_strategy(run.strategy).scope():
         return loop.compile_model(
-            new_network(speech, hp),
+            new_network(dataset, hp),
             keras.optimizers.Adam(settings["learning_rate"]),
             dict.fromkeys(weights, cross_entropy),
             metrics=(),
@@ -159,85 +131,45 @@ def compiled_network(speech, hp, run) -> keras.Model:
         )
 
 
-def train_network(lab, split, folder, seed) -> dict:
-    """Trains one network; returns the test part's emotion probabilities {"probabilities": [m, K]}.
-
-    What is finished is kept; a network that was killed goes on from its last epoch.
-    """
-    speech, hp, run, model, bar = lab
-    done = folder / "test.npz"
-    if finished := multi_worker.read_arrays_from_chief(done):
-        loop.delete_checkpoints(folder)
-        return finished
+def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
+    """Train one network, or continue it; return {"probabilities": [m, K]} of the test set."""
+    dataset, hp, run, model, bar = experiment
+    if outputs := fold.load_finished(folder / "test.npz"):
+        return outputs
     folder.mkdir(parents=True, exist_ok=True)
-    # One seed for the weights and dropout, one for the batches.
-    weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
-    keras.utils.set_random_seed(weight_seed)
-    loop.reinitialize(model, new_network(speech, hp))
-    model.get_layer("standardize").set_statistics(*feature_statistics(speech, split.train))
+    order_seed = fold.set_seeds(seed)
+    loop.reinitialize(model, new_network(dataset, hp))
+    model.get_layer("standardize").set_statistics(*feature_statistics(dataset, split.train))
     batch_size = loop.shared_batch_size(
         min(hp["train"]["batch_size"], len(split.train)), run.strategy
     )
-    with tf.device("CPU:0"):  # where tf.data works
-        epoch = tf.Variable(0, dtype="int64")
-    dataset = make_batches(
-        speech, split.train, batch_size, seed=order_seed, epoch=epoch, drop_remainder=True
+    dev_batches, dev_y = make_batches(dataset, split.dev, 256), dataset.y[split.dev]
+    history = fold.train_epochs(
+        model,
+        lambda epoch: make_batches(
+            dataset, split.train, batch_size, seed=order_seed, epoch=epoch, drop_remainder=True
+        ),
+        lambda: fold.score_classes(dev_y, predict_batches(model, dev_batches)["emotion"]),
+        max_epochs=hp["train"]["max_epochs"],
+        run=run,
+        folder=folder,
+        bar=bar,
     )
-    dev_batches, dev_y = make_batches(speech, split.dev, 256), speech.y[split.dev]
-
-    def one_epoch(history):
-        epoch.assign(len(history))
-        means = train_epoch(model, dataset)
-        dev = predict_batches(model, dev_batches)["emotion"]
-        return {
-            "loss": means["loss"],
-            "dev_loss": float(-np.mean(np.log(np.maximum(dev[range(len(dev_y)), dev_y], 1e-7)))),
-            "dev_uar": metrics.uar(dev_y, dev.argmax(axis=1)),
-        }
-
-    with tensorboard.open_event_writer(
-        run.folder / "events" / folder.relative_to(run.folder)
-    ) as write:
-
-        def after_epoch(row):
-            bar.epoch(row)
-            write(row["epoch"], {name: row[name] for name in row if name != "epoch"})
-
-        history = loop.run_epochs(
-            model,
-            one_epoch,
-            best_epoch=loop.best_uar_epoch,
-            finished=lambda history: len(history) >= hp["train"]["max_epochs"],
-            folder=folder,
-            report=after_epoch,
-            advice="try a lower --set train.learning_rate",
-        )
-    found = predict_batches(
-        mixed_precision.copy_in_float32(model), make_batches(speech, split.test, 256)
+    outputs = predict_batches(
+        mixed_precision.copy_in_float32(model), make_batches(dataset, split.test, 256)
     )
     write_network(folder, bar.place, history, model)
-    atomic_files.write_arrays(
-        done, probabilities=found["emotion"]
-    )  # last: this network is finished
-    loop.delete_checkpoints(folder)
-    return {"probabilities": found["emotion"]}
+    return fold.finish(folder / "test.npz", probabilities=outputs["emotion"])
 
 
 def write_network(folder, place, history, model) -> None:
-    """The history, its picture and the network of one fold."""
-    kept = history[loop.best_uar_epoch(history)]
-    log.info(
-        "%s: kept epoch %d of %d: loss %.3f dev loss %.3f dev UAR %.1f %%",
-        *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
-        100 * kept["dev_uar"],
-    )
-    atomic_files.write_csv(folder / "history.csv", history)
+    """Write the history, its figure and the network of one fold."""
+    best = history[loop.best_uar_epoch(history)]
+    fold.log_best_epoch(place, history, best)
     panels = {
         "cross-entropy (nats)": {"training, all views": "loss", "dev, emotion": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
     }
-    write_training_curves(
-        history, folder / "history.png", f"ACNN, {place}", panels, kept_epoch=kept["epoch"]
-    )
+    fold.write_history(folder, history, best, f"ACNN, {place}", panels)
     with atomic_files.replace_file(folder / "model.keras") as path:
         loop.save_model(model, path)

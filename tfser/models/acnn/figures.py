@@ -1,4 +1,4 @@
-"""What the networks learn: figures 3 and 4, the attention over an utterance, the projector."""
+"""Figures 3 and 4, the attention over utterances, and the vectors for TensorBoard's projector."""
 
 import re
 
@@ -12,65 +12,65 @@ from tfser.plots.spectrograms import draw_attention
 from tfser.training import mixed_precision
 
 
-def write_figures(lab, split, condition: str) -> None:
-    """Pictures of the first seed's first fold, of its test part: what it makes of new speakers.
+def write_figures(dataset, hp, run, split, condition: str) -> None:
+    """Write the figures of the first fold of the first seed.
 
-    tsne-network.png (figure 3), tsne-autoencoder.png (figure 4, of all utterances, since no fold
-    trains it), attention/*.png, and both vectors for TensorBoard's projector.
+    tsne-network.png (figure 3) and attention/*.png are of the test set, tsne-autoencoder.png
+    (figure 4) is of all utterances, since no fold trains the autoencoder. TensorBoard's projector
+    gets the vectors of both maps.
     """
-    speech, run = lab.speech, lab.run
     fold = run.folder / f"seed-{run.seeds[0]}" / "fold-00"
     network = mixed_precision.load_in_float32(fold / "model.keras")
-    found = attention_model(network).predict(make_batches(speech, split.test, 256), verbose=0)
+    batches = make_batches(dataset, split.test, 256)
+    outputs = attention_model(network).predict(batches, verbose=0)
     on = f"on {run.corpus}: t-SNE of"
     write_map(
-        *(lab, split.test, found["hidden"], "tsne-network"),
+        *(run, dataset, split.test, outputs["hidden"], "tsne-network"),
         f"ACNN, {condition} {on} its last hidden layer, fold 0's test part",
     )
-    if speech.representations is not None:
-        everything = np.arange(len(speech.y))
+    if dataset.representations is not None:
+        everything = np.arange(len(dataset.y))
         write_map(
-            *(lab, everything, speech.representations, "tsne-autoencoder"),
+            *(run, dataset, everything, dataset.representations, "tsne-autoencoder"),
             f"autoencoder, {condition} {on} its representations",
         )
-    _write_attention(lab, split.test, found["attention"], condition)
+    _write_attention(run, dataset, hp, split.test, outputs["attention"], condition)
 
 
-def write_map(lab, chosen, vectors, name: str, title: str) -> None:
-    """A t-SNE map of vectors [m, n] of the utterances `chosen`, and the vectors for TensorBoard."""
-    utterances = [lab.speech.utterances[i] for i in chosen]
-    tsne.write_map(lab.run, name, vectors, utterances, point_labels(lab.speech, chosen), title)
+def write_map(run, dataset, numbers, vectors, name: str, title: str) -> None:
+    """Write a t-SNE map of the vectors [m, n] of the utterances `numbers`, also for TensorBoard."""
+    utterances = [dataset.utterances[i] for i in numbers]
+    tsne.write_map(run, name, vectors, utterances, point_labels(dataset, numbers), title)
 
 
-def point_labels(speech, chosen) -> dict[str, list[str]]:
-    """What the points of a map may be coloured by: {name: label of each utterance}."""
+def point_labels(dataset, numbers) -> dict[str, list[str]]:
+    """Return the labels that can colour the points of a map: {name: label of each utterance}."""
     labels = {}
-    for name, one_hot in speech.views.items():
-        names = np.array([*(speech.classes if name == "emotion" else LEVELS), "unknown"])
-        labelled = one_hot[chosen].any(axis=1)
-        numbers = np.where(labelled, one_hot[chosen].argmax(axis=1), len(names) - 1)
-        labels[name] = [str(label) for label in names[numbers]]
-    utterances = [speech.utterances[i] for i in chosen]
+    for name, one_hot in dataset.views.items():
+        names = np.array([*(dataset.classes if name == "emotion" else LEVELS), "unknown"])
+        one_hot = one_hot[numbers]
+        classes = np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), len(names) - 1)
+        labels[name] = [str(label) for label in names[classes]]
+    utterances = [dataset.utterances[i] for i in numbers]
     return labels | tsne.point_labels(utterances, "speaker", "gender")
 
 
-def _write_attention(lab, test, alphas, condition) -> None:
-    """The attention over an utterance of each class, the first of the test part."""
-    speech, hp = lab.speech, lab.hp
+def _write_attention(run, dataset, hp, test, alphas, condition) -> None:
+    """Write the attention over the first utterance of each class in the test set."""
     hop_seconds = hp["features"]["hop_seconds"]
-    for k, emotion in enumerate(speech.classes):
-        of_class = np.flatnonzero(speech.y[test] == k)
+    for k, emotion in enumerate(dataset.classes):
+        of_class = np.flatnonzero(dataset.y[test] == k)
         if not len(of_class):
             continue
         number = test[of_class[0]]
-        utterance = speech.utterances[number]
-        start, end = speech.offsets[number], speech.offsets[number + 1]
+        utterance = dataset.utterances[number]
+        start, end = dataset.offsets[number], dataset.offsets[number + 1]
         figure = draw_attention(
-            speech.frames[start : min(end, start + speech.n_frames)].numpy(),
+            dataset.frames[start : min(end, start + dataset.n_frames)].numpy(),
             alphas[of_class[0]],
-            f"ACNN, {condition} on {lab.run.corpus}: {utterance.name} ({emotion})",
+            f"ACNN, {condition} on {run.corpus}: {utterance.name} ({emotion})",
             hop_seconds=hop_seconds,
             step_seconds=hop_seconds * hp["model"]["stride_frames"] * hp["model"]["pool_steps"],
         )
         file = re.sub(r"[^\w.-]+", "-", emotion)
-        save_figure(figure, lab.run.folder / "attention" / f"{file}.png")
+        save_figure(figure, run.folder / "attention" / f"{file}.png")

@@ -9,10 +9,10 @@ from tfser.models.acnn.dataset import make_input_layer
 
 
 def make_inference_function(run) -> served_model.InferenceFunction:
-    """The emotion's probabilities, those of the other views, and the attention."""
-    view = encoder = None
+    """Return the function from waveforms to the probabilities of all views and the attention."""
+    spectrogram = encoder = None
     if run.hp["autoencoder"]["corpus"] or run.hp["autoencoder"]["weights"]:
-        view = pretraining.make_spectrogram(run.hp)
+        spectrogram = pretraining.make_spectrogram(run.hp)
         encoder = served_model.load_network(run.folder / "encoder.keras")
     layer, n_frames = make_input_layer(run.hp)
     network = served_model.load_network(run.network / "model.keras")
@@ -28,9 +28,9 @@ def make_inference_function(run) -> served_model.InferenceFunction:
         frames = tf.where(inside[..., None], frames, float("nan"))
         inputs = {"log_mel": frames}
         if encoder:
-            inputs["representation"] = encoder(view(waveform), training=False)
-        found = network(inputs, training=False)
-        return {"probabilities": found.pop("emotion"), **found}
+            inputs["representation"] = encoder(spectrogram(waveform), training=False)
+        outputs = network(inputs, training=False)
+        return {"probabilities": outputs.pop("emotion"), **outputs}
 
     model = run.hp["model"]
     step = model["stride_frames"] * model["pool_steps"] * layer.hop / layer.sample_rate_hz
@@ -43,7 +43,7 @@ def make_inference_function(run) -> served_model.InferenceFunction:
     return served_model.InferenceFunction(
         function,
         {"log_mel": layer, "network": network}
-        | ({"spectrogram": view, "encoder": encoder} if encoder else {}),
+        | ({"spectrogram": spectrogram, "encoder": encoder} if encoder else {}),
         outputs,
         layer.sample_rate_hz,
         input_seconds=run.hp["input"]["seconds"],

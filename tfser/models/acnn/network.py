@@ -1,4 +1,4 @@
-"""The attentive convolutional network with its views (sections 2 and 4.2)."""
+"""The attentive convolutional network and the multi-view loss (sections 2 and 4.2)."""
 
 import keras
 from keras import layers, ops
@@ -12,16 +12,16 @@ VIEWS = ("emotion", "arousal", "valence")  # of Eq. (2)
 class AttentionPooling(layers.Layer):
     """x [batch, steps, channels] -> sum_i alpha_i x_i [batch, channels], alpha [batch, steps].
 
-    Eq. (1): alpha = softmax(W^T x_i) over the steps; where `inside` [batch, steps] is given, over
-    those for which it is true.
+    Eq. (1): alpha = softmax(W^T x_i) over the steps. With `inside` [batch, steps] the softmax is
+    over the steps where `inside` is true.
     """
 
     def build(self, x_shape, inside_shape=None):
-        """W, without a bias, which the softmax would not feel."""
+        """Make W, without a bias, which would not change the softmax."""
         self.w = self.add_weight((x_shape[-1], 1), "glorot_uniform", name="w")
 
     def call(self, x, inside=None):
-        """Returns (the weighted sum, the weights)."""
+        """Return (the weighted sum, the weights)."""
         scores = ops.matmul(x, self.w)  # [batch, steps, 1]
         if inside is not None:
             scores = ops.where(inside[..., None], scores, -1e9)
@@ -29,7 +29,7 @@ class AttentionPooling(layers.Layer):
         return ops.sum(alpha * x, axis=1), alpha[..., 0]
 
     def compute_output_shape(self, x_shape, inside_shape=None):
-        """Of the sum and of the weights."""
+        """Return the shapes of the sum and of the weights."""
         return (x_shape[0], x_shape[2]), x_shape[:2]
 
 
@@ -48,15 +48,15 @@ def acnn(
     dropout,
     clip,
 ) -> keras.Model:
-    """Figure 1: log-mel [batch, frames, bands] and representation -> probabilities of each view.
+    """Build figure 1: log-mel [batch, frames, bands], representation -> probabilities of each view.
 
     Args:
         n_representation: size of the autoencoder's representation, 0 for none (the baseline).
-        views: those of VIEWS that the corpus has labels for.
+        views: the names in VIEWS that the corpus has labels for.
         attends_padding: whether steps after the utterance's end (NaN) have weights too.
 
-    Its inputs are "log_mel" and, if there is one, "representation". The layer "attention" gives
-    alpha, "hidden" the vector below the softmax layers, which the views share.
+    The inputs are "log_mel" and, with the autoencoder, "representation". The layer "attention"
+    outputs alpha, "hidden" the vector below the softmax layers, which the views share.
     """
     inputs = {"log_mel": keras.Input((n_frames, n_bands), name="log_mel")}
     x = Standardize(clip, name="standardize")(inputs["log_mel"])
@@ -67,13 +67,13 @@ def acnn(
     if not attends_padding:  # a step is inside if its first frame is
         first_frames = inputs["log_mel"][:, :: stride_frames * pool_steps, 0]
         inside = ops.logical_not(ops.isnan(first_frames[:, : x.shape[1]]))
-    # From here on a vector an utterance, in float32 whatever the policy.
+    # The layers above work on one vector per utterance, in float32 under any policy.
     single = {"dtype": "float32"}
     hidden, _ = AttentionPooling(name="attention", **single)(x, inside)
     if n_representation:
         inputs["representation"] = keras.Input((n_representation,), name="representation")
-        of_both = [hidden, inputs["representation"]]
-        hidden = layers.Concatenate(name="hidden", **single)(of_both)
+        vectors = [hidden, inputs["representation"]]
+        hidden = layers.Concatenate(name="hidden", **single)(vectors)
     else:
         hidden = layers.Identity(name="hidden", **single)(hidden)
     hidden = layers.Dropout(dropout, **single)(hidden)
@@ -86,13 +86,13 @@ def acnn(
 
 
 def view_weights(alpha, beta, views) -> dict[str, float]:
-    """Eq. (2): the weight of each view's cross-entropy; of a single view it is 1."""
+    """Return the weight of each view's cross-entropy in Eq. (2); a single view has the weight 1."""
     weights = {"emotion": 1 - alpha - beta, "arousal": alpha, "valence": beta}
     return {name: weights[name] for name in views} if len(views) > 1 else {"emotion": 1.0}
 
 
 def cross_entropy(labels, probabilities):
-    """Of each utterance [batch]; 0 and without a gradient where its labels [K] are all 0.
+    """Return the cross-entropy of each utterance [batch]: 0, without a gradient, without a label.
 
     TensorFlow's gradient takes labels for distributions: zeros alone would not silence it.
     """
@@ -101,7 +101,7 @@ def cross_entropy(labels, probabilities):
 
 
 def attention_model(model) -> keras.Model:
-    """The same inputs -> {"attention": alpha [batch, steps], "hidden": [batch, 200 + 1024]}."""
+    """Return the model of the outputs {"attention": [batch, steps], "hidden": [batch, n]}."""
     _, alpha = model.get_layer("attention").output
     return keras.Model(
         model.input, {"attention": alpha, "hidden": model.get_layer("hidden").output}

@@ -1,4 +1,4 @@
-"""Step (1) of figure 1: an autoencoder on speech without labels, trained once for all runs."""
+"""Steps (1) and (2) of figure 1: the autoencoder on unlabelled speech, and representations."""
 
 from pathlib import Path
 
@@ -20,29 +20,29 @@ from tfser.training.pretraining import (
     train_network,
 )
 
-VERSION = 1  # part of an encoder's key: raise it when training gives another one
-VIEW = ("window_seconds", "hop_seconds", "n_bands", "pre_emphasis", "floor_db")
+VERSION = 1  # part of an encoder's key: raise it when training gives other weights
+SPECTROGRAM = ("window_seconds", "hop_seconds", "n_bands", "pre_emphasis", "floor_db")
 NETWORK = ("n_layers", "units", "bidirectional_encoder", "bidirectional_decoder", "dropout")
 
 
 def check_hparams(hp) -> None:
-    """Raises UsageError where [autoencoder] names what is not there, before any work."""
+    """Raise UsageError where [autoencoder] names a missing corpus or file, before any work."""
     check_settings("autoencoder", hp["autoencoder"])
     if weights := hp["autoencoder"]["weights"]:
         load_encoder(Path(weights).expanduser(), make_spectrogram(hp))
 
 
 def make_spectrogram(hp) -> Spectrogram:
-    """The layer that turns waveforms into what the autoencoder hears."""
+    """Return the layer from waveforms to the inputs of the autoencoder."""
     return Spectrogram(
         sample_rate_hz=hp["features"]["sample_rate_hz"],
         seconds=hp["input"]["seconds"],
-        **{name: hp["autoencoder"][name] for name in VIEW},
+        **{name: hp["autoencoder"][name] for name in SPECTROGRAM},
     )
 
 
 def load_encoder(path: Path, layer) -> keras.Model:
-    """The encoder in a file; UsageError where it is none, or not of the spectrograms of `layer`."""
+    """Load an encoder; raise UsageError where it does not fit the spectrograms of `layer`."""
     encoder = load_saved_network(path, "encoder.keras", "input_shape", "output_shape")
     shapes = encoder.input_shape, encoder.output_shape
     expected = (None, layer.n_frames, layer.n_features)
@@ -56,17 +56,17 @@ def load_encoder(path: Path, layer) -> keras.Model:
 
 
 def load_representations(utterances, encoder, layer, run) -> np.ndarray:
-    """Step (2) of figure 1: the representation [n, 1024] of each utterance."""
-    # The features of the corpora that papers label fit into memory, unlike those without labels.
-    heard = feature_cache.load_features(utterances, layer, **run.cache_options)
-    clips = heard.frames.reshape(-1, layer.n_frames, layer.n_features)
+    """Return the representation [n, 1024] of each utterance, step (2) of figure 1."""
+    # The features of labelled corpora fit into memory, unlike those of unlabelled corpora.
+    features = feature_cache.load_features(utterances, layer, **run.cache_options)
+    clips = features.frames.reshape(-1, layer.n_frames, layer.n_features)
     return encoder.predict(clips, batch_size=256, verbose=0)
 
 
 def pretrained_network(utterances, layer, hp, run) -> Path:
-    """The path of the encoder that these settings and this speech make; trained if it is not there.
+    """Return the file of the encoder of these settings and utterances; train a missing encoder.
 
-    It is kept beside the features, for all runs. A killed training goes on where it was.
+    The file is beside the features, for all runs. A killed training continues.
     """
     settings = hp["autoencoder"]
     training_settings = {
@@ -100,9 +100,9 @@ def compiled_network(layer, settings, strategy: str) -> keras.Model:
 
 
 def train_autoencoder(stored, layer, settings, folder: Path, strategy: str) -> None:
-    """Trains the autoencoder: Adam on the RMSE, gradients clipped by value, the last epoch kept.
+    """Train the autoencoder: Adam on the RMSE, gradients clipped by value, the last epoch kept.
 
-    Writes encoder.keras, autoencoder.keras, history.csv and history.png into `folder`.
+    Write encoder.keras, autoencoder.keras, history.csv and history.png into `folder`.
     """
     keras.utils.set_random_seed(settings["seed"])
     model = compiled_network(layer, settings, strategy)
@@ -133,7 +133,7 @@ def train_autoencoder(stored, layer, settings, folder: Path, strategy: str) -> N
         shown="RMSE {loss:.4f}",
         advice="try a lower --set autoencoder.learning_rate",
     )
-    # The whole one last: it says that both are there.
+    # The autoencoder last: its file means that the training is finished.
     for name, network in (("encoder", model.get_layer("encoder")), ("autoencoder", model)):
         with atomic_files.replace_file(folder / f"{name}.keras") as path:
             loop.save_model(network, path)

@@ -1,4 +1,4 @@
-"""A corpus as the Aux-VAE and its probes see it: pieces, what is to be found of them, and folds."""
+"""The data of the Aux-VAE's probes: utterances, splits, pieces of spectrograms, targets."""
 
 import logging
 from typing import NamedTuple
@@ -27,15 +27,15 @@ class Dataset(NamedTuple):
     """A corpus in pieces of n_frames frames."""
 
     utterances: list
-    classes: list[str]  # none of ratings
+    classes: list[str]  # empty for ratings
     y: np.ndarray  # the class of each utterance [n], or its arousal and valence [n, 2]
     pieces: np.ndarray  # [n_pieces, n_frames, n_bands]
-    utterance: np.ndarray  # [n_pieces], whose each piece is
+    utterance: np.ndarray  # [n_pieces], the utterance of each piece
     key: str  # digest of the features
 
 
 def select_utterances(utterances, hp) -> list:
-    """The utterances that have what is to be found, as their `emotion` where it is a class."""
+    """Select the utterances that have the target; a class becomes their `emotion`."""
     target = hp["labels"]["target"]
     if target == "ratings":
         return select_rated(utterances, hp["labels"]["group"])
@@ -43,34 +43,35 @@ def select_utterances(utterances, hp) -> list:
 
 
 def make_splits(utterances, hp, run, seed) -> list[Split]:
-    """The folds; no epoch is chosen, so that there is a dev part with `--evaluate dev` alone.
+    """Make the splits of section 6: random parts, or the corpus's parts for emotions and ratings.
 
-    Section 6: a random part of all speakers' utterances is tested, or the corpus's own test part
-    of emotions and ratings. `--protocol loso`: speakers are left out, one or a group at a time.
+    `--protocol loso`: leave out a speaker or a group of speakers. Probes have no epoch to choose: a
+    dev set exists with `--evaluate dev` alone.
     """
-    return select_evaluated_part(run.evaluate, _plan(utterances, hp, run, seed))
+    return select_evaluated_part(run.evaluate, _make_splits(utterances, hp, run, seed))
 
 
-def _plan(utterances, hp, run, seed) -> list[Split]:
+def _make_splits(utterances, hp, run, seed) -> list[Split]:
     on_dev = run.evaluate == "dev"
     target = hp["labels"]["target"]
     speakers = [u.speaker for u in utterances]
-    everyone = len(set(speakers))
+    n_speakers = len(set(speakers))
     if run.protocol == "loso":
         if target == "speaker":
             raise UsageError(
                 "--protocol loso leaves out speakers, and --target speaker is to find them; "
                 "use --protocol paper"
             )
-        if run.n_folds and run.n_folds > everyone:
+        if run.n_folds and run.n_folds > n_speakers:
             raise UsageError(
-                f"--folds {run.n_folds}: the corpus has {everyone} speakers; use --folds {everyone}"
+                f"--folds {run.n_folds}: the corpus has {n_speakers} speakers; "
+                f"use --folds {n_speakers}"
             )
         if on_dev:
             return leave_speakers_out(speakers, n_folds=run.n_folds)
-        if everyone < 2:
+        if n_speakers < 2:
             raise DataError("leave one speaker out needs two speakers, the corpus has one")
-        pairs = speaker_group_k_fold(speakers, n_folds=run.n_folds or everyone)
+        pairs = speaker_group_k_fold(speakers, n_folds=run.n_folds or n_speakers)
         return [Split(train, np.empty(0, np.int64), test) for train, test in pairs]
     parts = np.array([u.split for u in utterances], object)
     if target in ("emotion", "ratings") and not run.n_folds and any(parts):
@@ -98,44 +99,45 @@ def _plan(utterances, hp, run, seed) -> list[Split]:
 
 
 def load_dataset(utterances, hp, run) -> Dataset:
-    """The pieces of a corpus; utterances that have none (`input.drop_short`) are left out."""
+    """Load the pieces of a corpus; leave out utterances without a piece (`input.drop_short`)."""
     layer = make_mel_pieces(hp)
     features = feature_cache.load_features(utterances, layer, **run.cache_options)
     pieces = features.frames.reshape(-1, layer.n_frames, layer.n_features)
     counts = np.diff(features.offsets) // layer.n_frames
-    kept = [u for u, n in zip(features.utterances, counts, strict=True) if n]
-    if len(kept) < len(counts):
+    utterances = [u for u, n in zip(features.utterances, counts, strict=True) if n]
+    if len(utterances) < len(counts):
         log.warning(
             "input.drop_short: %d of %d utterances are shorter than %g s and left out",
-            *(len(counts) - len(kept), len(counts), hp["input"]["seconds"]),
+            *(len(counts) - len(utterances), len(counts), hp["input"]["seconds"]),
         )
-    if not kept:
+    if not utterances:
         raise DataError("no utterance is long enough; use --set input.drop_short=false")
     if hp["labels"]["target"] == "ratings":
-        classes, y = [], np.stack(list(regression_report.true_ratings(kept).values()), axis=1)
+        ratings = regression_report.true_ratings(utterances)
+        classes, y = [], np.stack(list(ratings.values()), axis=1)
     else:
-        check_classes(kept)
-        names, y = np.unique([u.emotion for u in kept], return_inverse=True)
+        check_classes(utterances)
+        names, y = np.unique([u.emotion for u in utterances], return_inverse=True)
         classes = [str(name) for name in names]
-    utterance = np.repeat(np.arange(len(kept)), counts[counts > 0])
-    return Dataset(kept, classes, y, pieces, utterance, features.key)
+    utterance = np.repeat(np.arange(len(utterances)), counts[counts > 0])
+    return Dataset(utterances, classes, y, pieces, utterance, features.key)
 
 
 def extract_features(corpus, utterances, hp, make) -> None:
-    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`.
+    """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`.
 
-    The corpus that `vae.corpus` names is what the autoencoder trains on.
+    The autoencoder trains on the corpus that `vae.corpus` names.
     """
     layer, settings = make_mel_pieces(hp), hp["vae"]
     pretraining.check_hparams(hp, layer)
     if settings["corpus"] == corpus:
         make(select_training_part(settings, utterances), layer)
     try:
-        probed = select_utterances(utterances, hp)
+        labelled = select_utterances(utterances, hp)
     except DataError:
-        if settings["corpus"] == corpus:  # it has no such labels: for pre-training alone
+        if settings["corpus"] == corpus:  # without such labels it is for pre-training alone
             return
         raise
-    heard = make(probed, layer)
+    stored = make(labelled, layer)
     if settings["corpus"] == "tested" or settings["continued_epochs"]:
-        make(drop_empty(heard), layer)
+        make(drop_empty(stored), layer)

@@ -1,4 +1,4 @@
-"""Figure 2: maps of the latent variables of a few speakers."""
+"""Figure 2: t-SNE maps of the latent variables of a few speakers."""
 
 import numpy as np
 
@@ -8,16 +8,15 @@ from tfser.plots import tsne
 SPEAKERS_A_GENDER = 4  # section 6.2: eight speakers, four of each
 
 
-def write_figures(lab, split) -> None:
-    """tsne-h.png and tsne-m.png (z's without m) of the first fold's network."""
-    speech, hp, run = lab.speech, lab.hp, lab.run
+def write_figures(dataset, hp, run) -> None:
+    """Write tsne-h.png and tsne-m.png (tsne-z.png without m) of the first fold's network."""
     path = run.folder / f"seed-{run.seeds[0]}" / "fold-00" / "vae.keras"
-    latents = pretraining.load_latents(path, speech, hp, run)
-    few = select_speakers(speech.utterances)
-    numbers = [i for i, u in enumerate(speech.utterances) if u.speaker in few]
-    utterances = [speech.utterances[i] for i in numbers]
+    latents = pretraining.load_latents(path, dataset, hp, run)
+    speakers = select_speakers(dataset.utterances)
+    numbers = [i for i, u in enumerate(dataset.utterances) if u.speaker in speakers]
+    utterances = [dataset.utterances[i] for i in numbers]
     for name in ("h", "m" if "m" in latents else "z"):
-        vectors = np.stack([latents[name][speech.utterance == i].mean(axis=0) for i in numbers])
+        vectors = np.stack([latents[name][dataset.utterance == i].mean(axis=0) for i in numbers])
         labels = tsne.point_labels(utterances, "gender", "speaker", "emotion")
         if hp["labels"]["target"] != "emotion":  # `emotion` is the target, ratings may have none
             del labels["emotion"]
@@ -26,17 +25,17 @@ def write_figures(lab, split) -> None:
 
 
 def select_speakers(utterances) -> set[str]:
-    """The first speakers of each gender with several utterances; of no gender, the first ones.
+    """Select the first speakers of each gender (or of all) that have several utterances.
 
-    Everybody, where nobody has several.
+    All speakers, where no speaker has several utterances.
     """
     counts, genders = {}, {}
     for u in utterances:
         counts[u.speaker] = counts.get(u.speaker, 0) + 1
         genders[u.speaker] = u.gender
     several = sorted(name for name, n in counts.items() if n > 1)
-    chosen = set()
+    selected = set()
     for gender in sorted(set(genders.values()), key=str):
         n = SPEAKERS_A_GENDER * (1 if gender else 2)
-        chosen |= set([name for name in several if genders[name] == gender][:n])
-    return chosen or set(counts)
+        selected |= set([name for name in several if genders[name] == gender][:n])
+    return selected or set(counts)

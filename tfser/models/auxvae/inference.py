@@ -11,7 +11,7 @@ from tfser.models.auxvae import pretraining
 
 
 def make_inference_function(run) -> served_model.InferenceFunction:
-    """The latent variables' means, and what the run's best probe says of them."""
+    """Return the function from waveforms to latent means and the outputs of the best probe."""
     if run.hp["probe"]["latents"] == "samples":
         raise UsageError(
             f"{run.folder}: its probes are of samples, which are others each time; train with "
@@ -25,20 +25,20 @@ def make_inference_function(run) -> served_model.InferenceFunction:
 
     def function(waveform, lengths):
         batch = tf.shape(waveform)[0]
-        (pieces, of_pieces), owner = cut_pieces(
+        (pieces, piece_lengths), owner = cut_pieces(
             layer, served_model.mask_padding(waveform, lengths), lengths
         )
-        heard = layer(pieces, of_pieces)
-        _, means = network.encode(heard, sampled=False)
-        latents = {name: tf.reduce_mean(x, axis=1) for name, x in {"mel": heard, **means}.items()}
-        said = probes(latents, training=False)
-        found = {name: x for name, x in latents.items() if name != "mel"}
+        mel = layer(pieces, piece_lengths)
+        _, means = network.encode(mel, sampled=False)
+        latents = {name: tf.reduce_mean(x, axis=1) for name, x in {"mel": mel, **means}.items()}
+        probed = probes(latents, training=False)
+        values = {name: x for name, x in latents.items() if name != "mel"}
         if run.classes:
-            found["probabilities"] = said[best]
+            values["probabilities"] = probed[best]
         else:
-            of_both = [said[f"{best}-{loss}-{a}"] for a in regression_report.ATTRIBUTES]
-            found["ratings"] = tf.concat(of_both, axis=1)
-        return {name: tf.math.unsorted_segment_mean(x, owner, batch) for name, x in found.items()}
+            ratings = [probed[f"{best}-{loss}-{a}"] for a in regression_report.ATTRIBUTES]
+            values["ratings"] = tf.concat(ratings, axis=1)
+        return {name: tf.math.unsorted_segment_mean(x, owner, batch) for name, x in values.items()}
 
     n, outputs = run.hp["model"]["n_latent"], {}
     if run.classes:
@@ -56,9 +56,9 @@ def make_inference_function(run) -> served_model.InferenceFunction:
 
 
 def cut_pieces(layer, waveform, lengths):
-    """((pieces [n, samples], their lengths [n]), whose each is [n]), as `MelPieces.lengths` cuts.
+    """Cut waveforms as `MelPieces.lengths` does: ((pieces [n, samples], lengths [n]), owners [n]).
 
-    What is too short for a piece is filled up with zeros to the shortest there can be.
+    A waveform that is too short for a piece is filled up with zeros to the shortest piece.
     """
     whole, least = layer.n_samples, layer.n_fft // 2 + 1  # samples
     lengths = tf.maximum(lengths, least)
@@ -74,6 +74,6 @@ def cut_pieces(layer, waveform, lengths):
     padded = tf.reshape(padded, [-1, most, whole])
     inside = tf.sequence_mask(n_whole + tf.cast(counts, "int32"), most)
     number = tf.range(most)[None]
-    of_pieces = tf.where(number < n_whole[:, None], whole, rest[:, None])
-    pieces = tf.boolean_mask(padded, inside), tf.boolean_mask(of_pieces, inside)
+    piece_lengths = tf.where(number < n_whole[:, None], whole, rest[:, None])
+    pieces = tf.boolean_mask(padded, inside), tf.boolean_mask(piece_lengths, inside)
     return pieces, tf.cast(tf.where(inside)[:, 0], "int32")

@@ -1,4 +1,4 @@
-"""The networks of figure 1, the lower bound of Eq. (5), and its training step."""
+"""The networks of figure 1, the lower bound of Eq. (5), and the training step."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,9 @@ from keras import layers, ops
 
 from tfser.training import loop, mixed_precision
 
-LOG_VARIANCE = 10.0  # at most, and -10 at least: exp() of more is no number
+# Limit of |log-variance|: a squared error is weighted by exp(10) = 22,000 at most. Without a limit
+# training diverges long before exp() overflows, in float32 at 88.
+LOG_VARIANCE = 10.0
 
 
 class Normal(NamedTuple):
@@ -20,20 +22,20 @@ class Normal(NamedTuple):
 
 
 def normal(parameters) -> Normal:
-    """Of a network's output [batch, frames, 2 n]: mean, then log-variance."""
+    """Split a network's output [batch, frames, 2 n] into mean and log-variance."""
     mean, log_variance = ops.split(parameters, 2, axis=-1)
     return Normal(mean, ops.clip(log_variance, -LOG_VARIANCE, LOG_VARIANCE))
 
 
 def log_density(x, distribution):
-    """Mean over batch, frames and dimensions of log N(x; mean, variance)."""
+    """Return the mean over batch, frames and dimensions of log N(x; mean, variance)."""
     mean, log_variance = distribution
     square = ops.square(x - mean) * ops.exp(-log_variance)
     return -0.5 * ops.mean(np.log(2 * np.pi) + log_variance + square)
 
 
 def noise_like(x, seed):
-    """Standard normal noise of the shape of x, another one on each replica."""
+    """Draw standard normal noise of the shape of x, different on each replica."""
     replica = tf.distribute.get_replica_context()
     number = 0 if replica is None else replica.replica_id_in_sync_group
     state = tf.cast(seed.next(), "int32") + tf.stack([0, tf.cast(number, "int32")])
@@ -44,7 +46,7 @@ def noise_like(x, seed):
 class MeanOfChunks(layers.Layer):
     """Means over time: [batch, frames, n] -> [batch, chunks, n].
 
-    Chunks have `size` frames, the last one what is left. size=None: one chunk, the utterance.
+    Chunks have `size` frames, the last chunk the frames that remain. size=None: one chunk.
     """
 
     def __init__(self, size, **options):
@@ -52,44 +54,44 @@ class MeanOfChunks(layers.Layer):
         self.size = size
 
     def call(self, x):
-        """[batch, frames, n] -> [batch, chunks, n]."""
+        """Average [batch, frames, n] to [batch, chunks, n]."""
         if self.size is None:
             return ops.mean(x, axis=1, keepdims=True)
-        given = ops.shape(x)[1]
-        n_chunks = (given + self.size - 1) // self.size
-        padded = ops.pad(x, [[0, 0], [0, n_chunks * self.size - given], [0, 0]])
+        n_frames = ops.shape(x)[1]
+        n_chunks = (n_frames + self.size - 1) // self.size
+        padded = ops.pad(x, [[0, 0], [0, n_chunks * self.size - n_frames], [0, 0]])
         sums = ops.sum(ops.reshape(padded, (-1, n_chunks, self.size, x.shape[-1])), axis=2)
-        counts = ops.minimum(self.size, given - self.size * ops.arange(n_chunks))
+        counts = ops.minimum(self.size, n_frames - self.size * ops.arange(n_chunks))
         return sums / ops.cast(counts, x.dtype)[:, None]
 
     def compute_output_shape(self, shape):
-        """(batch, chunks, n), None where the number of frames is not known."""
+        """Return (batch, chunks, n), with None for an unknown number of chunks."""
         n_chunks = 1 if self.size is None else None
         return shape[0], n_chunks, shape[-1]
 
     def get_config(self):
-        """What the constructor takes."""
+        """Return the arguments of the constructor."""
         return super().get_config() | {"size": self.size}
 
 
 def timescale(n_inputs, n_latent, chunk_frames, name) -> keras.Model:
-    """The network of h and of m: [batch, frames, n_inputs] -> [batch, chunks, 2 n_latent].
+    """Build the network of h and of m: [batch, frames, n_inputs] -> [batch, chunks, 2 n_latent].
 
-    The convolution of one frame at its end is linear: the mean over time may come before it.
+    The last convolution, of one frame, is linear: the mean over time may come before it.
     """
     x = inputs = keras.Input((None, n_inputs))
     for filters in (n_latent // 4, n_latent // 2, n_latent):
         x = layers.Conv1D(filters, 3, kernel_initializer=_initializer())(x)
-        x = _normalized(layers.Activation("tanh")(x))
+        x = _normalize(layers.Activation("tanh")(x))
     x = MeanOfChunks(chunk_frames, dtype="float32")(x)  # of frames - 6, as nothing is padded
     return keras.Model(inputs, _dense(2 * n_latent, dtype="float32")(x), name=name)
 
 
 def frame_by_frame(n_inputs, sizes, n_outputs, name, activation=None) -> keras.Model:
-    """Convolutions of one frame: [batch, frames, n_inputs] -> [batch, frames, n_outputs]."""
+    """Build convolutions of one frame: [batch, frames, n_inputs] -> [batch, frames, n_outputs]."""
     x = inputs = keras.Input((None, n_inputs))
     for size in sizes:
-        x = _normalized(layers.Activation("tanh")(_dense(size)(x)))
+        x = _normalize(layers.Activation("tanh")(_dense(size)(x)))
     x = _dense(n_outputs, activation=activation, dtype="float32")(x)
     return keras.Model(inputs, x, name=name)
 
@@ -99,11 +101,11 @@ def _dense(n, **options):
 
 
 def _initializer():
-    """PyTorch's: uniform up to 1 / sqrt(inputs)."""
+    """Return PyTorch's initializer: uniform up to 1 / sqrt(inputs)."""
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
 
-def _normalized(x):
+def _normalize(x):
     synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=synchronized)(x)
 
@@ -119,8 +121,8 @@ class Latents(NamedTuple):
 class AuxVAE(keras.Model):
     """Spectrograms [batch, frames, n_bands] in [0, 1] -> their reconstructions.
 
-    `medium`: with m, or without, the model of Springenberg et al. 2019. `predictive`: z of a frame
-    is decoded to the next one. `hears`: the settings of the spectrograms, for whoever loads it.
+    `medium`: with m; without m it is the model of Springenberg et al. 2019. `predictive`: z of a
+    frame is decoded to the next frame. `hears`: the settings of the spectrograms, for a later load.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class AuxVAE(keras.Model):
         gamma,
         **options,
     ):
-        super().__init__(dtype="float32", **options)  # its networks have their own
+        super().__init__(dtype="float32", **options)  # the networks inside have their own policy
         self.settings = {
             "hears": hears, "n_bands": n_bands, "n_latent": n_latent, "chunk_frames": chunk_frames,
             "dropout": dropout, "legacy_dropout": legacy_dropout, "medium": medium,
@@ -150,13 +152,13 @@ class AuxVAE(keras.Model):
         self.weights_of_terms = {"z": alpha, "m": beta, "h": gamma}
         self.dropout = layers.Dropout(dropout)
         self.noise = keras.random.SeedGenerator(0)
-        both = n_bands + n_latent
+        n_inputs = n_bands + n_latent
         self.h_net = timescale(n_bands, n_latent, None, "h_net")
-        self.z_net = frame_by_frame(both, [n_latent, n_latent], 2 * n_latent, "z_net")
+        self.z_net = frame_by_frame(n_inputs, [n_latent, n_latent], 2 * n_latent, "z_net")
         self.decoder = frame_by_frame(n_latent, [n_bands] * 3, n_bands, "decoder", "sigmoid")
         self.h_predictor = frame_by_frame(n_latent, [n_latent], 2 * n_latent, "h_predictor")
         if medium:
-            self.m_net = timescale(both, n_latent, chunk_frames, "m_net")
+            self.m_net = timescale(n_inputs, n_latent, chunk_frames, "m_net")
             sizes = [2 * n_latent] * 2
             self.m_predictor = frame_by_frame(2 * n_latent, sizes, 2 * n_latent, "m_predictor")
         names = ("loss", "reconstruction", "kl_z", *["kl_m"] * medium, "kl_h")
@@ -165,29 +167,29 @@ class AuxVAE(keras.Model):
 
     @property
     def metrics(self):
-        """The means of an epoch."""
+        """Return the means of an epoch."""
         return list(self.means.values())
 
     def get_config(self):
-        """What the constructor takes."""
+        """Return the arguments of the constructor."""
         return self.settings | {"name": self.name}
 
     def get_compile_config(self):
-        """None: a saved model is for its latent variables, `prepare` makes it trainable again."""
+        """Return None: a saved model gives latent variables, `prepare` makes it trainable again."""
 
     def prepare(self, *, learning_rate, clip_norm):
-        """Compiles with Adam; gradients are clipped to a global norm."""
+        """Compile with Adam; gradients are clipped to a global norm."""
         self.compile(
             mixed_precision.scale_optimizer(keras.optimizers.Adam(learning_rate)), jit_compile=False
         )
         self.clip_norm = clip_norm
-        # Unbuilt, it fails on several replicas.
+        # An unbuilt optimizer fails on several replicas.
         mixed_precision.build_optimizer(self.optimizer, self.trainable_variables)
 
     def encode(self, x, training=False, sampled=True, style=None) -> Latents:
-        """The posteriors of figure 1 and a sample of each, or their means.
+        """Return the posteriors of figure 1 and a sample of each, or their means.
 
-        style: distributions of another recording in place of x's own, by name ("h", "m").
+        style: distributions of another recording in place of those of x, by name ("h", "m").
         """
         distributions, samples = {}, {}
 
@@ -200,45 +202,45 @@ class AuxVAE(keras.Model):
                 samples[name] = mean + ops.exp(0.5 * log_variance) * noise
             return samples[name]
 
-        # Repeated before they are drawn from: every frame has a noise of its own around one mean.
+        # Repeated before the draw: every frame has its own noise around one mean.
         frames = ops.arange(ops.shape(x)[1])
         latent = draw("h", ops.take(self.h_net(x, training=training), frames * 0, axis=1))
         if self.medium:
-            heard = self.dropout(x, training=training or self.legacy_dropout)
-            chunks = self.m_net(ops.concatenate([heard, latent], axis=-1), training=training)
-            # Chunks of fewer frames than x has: the last one is repeated to x's end.
+            dropped = self.dropout(x, training=training or self.legacy_dropout)
+            chunks = self.m_net(ops.concatenate([dropped, latent], axis=-1), training=training)
+            # The chunks cover fewer frames than x: the last chunk is repeated to the end of x.
             chunk_of = ops.minimum(frames // self.chunk_frames, ops.shape(chunks)[1] - 1)
             latent = draw("m", ops.take(chunks, chunk_of, axis=1))
-        heard = self.dropout(x, training=training)
-        draw("z", self.z_net(ops.concatenate([heard, latent], axis=-1), training=training))
+        dropped = self.dropout(x, training=training)
+        draw("z", self.z_net(ops.concatenate([dropped, latent], axis=-1), training=training))
         return Latents(distributions, samples)
 
     def predict_latents(self, samples, x_hat, training=False) -> tuple:
-        """(x_hat, the decoder's, as it is; {"h": p(h | z), "m": p(m | h, z)}, "inside z")."""
+        """Predict h and m from z: (x_hat unchanged, {"h": p(h | z), "m": p(m | h, z)})."""
         x_hat, z = interleave(x_hat, samples["z"])
-        found = {"h": normal(self.h_predictor(z, training=training))}
+        p = {"h": normal(self.h_predictor(z, training=training))}
         if self.medium:
-            _, z = interleave(found["h"].mean, z)
-            both = ops.concatenate([samples["h"], z], axis=-1)
-            found["m"] = normal(self.m_predictor(both, training=training))
-        return x_hat, found
+            _, z = interleave(p["h"].mean, z)
+            h_z = ops.concatenate([samples["h"], z], axis=-1)
+            p["m"] = normal(self.m_predictor(h_z, training=training))
+        return x_hat, p
 
-    def given(self, x):
-        """What the encoder is given of x: itself, with `predictive` behind a frame of silence."""
+    def add_silence(self, x):
+        """Return the input of the encoder: x, with `predictive` behind a frame of silence."""
         return ops.concatenate([ops.ones_like(x[:, :1]), x], 1) if self.predictive else x
 
     def call(self, x, training=False, sampled=True, style=None):
-        """The reconstruction of x, frame by frame; style: see `encode`."""
-        _, samples = self.encode(self.given(x), training, sampled, style)
+        """Return the reconstruction of x, frame by frame; style: see `encode`."""
+        _, samples = self.encode(self.add_silence(x), training, sampled, style)
         return self.decoder(samples["z"], training=training)[:, : x.shape[1]]
 
     def bound(self, x, training=False) -> dict:
-        """Eq. (5), -log p(x) >= -"loss", and its terms: {"loss", "reconstruction", "kl_z", ...}.
+        """Return Eq. (5), log p(x) >= -"loss", and its terms {"reconstruction", "kl_z", ...}.
 
-        Sums of squares over bands, and means over dimensions, as the authors' code has them.
+        Sums of squares over bands and means over dimensions, as in the authors' code.
         """
         target = ops.concatenate([x, ops.ones_like(x[:, :1])], 1) if self.predictive else x
-        x = self.given(x)
+        x = self.add_silence(x)
         q, sample = self.encode(x, training)
         x_hat = self.decoder(sample["z"], training=training)
         x_hat, p = self.predict_latents(sample, x_hat, training)
@@ -255,25 +257,25 @@ class AuxVAE(keras.Model):
         }
 
     def train_step(self, x):
-        """One update; the gradient's norm is that of the whole batch."""
-        found = {}
+        """Update the weights once; the gradient's norm is that of the batch of all replicas."""
+        values = {}
 
         def loss():
-            found.update(self.bound(x, training=True))
-            return found["loss"]
+            values.update(self.bound(x, training=True))
+            return values["loss"]
 
         loop.minimize(loss, self.trainable_variables, self.optimizer, clip_norm=self.clip_norm)
         for name, mean in self.means.items():
-            mean.update_state(found[name])
+            mean.update_state(values[name])
         return self.get_metrics_result()
 
 
 @tf.custom_gradient
 def interleave(a, b):
-    """Both as they are; b is not to be had before a, nor a's gradient before b's.
+    """Return both unchanged, b never before a, and the gradient of a never before that of b.
 
-    For networks side by side with batch normalization: replicas that wait for each other's
-    statistics must do so in one order.
+    For networks side by side with batch normalization: all replicas must wait for each other's
+    statistics in the same order.
     """
 
     def gradient(of_a, of_b):

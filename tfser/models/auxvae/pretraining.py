@@ -1,4 +1,4 @@
-"""The Aux-VAE on speech without labels, trained once for all runs; and what it makes of pieces."""
+"""The training of the Aux-VAE on speech without labels, once for all runs; its latent variables."""
 
 import hashlib
 import logging
@@ -28,16 +28,16 @@ from tfser.training.pretraining import (
 
 log = logging.getLogger("tfser")
 
-VERSION = 1  # part of a network's key: raise it when training gives another one
+VERSION = 1  # part of a network's key: raise it when training gives other weights
 TRAINING = ("learning_rate", "batch_size", "clip_norm", "seed")
 WEIGHTS = ("alpha", "beta", "gamma")
 HEARS = ("sample_rate_hz", "n_fft", "hop_samples", "range_db", "seconds", "n_frames")
 LEAST_NATS = 1e-3  # per dimension; a latent variable below has collapsed
-BATCH = 64  # of pieces, where nothing is learnt
+BATCH = 64  # pieces, in inference
 
 
 def check_hparams(hp, layer) -> None:
-    """Raises UsageError where [vae] names what is not there, before any work."""
+    """Raise UsageError where [vae] names a missing corpus or file, before any work."""
     check_settings("vae", hp["vae"])
     if not (hp["vae"]["corpus"] or hp["vae"]["weights"]):
         raise UsageError('vae.corpus="" trains no network; name a corpus, or give vae.weights')
@@ -46,7 +46,7 @@ def check_hparams(hp, layer) -> None:
 
 
 def new_network(hp, layer) -> AuxVAE:
-    """Randomly initialized, not compiled."""
+    """Return a randomly initialized network that is not compiled."""
     weights = {name: hp["vae"][name] for name in WEIGHTS}
     hears = {name: layer.arguments[name] for name in HEARS}
     return AuxVAE(hears=hears, n_bands=layer.n_features, **hp["model"], **weights)
@@ -62,12 +62,12 @@ def compiled_network(hp, layer, strategy: str) -> AuxVAE:
 
 
 def load_network(path: Path, hp, layer) -> AuxVAE:
-    """The network in a file; UsageError where it is none, or another than [model] says."""
+    """Load a network; raise UsageError where it is no Aux-VAE, or not that of [model]."""
     network = load_saved_network(path, "vae.keras", "settings")
     settings = network.settings
-    wanted = new_network(hp, layer).settings
-    wanted |= {name: settings[name] for name in WEIGHTS}  # of no account once it is trained
-    before, now = (dict(s) | s["hears"] for s in (settings, wanted))
+    expected = new_network(hp, layer).settings
+    expected |= {name: settings[name] for name in WEIGHTS}  # weights of training alone
+    before, now = (dict(s) | s["hears"] for s in (settings, expected))
     differ = [f"{k}: {before[k]}, not {now[k]}" for k in now if before[k] != now[k]]
     if differ := [text for text in differ if not text.startswith("hears")]:
         raise UsageError(
@@ -80,11 +80,11 @@ def load_network(path: Path, hp, layer) -> AuxVAE:
 def pretrained_network(
     utterances, hp, run, *, known=None, start: Path | None = None, max_epochs: int
 ) -> Path:
-    """The file of the network that these settings and this speech make; trained if not there.
+    """Return the file of the network of these settings and utterances; train a missing network.
 
     Args:
-        known: the numbers of the utterances that it may hear, all without it.
-        start: a network to go on from, in place of random weights.
+        known: the numbers of the utterances that train the network, None for all.
+        start: the file of a network whose training continues, in place of random weights.
     """
     layer, settings = make_mel_pieces(hp), hp["vae"]
     key = {
@@ -98,24 +98,24 @@ def pretrained_network(
     }
 
     def make(folder):
-        speech = store_pieces(utterances, layer, run, known)
-        train_autoencoder(speech, layer, hp, folder, run.strategy, max_epochs, start=start)
+        pieces = store_pieces(utterances, layer, run, known)
+        train_autoencoder(pieces, layer, hp, folder, run.strategy, max_epochs, start=start)
 
     return cached_network("vae", key, run, settings["seed"], make)
 
 
-def train_autoencoder(speech, layer, hp, folder, strategy, max_epochs, *, start=None) -> None:
-    """Section 5.2: Adam on Eq. (5), the last epoch kept.
+def train_autoencoder(pieces, layer, hp, folder, strategy, max_epochs, *, start=None) -> None:
+    """Train as in section 5.2: Adam on Eq. (5), the last epoch kept.
 
-    speech: of `training.pretraining.store_pieces`; start: see `trained`.
-    Writes vae.keras, history.csv, history.png and reconstruction.png into `folder`.
+    pieces: of `training.pretraining.store_pieces`; start: see `pretrained_network`.
+    Write vae.keras, history.csv, history.png and reconstruction.png into `folder`.
     """
     settings = hp["vae"]
     keras.utils.set_random_seed(settings["seed"])
     model = compiled_network(hp, layer, strategy)
     if start:
         model.set_weights(load_network(start, hp, layer).get_weights())
-    stored, kept, n_pieces = speech
+    stored, selected, n_pieces = pieces
     if not n_pieces:
         raise UsageError(
             "no recording to train on is long enough; use --set input.drop_short=false"
@@ -128,7 +128,7 @@ def train_autoencoder(speech, layer, hp, folder, strategy, max_epochs, *, start=
             batch_size=loop.shared_batch_size(min(settings["batch_size"], n_pieces), strategy),
             seed=settings["seed"],
             epoch=epoch,
-            kept=kept,
+            kept=selected,
         )
 
     def one_epoch(history):
@@ -166,14 +166,14 @@ def train_autoencoder(speech, layer, hp, folder, strategy, max_epochs, *, start=
         label="dB to the loudest",
     )
     save_figure(figure, folder / "reconstruction.png")
-    with atomic_files.replace_file(folder / "vae.keras") as path:  # last: it says "done"
+    with atomic_files.replace_file(folder / "vae.keras") as path:  # last: it is finished
         model.optimizer = None
         model.save(path)
     loop.delete_checkpoints(folder)
 
 
 def figure_title(name: str) -> str:
-    """What a term of Eq. (5) is called: "kl_m" is the divergence of q(m | h, x) and p(m | h, z)."""
+    """Return the name of a term of Eq. (5) in figures and log lines."""
     return {
         "kl_z": "z: KL of q(z | ..) to N(0, I)",
         "kl_m": "m: KL of q(m | h, x) to p(m | h, z)",
@@ -181,28 +181,30 @@ def figure_title(name: str) -> str:
     }[name]
 
 
-def load_latents(path: Path, speech, hp, run) -> dict[str, np.ndarray]:
-    """What the probes are given of each piece: {"mel" [n_pieces, n_bands], "h" [.., n_latent], ..}.
+def load_latents(path: Path, dataset, hp, run) -> dict[str, np.ndarray]:
+    """Load the inputs of the probes: {"mel": [n_pieces, n_bands], "h": [n_pieces, n_latent], ..}.
 
-    Means over its frames: of the spectrogram, and of samples or of the distributions' means. Kept
-    beside the network for all runs, of samples one draw.
+    Means over the frames of a piece: of the spectrogram, and of samples or of the distributions'
+    means. The file is beside the network, for all runs; samples are drawn once.
     """
     kind = hp["probe"]["latents"]
-    file = run.local_cache / f"latents-{file_digest(path)}-{speech.key[:16]}-{kind}.npz"
-    if found := atomic_files.read_arrays_if_complete(file):
-        return found
-    keras.utils.set_random_seed(0)  # noise and dropout: files do not hold their states
+    file = run.local_cache / f"latents-{file_digest(path)}-{dataset.key[:16]}-{kind}.npz"
+    if latents := atomic_files.read_arrays_if_complete(file):
+        return latents
+    keras.utils.set_random_seed(
+        0
+    )  # noise and dropout: files do not hold the states of their generators
     network = load_network(path, hp, make_mel_pieces(hp))
 
     @tf.function(autograph=False, reduce_retracing=True)
-    def of_batch(x):
+    def encode(x):
         _, samples = network.encode(x, sampled=kind == "samples")
         return {name: tf.reduce_mean(x, axis=1) for name, x in {"mel": x, **samples}.items()}
 
     batches = [
-        of_batch(tf.constant(speech.pieces[first : first + BATCH]))
-        for first in range(0, len(speech.pieces), BATCH)
+        encode(tf.constant(dataset.pieces[first : first + BATCH]))
+        for first in range(0, len(dataset.pieces), BATCH)
     ]
-    found = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-    atomic_files.write_arrays(file, **found)
-    return found
+    latents = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    atomic_files.write_arrays(file, **latents)
+    return latents

@@ -1,7 +1,7 @@
-"""Section 6: what is in the latent variables, as small networks on them can find it.
+"""The probes of section 6: small networks that predict speaker, gender or ratings from latents.
 
-All probes of a fold train side by side in one network, which is faster; they share the order of the
-batches and nothing else, and Adam moves each weight for itself.
+All probes of a fold train side by side in one network, which is faster. They share the order of the
+batches alone: Adam moves each weight by itself.
 """
 
 import keras
@@ -16,7 +16,7 @@ from tfser.evaluation import regression_report
 
 
 def concordance(y, p):
-    """The CCC of a batch [n, 1] as the authors have it: unbiased variances, Pearson's r.
+    """Return the CCC of a batch [n, 1] as in the authors' code: unbiased variances, Pearson's r.
 
     0 where y or p is constant.
     """
@@ -31,9 +31,9 @@ def concordance(y, p):
 LOSSES = {"MSE": "mean_squared_error", "CCC": lambda y, p: 1 - concordance(y, p)}
 
 
-def make_classifiers(latents, speech, hp) -> keras.Model:
-    """A linear classifier on each of the latents: {name: x} -> {name: probabilities}."""
-    n_classes = len(speech.classes)
+def make_classifiers(latents, dataset, hp) -> keras.Model:
+    """Build a linear classifier on each of the latents: {name: x} -> {name: probabilities}."""
+    n_classes = len(dataset.classes)
     inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
     outputs = {
         name: layers.Dense(n_classes, activation="softmax", name=f"of_{name}")(x)
@@ -42,10 +42,10 @@ def make_classifiers(latents, speech, hp) -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def make_regressors(latents, speech, hp) -> keras.Model:
-    """One hidden layer on each of the latents: {name: x} -> {"name-loss-attribute": [n, 1]}.
+def make_regressors(latents, dataset, hp) -> keras.Model:
+    """Build regressors with one hidden layer: {name: x} -> {"name-loss-attribute": [n, 1]}.
 
-    loss: "MSE" or "CCC", table 2's columns; a network of its own for each attribute.
+    loss: "MSE" or "CCC", the columns of table 2. Each attribute has its own network.
     """
     inputs = {name: keras.Input(x.shape[1:], name=name) for name, x in latents.items()}
     settings, outputs = hp["probe"], {}
@@ -60,34 +60,34 @@ def make_regressors(latents, speech, hp) -> keras.Model:
 
 
 def standardize(inputs: dict) -> dict:
-    """The inputs, "mel" as z-scores: what the latents are compared with shall have its best chance.
+    """Return the inputs with "mel" as z-scores, a fair comparison for the latents.
 
-    Within 100 epochs a probe of the levels as they are has learnt a fraction of it; of the latents,
-    which are of one size, it learns what they have.
+    Latents are of one size. From levels that are not standardized a probe learns little within 100
+    epochs.
     """
     if "mel" not in inputs:
         return inputs
     return inputs | {"mel": layers.Normalization(name="standardize")(inputs["mel"])}
 
 
-def train_probes(network, latents, speech, split, hp, seed) -> dict[str, np.ndarray]:
-    """Trains `classify`'s or `regress`'s on the training part's pieces; {output: test pieces'}.
+def train_probes(network, latents, dataset, split, hp, seed) -> dict[str, np.ndarray]:
+    """Train probes on the pieces of the training set; return their outputs for the test set.
 
-    Of classes [m, K] each, of ratings [m].
+    Classes: {name: [m, K]}; ratings: {name: [m]}.
     """
-    settings, of_classes = hp["probe"], bool(speech.classes)
-    if of_classes:
-        y = np.eye(len(speech.classes), dtype="float32")[speech.y][speech.utterance]
+    settings, has_classes = hp["probe"], bool(dataset.classes)
+    if has_classes:
+        y = np.eye(len(dataset.classes), dtype="float32")[dataset.y][dataset.utterance]
         columns = dict.fromkeys(network.output, slice(None))
         losses = dict.fromkeys(network.output, "categorical_crossentropy")
     else:
-        y, columns, losses = speech.y[speech.utterance], {}, {}
+        y, columns, losses = dataset.y[dataset.utterance], {}, {}
         for key in network.output:
             _, loss, attribute = key.split("-")
             column = list(regression_report.ATTRIBUTES).index(attribute)
             columns[key], losses[key] = slice(column, column + 1), LOSSES[loss]
-    training = np.flatnonzero(np.isin(speech.utterance, split.train))
-    testing = np.flatnonzero(np.isin(speech.utterance, split.test))
+    training = np.flatnonzero(np.isin(dataset.utterance, split.train))
+    testing = np.flatnonzero(np.isin(dataset.utterance, split.test))
     if "mel" in latents:
         network.get_layer("standardize").adapt(latents["mel"][training])
     network.compile(keras.optimizers.Adam(settings["learning_rate"]), losses, jit_compile=False)
@@ -97,7 +97,7 @@ def train_probes(network, latents, speech, split, hp, seed) -> dict[str, np.ndar
     @unconverted
     def separate(x, y):
         parts = dict(zip(latents, tf.split(x, sizes, axis=1), strict=True))
-        return parts, {name: y[:, of] for name, of in columns.items()}
+        return parts, {name: y[:, column] for name, column in columns.items()}
 
     frames = pipelines.as_tensor(joined)
 
@@ -121,19 +121,19 @@ def train_probes(network, latents, speech, split, hp, seed) -> dict[str, np.ndar
     history = network.fit(epochs, epochs=1, shuffle=False, verbose=0).history
     if not np.isfinite(history["loss"][0]):
         raise TfserError("the probes' loss is not a number; try a lower --set probe.learning_rate")
-    found = network({name: x[testing] for name, x in latents.items()}, training=False)
-    return {name: np.array(p) if of_classes else np.array(p)[:, 0] for name, p in found.items()}
+    outputs = network({name: x[testing] for name, x in latents.items()}, training=False)
+    return {name: np.array(p) if has_classes else np.array(p)[:, 0] for name, p in outputs.items()}
 
 
 def ccc_of_batches(y, p, seed, batch_size=32) -> float | None:
-    """The authors' figure, beside the challenge's: over shuffled batches of pieces.
+    """Return the CCC of the authors' code, beside the challenge's: over shuffled batches of pieces.
 
-    The sum of the batches' CCCs divided by their number less one, which is too much; None for one
-    batch.
+    The sum of the batches' CCCs divided by their number less one, which overestimates the mean.
+    None for one batch.
     """
     order = np.random.default_rng(seed).permutation(len(y))
     batches = [order[i : i + batch_size] for i in range(0, len(y), batch_size)]
     if len(batches) < 2:
         return None
-    found = [float(concordance(y[b], p[b])) for b in batches if len(b) > 1]
-    return sum(found) / (len(batches) - 1)
+    cccs = [float(concordance(y[b], p[b])) for b in batches if len(b) > 1]
+    return sum(cccs) / (len(batches) - 1)

@@ -1,4 +1,4 @@
-"""Section 6.4: a recording with the speaker (h) or the manner (m) of another one."""
+"""Voice transformation (section 6.4): a recording with the h or m of another recording."""
 
 from typing import NamedTuple
 
@@ -11,74 +11,74 @@ ROUNDS = 64  # of Griffin and Lim's algorithm
 
 
 class Pieces(NamedTuple):
-    """A recording as the network hears it."""
+    """A recording in pieces, the inputs of the network."""
 
     heard: np.ndarray  # [n_pieces, n_frames, n_bands]
     lengths: list[int]  # samples of each piece
-    peaks: list[float]  # mel power of the loudest
+    peaks: list[float]  # the highest mel power of each piece
 
 
 def cut_pieces(waveform, layer) -> Pieces:
-    """Cuts a recording [samples] into pieces; a rest that is too short to count is left out.
+    """Cut a recording [samples] into pieces; leave out a rest below the shortest piece.
 
-    Raises DataError for a recording shorter than a window's reflection.
+    Raise DataError for a recording shorter than a window's reflection.
     """
-    [heard] = layer.extract([waveform])
-    if isinstance(heard, Exception):
-        raise heard
+    [levels] = layer.extract([waveform])
+    if isinstance(levels, Exception):
+        raise levels
     lengths = layer.lengths(len(waveform))
     starts = np.arange(len(lengths)) * layer.n_samples
     peaks = [
         float(layer.power(waveform[start : start + length]).max())
         for start, length in zip(starts, lengths, strict=True)
     ]
-    return Pieces(heard.reshape(-1, layer.n_frames, layer.n_features), lengths, peaks)
+    return Pieces(levels.reshape(-1, layer.n_frames, layer.n_features), lengths, peaks)
 
 
 def transform(network, content: Pieces, style: Pieces, latent: str, layer) -> np.ndarray:
-    """The content's pieces, decoded from z with the style's h or m: [n_pieces, n_frames, n_bands].
+    """Decode the content with the style's h or m: pieces [n_pieces, n_frames, n_bands].
 
-    Distributions' means throughout. h is the mean over the style's pieces, each by its length; m
-    changes with time, and is taken from the style's beginning again where it ends.
+    All distributions are replaced by their means. h is the mean over the style's pieces, weighted
+    by length. m changes with time: a shorter style is repeated.
     """
-    of_style, _ = network.encode(network.given(style.heard), sampled=False)
-    n_pieces, n_frames, _ = np.shape(of_style[latent].mean)
+    distributions, _ = network.encode(network.add_silence(style.heard), sampled=False)
+    n_pieces, n_frames, _ = np.shape(distributions[latent].mean)
     shares = np.array(style.lengths) / sum(style.lengths)
-    # What stands behind a recording's end is nobody's manner.
-    heard = [min(n_frames, count_frames(n, layer)) for n in style.lengths]
-    places = [(piece, frame) for piece in range(n_pieces) for frame in range(heard[piece])]
+    # Frames behind the end of a recording have no style.
+    counts = [min(n_frames, count_frames(n, layer)) for n in style.lengths]
+    places = [(piece, frame) for piece in range(n_pieces) for frame in range(counts[piece])]
     places = np.resize(places, (len(content.heard) * n_frames, 2))
 
-    def given(values):
+    def fit_to_content(values):
         values = np.array(values)
         if latent == "h":
             mean = np.tensordot(shares, values, axes=1)
             return ops.convert_to_tensor(np.broadcast_to(mean, (len(content.heard), *mean.shape)))
-        of_frames = values[places[:, 0], places[:, 1]]
-        return ops.convert_to_tensor(of_frames.reshape(-1, *values.shape[1:]))
+        frames = values[places[:, 0], places[:, 1]]
+        return ops.convert_to_tensor(frames.reshape(-1, *values.shape[1:]))
 
-    borrowed = Normal(*(given(values) for values in of_style[latent]))
-    return np.array(network(content.heard, sampled=False, style={latent: borrowed}))
+    replacement = Normal(*(fit_to_content(values) for values in distributions[latent]))
+    return np.array(network(content.heard, sampled=False, style={latent: replacement}))
 
 
 def reconstruct(network, content: Pieces) -> np.ndarray:
-    """The same with the content's own h and m."""
+    """Decode the content with its own h and m."""
     return np.array(network(content.heard, sampled=False))
 
 
 def count_frames(n_samples: int, layer) -> int:
-    """Frames of a piece that are not behind its end."""
+    """Count the frames of a piece that are not behind its end."""
     return 1 + n_samples // layer.hop
 
 
-def join_spectrogram(heard, lengths, layer) -> np.ndarray:
-    """Pieces without what stands behind their ends, in dB to the loudest: [frames, n_bands]."""
-    parts = [x[: count_frames(n, layer)] for x, n in zip(heard, lengths, strict=True)]
+def join_spectrogram(levels, lengths, layer) -> np.ndarray:
+    """Join pieces without the frames behind their ends, in dB to the loudest: [frames, n_bands]."""
+    parts = [x[: count_frames(n, layer)] for x, n in zip(levels, lengths, strict=True)]
     return -layer.range_db * np.concatenate(parts)
 
 
-def invert_spectrogram(heard, content: Pieces, layer) -> np.ndarray:
-    """What the pieces sound like: float32 [samples], as loud as the content.
+def invert_spectrogram(levels, content: Pieces, layer) -> np.ndarray:
+    """Turn pieces into a waveform, float32 [samples], as loud as the content.
 
     Mel bands back to bins by non-negative least squares, phases by Griffin and Lim's algorithm
     (librosa), with the same random start at each call.
@@ -86,7 +86,7 @@ def invert_spectrogram(heard, content: Pieces, layer) -> np.ndarray:
     import librosa
 
     parts = []
-    for x, length, peak in zip(heard, content.lengths, content.peaks, strict=True):
+    for x, length, peak in zip(levels, content.lengths, content.peaks, strict=True):
         fall = x[: count_frames(length, layer)].T  # [bands, frames]
         power = peak * 10 ** (-layer.range_db * fall / 10)
         spectrum = librosa.feature.inverse.mel_to_stft(

@@ -1,4 +1,4 @@
-"""A corpus as BEGAN's heads see it: slices, what is to be found of them, and folds."""
+"""The data of BEGAN's heads: utterances, splits, slices of magnitudes and their targets."""
 
 import logging
 from typing import NamedTuple
@@ -27,29 +27,29 @@ class Dataset(NamedTuple):
     """A corpus in slices of n_frames frames."""
 
     utterances: list
-    classes: list[str]  # none of ratings
-    y: np.ndarray  # what is to be found of each utterance [n, K]: one-hot, or arousal and valence
+    classes: list[str]  # empty for ratings
+    y: np.ndarray  # the target of each utterance [n, K]: one-hot, or arousal and valence
     slices: np.ndarray  # magnitudes [n_slices, n_frames, bins]
-    utterance: np.ndarray  # [n_slices], whose each slice is
+    utterance: np.ndarray  # [n_slices], the utterance of each slice
     key: str  # digest of the features
 
 
 def select_utterances(utterances, hp) -> list:
-    """The utterances that have what is to be found."""
+    """Select the utterances that have the target."""
     if hp["labels"]["target"] == "ratings":
         return select_rated(utterances, hp["labels"]["group"])
     return select_by_labels(utterances, **hp["labels"])
 
 
 def make_splits(utterances, hp, run, seed) -> list[Split]:
-    """Section 3.3: a network for each speaker, leave one speaker out, or the corpus's own parts."""
-    return select_evaluated_part(run.evaluate, _plan(utterances, hp, run, seed))
+    """Make the splits of section 3.3: per speaker, leave one speaker out, or the corpus's parts."""
+    return select_evaluated_part(run.evaluate, _make_splits(utterances, hp, run, seed))
 
 
-def _plan(utterances, hp, run, seed) -> list[Split]:
+def _make_splits(utterances, hp, run, seed) -> list[Split]:
     kind = "loso" if run.protocol == "loso" else hp["protocol"]["kind"]
-    ratings_too = hp["labels"]["target"] == "ratings"
-    classes = [0 if ratings_too else u.emotion for u in utterances]
+    is_rating = hp["labels"]["target"] == "ratings"
+    classes = [0 if is_rating else u.emotion for u in utterances]
     speakers, fraction = [u.speaker for u in utterances], hp["train"]["dev_fraction"]
     if kind == "loso":
         return leave_speakers_out(speakers, n_folds=run.n_folds)
@@ -64,46 +64,47 @@ def _plan(utterances, hp, run, seed) -> list[Split]:
 
 
 def load_dataset(utterances, hp, run) -> Dataset:
-    """The slices of a corpus; utterances that have none (`features.drop_short`) are left out."""
+    """Load the slices of a corpus; leave out utterances without a slice (`features.drop_short`)."""
     layer = make_magnitude_slices(hp)
     features = feature_cache.load_features(utterances, layer, **run.cache_options)
     slices = features.frames.reshape(-1, layer.n_frames, layer.n_features)
     counts = np.diff(features.offsets) // layer.n_frames
-    kept = [u for u, n in zip(features.utterances, counts, strict=True) if n]
-    if len(kept) < len(counts):
+    utterances = [u for u, n in zip(features.utterances, counts, strict=True) if n]
+    if len(utterances) < len(counts):
         log.warning(
             "features.drop_short: %d of %d utterances have no slice and are left out",
-            *(len(counts) - len(kept), len(counts)),
+            *(len(counts) - len(utterances), len(counts)),
         )
     if hp["labels"]["target"] == "ratings":
-        if not kept:
+        if not utterances:
             raise DataError("no utterance has a slice; use --set features.drop_short=false")
-        classes, y = [], np.stack(list(regression_report.true_ratings(kept).values()), axis=1)
+        ratings = regression_report.true_ratings(utterances)
+        classes, y = [], np.stack(list(ratings.values()), axis=1)
     else:
-        check_classes(kept)
-        names, numbers = np.unique([u.emotion for u in kept], return_inverse=True)
+        check_classes(utterances)
+        names, numbers = np.unique([u.emotion for u in utterances], return_inverse=True)
         classes = [str(name) for name in names]
         y = np.eye(len(classes), dtype="float32")[numbers]
-    utterance = np.repeat(np.arange(len(kept)), counts[counts > 0])
-    return Dataset(kept, classes, y, slices, utterance, features.key)
+    utterance = np.repeat(np.arange(len(utterances)), counts[counts > 0])
+    return Dataset(utterances, classes, y, slices, utterance, features.key)
 
 
-def merge_slices(speech, numbers, values, chosen_utterances) -> np.ndarray:
-    """What a head says of utterances, from what it says of their slices: [m, K].
+def merge_slices(dataset, numbers, values, utterances) -> np.ndarray:
+    """Merge a head's outputs for slices to outputs for utterances [m, K].
 
-    The mean of softmax, the median of ratings. numbers [slices]: whose they are.
+    The mean of probabilities, the median of ratings. numbers [slices]: the utterance of each slice.
     """
-    merge = np.mean if speech.classes else np.median
+    merge = np.mean if dataset.classes else np.median
     order = np.argsort(numbers, kind="stable")
-    starts = np.searchsorted(numbers[order], chosen_utterances)
+    starts = np.searchsorted(numbers[order], utterances)
     parts = np.split(values[order], starts[1:])
     return np.stack([merge(part, axis=0) for part in parts])
 
 
 def extract_features(corpus, utterances, hp, make) -> None:
-    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`.
+    """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`.
 
-    The corpus that `began.corpus` names is what BEGAN trains on.
+    BEGAN trains on the corpus that `began.corpus` names.
     """
     layer, settings = make_magnitude_slices(hp), hp["began"]
     pretraining.check_hparams(hp, layer)
@@ -112,6 +113,6 @@ def extract_features(corpus, utterances, hp, make) -> None:
         make(select_training_part(settings, utterances), layer)
         if not any(u.emotion for u in utterances):
             return
-    heard = make(select_utterances(utterances, hp), layer)
+    stored = make(select_utterances(utterances, hp), layer)
     if pretrained and settings["corpus"] == "tested":
-        make(drop_empty(heard), layer)
+        make(drop_empty(stored), layer)

@@ -1,4 +1,4 @@
-"""The experiment of the BEGAN heads: train it on every fold and score it."""
+"""The experiment of BEGAN with supervised heads (section 3.3): tables 1 to 3."""
 
 import logging
 from pathlib import Path
@@ -9,9 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfser.cache import pipelines
-from tfser.corpora.labels import describe_labels, warn_of_untrained_classes
-from tfser.distributed import multi_worker
-from tfser.evaluation import classification_report, metrics, regression_report
+from tfser.corpora.labels import describe_labels
+from tfser.evaluation import (
+    classification_report,
+    cross_validation,
+    metrics,
+    regression_report,
+)
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.features.magnitude_slices import make_magnitude_slices
 from tfser.models.began import pretraining
@@ -23,11 +27,9 @@ from tfser.models.began.dataset import (
     select_utterances,
 )
 from tfser.models.began.heads import new_network
-from tfser.plots import tensorboard
-from tfser.plots.figures import write_training_curves
 from tfser.storage import atomic_files, run_directory
-from tfser.training import loop, mixed_precision
-from tfser.training.epoch import predict_batches, train_epoch
+from tfser.training import fold, loop, mixed_precision
+from tfser.training.epoch import predict_batches
 from tfser.training.pretraining import file_digest, load_unlabelled, share_recordings
 
 log = logging.getLogger("tfser")
@@ -40,74 +42,82 @@ NAMES = {  # of the rows
 
 
 class Experiment(NamedTuple):
-    """What every fold needs."""
+    """The inputs of every fold."""
 
-    speech: Dataset
+    dataset: Dataset
     hp: dict
     run: run_directory.Run
-    encoder: keras.Model | None  # that every fold begins with
+    encoder: keras.Model | None  # of every fold; None where each fold has an encoder of its own
     network: keras.Model  # compiled once, see `loop.reinitialize`
-    bar: classification_report.Progress
+    bar: cross_validation.Progress
 
 
 def train(utterances, hp, run) -> dict | None:
-    """Trains BEGAN, then a head in each fold; returns the scores."""
-    loop.select_strategy(run.strategy)  # refused before any work where there is one device
-    pretraining.check_hparams(hp, make_magnitude_slices(hp))
-    utterances = select_utterances(utterances, hp)
-    plans = {seed: make_splits(utterances, hp, run, seed) for seed in run.seeds}
-    warn_of_untrained_classes(utterances, plans[run.seeds[0]])
-    speech = load_dataset(utterances, hp, run)
-    if len(speech.utterances) < len(utterances):  # left out by --max-bad or features.drop_short
-        plans = {seed: make_splits(speech.utterances, hp, run, seed) for seed in run.seeds}
-    classification_report.write_splits(run, speech.utterances, plans)
-    base, transductive = base_network(speech, hp, run)
-    digest = {"network": file_digest(base)} if base else {}
-    run_directory.check_data(run.folder, speech.utterances, speech.key, **digest)
-
-    encoder = base and pretraining.maps_network(
-        pretraining.load_network(base, hp, make_magnitude_slices(hp))
+    """Train BEGAN, then a head in each fold; return the scores."""
+    loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
+    layer, is_rating = make_magnitude_slices(hp), hp["labels"]["target"] == "ratings"
+    pretraining.check_hparams(hp, layer)
+    dataset, splits = cross_validation.load_with_splits(
+        select_utterances(utterances, hp),
+        run,
+        lambda utterances: {seed: make_splits(utterances, hp, run, seed) for seed in run.seeds},
+        lambda utterances: load_dataset(utterances, hp, run),
+        has_classes=not is_rating,
     )
-    network = compiled_network(encoder, speech, hp, run)
 
-    results = []
-    with classification_report.progress_bar(
-        sum(map(len, plans.values())), hp["train"]["max_epochs"]
-    ) as bar:
-        lab = Experiment(speech, hp, run, encoder, network, bar)
-        for seed in run.seeds:
-            results.append(score_seed(lab, seed, plans[seed]))
-    if run.parts is not None:
+    # Section 2.3: BEGAN is trained once, on speech without labels.
+    path, transductive = base_network(dataset, hp, run)
+    digest = {"network": file_digest(path)} if path else {}
+    run_directory.check_data(run.folder, dataset.utterances, dataset.key, **digest)
+    encoder = path and pretraining.maps_network(pretraining.load_network(path, hp, layer))
+    network = compiled_network(encoder, dataset, hp, run)
+
+    # Section 3.3: its encoder is frozen, and each fold trains a head.
+    def train_fold(split, folder, seed, bar):
+        bar.at("head")
+        experiment = Experiment(dataset, hp, run, encoder, network, bar)
+        outputs = train_head(experiment, split, folder, seed)["outputs"]
+        bar.network_done()
+        return outputs
+
+    results = cross_validation.cross_validate(
+        run,
+        splits,
+        train_fold,
+        lambda seed, outputs: score_seed(dataset, hp, run, seed, splits[seed], outputs),
+        max_epochs=hp["train"]["max_epochs"],
+    )
+    if results is None:
         return None
-    name, speakers = NAMES[hp["head"]["encoder"]], [u.speaker for u in speech.utterances]
-    flags = describe_labels(**hp["labels"])
-    flags |= {"autoencoder": "transductive"} if transductive else {}
+    name = NAMES[hp["head"]["encoder"]]
     options = {
-        "independent": all(is_speaker_independent(speakers, splits) for splits in plans.values()),
+        "utterances": dataset.utterances,
+        "splits": splits,
         "facts": [f"{name}: {hp['features']['input_mode']}, {hp['model']['n_filters']} filters"]
         + ["BEGAN trained on the tested speech (transductive)"] * transductive,
-        "flags": flags,
+        "flags": describe_labels(**hp["labels"])
+        | ({"autoencoder": "transductive"} if transductive else {}),
     }
-    of_seeds = [result for result, _ in results]
-    if not speech.classes:
-        n_folds = len(plans[run.seeds[0]])
-        return regression_report.finish_run(
-            run, "began", of_seeds, *results[-1][1], n_folds=n_folds, **options
-        )
-    return classification_report.finish_run(run, "began", speech.classes, of_seeds, **options)
+    scores, drawn = zip(*results, strict=True)
+    if is_rating:
+        return regression_report.finish_run(run, "began", scores, *drawn[-1], **options)
+    return classification_report.finish_run(run, "began", dataset.classes, scores, **options)
 
 
-def compiled_network(encoder, speech, hp, run) -> keras.Model:
-    """Return the network of this experiment, compiled; its weights are set by `train_head`."""
+def compiled_network(encoder, dataset, hp, run) -> keras.Model:
+    """Return the network of this experiment, compiled; `train_head` sets its weights."""
     with loop.select_strategy(run.strategy).scope():
-        shaped = encoder or pretraining.maps_network(
-            pretraining.new_network(hp, make_magnitude_slices(hp))
-        )
-        return new_network(shaped, speech, hp)
+        if encoder is None:
+            began = pretraining.new_network(hp, make_magnitude_slices(hp))
+            encoder = pretraining.maps_network(began)
+        return new_network(encoder, dataset, hp)
 
 
-def base_network(speech, hp, run) -> tuple[Path | None, bool]:
-    """The network that no fold trains, if any, and whether it has heard what is tested."""
+def base_network(dataset, hp, run) -> tuple[Path | None, bool]:
+    """Return the file of the BEGAN for all folds, and whether it was trained on tested recordings.
+
+    None where each fold trains a BEGAN of its own, or none.
+    """
     settings = hp["began"]
     if hp["head"]["encoder"] != "pretrained" or settings["corpus"] == "tested":
         return None, False
@@ -116,204 +126,170 @@ def base_network(speech, hp, run) -> tuple[Path | None, bool]:
     utterances = load_unlabelled(settings, None, run)
     path = pretraining.pretrained_network(utterances, hp, run)
     log.info("BEGAN: %s", path)
-    return path, share_recordings(utterances, speech.utterances)
+    return path, share_recordings(utterances, dataset.utterances)
 
 
-def fold_encoder(lab, split) -> keras.Model:
-    """The encoder that a fold begins with."""
-    speech, hp, run, base, *_ = lab
-    if base:
-        return base
+def fold_encoder(experiment, split) -> keras.Model:
+    """Return the encoder that a fold starts with."""
+    dataset, hp, run, encoder, *_ = experiment
+    if encoder:
+        return encoder
     layer = make_magnitude_slices(hp)
     if hp["head"]["encoder"] == "pretrained":
-        path = pretraining.pretrained_network(speech.utterances, hp, run, known=split.train)
+        path = pretraining.pretrained_network(dataset.utterances, hp, run, known=split.train)
         return pretraining.maps_network(pretraining.load_network(path, hp, layer))
     keras.utils.set_random_seed(hp["began"]["seed"])
-    with mixed_precision.precision_policy("float32"):  # as one that is loaded
+    with mixed_precision.precision_policy("float32"):  # as of a loaded network
         began = pretraining.new_network(hp, layer)
-    if hp["features"]["scaling"] == "max":  # of the training part
-        known = speech.slices[np.isin(speech.utterance, split.train)]
+    if hp["features"]["scaling"] == "max":  # of the training set
+        known = dataset.slices[np.isin(dataset.utterance, split.train)]
         began.picture.scale.assign(pretraining.magnitude_scale([tf.constant(known)]))
     return pretraining.maps_network(began)
 
 
-def score_seed(lab, seed, splits):
-    """Trains a head in each fold of a seed: (of `score_seed`, what `finish_run` draws)."""
-    speech, hp, run, *_, bar = lab
-    outputs = np.zeros((len(speech.utterances), speech.y.shape[1]))
-    fold_of = np.full(len(speech.utterances), -1)
-    slices = []
-    for fold, split, folder in classification_report.iterate_own_folds(run, seed, splits, bar):
-        bar.at("head")
-        found = train_head(lab, split, folder, [seed, fold])["outputs"]
-        bar.network_done()
-        numbers = speech.utterance[np.isin(speech.utterance, split.test)]
-        outputs[split.test] = merge_slices(speech, numbers, found, split.test)
-        fold_of[split.test] = fold
-        slices.append((numbers, found))
-    if run.parts is not None:
-        return None
-    tested = np.flatnonzero(fold_of >= 0)
-    utterances = [speech.utterances[i] for i in tested]
+def score_seed(dataset, hp, run, seed, splits, outputs) -> tuple:
+    """Score one seed: (scores, None or the utterances and ratings that `finish_run` draws).
+
+    outputs: of the test slices of each fold.
+    """
+    numbers = [dataset.utterance[np.isin(dataset.utterance, split.test)] for split in splits]
+    merged = [
+        merge_slices(dataset, of_fold, values, split.test).astype(float)
+        for split, of_fold, values in zip(splits, numbers, outputs, strict=True)
+    ]
+    tested, merged, fold_of = cross_validation.merge_folds([s.test for s in splits], merged)
+    utterances = [dataset.utterances[i] for i in tested]
     name = NAMES[hp["head"]["encoder"]]
-    if not speech.classes:
-        found = dict(zip(regression_report.ATTRIBUTES, outputs[tested].T, strict=True))
-        of_seed = regression_report.score_seed(
-            run, seed, utterances, {name: found}, fold_of[tested]
-        )
-        return of_seed, (utterances, found)
-    guess = outputs[tested].argmax(axis=1)
-    system = {"predicted": guess, "probabilities": outputs[tested]}
-    y = np.concatenate([speech.y[numbers] for numbers, _ in slices])
-    system["f0_5_of_batches"] = f0_5_of_batches(y, np.concatenate([p for _, p in slices]))
-    speakers = [u.speaker for u in speech.utterances]
+    if not dataset.classes:
+        ratings = dict(zip(regression_report.ATTRIBUTES, merged.T, strict=True))
+        scores = regression_report.score_seed(run, seed, utterances, {name: ratings}, fold_of)
+        return scores, (utterances, ratings)
+    predicted = merged.argmax(axis=1)
+    system = {"predicted": predicted, "probabilities": merged}
+    y = dataset.y[np.concatenate(numbers)]
+    system["f0_5_of_batches"] = f0_5_of_batches(y, np.concatenate(outputs))
+    speakers = [u.speaker for u in dataset.utterances]
     if len(splits) > 1 and not is_speaker_independent(speakers, splits):  # table 1
-        true = speech.y[tested].argmax(axis=1)
-        for fold, split in enumerate(splits):
-            of_fold = fold_of[tested] == fold
-            system[f"wa_of_{speakers[split.test[0]]}"] = metrics.wa(true[of_fold], guess[of_fold])
-    of_seed = classification_report.score_seed(
-        run, seed, utterances, speech.classes, {name: system}, fold_of[tested]
+        true = dataset.y[tested].argmax(axis=1)
+        for number, split in enumerate(splits):
+            of_fold = fold_of == number
+            wa = metrics.wa(true[of_fold], predicted[of_fold])
+            system[f"wa_of_{speakers[split.test[0]]}"] = wa
+    scores = classification_report.score_seed(
+        run, seed, utterances, dataset.classes, {name: system}, fold_of
     )
-    return of_seed, None
+    return scores, None
 
 
 def f0_5_of_batches(y, p, batch_size=64) -> float:
-    """The "F-score" of the authors' code, beside F1 (table 2): of slices, in batches.
+    """Return the "F-score" of the authors' code, beside F1 (table 2): of slices, in batches.
 
     Outputs are rounded at 0.5, F with beta = 0.5 is of all cells of a batch, and batches are
     averaged. y, p: [slices, K].
     """
-    found = []
+    scores = []
     for first in range(0, len(y), batch_size):
-        true, said = y[first : first + batch_size] > 0.5, p[first : first + batch_size] > 0.5
-        hits = np.sum(true & said)
-        precision, recall = hits / max(np.sum(said), 1), hits / max(np.sum(true), 1)
-        found.append(1.25 * precision * recall / max(0.25 * precision + recall, 1e-12))
-    return float(np.mean(found))
+        true, positive = y[first : first + batch_size] > 0.5, p[first : first + batch_size] > 0.5
+        hits = np.sum(true & positive)
+        precision, recall = hits / max(np.sum(positive), 1), hits / max(np.sum(true), 1)
+        scores.append(1.25 * precision * recall / max(0.25 * precision + recall, 1e-12))
+    return float(np.mean(scores))
 
 
-def train_head(lab, split, folder, seed) -> dict[str, np.ndarray]:
-    """Trains one head; returns {"outputs": of the test part's slices [m, K]}.
-
-    What is finished is kept; a head that was killed goes on from its last epoch.
-    """
-    speech, hp, run, _, network, bar = lab
-    done = folder / "test.npz"
-    if finished := multi_worker.read_arrays_from_chief(done):
-        loop.delete_checkpoints(folder)
-        return finished
+def train_head(experiment, split, folder, seed) -> dict[str, np.ndarray]:
+    """Train one head, or continue it; return {"outputs": [m, K]} of the test set's slices."""
+    dataset, hp, run, _, network, bar = experiment
+    if outputs := fold.load_finished(folder / "test.npz"):
+        return outputs
     folder.mkdir(parents=True, exist_ok=True)
-    encoder = fold_encoder(lab, split)
-    weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
-    keras.utils.set_random_seed(weight_seed)
-    loop.reinitialize(network, new_network(encoder, speech, hp))
+    encoder = fold_encoder(experiment, split)
+    order_seed = fold.set_seeds(seed)
+    loop.reinitialize(network, new_network(encoder, dataset, hp))
     if hp["head"]["encoder"] == "end-to-end":
-        inputs, encoder = speech.slices, network.get_layer("maps")  # which learns
+        inputs, encoder = dataset.slices, network.get_layer("maps")  # trained with the head
     else:
-        inputs = load_maps(encoder, lab)
+        inputs = load_maps(encoder, dataset, run)
     rows = pipelines.as_tensor(inputs.reshape(len(inputs), -1))
-    y = speech.y[speech.utterance]
-    known, dev, test = (np.flatnonzero(np.isin(speech.utterance, part)) for part in split)
+    y = dataset.y[dataset.utterance]
+    known, dev, test = (np.flatnonzero(np.isin(dataset.utterance, part)) for part in split)
 
-    def batches(chosen, labels, size, **options):
+    def make_batches(numbers, labels, size, **options):
         return pipelines.utterance_batches(
             rows,
             np.arange(len(inputs) + 1),
-            chosen,
+            numbers,
             labels,
             n_frames=None,
             batch_size=size,
             **options,
         )
 
-    with tf.device("CPU:0"):  # where tf.data works
-        epoch = tf.Variable(0, dtype="int64")
     size = loop.shared_batch_size(min(hp["train"]["batch_size"], len(known)), run.strategy)
-    options = {"seed": order_seed, "epoch": epoch, "drop_remainder": True}
-    dataset, dev_batches = batches(known, y[known], size, **options), batches(dev, None, 256)
-    dev_y = speech.y[split.dev]
+    dev_batches, dev_y = make_batches(dev, None, 256), dataset.y[split.dev]
 
-    def one_epoch(history):
-        epoch.assign(len(history))
-        means = train_epoch(network, dataset)
-        said = predict_batches(network, dev_batches)
-        said = merge_slices(speech, speech.utterance[dev], said, split.dev)
-        return {"loss": means["loss"]} | dev_scores(speech, dev_y, said)
+    def score_dev():
+        outputs = predict_batches(network, dev_batches)
+        merged = merge_slices(dataset, dataset.utterance[dev], outputs, split.dev)
+        return dev_scores(dataset, dev_y, merged)
 
-    with tensorboard.open_event_writer(
-        run.folder / "events" / folder.relative_to(run.folder)
-    ) as write:
-
-        def after_epoch(row):
-            bar.epoch(row)
-            write(row["epoch"], {name: row[name] for name in row if name != "epoch"})
-
-        history = loop.run_epochs(
-            network,
-            one_epoch,
-            best_epoch=best_epoch,
-            finished=lambda history: len(history) >= hp["train"]["max_epochs"],
-            folder=folder,
-            report=after_epoch,
-            advice="try a lower --set train.learning_rate",
-        )
+    history = fold.train_epochs(
+        network,
+        lambda epoch: make_batches(
+            known, y[known], size, seed=order_seed, epoch=epoch, drop_remainder=True
+        ),
+        score_dev,
+        max_epochs=hp["train"]["max_epochs"],
+        run=run,
+        folder=folder,
+        bar=bar,
+        best_epoch=best_epoch,
+    )
     precise = mixed_precision.copy_in_float32(network)
-    found = {"outputs": predict_batches(precise, batches(test, None, 256))}
+    outputs = predict_batches(precise, make_batches(test, None, 256))
     write_head(folder, bar.place, history, encoder, network.get_layer("head"))
-    atomic_files.write_arrays(done, **found)  # last: it says that this head is finished
-    loop.delete_checkpoints(folder)
-    return found
+    return fold.finish(folder / "test.npz", outputs=outputs)
 
 
-def load_maps(encoder, lab) -> np.ndarray:
-    """The frozen encoder's feature maps of all slices, kept beside the features for all runs."""
-    speech, run = lab.speech, lab.run
+def load_maps(encoder, dataset, run) -> np.ndarray:
+    """Load the frozen encoder's feature maps of all slices; they are beside the features."""
     digest = pretraining.weights_digest(encoder)
-    file = run.local_cache / f"maps-{digest}-{speech.key[:16]}.npy"
+    file = run.local_cache / f"maps-{digest}-{dataset.key[:16]}.npy"
     if not file.exists():
-        found = encoder.predict(speech.slices, batch_size=32, verbose=0)
+        maps = encoder.predict(dataset.slices, batch_size=32, verbose=0)
         with atomic_files.replace_file(file) as path:
             with open(path, "wb") as stream:
-                np.save(stream, found)
+                np.save(stream, maps)
     return np.load(file)
 
 
-def dev_scores(speech, y, said) -> dict:
-    """What the epoch is chosen by: "dev_uar", of ratings "dev_ccc", and "dev_loss"."""
-    if speech.classes:
-        likelihood = np.sum(y * said, axis=1)
-        return {
-            "dev_loss": float(-np.mean(np.log(np.maximum(likelihood, 1e-7)))),
-            "dev_uar": metrics.uar(y.argmax(axis=1), said.argmax(axis=1)),
-        }
-    cccs = [metrics.ccc(y[:, i], said[:, i]) for i in range(2)]
-    return {"dev_loss": float(np.mean(np.abs(y - said))), "dev_ccc": float(np.mean(cccs))}
+def dev_scores(dataset, y, outputs) -> dict:
+    """Return the dev columns of the history: "dev_loss" and "dev_uar", or "dev_ccc" of ratings."""
+    if dataset.classes:
+        return fold.score_classes(y.argmax(axis=1), outputs)
+    cccs = [metrics.ccc(y[:, i], outputs[:, i]) for i in range(2)]
+    return {"dev_loss": float(np.mean(np.abs(y - outputs))), "dev_ccc": float(np.mean(cccs))}
 
 
 def best_epoch(history) -> int:
-    """The epoch (from 0) with the highest dev score, among equals that with the lowest dev loss."""
+    """Return the epoch (from 0) with the highest dev score; a tie goes to the lowest dev loss."""
     score = "dev_uar" if "dev_uar" in history[0] else "dev_ccc"
     best = max(history, key=lambda row: (row[score], -row["dev_loss"]))
     return best["epoch"] - 1
 
 
-def write_head(folder, place, history, encoder, of_head) -> None:
-    """The history, its picture, and the network from magnitudes to outputs."""
-    kept = history[best_epoch(history)]
-    score = "dev_uar" if "dev_uar" in kept else "dev_ccc"
+def write_head(folder, place, history, encoder, head) -> None:
+    """Write the history, its figure, and the network from magnitudes to outputs."""
+    best = history[best_epoch(history)]
+    score = "dev_uar" if "dev_uar" in best else "dev_ccc"
     log.info(
         "%s: kept epoch %d of %d: loss %.3f dev loss %.3f %s %.3f",
-        *(place, kept["epoch"], len(history), kept["loss"], kept["dev_loss"]),
-        *(score.replace("_", " "), kept[score]),
+        *(place, best["epoch"], len(history), best["loss"], best["dev_loss"]),
+        *(score.replace("_", " "), best[score]),
     )
-    atomic_files.write_csv(folder / "history.csv", history)
     panels = {
         "loss": {"training": "loss", "dev": "dev_loss"},
         {"dev_uar": "UAR", "dev_ccc": "CCC, mean of both"}[score]: {"dev": score},
     }
-    write_training_curves(
-        history, folder / "history.png", f"BEGAN, {place}", panels, kept_epoch=kept["epoch"]
-    )
+    fold.write_history(folder, history, best, f"BEGAN, {place}", panels)
     with atomic_files.replace_file(folder / "model.keras") as path:
-        keras.Model(encoder.input, of_head(encoder.output), name="began_head").save(path)
+        keras.Model(encoder.input, head(encoder.output), name="began_head").save(path)

@@ -15,10 +15,10 @@ OPTIMIZERS = {
 
 
 def head(shape, n_outputs, *, n_layers, n_filters, n_units, dropout, activation) -> keras.Model:
-    """Feature maps [batch, height, width, channels] -> [batch, n_outputs].
+    """Build a head: feature maps [batch, height, width, channels] -> [batch, n_outputs].
 
-    Convolutions 3 x 3 with the maximum of 2 x 2, a dense layer, dropout; softmax of classes, tanh
-    of arousal and valence.
+    Convolutions 3 x 3 with the maximum of 2 x 2, a dense layer, dropout; softmax for classes, tanh
+    for arousal and valence.
     """
     x = maps = keras.Input(shape)
     for _ in range(n_layers):
@@ -30,18 +30,23 @@ def head(shape, n_outputs, *, n_layers, n_filters, n_units, dropout, activation)
     return keras.Model(maps, outputs, name="head")
 
 
-def new_network(encoder, speech, hp) -> keras.Model:
-    """Feature maps [batch, all of them], end to end magnitudes, -> outputs [batch, K]; compiled."""
-    together = hp["head"]["encoder"] == "end-to-end"
+def new_network(encoder, dataset, hp) -> keras.Model:
+    """Return a compiled network: feature maps (end to end: magnitudes) -> outputs [batch, K].
+
+    The input is [batch, n]: the maps or magnitudes of a slice in one row.
+    """
+    end_to_end = hp["head"]["encoder"] == "end-to-end"
     settings = {k: v for k, v in hp["head"].items() if k != "encoder"}
-    activation = "softmax" if speech.classes else "tanh"
-    of_head = head(encoder.output_shape[1:], speech.y.shape[1], **settings, activation=activation)
-    shape = (encoder.input_shape if together else encoder.output_shape)[1:]
+    activation = "softmax" if dataset.classes else "tanh"
+    classifier = head(
+        encoder.output_shape[1:], dataset.y.shape[1], **settings, activation=activation
+    )
+    shape = (encoder.input_shape if end_to_end else encoder.output_shape)[1:]
     flat = keras.Input((int(np.prod(shape)),))
     x = layers.Reshape(shape)(flat)
     return loop.compile_model(
-        keras.Model(flat, of_head(encoder(x) if together else x)),
+        keras.Model(flat, classifier(encoder(x) if end_to_end else x)),
         OPTIMIZERS[hp["train"]["optimizer"]](hp["train"]["learning_rate"]),
-        "categorical_crossentropy" if speech.classes else "mean_absolute_error",
+        "categorical_crossentropy" if dataset.classes else "mean_absolute_error",
         metrics=(),
     )

@@ -8,7 +8,7 @@ from tfser.inference import served_model
 
 
 def make_inference_function(run) -> served_model.InferenceFunction:
-    """What the head says of the utterance and of each slice."""
+    """Return the function from waveforms to the outputs for the utterance and for each slice."""
     layer = make_magnitude_slices(run.hp)
     network = served_model.load_network(run.network / "model.keras")
 
@@ -19,14 +19,14 @@ def make_inference_function(run) -> served_model.InferenceFunction:
         slices = tf.pad(served_model.mask_padding(waveform, lengths), [[0, 0], [0, missing]])
         slices = tf.reshape(slices, [-1, n_slices, n_samples])
         inside = tf.sequence_mask(count_slices(layer, lengths), n_slices)
-        found = network(layer(tf.boolean_mask(slices, inside)), training=False)
-        of_slices = served_model.scatter_parts(found, inside)
+        outputs = network(layer(tf.boolean_mask(slices, inside)), training=False)
+        of_slices = served_model.scatter_parts(outputs, inside)
         counts = tf.reduce_sum(tf.cast(inside, "float32"), axis=1)
         if run.classes:
-            of_all = {"probabilities": tf.reduce_sum(of_slices, axis=1) / counts[:, None]}
+            merged = {"probabilities": tf.reduce_sum(of_slices, axis=1) / counts[:, None]}
         else:
-            of_all = {"ratings": median(of_slices, inside)}
-        return of_all | {
+            merged = {"ratings": median(of_slices, inside)}
+        return merged | {
             "slices": of_slices,
             "n_slices": tf.cast(counts, "int32"),
         }
@@ -47,7 +47,7 @@ def make_inference_function(run) -> served_model.InferenceFunction:
 
 
 def median(x, inside):
-    """Over the slices that are `inside` [batch, slices]: x [batch, slices, n] -> [batch, n]."""
+    """Return the median [batch, n] of x [batch, slices, n] over the slices `inside`."""
     ordered = tf.sort(tf.where(inside[..., None], x, np.inf), axis=1)
     n = tf.reduce_sum(tf.cast(inside, "int32"), axis=1)
     middle = [tf.gather(ordered, at, axis=1, batch_dims=1) for at in ((n - 1) // 2, n // 2)]
@@ -55,9 +55,9 @@ def median(x, inside):
 
 
 def count_slices(layer, lengths):
-    """How many slices waveforms of these lengths [batch], in samples, have: `Slices.lengths`.
+    """Count the slices of waveforms with these lengths [batch] in samples, as `Slices.lengths`.
 
-    One at least: what is shorter is filled up with zeros.
+    At least one: a shorter waveform is filled up with zeros.
     """
     n_whole, rest = lengths // layer.n_samples, lengths % layer.n_samples
     if layer.arguments["drop_short"]:

@@ -1,4 +1,4 @@
-"""BEGAN on speech without labels, trained once for all runs; and its encoder."""
+"""The training of BEGAN on speech without labels, once for all runs; its encoder for heads."""
 
 import hashlib
 import logging
@@ -28,17 +28,17 @@ from tfser.training.pretraining import (
 
 log = logging.getLogger("tfser")
 
-VERSION = 1  # part of a network's key: raise it when training gives another one
+VERSION = 1  # part of a network's key: raise it when training gives other weights
 TRAINING = ("learning_rate", "batch_size", "gamma", "lambda_k", "seed")
-SAMPLED = 2**22  # magnitudes that the scale is taken from
+SAMPLED = 2**22  # magnitudes in the sample that gives the scale
 PERCENTILE = 99.9
-SHOWN = 8  # pictures of a grid
+SHOWN = 8  # pictures in a row of the grid
 STUCK = 5  # epochs
-RISE = 1.5  # M_global over its lowest
+RISE = 1.5  # of M_global over its lowest value
 
 
 def check_hparams(hp, layer) -> None:
-    """Raises UsageError where [began] names what is not there, before any work."""
+    """Raise UsageError where [began] names a missing corpus or file, before any work."""
     check_settings("began", hp["began"])
     if hp["head"]["encoder"] != "pretrained":
         return
@@ -49,7 +49,7 @@ def check_hparams(hp, layer) -> None:
 
 
 def new_network(hp, layer) -> Began:
-    """Randomly initialized, not compiled."""
+    """Return a randomly initialized network that is not compiled."""
     return Began(
         n_frames=layer.n_frames,
         n_bins=layer.n_features,
@@ -69,11 +69,13 @@ def compiled_network(hp, layer, strategy: str) -> Began:
 
 
 def load_network(path: Path, hp, layer) -> Began:
-    """The network in a file; UsageError where it is none, or another than [model] says."""
+    """Load a network; raise UsageError where it is no BEGAN, or not that of [model]."""
     network = load_saved_network(path, "began.keras", "settings")
     settings = network.settings
-    wanted = new_network(hp, layer).settings
-    differ = [f"{k}: {settings[k]}, not {wanted[k]}" for k in wanted if settings[k] != wanted[k]]
+    expected = new_network(hp, layer).settings
+    differ = [
+        f"{k}: {settings[k]}, not {value}" for k, value in expected.items() if settings[k] != value
+    ]
     if differ:
         raise UsageError(
             f"{path} is of other settings ({', '.join(differ)}); give [features], [model] and "
@@ -83,15 +85,15 @@ def load_network(path: Path, hp, layer) -> Began:
 
 
 def maps_network(network: Began) -> keras.Model:
-    """Magnitudes of slices -> feature maps of its encoder."""
+    """Return the network from magnitudes of slices to the encoder's feature maps."""
     slices = keras.Input((network.settings["n_frames"], network.settings["n_bins"]))
     return keras.Model(slices, network.encoder(network.picture(slices)), name="maps")
 
 
 def pretrained_network(utterances, hp, run, *, known=None) -> Path:
-    """The file of the network that these settings and this speech make; trained if not there.
+    """Return the file of the network of these settings and utterances; train a missing network.
 
-    known: the numbers of the utterances that it may hear, all without it.
+    known: the numbers of the utterances that train the network, None for all.
     """
     layer, settings = make_magnitude_slices(hp), hp["began"]
     key = {
@@ -104,22 +106,22 @@ def pretrained_network(utterances, hp, run, *, known=None) -> Path:
     }
 
     def make(folder):
-        speech = store_pieces(utterances, layer, run, known)
-        train_began(speech, layer, hp, folder, run.strategy)
+        slices = store_pieces(utterances, layer, run, known)
+        train_began(slices, layer, hp, folder, run.strategy)
 
     return cached_network("began", key, run, settings["seed"], make)
 
 
-def train_began(speech, layer, hp, folder: Path, strategy: str) -> None:
-    """Section 3.3; the epoch with the lowest M_global is kept.
+def train_began(slices, layer, hp, folder: Path, strategy: str) -> None:
+    """Train BEGAN as in section 3.3; keep the epoch with the lowest M_global.
 
-    speech: of `training.pretraining.store_pieces`.
-    Writes began.keras, history.csv, history.png and pictures.png into `folder`.
+    slices: of `training.pretraining.store_pieces`.
+    Write began.keras, history.csv, history.png and pictures.png into `folder`.
     """
     settings = hp["began"]
     keras.utils.set_random_seed(settings["seed"])
     model = compiled_network(hp, layer, strategy)
-    stored, kept, n_slices = speech
+    stored, selected, n_slices = slices
     if not n_slices:
         raise UsageError(
             "no recording to train on has a slice; use --set features.drop_short=false"
@@ -133,19 +135,19 @@ def train_began(speech, layer, hp, folder: Path, strategy: str) -> None:
             batch_size=batch_size,
             seed=settings["seed"],
             epoch=epoch,
-            kept=kept,
+            kept=selected,
         )
 
     if hp["features"]["scaling"] == "max":
         model.picture.scale.assign(magnitude_scale(batches(0)))
 
     def one_epoch(history):
-        dataset = add_noise(
+        noisy = add_noise(
             batches(len(history)),
             (2, batch_size, hp["model"]["hidden"]),
             seed=[settings["seed"], len(history)],
         )
-        return train_epoch(model, dataset)
+        return train_epoch(model, noisy)
 
     history = train_network(
         model,
@@ -166,13 +168,13 @@ def train_began(speech, layer, hp, folder: Path, strategy: str) -> None:
     )
     warn_of_divergence(history)
     save_figure(draw_grid(model, batches(0), hp), folder / "pictures.png")
-    with atomic_files.replace_file(folder / "began.keras") as path:  # last: it says "done"
+    with atomic_files.replace_file(folder / "began.keras") as path:  # last: it is finished
         model.save_for_use(path)
     loop.delete_checkpoints(folder)
 
 
 def magnitude_scale(batches) -> float:
-    """The magnitude that 99.9 percent of a sample of the training speech do not exceed."""
+    """Return the magnitude that 99.9 percent of a sample of the training set do not exceed."""
     sample, n = [], 0
     for batch in batches:
         sample.append(batch.numpy().ravel())
@@ -183,7 +185,7 @@ def magnitude_scale(batches) -> float:
 
 
 def add_noise(batches, shape, *, seed):
-    """(magnitudes, (z_D, z_G)) with both [batch, hidden], of (seed, number of the batch) alone."""
+    """Add (z_D, z_G), [batch, hidden] each, to magnitudes; they depend on (seed, batch) alone."""
 
     @unconverted
     def add(number, x):
@@ -194,12 +196,12 @@ def add_noise(batches, shape, *, seed):
 
 
 def warn_of_divergence(history) -> None:
-    """Names what is wrong with a training that collapsed or diverged."""
+    """Warn of a training that collapsed or diverged."""
     last = history[-STUCK:]
-    for value, what in ((0.0, "the generator is too good, D learns nothing from it"),
+    for value, reason in ((0.0, "the generator is too good, D learns nothing from it"),
                         (1.0, "the generator has collapsed, or never began")):  # fmt: skip
         if len(last) == STUCK and all(abs(row["k"] - value) < 1e-6 for row in last):
-            log.warning("began: k is stuck at %g: %s; try another began.gamma", value, what)
+            log.warning("began: k is stuck at %g: %s; try another began.gamma", value, reason)
     lowest = min(row["m_global"] for row in history)
     if history[-1]["m_global"] > RISE * lowest:
         log.warning(
@@ -209,7 +211,7 @@ def warn_of_divergence(history) -> None:
 
 
 def draw_grid(model, batches, hp):
-    """The figure: slices, their reconstructions, and what the generator makes of noise."""
+    """Draw slices, their reconstructions, and pictures that the generator makes of noise."""
     magnitudes = next(iter(batches))[:SHOWN]
     z = np.random.default_rng(0).uniform(-1, 1, (SHOWN, hp["model"]["hidden"])).astype("float32")
     rows = {
@@ -222,7 +224,7 @@ def draw_grid(model, batches, hp):
 
 
 def weights_digest(network) -> str:
-    """Of the values of a network's weights."""
+    """Return a digest of the values of a network's weights."""
     digest = hashlib.sha256()
     for weights in network.get_weights():
         digest.update(weights.tobytes())

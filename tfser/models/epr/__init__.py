@@ -3,20 +3,32 @@
 Mao, Ching, Lee 2020, "Emotion Profile Refinery for Speech Emotion Classification",
 arXiv 2008.05259.
 
-Reproduced: VGG configuration E on segments of log-mel frames (sections 2.1, 4.1), T rounds of
+Implemented: VGG configuration E on segments of log-mel frames (sections 2.1, 4.1), T rounds of
 refined labels (section 2.2, Eq. 1-4) in the paper's four ways (sections 4.2-4.4), utterance
 statistics of the emotion profiles and a random forest (section 2).
+
+Where to look:
+- section 2, figure 1, the statistics of profiles and the random forest: forest.statistics,
+  forest.fit_forest, experiment.classify;
+- section 2.1.1, log-mel filterbanks: dataset.make_log_mel; Eq. (1), the VGG: network.vgg; Eq. (2),
+  the profile of an utterance: the segments of dataset.load_dataset, experiment.train_network;
+- section 2.2, rounds: experiment.train_rounds; refined labels: refinery.refine;
+- section 2.2.1, Eq. (3) and (4), soft cross-entropy: experiment.compiled_network;
+- section 4.1, segments: dataset.load_dataset; both ten-fold cross-validations: dataset.make_splits,
+  dataset.make_forest_splits; training: experiment.train_network, training.loop.fit;
+- sections 4.2 to 4.4, tables 2 to 4: experiment.train; figures 2 and 4: figures.draw_profiles.
 
 Not in the paper (reasons on the card, zoo/epr/README.md):
 - the initializer, a learning rate below the paper's, and a patience that waits until the loss has
   left chance;
-- the dev part that early stopping watches, and the epoch kept: the one with the lowest dev loss;
-- per-band z-score with the training part's statistics, the floor of the logarithm, the Hann window;
+- the dev set of early stopping, and the epoch that is kept: the epoch with the lowest dev loss;
+- per-band z-score with the training set's statistics, the floor of the logarithm, the Hann window;
 - the four statistics (maximum, minimum, mean, share of segments above a threshold);
-- protocol `loso`, in which nothing has heard the test speaker.
+- protocol `loso`: neither networks nor forest are trained on the test speaker.
 """
 
-from tfser.models.epr.experiment import refine, train
+from tfser.models.epr.experiment import train
 from tfser.models.epr.network import vgg
+from tfser.models.epr.refinery import refine
 
 __all__ = ["refine", "train", "vgg"]

@@ -1,4 +1,4 @@
-"""A corpus as EPR sees it: which utterances, in which folds, cut into which segments."""
+"""The data of EPR: splits, and log-mel frames that are cut into segments."""
 
 import itertools
 import logging
@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import select_by_labels, warn_of_untrained_classes
+from tfser.corpora.labels import select_by_labels
 from tfser.errors import UsageError
 from tfser.evaluation.splits import (
     Split,
@@ -22,25 +22,24 @@ log = logging.getLogger("tfser")
 
 
 class Dataset(NamedTuple):
-    """A corpus as segments."""
+    """A corpus in segments."""
 
-    key: str  # the store's, which depends on the content of the files
+    key: str  # of the cache entry; it depends on the content of the files
     utterances: list
     classes: list[str]
     y: np.ndarray  # [n], the class of each utterance
     frames: tf.Tensor  # [total_frames, n_bands]
-    offsets: np.ndarray  # [n + 1], each utterance's first frame
-    band_sums: np.ndarray  # [2, n, n_bands], each utterance's sums of frames and of their squares
-    starts: np.ndarray  # [segments], each segment's first frame
-    owner: np.ndarray  # [segments], each segment's utterance
+    offsets: np.ndarray  # [n + 1], the first frame of each utterance
+    band_sums: np.ndarray  # [2, n, n_bands], sums of frames and of squares per utterance
+    starts: np.ndarray  # [segments], the first frame of each segment
+    owner: np.ndarray  # [segments], the utterance of each segment
     one_hot: np.ndarray  # [segments, K], labels inherited from the utterances
 
 
 def make_splits(utterances, hp, run, seed) -> list[Split]:
-    """The folds of the networks: random ten-fold (section 4.1), or leave speakers out."""
+    """Make the splits of the networks: random ten-fold (section 4.1), or leave speakers out."""
     if run.protocol == "loso":
         splits = leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
-        warn_of_untrained_classes(utterances, splits)
     else:
         splits = stratified_k_fold(
             [u.emotion for u in utterances],
@@ -51,41 +50,41 @@ def make_splits(utterances, hp, run, seed) -> list[Split]:
     return select_evaluated_part(run.evaluate, splits)
 
 
-def make_forest_splits(speech, network_plan, seed) -> list[Split]:
-    """A second random k-fold, other than the networks'."""
-    emotions = [speech.classes[k] for k in speech.y]
+def make_forest_splits(dataset, network_splits, seed) -> list[Split]:
+    """Make a second random k-fold with other folds than those of the networks."""
+    emotions = [dataset.classes[k] for k in dataset.y]
     return stratified_k_fold(
-        emotions, n_folds=len(network_plan), dev_fraction=0.0, seed=seed + 1_000_003
+        emotions, n_folds=len(network_splits), dev_fraction=0.0, seed=seed + 1_000_003
     )
 
 
-def select_tested(speech, profiles, network_plan) -> tuple[Dataset, np.ndarray, np.ndarray]:
-    """What some fold of the networks tests: (its speech, profiles [rounds, segments, K], numbers).
+def select_tested(dataset, profiles, network_splits) -> tuple[Dataset, np.ndarray]:
+    """Select the utterances in the test set of any fold, with their profiles [rounds, segments, K].
 
-    The whole corpus, but with `--evaluate dev`: there it is the utterances of some dev part. For
-    forests and scores: frames, offsets and band sums stay those of the corpus.
+    All utterances, or with `--evaluate dev` those of the dev sets. For forests and scores alone:
+    frames, offsets and band sums stay those of the corpus.
     """
-    numbers = np.unique(np.concatenate([split.test for split in network_plan]))
-    if len(numbers) == len(speech.y):
-        return speech, profiles, numbers
-    segments = np.isin(speech.owner, numbers)
-    of_numbers = speech._replace(
-        utterances=[speech.utterances[i] for i in numbers],
-        y=speech.y[numbers],
-        starts=speech.starts[segments],
-        owner=np.searchsorted(numbers, speech.owner[segments]),
-        one_hot=speech.one_hot[segments],
+    numbers = np.unique(np.concatenate([split.test for split in network_splits]))
+    if len(numbers) == len(dataset.y):
+        return dataset, profiles
+    segments = np.isin(dataset.owner, numbers)
+    tested = dataset._replace(
+        utterances=[dataset.utterances[i] for i in numbers],
+        y=dataset.y[numbers],
+        starts=dataset.starts[segments],
+        owner=np.searchsorted(numbers, dataset.owner[segments]),
+        one_hot=dataset.one_hot[segments],
     )
-    return of_numbers, profiles[:, segments], numbers
+    return tested, profiles[:, segments]
 
 
 def make_log_mel(hp) -> LogMel:
-    """The layer of [features]; utterances under one segment (335 ms) get silence up to one."""
+    """Return the layer of [features]; it pads utterances below a segment (335 ms) with silence."""
     return LogMel(**hp["features"], min_frames=hp["segments"]["n_frames"])
 
 
 def load_dataset(utterances, hp, run) -> Dataset:
-    """Log-mel frames of the corpus (section 2.1.1) cut into segments (section 4.1)."""
+    """Load the log-mel frames of the corpus (section 2.1.1) in segments (section 4.1)."""
     hop_frames = hp["segments"]["hop_seconds"] / hp["features"]["hop_seconds"]
     if abs(hop_frames - round(hop_frames)) > 1e-6:
         raise UsageError(
@@ -114,7 +113,7 @@ def load_dataset(utterances, hp, run) -> Dataset:
 
 
 def band_sums(features) -> np.ndarray:
-    """Sums of each band and of its square over each utterance [2, utterances, n_bands]."""
+    """Return the sums of each band and of its square over each utterance [2, n, n_bands]."""
     sums = np.empty((2, len(features.utterances), features.frames.shape[1]))
     for i, (start, end) in enumerate(itertools.pairwise(features.offsets)):
         frames = features.frames[start:end].astype(np.float64)
@@ -122,14 +121,14 @@ def band_sums(features) -> np.ndarray:
     return sums
 
 
-def band_statistics(speech, utterances) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of each band [n_bands] over the frames of the given utterances."""
-    n_frames = np.diff(speech.offsets)[utterances].sum()
-    mean, mean_square = speech.band_sums[:, utterances].sum(axis=1) / n_frames
-    # A band at the logarithm's floor throughout has a variance of 0, and rounds to one below.
+def band_statistics(dataset, utterances) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance of each band [n_bands] over the frames of the given utterances."""
+    n_frames = np.diff(dataset.offsets)[utterances].sum()
+    mean, mean_square = dataset.band_sums[:, utterances].sum(axis=1) / n_frames
+    # A band at the floor of the logarithm has a variance of 0, which rounding may put below 0.
     return mean, np.maximum(mean_square - mean**2, 0)
 
 
 def extract_features(corpus, utterances, hp, make) -> None:
-    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`."""
+    """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`."""
     make(select_by_labels(utterances, **hp["labels"]), make_log_mel(hp))

@@ -1,4 +1,4 @@
-"""The experiment of the emotion profile refinery: train it on every fold and score it."""
+"""The experiment of the emotion profile refinery (section 4)."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,9 @@ import numpy as np
 
 from tfser.cache import pipelines
 from tfser.corpora.labels import describe_labels, select_by_labels
-from tfser.distributed import multi_worker
 from tfser.errors import UsageError
-from tfser.evaluation import classification_report
-from tfser.evaluation.splits import speaker_group_k_fold
+from tfser.evaluation import classification_report, cross_validation
+from tfser.evaluation.splits import Split, speaker_group_k_fold
 from tfser.models.epr import figures
 from tfser.models.epr.dataset import (
     Dataset,
@@ -20,235 +19,207 @@ from tfser.models.epr.dataset import (
     make_splits,
     select_tested,
 )
-from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics, utterance_means
+from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
 from tfser.models.epr.network import standardize, vgg
-from tfser.plots import tensorboard
+from tfser.models.epr.refinery import refine
 from tfser.storage import atomic_files, run_directory
-from tfser.training import loop, mixed_precision
+from tfser.training import fold, loop, mixed_precision
 from tfser.training.epoch import predict_batches
 
 
-def refine(labelling: str, profiles, one_hot, owner) -> np.ndarray:
-    """The labels of the next round's segments [segments, K], from this round's network.
-
-    Args:
-        labelling: "soft" (section 4.2, sEPR), "assisted" (section 4.4, pEPR), "hard" dynamic or
-            "static" soft (section 4.3).
-        profiles: the network's probabilities [segments, K].
-        one_hot: the labels the segments inherit from their utterances [segments, K].
-        owner: the utterance of each segment [segments].
-    """
-    if labelling == "soft":
-        return profiles
-    if labelling == "assisted":  # [.6 .1 .1 .2] and [1 0 0 0] give [.8 .05 .05 .1]
-        return (profiles + one_hot) / 2
-    if labelling == "hard":
-        return np.eye(profiles.shape[1], dtype=np.float32)[profiles.argmax(axis=1)]
-    if labelling == "static":
-        return utterance_means(profiles, owner)[owner]
-    raise ValueError(f"unknown labelling {labelling!r}")
-
-
 class Experiment(NamedTuple):
-    """What every stage needs."""
+    """The inputs of every stage."""
 
-    speech: Dataset
+    dataset: Dataset
     hp: dict
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
-    precise: keras.Model  # `model` where it is in float32, else that with weights of its own
-    bar: classification_report.Progress
+    precise: keras.Model  # `model` if it is in float32, else a copy in float32
+    bar: cross_validation.Progress | None
 
 
 def train(utterances, hp, run) -> dict | None:
-    """The paper's experiment (section 4): trains, evaluates and writes everything under run.folder.
-
-    Returns the scores, as in scores.json: see `classification_report.finish_run`.
-    """
-    loop.select_strategy(run.strategy)  # refused before any work where there is one device
+    """Run the paper's experiment (section 4); return the scores, as in scores.json."""
+    loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     utterances = select_by_labels(utterances, **hp["labels"])
-    # All folds are made before any audio is read: a corpus that does not allow them fails at once.
-    plans = {seed: make_splits(utterances, hp, run, seed) for seed in run.seeds}
+    figures.check_names(utterances, hp["plots"]["utterances"])
     inner = hp["forest"]["profiles"] == "inner"
     if inner and run.protocol != "loso":
         raise UsageError("forest.profiles=inner is for --protocol loso; leave it out")
     n_inner = hp["forest"]["inner_folds"] if inner else 0
-    for split in plans[run.seeds[0]] if inner else []:
-        speaker_group_k_fold([utterances[i].speaker for i in split.train], n_folds=n_inner)
-    figures.check_names(utterances, hp["plots"]["utterances"])
-    speech = load_dataset(utterances, hp, run)
-    run_directory.check_data(run.folder, speech.utterances, speech.key)
-    if len(speech.utterances) < len(utterances):  # --max-bad left some out
-        plans = {seed: make_splits(speech.utterances, hp, run, seed) for seed in run.seeds}
-    classification_report.write_splits(run, speech.utterances, plans)
 
+    def make_checked_splits(utterances):
+        splits = {seed: make_splits(utterances, hp, run, seed) for seed in run.seeds}
+        for split in splits[run.seeds[0]] if inner else []:
+            speaker_group_k_fold([utterances[i].speaker for i in split.train], n_folds=n_inner)
+        return splits
+
+    def load_checked(utterances):
+        dataset = load_dataset(utterances, hp, run)
+        run_directory.check_data(run.folder, dataset.utterances, dataset.key)
+        return dataset
+
+    dataset, splits = cross_validation.load_with_splits(
+        utterances, run, make_checked_splits, load_checked
+    )
     n_rounds = hp["refinery"]["rounds"]
-    n_networks = sum(map(len, plans.values())) * (1 + n_inner) * n_rounds
-    of_seeds = []
-    with classification_report.progress_bar(n_networks, hp["train"]["max_epochs"]) as bar:
-        lab = make_experiment(speech, hp, run, bar)
-        for seed in run.seeds:
-            n_segments, n_classes = speech.one_hot.shape
-            profiles = np.zeros((n_rounds, n_segments, n_classes), np.float32)
-            predicted = np.zeros((n_rounds, len(speech.y), n_classes))
-            fold_of = np.zeros(len(speech.y), int)
-            for fold, split, folder in classification_report.iterate_own_folds(
-                run, seed, plans[seed], bar
-            ):
-                # Profiles of held-out utterances, Eq. (2): from networks that never saw them.
-                fold_profiles = train_rounds(lab, split.train, split.dev, folder, [seed, fold])
-                test = np.isin(speech.owner, split.test)
-                profiles[:, test] = fold_profiles[:, test]
-                if run.protocol == "loso":
-                    if n_inner:
-                        fold_profiles = inner_profiles(
-                            lab, split, fold_profiles, folder, [seed, fold]
-                        )
-                    known = np.concatenate([split.train, split.dev])
-                    known = known[~np.isin(known, split.test)]  # with --evaluate dev they are one
-                    predicted[:, split.test] = classify(
-                        lab, fold_profiles, known, split.test, folder, seed
-                    )
-                    fold_of[split.test] = fold
-            if run.parts is not None:
-                continue
-            tested, profiles, numbers = select_tested(speech, profiles, plans[seed])
-            predicted, fold_of = predicted[:, numbers], fold_of[numbers]
-            if run.protocol == "paper":
-                of_tested = lab._replace(speech=tested)
-                # Section 4.1: "another ten-fold cross-validation" for the forest.
-                for fold, split in enumerate(make_forest_splits(tested, plans[seed], seed)):
-                    folder = run.folder / f"seed-{seed}" / "forests" / f"fold-{fold:02}"
-                    predicted[:, split.test] = classify(
-                        of_tested, profiles, split.train, split.test, folder, seed
-                    )
-                    fold_of[split.test] = fold
-            of_seeds.append(
-                classification_report.score_seed(
-                    run,
+    experiment = make_experiment(dataset, hp, run, None)
+
+    def train_fold(split, folder, seed, bar):
+        of_fold = experiment._replace(bar=bar)
+        # Eq. (2): the profiles of the test utterances, from networks that were not trained on them.
+        profiles = train_rounds(of_fold, split.train, split.dev, folder, seed)
+        test_profiles = profiles[:, np.isin(dataset.owner, split.test)]
+        if run.protocol == "paper":
+            return test_profiles, None
+        if inner:
+            profiles = inner_profiles(of_fold, split, profiles, folder, seed)
+        known = np.concatenate([split.train, split.dev])
+        known = known[~np.isin(known, split.test)]  # with --evaluate dev, dev is the test set
+        return test_profiles, classify(of_fold, profiles, known, split.test, folder, seed[0])
+
+    def score_seed(seed, outputs):
+        profiles = np.zeros((n_rounds, *dataset.one_hot.shape), np.float32)
+        for split, (test_profiles, _) in zip(splits[seed], outputs, strict=True):
+            profiles[:, np.isin(dataset.owner, split.test)] = test_profiles
+        tested, profiles = select_tested(dataset, profiles, splits[seed])
+        if run.protocol == "loso":
+            forest_splits, predicted = splits[seed], [predicted for _, predicted in outputs]
+        else:  # section 4.1: "another ten-fold cross-validation" for the forest
+            forest_splits = make_forest_splits(tested, splits[seed], seed)
+            predicted = [
+                classify(
+                    experiment._replace(dataset=tested),
+                    *(profiles, split.train, split.test),
+                    run.folder / f"seed-{seed}" / "forests" / f"fold-{number:02}",
                     seed,
-                    tested.utterances,
-                    speech.classes,
-                    figures.collect_systems(hp, tested, profiles, predicted),
-                    fold_of,
                 )
-            )
-            if seed == run.seeds[0]:
-                figures.draw_profiles(run, tested, hp, profiles)
-    if run.parts is not None:
+                for number, split in enumerate(forest_splits)
+            ]
+        _, predicted, fold_of = cross_validation.merge_folds(
+            [split.test for split in forest_splits], [p.swapaxes(0, 1) for p in predicted]
+        )
+        systems = figures.collect_systems(hp, tested, profiles, predicted.swapaxes(0, 1))
+        if seed == run.seeds[0]:
+            figures.draw_profiles(run, tested, hp, profiles)
+        return classification_report.score_seed(
+            run, seed, tested.utterances, dataset.classes, systems, fold_of
+        )
+
+    results = cross_validation.cross_validate(
+        run,
+        splits,
+        train_fold,
+        score_seed,
+        max_epochs=hp["train"]["max_epochs"],
+        networks_per_fold=(1 + n_inner) * n_rounds,
+    )
+    if results is None:
         return None
+    if run.protocol == "paper":
+        # A forest learns from the profiles of networks that were trained on its test utterances.
+        everyone = np.arange(len(dataset.y))
+        splits = {seed: [Split(everyone, everyone, everyone)] for seed in run.seeds}
     stuck = figures.list_networks_at_chance(run)
     return classification_report.finish_run(
         run,
         "epr",
-        speech.classes,
-        of_seeds,
-        independent=run.protocol == "loso",
-        facts=figures.list_facts(hp, speech, stuck),
+        dataset.classes,
+        results,
+        utterances=dataset.utterances,
+        splits=splits,
+        facts=figures.list_facts(hp, dataset, stuck),
         flags=describe_labels(**hp["labels"]),
         networks_at_chance=stuck,
     )
 
 
-def make_experiment(speech, hp, run, bar) -> Experiment:
-    """The experiment with its networks."""
-    model = compiled_network(speech, hp, run)
-    return Experiment(speech, hp, run, model, mixed_precision.copy_in_float32(model), bar)
+def make_experiment(dataset, hp, run, bar) -> Experiment:
+    """Return the experiment with its networks."""
+    model = compiled_network(dataset, hp, run)
+    return Experiment(dataset, hp, run, model, mixed_precision.copy_in_float32(model), bar)
 
 
-def compiled_network(speech, hp, run) -> keras.Model:
-    """The network of this experiment, compiled; its weights are set by `train_network`."""
-    # Zeros: to draw 41 million weights that are never used takes a while.
+def compiled_network(dataset, hp, run) -> keras.Model:
+    """Return the compiled network of this experiment; `train_network` sets its weights."""
+    # Zeros: it takes a while to draw 41 million weights that are never used.
     unused = hp | {"model": hp["model"] | {"initializer": "zeros"}}
     with loop.select_strategy(run.strategy).scope():
         return loop.compile_model(
-            new_network(speech, unused),
+            new_network(dataset, unused),
             keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"]),
             keras.losses.CategoricalCrossentropy(),  # against soft labels this is Eq. (4)
         )
 
 
-def new_network(speech, hp) -> keras.Model:
-    """A randomly initialized network for the corpus."""
+def new_network(dataset, hp) -> keras.Model:
+    """Return a randomly initialized network for the corpus."""
     return vgg(
         n_frames=hp["segments"]["n_frames"],
         n_bands=hp["features"]["n_bands"],
-        n_classes=len(speech.classes),
+        n_classes=len(dataset.classes),
         **hp["model"],
     )
 
 
-def train_rounds(lab, train, dev, folder, seed) -> np.ndarray:
-    """T networks, each trained on labels the one before refined: profiles [rounds, segments, K].
+def train_rounds(experiment, train, dev, folder, seed) -> np.ndarray:
+    """Train T networks, each on labels that the network before refined: [rounds, segments, K].
 
-    C1 learns the labels that segments inherit from their utterances; C_t the labels refined by
+    C1 learns the labels that segments inherit from their utterances, C_t the labels refined by
     C_(t-1), which was trained on the same segments (section 2.2). Labels, networks and epochs
-    depend on the utterances `train` and `dev` alone; profiles are computed for all.
+    depend on the utterances `train` and `dev` alone. Profiles are of all segments.
     """
-    speech, settings = lab.speech, lab.hp["refinery"]
-    profiles, labels = [], speech.one_hot
+    dataset, bar, settings = experiment.dataset, experiment.bar, experiment.hp["refinery"]
+    profiles, labels = [], dataset.one_hot
     for t in range(settings["rounds"]):
-        lab.bar.at(f"round-{t + 1} of {settings['rounds']}")
+        bar.at(f"round-{t + 1} of {settings['rounds']}")
         profiles.append(
-            train_network(lab, train, dev, labels, folder / f"round-{t + 1}", [*seed, t])
+            train_network(experiment, train, dev, labels, folder / f"round-{t + 1}", [*seed, t])
         )
-        lab.bar.network_done()
+        bar.network_done()
         if t + 1 < settings["rounds"]:
-            labels = refine(settings["labels"], profiles[-1], speech.one_hot, speech.owner)
+            labels = refine(settings["labels"], profiles[-1], dataset.one_hot, dataset.owner)
     for t in range(1, settings["rounds"]):
-        (folder / f"round-{t}" / "model.keras").unlink(missing_ok=True)  # 164 MB each at full width
+        (folder / f"round-{t}" / "model.keras").unlink(missing_ok=True)  # 164 MB at full width
     return np.stack(profiles)
 
 
-def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
-    """Trains one VGG by soft cross-entropy, Eq. (4), and returns its profiles [segments, K]."""
-    speech, hp, run, model, precise, bar = lab
-    done = folder / "profiles.npz"
-    if finished := multi_worker.read_arrays_from_chief(done):
-        loop.delete_checkpoints(folder)
-        return finished["profiles"]
+def train_network(experiment, train, dev, labels, folder, seed) -> np.ndarray:
+    """Train one VGG by soft cross-entropy, Eq. (4); return its profiles [segments, K]."""
+    dataset, hp, run, model, precise, bar = experiment
+    if arrays := fold.load_finished(folder / "profiles.npz"):
+        return arrays["profiles"]
     folder.mkdir(parents=True, exist_ok=True)
-    # One seed for the weights and dropout, one for the order of segments.
-    weight_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
-    keras.utils.set_random_seed(weight_seed)
-    loop.reinitialize(model, new_network(speech, hp))
-    standardize(model, *band_statistics(speech, train))
-    train_segments = np.flatnonzero(np.isin(speech.owner, train))
-    dev_segments = np.flatnonzero(np.isin(speech.owner, dev))
+    order_seed = fold.set_seeds(seed)
+    loop.reinitialize(model, new_network(dataset, hp))
+    standardize(model, *band_statistics(dataset, train))
+    train_segments = np.flatnonzero(np.isin(dataset.owner, train))
+    dev_segments = np.flatnonzero(np.isin(dataset.owner, dev))
     chance_loss, learnt_loss = loop.chance_loss(labels[train_segments])
     batch_size = loop.shared_batch_size(
         min(hp["train"]["batch_size"], len(train_segments)), run.strategy
     )
-    # The segments of an epoch are drawn anew each time, without replacement.
+    # Each epoch draws its segments without replacement.
     n_steps = max(1, int(hp["train"]["epoch_share"] * (len(train_segments) // batch_size)))
-    schedule = hp["schedule"]
+    n_frames, schedule = hp["segments"]["n_frames"], hp["schedule"]
 
-    def batches(segments, **options):
+    def make_batches(segments, **options):
         return pipelines.segment_batches(
-            speech.frames,
-            speech.starts[segments],
+            dataset.frames,
+            dataset.starts[segments],
             labels[segments],
-            n_frames=hp["segments"]["n_frames"],
+            n_frames=n_frames,
             batch_size=batch_size,
             **options,
         )
 
-    with tensorboard.open_event_writer(
-        run.folder / "events" / folder.relative_to(run.folder)
-    ) as write:
-
-        def after_epoch(row):
-            bar.epoch(row)
-            write(
-                row["epoch"], {name: row[name] for name in row if name not in ("epoch", "learnt")}
-            )
-
+    with fold.report_epochs(fold.event_folder(run, folder), bar.epoch) as report:
         history = loop.fit(
             model,
-            lambda epoch: batches(
+            lambda epoch: make_batches(
                 train_segments, seed=order_seed, epoch=epoch, drop_remainder=True
             ).take(n_steps),
-            batches(dev_segments),
+            make_batches(dev_segments),
             # Section 4.1: "a rate of 0.8 every 2 epochs".
             learning_rate=lambda epoch: (
                 schedule["initial_learning_rate"]
@@ -258,52 +229,52 @@ def train_network(lab, train, dev, labels, folder, seed) -> np.ndarray:
             patience=hp["train"]["patience"],
             learnt_loss=learnt_loss,
             folder=folder,
-            report=after_epoch,
+            report=report,
         )
-    everything = pipelines.segment_batches(
-        speech.frames, speech.starts, None, n_frames=hp["segments"]["n_frames"], batch_size=512
-    )
     if precise is not model:
         precise.set_weights(model.get_weights())
-    profiles = predict_batches(precise, everything)
+    all_batches = pipelines.segment_batches(
+        dataset.frames, dataset.starts, None, n_frames=n_frames, batch_size=512
+    )
+    profiles = predict_batches(precise, all_batches)
     figures.write_network(folder, bar.place, history, model, chance_loss)
-    atomic_files.write_arrays(
-        done, profiles=profiles
-    )  # last: it says that this network is finished
-    loop.delete_checkpoints(folder)
+    fold.finish(folder / "profiles.npz", profiles=profiles)
     return profiles
 
 
-def inner_profiles(lab, split, profiles, folder, seed) -> np.ndarray:
-    """Replaces the training utterances' profiles by those of networks that did not train on them.
+def inner_profiles(experiment, split, profiles, folder, seed) -> np.ndarray:
+    """Replace the profiles of the training utterances by profiles of networks of inner folds.
 
-    The test utterances' profiles come from networks that never heard them; a forest that learns
-    from profiles of the networks' own training utterances meets less certain ones in the test.
+    A network is more certain of its training utterances than of its test utterances. A forest that
+    learns from inner folds learns from profiles as uncertain as the profiles of the test set.
     """
     profiles = profiles.copy()
-    speech, bar, n_folds = lab.speech, lab.bar, lab.hp["forest"]["inner_folds"]
-    speakers = [speech.utterances[i].speaker for i in split.train]
+    dataset, bar = experiment.dataset, experiment.bar
+    n_folds = experiment.hp["forest"]["inner_folds"]
+    speakers = [dataset.utterances[i].speaker for i in split.train]
     place = bar.where
     for i, (known, held_out) in enumerate(speaker_group_k_fold(speakers, n_folds=n_folds)):
         bar.where = f"{place} inner-{i} of {n_folds}"
-        # + 1000: NumPy pads seeds with zeros, and [s, f, i] would be that of the fold's round i.
+        # + 1000: NumPy pads seeds with zeros, and [s, f, i] is the seed of the fold's round i.
         inner_seed = [*seed, 1000 + i]
-        inner = train_rounds(lab, split.train[known], split.dev, folder / f"inner-{i}", inner_seed)
-        segments = np.isin(speech.owner, split.train[held_out])
+        inner = train_rounds(
+            experiment, split.train[known], split.dev, folder / f"inner-{i}", inner_seed
+        )
+        segments = np.isin(dataset.owner, split.train[held_out])
         profiles[:, segments] = inner[:, segments]
     return profiles
 
 
-def classify(lab, profiles, known, test, folder, seed) -> np.ndarray:
-    """One forest a round, fitted to the utterances `known`: probabilities [rounds, test, K]."""
-    speech, settings = lab.speech, lab.hp["forest"]
+def classify(experiment, profiles, known, test, folder, seed) -> np.ndarray:
+    """Fit a forest per round to the utterances `known`: probabilities [rounds, test, K]."""
+    dataset, settings = experiment.dataset, experiment.hp["forest"]
     probabilities = []
     for t, round_profiles in enumerate(profiles):
-        x = statistics(round_profiles, speech.owner, settings["threshold"])
+        x = statistics(round_profiles, dataset.owner, settings["threshold"])
         forest = fit_forest(
             x[known],
-            speech.y[known],
-            len(speech.classes),
+            dataset.y[known],
+            len(dataset.classes),
             n_estimators=settings["n_estimators"],
             seed=seed,
         )

@@ -1,4 +1,4 @@
-"""From profiles to utterances: statistics and the random forest of section 2.
+"""Utterances from profiles: the statistics and the random forest of section 2.
 
 Forests are kept as arrays: no pickle is ever loaded.
 """
@@ -7,14 +7,14 @@ import numpy as np
 
 
 def utterance_means(profiles, owner) -> np.ndarray:
-    """Mean profile of each utterance [n, K]; owner [segments] is in ascending order."""
+    """Return the mean profile of each utterance [n, K]; owner [segments] is in ascending order."""
     first = np.searchsorted(owner, np.arange(owner[-1] + 1))
     counts = np.diff(np.r_[first, len(owner)])
     return (np.add.reduceat(profiles, first, axis=0) / counts[:, None]).astype(np.float32)
 
 
 def statistics(profiles, owner, threshold: float) -> np.ndarray:
-    """Utterance representations [n, 4 K]: maximum, minimum, mean, share above threshold."""
+    """Return utterance representations [n, 4 K]: maximum, minimum, mean, share above threshold."""
     first = np.searchsorted(owner, np.arange(owner[-1] + 1))
     return np.concatenate(
         [
@@ -28,12 +28,12 @@ def statistics(profiles, owner, threshold: float) -> np.ndarray:
 
 
 def fit_forest(x, y, n_classes: int, *, n_estimators: int, seed: int) -> dict[str, np.ndarray]:
-    """Fits a forest on x [n, features], y [n]; returns its trees, the nodes of all in one row.
+    """Fit a forest on x [n, features], y [n]; return the nodes of all trees in one row.
 
     Keys: root [trees]; left, right (-1 at a leaf), feature, threshold [nodes]; probabilities
     [nodes, K]. n_estimators and seed as in scikit-learn, whose other defaults hold.
     """
-    from sklearn.ensemble import RandomForestClassifier  # a second to import, needed at the end
+    from sklearn.ensemble import RandomForestClassifier  # slow to import
 
     forest = RandomForestClassifier(n_estimators=n_estimators, random_state=seed, n_jobs=-1).fit(
         x, y
@@ -46,7 +46,7 @@ def fit_forest(x, y, n_classes: int, *, n_estimators: int, seed: int) -> dict[st
             nodes[name].append(np.where(children < 0, -1, children + start).astype(np.int32))
         nodes["feature"].append(tree.feature.astype(np.int32))
         nodes["threshold"].append(tree.threshold)
-        # A class that the training part lacks has no column in scikit-learn's tables.
+        # A class that the training set lacks has no column in scikit-learn's tables.
         probabilities = np.zeros((tree.node_count, n_classes))
         values = tree.value[:, 0]
         probabilities[:, forest.classes_] = values / values.sum(axis=1, keepdims=True)
@@ -57,7 +57,7 @@ def fit_forest(x, y, n_classes: int, *, n_estimators: int, seed: int) -> dict[st
 
 
 def forest_probabilities(forest: dict[str, np.ndarray], x) -> np.ndarray:
-    """Class probabilities [n, K] of x [n, features]: the mean over trees of the leaf reached."""
+    """Return the class probabilities [n, K] of x [n, features]: the mean over the trees' leaves."""
     x = np.asarray(x, np.float32)  # scikit-learn's trees compare float32
     node = np.tile(forest["root"], (len(x), 1))  # [n, trees]
     rows = np.arange(len(x))[:, None]

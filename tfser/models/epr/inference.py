@@ -1,4 +1,4 @@
-"""EPR as a function of waveforms: log-mel, segments, the last round's network, and its forest."""
+"""EPR as a function of waveforms: log-mel, segments, the last round's network, its forest."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ from tfser.inference import served_model
 class Forest(tf.Module):
     """Statistics [batch, features] -> probabilities [batch, K], by the trees of `fit_forest`.
 
-    All trees take a step at once, as often as the deepest one needs; leaves lead to themselves.
+    All trees take a step at once, as often as the deepest tree needs; leaves lead to themselves.
     """
 
     def __init__(self, forest):
@@ -20,9 +20,9 @@ class Forest(tf.Module):
         self.depth, level = 0, forest["root"]
         while not leaf[level].all():
             self.depth += 1
-            level = np.unique([of[level] for of in children])
-        # x <= threshold is asked of a float32 and a float64: the largest float32 that is not above
-        # the threshold gives the same answers.
+            level = np.unique([side[level] for side in children])
+        # x <= threshold compares a float32 and a float64: the largest float32 that is not above the
+        # threshold gives the same results.
         threshold = forest["threshold"].astype("float32")
         lower = np.nextafter(threshold, np.float32(-np.inf))
         threshold = np.where(threshold > forest["threshold"], lower, threshold)
@@ -34,7 +34,7 @@ class Forest(tf.Module):
             self.probabilities = tf.constant(forest["probabilities"], "float32")
 
     def __call__(self, x):
-        """[batch, features] -> [batch, K]."""
+        """Return the probabilities [batch, K] of x [batch, features]."""
         batch, n_features = tf.unstack(tf.shape(x))
         node = tf.tile(self.root[None], [batch, 1])  # [batch, trees]
         x, first = tf.reshape(x, [-1]), tf.range(batch)[:, None] * n_features
@@ -46,7 +46,7 @@ class Forest(tf.Module):
 
 
 def make_inference_function(run) -> served_model.InferenceFunction:
-    """The forest's probabilities, and the emotion profile over time."""
+    """Return the function from waveforms to the forest's probabilities and the emotion profile."""
     hp, t = run.hp, run.hp["refinery"]["rounds"]
     n_frames = hp["segments"]["n_frames"]
     layer = LogMel(**hp["features"], min_frames=n_frames)
@@ -61,8 +61,8 @@ def make_inference_function(run) -> served_model.InferenceFunction:
         segments = tf.signal.frame(frames, n_frames, hop, axis=1)  # [batch, segments, ...]
         counts = 1 + (served_model.count_frames(layer, lengths) - n_frames) // hop
         inside = tf.sequence_mask(counts, tf.shape(segments)[1])
-        found = network(tf.boolean_mask(segments, inside), training=False)  # [all segments, K]
-        profile = served_model.scatter_parts(found, inside)
+        profiles = network(tf.boolean_mask(segments, inside), training=False)  # [segments, K]
+        profile = served_model.scatter_parts(profiles, inside)
         x = statistics(profile, inside, hp["forest"]["threshold"])
         return {"probabilities": forest(x), "profile": profile, "segments": counts}
 
@@ -81,9 +81,9 @@ def make_inference_function(run) -> served_model.InferenceFunction:
 
 
 def statistics(profile, inside, threshold):
-    """As `forest.statistics`: profile [batch, segments, K] -> [batch, 4 K].
+    """Return `forest.statistics` in TensorFlow: profile [batch, segments, K] -> [batch, 4 K].
 
-    inside [batch, segments]: which segments there are.
+    inside [batch, segments]: False for padding.
     """
     here = inside[..., None]
     n = tf.reduce_sum(tf.cast(here, "float32"), axis=1)

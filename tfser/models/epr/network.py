@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-# Configuration E (Simonyan & Zisserman 2014, table 1): 3 x 3 convolutions, a pooling a block.
+# Configuration E (Simonyan & Zisserman 2014, table 1): 3 x 3 convolutions, one pooling per block.
 _VGG_E_BLOCKS = (
     # convolutions, filters
     (2, 64),
@@ -19,7 +19,7 @@ _VGG_DENSE_UNITS = (4096, 4096)
 def vgg(
     *, n_frames, n_bands, n_classes, width_multiplier, batch_norm, initializer, dropout
 ) -> keras.Model:
-    """VGG-E: segment [batch, n_frames, n_bands] -> emotion probabilities [batch, K], Eq. (1).
+    """Build VGG-E: segment [batch, n_frames, n_bands] -> emotion probabilities [batch, K], Eq. (1).
 
     The layer "standardize" holds the mean and variance of each band; see `standardize`.
     """
@@ -38,7 +38,7 @@ def vgg(
 
     segment = keras.Input((n_frames, n_bands))
     # A frozen batch normalization is a z-score with statistics that are set, not learnt. In float32
-    # whatever the policy: bfloat16 resolves a log energy of -20 to 0.1 only.
+    # under any policy: bfloat16 resolves a log energy of -20 to 0.1 only.
     x = layers.BatchNormalization(
         center=False,
         scale=False,
@@ -62,7 +62,7 @@ def vgg(
 
 
 def standardize(model, mean, variance) -> None:
-    """Sets the statistics [n_bands] of the network's z-score."""
+    """Set the statistics [n_bands] of the network's z-score."""
     layer = model.get_layer("standardize")
     layer.moving_mean.assign(mean)
     layer.moving_variance.assign(variance)

@@ -1,8 +1,17 @@
-"""The linear SVM on openSMILE functionals that papers compare with: the row beside every system.
+"""Linear SVM on openSMILE functionals, the usual baseline.
 
-6373 functionals an utterance (IS13: Schuller et al., Interspeech 2013), z-score with the training
-part's statistics, scikit-learn's SVC with a linear kernel. No paper of the zoo; the recipe is the
-field's usual baseline. `features.normalize = "speaker"` takes each speaker's own statistics
-instead, the test speaker's too: transductive, no longer a system that could hear one utterance of
-a stranger, and labelled so in every result.
+Needs: openSMILE.
+
+It is of no paper of the zoo. Implemented: 6373 functionals per utterance (IS13: Schuller et al.,
+Interspeech 2013), z-score with the training set's statistics, scikit-learn's SVC with a linear
+kernel. `features.normalize = "speaker"` takes the statistics of each speaker instead, also of the
+test speaker. This is transductive: such a system cannot predict one utterance of an unseen speaker.
+Every result names it.
+
+Where to look:
+- features and splits: dataset.make_opensmile, dataset.make_splits;
+- the SVM: experiment.fit_folds; the scores: experiment.train;
+- the SVM in TensorFlow, for exports: inference.Votes.
+
+This package re-exports nothing, so that its import needs neither TensorFlow nor Keras.
 """

@@ -1,4 +1,4 @@
-"""A corpus as the SVM takes it: the functionals and the splits."""
+"""The data of the SVM: functionals and splits."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tfser.features.opensmile import OpenSmile
 
 
 def make_opensmile(settings) -> OpenSmile:
-    """One row of functionals an utterance."""
+    """Return the feature: one row of functionals per utterance."""
     return OpenSmile(
         sample_rate_hz=settings["sample_rate_hz"],
         feature_set=settings["feature_set"],
@@ -25,13 +25,13 @@ def make_opensmile(settings) -> OpenSmile:
 
 
 def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
-    """One corpus after the other (`n_trained`), one speaker out, or [protocol]'s random parts.
+    """Make the splits: a second corpus after `n_trained` utterances, one speaker out, or random.
 
-    protocol.kind "k-fold": stratified folds; "per-speaker": an SVM for each speaker, tested on what
-    BEGAN's heads are tested on under the same seed.
+    protocol.kind "k-fold": stratified folds; "per-speaker": an SVM for each speaker, with the test
+    sets of BEGAN's heads under the same seed.
 
-    Nothing is chosen, so that their dev part trains too, unless svm.trains_on_dev says otherwise
-    or it is what is scored.
+    An SVM has no epoch to choose: the dev set trains too, unless svm.trains_on_dev is false or the
+    dev set is scored.
     """
     emotions = [u.emotion for u in utterances]
     trains_on_dev = hp["svm"]["trains_on_dev"] and run.evaluate == "test"
@@ -61,5 +61,5 @@ def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
 
 
 def extract_features(corpus, utterances, hp, make) -> None:
-    """Calls make(utterances, feature) for all that `train` loads; see `tfser.extract`."""
+    """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`."""
     make(select_by_labels(utterances, **hp["labels"]), make_opensmile(hp["features"]))

@@ -1,4 +1,4 @@
-"""The SVM as a function of openSMILE's functionals, which no graph can compute."""
+"""The SVM as a function of openSMILE's functionals, which TensorFlow cannot compute."""
 
 import itertools
 
@@ -9,9 +9,10 @@ from tfser.inference import served_model
 
 
 class Votes(tf.Module):
-    """Functionals [batch, features] -> share of the pairs of classes that each has won [batch, K].
+    """Functionals [batch, features] -> share of the pairs of classes that a class wins [batch, K].
 
-    arrays: of `svm.arrays_of`. The highest is what scikit-learn predicts, the first among equals.
+    arrays: of `experiment.to_arrays`. scikit-learn predicts the class with the highest share, the
+    first of equals.
     """
 
     def __init__(self, arrays, n_classes):
@@ -27,7 +28,7 @@ class Votes(tf.Module):
             )
 
     def __call__(self, features):
-        """[batch, features] -> [batch, K]."""
+        """Return the shares [batch, K] of functionals [batch, features]."""
         z = (tf.cast(features, tf.float64) - self.mean) / self.scale
         wins = tf.cast((z @ self.weights + self.bias) > 0, tf.float64)  # [batch, pairs]
         votes = wins @ self.first + (1 - wins) @ self.second
@@ -35,7 +36,7 @@ class Votes(tf.Module):
 
 
 def make_inference_function(run) -> served_model.InferenceFunction:
-    """The votes of the pairs of classes: an SVM has no probabilities."""
+    """Return the function from functionals to the votes of the pairs of classes."""
     settings = run.hp["features"]
     served_model.refuse_speaker_normalization(run)
     path = run.network / "svm.npz"
