@@ -62,12 +62,13 @@ def test_labelled_utterances_of_a_replica(monkeypatch):
 def aae_parts(x, y, z, logits):
     """Networks that give these outputs to these inputs, in training alone."""
 
-    def network(outputs):
+    def network(outputs, variables):
         def call(value, training):
             assert training is True
             [output] = [output for given, output in outputs if given is value]
             return tf.constant(output)
 
+        call.trainable_variables = variables
         return call
 
     def encode(value, training):
@@ -81,10 +82,11 @@ def aae_parts(x, y, z, logits):
         assert training is True
         return latents[0] + latents[1]
 
+    encoder.trainable_variables, decoder.trainable_variables = ["encoder"], ["decoder"]
     return network, SimpleNamespace(encode=encode, encoder=encoder, decoder=decoder)
 
 
-def test_the_losses_of_the_phases(evaluated):
+def test_the_losses_of_the_phases_and_the_weights_that_they_move():
     x = tf.constant([[1.0, 2.0], [3.0, 5.0], [0.0, 0.0]])
     y = tf.constant([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     z = tf.constant([[0.0, 0.0], [3.0, 3.0], [0.0, 0.0]])
@@ -92,23 +94,27 @@ def test_the_losses_of_the_phases(evaluated):
     labels = tf.constant([[0.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
     prior_y, prior_z = tf.constant([[1.0]]), tf.constant([[2.0]])
     network, model = aae_parts(x, y, z, logits)
-    model.d_y = network([(prior_y, log(3.0)), (y, 0.0)])
-    model.d_z = network([(prior_z, log(7.0)), (z, log(15.0))])
-    model.updates = [(f"optimizer {i}", f"variables {i}") for i in range(4)]
+    model.d_y = network([(prior_y, log(3.0)), (y, 0.0)], ["d_y"])
+    model.d_z = network([(prior_z, log(7.0)), (z, log(15.0))], ["d_z"])
+    model.nadams = [f"optimizer {i}" for i in range(4)]
+    phases = aae.AdversarialAutoencoder.phases(model, x, labels, prior_y, prior_z)
     with tf.GradientTape() as tape:
-        losses = aae.AdversarialAutoencoder.phases(model, x, labels, prior_y, prior_z)
+        losses = [loss() for loss, _, _ in phases]
     assert [float(loss) for loss in losses] == pytest.approx([
         (0 + 4 + 0 + 1 + 0 + 0) / 6,
         log(4 / 3) + log(2) + log(8 / 7) + log(16),
         log(2) + log(16 / 15),
         (log(4 / 3) + log(8)) / 2,
     ])  # fmt: skip
-    assert evaluated == [(f"variables {i}", f"optimizer {i}", losses[i]) for i in range(4)]
+    assert [(variables, optimizer) for _, variables, optimizer in phases] == [
+        (["encoder", "decoder"], "optimizer 0"), (["d_y", "d_z"], "optimizer 1"),
+        (["encoder"], "optimizer 2"), (["encoder"], "optimizer 3"),
+    ]  # fmt: skip
     # d loss / d logits = (softmax - labels) / 2, and 0 without a label.
     gradient = [[1 / 8, -1 / 8], [7 / 16, -7 / 16], [0, 0]]
     np.testing.assert_allclose(tape.gradient(losses[3], logits), gradient, atol=1e-6)
-    model.updates = model.updates[:3]
-    with pytest.raises(ValueError, match="shorter"):
+    model.nadams = model.nadams[:3]
+    with pytest.raises(ValueError, match="not enough values"):
         aae.AdversarialAutoencoder.phases(model, x, labels, prior_y, prior_z)
 
 
@@ -206,7 +212,7 @@ def test_the_terms_of_the_bound(predictive, training):
         return x_hat, {"h": auxvae.Normal(at_zero + 1, at_zero)}
 
     model = SimpleNamespace(
-        predictive=predictive, given=given, encode=encode, decoder=decoder,
+        predictive=predictive, add_silence=given, encode=encode, decoder=decoder,
         predict_latents=predict_latents, weights_of_terms={"h": 2.0, "z": 0.5, "m": 9.0},
     )  # fmt: skip
     # Without an argument: as outside of training.
@@ -277,7 +283,7 @@ def test_the_update_of_k(evaluated, gamma, lambda_k, k, m_global):
     expected = {"loss": 0.675, "real": 0.8, "generated": 0.5, "m_global": m_global, "k": k}
     assert noted == pytest.approx(expected)
     model.updates = model.updates[:1]
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="not enough values"):
         began.Began.train_step(model, data)
 
 
