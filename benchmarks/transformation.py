@@ -38,7 +38,7 @@ def median_f0_hz(sound, rate):
 
 def mean_spectrum(spectrogram, pieces, layer):
     """Compute the mean [n_bands] in dB over frames where the recording is above -40 dB."""
-    own = transformation.join_spectrogram(pieces.heard, pieces.lengths, layer)
+    own = transformation.join_spectrogram(pieces.spectrograms, pieces.lengths, layer)
     mel = transformation.join_spectrogram(spectrogram, pieces.lengths, layer)
     return mel[own.max(axis=1) > -40].mean(axis=0)
 

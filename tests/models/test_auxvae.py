@@ -36,7 +36,7 @@ AUTHORS = {
     "seconds": 4.0, "n_frames": 176, "drop_short": False, "shortest_seconds": 1.0,
 }  # fmt: skip
 SMALL = {
-    "hears": {}, "n_bands": 5, "n_latent": 8, "chunk_frames": 6, "dropout": 0.0,
+    "spectrogram": {}, "n_bands": 5, "n_latent": 8, "chunk_frames": 6, "dropout": 0.0,
     "legacy_dropout": False, "medium": True, "predictive": False, "alpha": 0.5, "beta": 0.25,
     "gamma": 2.0,
 }  # fmt: skip
@@ -1028,7 +1028,7 @@ def test_what_a_style_gives(finished):
     )
     assert content.lengths == [4000, 4000]
     own = transformation.reconstruct(model, content)
-    one_piece = transformation.Pieces(content.heard[:1], [4000], content.peaks[:1])
+    one_piece = transformation.Pieces(content.spectrograms[:1], [4000], content.peaks[:1])
     for latent in "hm":
         np.testing.assert_allclose(
             transformation.transform(model, one_piece, one_piece, latent, layer),
@@ -1043,7 +1043,7 @@ def test_what_a_style_gives(finished):
     transformation.transform(model, content, style, "h", layer)
     [_, (_, _, borrowed)] = seen
     given = np.array(borrowed["h"].mean)
-    expected = np.array(encode(style.heard, sampled=False)[0]["h"].mean).mean(axis=0)
+    expected = np.array(encode(style.spectrograms, sampled=False)[0]["h"].mean).mean(axis=0)
     np.testing.assert_allclose(given, [expected, expected], atol=1e-6)
 
 
@@ -1054,12 +1054,12 @@ def test_a_spectrogram_sounds_as_it_did():
     heard = (0.3 * np.sin(2 * np.pi * 440 * t) + 0.1 * np.sin(2 * np.pi * 2000 * t)).astype("f4")
     pieces = transformation.cut_pieces(heard, layer)
     assert pieces.lengths == [88200, 22050]
-    sound = transformation.invert_spectrogram(pieces.heard, pieces, layer)
+    sound = transformation.invert_spectrogram(pieces.spectrograms, pieces, layer)
     assert sound.shape == heard.shape
     assert np.sqrt(np.mean(sound**2)) == pytest.approx(np.sqrt(np.mean(heard**2)), rel=0.1)
     spectrum = np.abs(np.fft.rfft(sound[:22050]))
     assert abs(spectrum.argmax() - 440) < 10
-    db = transformation.join_spectrogram(pieces.heard, pieces.lengths, layer)
+    db = transformation.join_spectrogram(pieces.spectrograms, pieces.lengths, layer)
     assert db.shape == (173 + 44, 140) and db.max() == 0 and db.min() >= -80
 
 

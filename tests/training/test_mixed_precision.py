@@ -35,7 +35,7 @@ def aae(optimized):
 
 def auxvae():
     return of_auxvae.AuxVAE(
-        hears={}, n_bands=6, n_latent=8, chunk_frames=5, dropout=0.0, legacy_dropout=False,
+        spectrogram={}, n_bands=6, n_latent=8, chunk_frames=5, dropout=0.0, legacy_dropout=False,
         medium=True, predictive=False, alpha=0.01, beta=0.01, gamma=0.01,
     )  # fmt: skip
 

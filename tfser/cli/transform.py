@@ -95,8 +95,8 @@ def transform(options: TransformOptions) -> None:
     frames = transformation.transform(network, content, style, options.latent, layer)
     sound = transformation.invert_spectrogram(frames, content, layer)
     shown = {
-        f"content: {options.content.name}": (content.heard, content.lengths),
-        f"style: {options.style.name}": (style.heard, style.lengths),
+        f"content: {options.content.name}": (content.spectrograms, content.lengths),
+        f"style: {options.style.name}": (style.spectrograms, style.lengths),
         f"transformed: the content with the style's {options.latent}": (frames, content.lengths),
     }
     figure = draw_spectrograms(

@@ -122,13 +122,13 @@ class AuxVAE(keras.Model):
     """Spectrograms [batch, frames, n_bands] in [0, 1] -> their reconstructions.
 
     `medium`: with m; without m it is the model of Springenberg et al. 2019. `predictive`: z of a
-    frame is decoded to the next frame. `hears`: the settings of the spectrograms, for a later load.
+    frame is decoded to the next frame. `spectrogram`: the settings of the input, for a later load.
     """
 
     def __init__(
         self,
         *,
-        hears,
+        spectrogram,
         n_bands,
         n_latent,
         chunk_frames,
@@ -143,8 +143,8 @@ class AuxVAE(keras.Model):
     ):
         super().__init__(dtype="float32", **options)  # the networks inside have their own policy
         self.settings = {
-            "hears": hears, "n_bands": n_bands, "n_latent": n_latent, "chunk_frames": chunk_frames,
-            "dropout": dropout, "legacy_dropout": legacy_dropout, "medium": medium,
+            "spectrogram": spectrogram, "n_bands": n_bands, "n_latent": n_latent,
+            "chunk_frames": chunk_frames, "dropout": dropout, "legacy_dropout": legacy_dropout, "medium": medium,
             "predictive": predictive, "alpha": alpha, "beta": beta, "gamma": gamma,
         }  # fmt: skip
         self.medium, self.predictive, self.legacy_dropout = medium, predictive, legacy_dropout
@@ -173,6 +173,12 @@ class AuxVAE(keras.Model):
     def get_config(self):
         """Return the arguments of the constructor."""
         return self.settings | {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        """Build the network of a config, in which `spectrogram` was once called `hears`."""
+        renamed = {"hears": "spectrogram"}
+        return cls(**{renamed.get(name, name): value for name, value in config.items()})
 
     def get_compile_config(self):
         """Return None: a saved model gives latent variables, `prepare` makes it trainable again."""

@@ -31,7 +31,7 @@ log = logging.getLogger("tfser")
 VERSION = 1  # part of a network's key: raise it when training gives other weights
 TRAINING = ("learning_rate", "batch_size", "clip_norm", "seed")
 WEIGHTS = ("alpha", "beta", "gamma")
-HEARS = ("sample_rate_hz", "n_fft", "hop_samples", "range_db", "seconds", "n_frames")
+SPECTROGRAM = ("sample_rate_hz", "n_fft", "hop_samples", "range_db", "seconds", "n_frames")
 LEAST_NATS = 1e-3  # per dimension; a latent variable below has collapsed
 BATCH = 64  # pieces, in inference
 
@@ -48,8 +48,8 @@ def check_hparams(hp, layer) -> None:
 def new_network(hp, layer) -> AuxVAE:
     """Return a randomly initialized network that is not compiled."""
     weights = {name: hp["vae"][name] for name in WEIGHTS}
-    hears = {name: layer.arguments[name] for name in HEARS}
-    return AuxVAE(hears=hears, n_bands=layer.n_features, **hp["model"], **weights)
+    spectrogram = {name: layer.arguments[name] for name in SPECTROGRAM}
+    return AuxVAE(spectrogram=spectrogram, n_bands=layer.n_features, **hp["model"], **weights)
 
 
 def compiled_network(hp, layer, strategy: str) -> AuxVAE:
@@ -67,9 +67,9 @@ def load_network(path: Path, hp, layer) -> AuxVAE:
     settings = network.settings
     expected = new_network(hp, layer).settings
     expected |= {name: settings[name] for name in WEIGHTS}  # weights of training alone
-    before, now = (dict(s) | s["hears"] for s in (settings, expected))
+    before, now = (dict(s) | s["spectrogram"] for s in (settings, expected))
     differ = [f"{k}: {before[k]}, not {now[k]}" for k in now if before[k] != now[k]]
-    if differ := [text for text in differ if not text.startswith("hears")]:
+    if differ := [text for text in differ if not text.startswith("spectrogram")]:
         raise UsageError(
             f"{path} is of other settings ({', '.join(differ)}); give [input], [features] and "
             "[model] as it was trained with"
@@ -157,7 +157,7 @@ def train_autoencoder(pieces, layer, hp, folder, strategy, max_epochs, *, start=
                 *(figure_title(name), history[-1][name], LEAST_NATS),
             )
     [piece] = next(iter(batches(0)))[:1].numpy()
-    picture = {"heard": -layer.range_db * piece}
+    picture = {"input": -layer.range_db * piece}
     picture["reconstructed"] = -layer.range_db * predict_batches(model, piece[None])[0]
     figure = draw_spectrograms(
         picture,

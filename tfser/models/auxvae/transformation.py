@@ -13,7 +13,7 @@ ROUNDS = 64  # of Griffin and Lim's algorithm
 class Pieces(NamedTuple):
     """A recording in pieces, the inputs of the network."""
 
-    heard: np.ndarray  # [n_pieces, n_frames, n_bands]
+    spectrograms: np.ndarray  # [n_pieces, n_frames, n_bands]
     lengths: list[int]  # samples of each piece
     peaks: list[float]  # the highest mel power of each piece
 
@@ -41,29 +41,31 @@ def transform(network, content: Pieces, style: Pieces, latent: str, layer) -> np
     All distributions are replaced by their means. h is the mean over the style's pieces, weighted
     by length. m changes with time: a shorter style is repeated.
     """
-    distributions, _ = network.encode(network.add_silence(style.heard), sampled=False)
+    distributions, _ = network.encode(network.add_silence(style.spectrograms), sampled=False)
     n_pieces, n_frames, _ = np.shape(distributions[latent].mean)
     shares = np.array(style.lengths) / sum(style.lengths)
     # Frames behind the end of a recording have no style.
     counts = [min(n_frames, count_frames(n, layer)) for n in style.lengths]
     places = [(piece, frame) for piece in range(n_pieces) for frame in range(counts[piece])]
-    places = np.resize(places, (len(content.heard) * n_frames, 2))
+    places = np.resize(places, (len(content.spectrograms) * n_frames, 2))
 
     def fit_to_content(values):
         values = np.array(values)
         if latent == "h":
             mean = np.tensordot(shares, values, axes=1)
-            return ops.convert_to_tensor(np.broadcast_to(mean, (len(content.heard), *mean.shape)))
+            return ops.convert_to_tensor(
+                np.broadcast_to(mean, (len(content.spectrograms), *mean.shape))
+            )
         frames = values[places[:, 0], places[:, 1]]
         return ops.convert_to_tensor(frames.reshape(-1, *values.shape[1:]))
 
     replacement = Normal(*(fit_to_content(values) for values in distributions[latent]))
-    return np.array(network(content.heard, sampled=False, style={latent: replacement}))
+    return np.array(network(content.spectrograms, sampled=False, style={latent: replacement}))
 
 
 def reconstruct(network, content: Pieces) -> np.ndarray:
     """Decode the content with its own h and m."""
-    return np.array(network(content.heard, sampled=False))
+    return np.array(network(content.spectrograms, sampled=False))
 
 
 def count_frames(n_samples: int, layer) -> int:
