@@ -144,7 +144,8 @@ class AuxVAE(keras.Model):
         super().__init__(dtype="float32", **options)  # the networks inside have their own policy
         self.settings = {
             "spectrogram": spectrogram, "n_bands": n_bands, "n_latent": n_latent,
-            "chunk_frames": chunk_frames, "dropout": dropout, "legacy_dropout": legacy_dropout, "medium": medium,
+            "chunk_frames": chunk_frames, "dropout": dropout,
+            "legacy_dropout": legacy_dropout, "medium": medium,
             "predictive": predictive, "alpha": alpha, "beta": beta, "gamma": gamma,
         }  # fmt: skip
         self.medium, self.predictive, self.legacy_dropout = medium, predictive, legacy_dropout
