@@ -7,6 +7,7 @@ import pytest
 
 from tfser.corpora.labels import (
     describe_labels,
+    number_classes,
     select_by_labels,
     select_common_classes,
     select_rated,
@@ -19,6 +20,10 @@ from tfser.errors import DataError, UsageError
 
 def utterances(*emotions, **more):
     return [Utterance(f"{i}.wav", f"{i}", "s", e, **more) for i, e in enumerate(emotions)]
+
+
+def test_classes_are_numbered_by_name():
+    assert number_classes(utterances("c", "a", "b", "a")) == (["a", "b", "c"], [2, 0, 1, 0])
 
 
 def names(corpus, keep=(), group="", merge=(), target="emotion", rounding="between", **more):

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -85,6 +86,30 @@ def load_features(utterances, feature, *, cache: Path, max_bad=0, decoder="sound
     key, _, shards = _complete_entry(utterances, feature, cache, max_bad, decoder, read, make)
     utterances, n_frames = _usable_utterances(utterances, shards)
     return Features(utterances, frames, np.cumsum([0, *n_frames], dtype="int64"), key)
+
+
+class Pieces(NamedTuple):
+    """The features of a corpus in pieces of one size; an utterance has one piece or more."""
+
+    utterances: list  # those with a piece
+    pieces: np.ndarray  # [n_pieces, layer.n_frames, layer.n_features]
+    utterance: np.ndarray  # [n_pieces], the number of each piece's utterance
+    n_left_out: int  # utterances without a piece
+    key: str  # as of Features
+
+
+def load_pieces(utterances, layer, **options) -> Pieces:
+    """Load the features of a layer that cuts recordings into pieces; see `load_features`."""
+    features = load_features(utterances, layer, **options)
+    counts = np.diff(features.offsets) // layer.n_frames
+    kept = [u for u, n in zip(features.utterances, counts, strict=True) if n]
+    return Pieces(
+        utterances=kept,
+        pieces=features.frames.reshape(-1, layer.n_frames, layer.n_features),
+        utterance=np.repeat(np.arange(len(kept)), counts[counts > 0]),
+        n_left_out=len(counts) - len(kept),
+        key=features.key,
+    )
 
 
 def store_features(

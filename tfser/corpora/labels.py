@@ -99,6 +99,13 @@ def check_classes(utterances) -> list:
     return utterances
 
 
+def number_classes(utterances) -> tuple[list[str], list[int]]:
+    """Return the sorted names of the classes, and the number of each utterance's class."""
+    names = sorted({u.emotion for u in utterances})
+    numbers = {name: number for number, name in enumerate(names)}
+    return names, [numbers[u.emotion] for u in utterances]
+
+
 def select_common_classes(utterances, tested) -> tuple[list, list]:
     """Return the utterances of two corpora with emotions in both; raise DataError for under two."""
     names = {u.emotion for u in utterances} & {u.emotion for u in tested}

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import select_by_labels, to_three_classes
+from tfser.corpora.labels import number_classes, select_by_labels, to_three_classes
 from tfser.errors import UsageError
 from tfser.evaluation.splits import (
     Split,
@@ -126,10 +126,11 @@ def load_dataset(utterances, tested, hp, run) -> Dataset:
     run_directory.check_data(run.folder, utterances, features.key, **digest)
     if digest:
         copy_network(path, run.folder / "encoder.keras", run.local_cache)
-    classes, y = np.unique([u.emotion for u in utterances], return_inverse=True)
+    classes, numbers = number_classes(utterances)
+    y = np.array(numbers)
     return Dataset(
         utterances=utterances,
-        classes=[str(name) for name in classes],
+        classes=classes,
         y=y,
         frames=pipelines.as_tensor(features.frames),
         offsets=features.offsets,

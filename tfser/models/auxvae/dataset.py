@@ -6,7 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tfser.cache import feature_cache
-from tfser.corpora.labels import check_classes, select_by_labels, select_rated
+from tfser.corpora.labels import (
+    check_classes,
+    number_classes,
+    select_by_labels,
+    select_rated,
+)
 from tfser.errors import DataError, UsageError
 from tfser.evaluation import regression_report
 from tfser.evaluation.splits import (
@@ -100,27 +105,22 @@ def _make_splits(utterances, hp, run, seed) -> list[Split]:
 
 def load_dataset(utterances, hp, run) -> Dataset:
     """Load the pieces of a corpus; leave out utterances without a piece (`input.drop_short`)."""
-    layer = make_mel_pieces(hp)
-    features = feature_cache.load_features(utterances, layer, **run.cache_options)
-    pieces = features.frames.reshape(-1, layer.n_frames, layer.n_features)
-    counts = np.diff(features.offsets) // layer.n_frames
-    utterances = [u for u, n in zip(features.utterances, counts, strict=True) if n]
-    if len(utterances) < len(counts):
+    corpus = feature_cache.load_pieces(utterances, make_mel_pieces(hp), **run.cache_options)
+    if corpus.n_left_out:
         log.warning(
             "input.drop_short: %d of %d utterances are shorter than %g s and left out",
-            *(len(counts) - len(utterances), len(counts), hp["input"]["seconds"]),
+            *(corpus.n_left_out, len(corpus.utterances) + corpus.n_left_out),
+            hp["input"]["seconds"],
         )
-    if not utterances:
+    if not corpus.utterances:
         raise DataError("no utterance is long enough; use --set input.drop_short=false")
     if hp["labels"]["target"] == "ratings":
-        ratings = regression_report.true_ratings(utterances)
+        ratings = regression_report.true_ratings(corpus.utterances)
         classes, y = [], np.stack(list(ratings.values()), axis=1)
     else:
-        check_classes(utterances)
-        names, y = np.unique([u.emotion for u in utterances], return_inverse=True)
-        classes = [str(name) for name in names]
-    utterance = np.repeat(np.arange(len(utterances)), counts[counts > 0])
-    return Dataset(utterances, classes, y, pieces, utterance, features.key)
+        classes, numbers = number_classes(check_classes(corpus.utterances))
+        y = np.array(numbers)
+    return Dataset(corpus.utterances, classes, y, corpus.pieces, corpus.utterance, corpus.key)
 
 
 def extract_features(corpus, utterances, hp, make) -> None:

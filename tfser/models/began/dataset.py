@@ -6,7 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tfser.cache import feature_cache
-from tfser.corpora.labels import check_classes, select_by_labels, select_rated
+from tfser.corpora.labels import (
+    check_classes,
+    number_classes,
+    select_by_labels,
+    select_rated,
+)
 from tfser.errors import DataError, UsageError
 from tfser.evaluation import regression_report
 from tfser.evaluation.splits import (
@@ -65,28 +70,21 @@ def _make_splits(utterances, hp, run, seed) -> list[Split]:
 
 def load_dataset(utterances, hp, run) -> Dataset:
     """Load the slices of a corpus; leave out utterances without a slice (`features.drop_short`)."""
-    layer = make_magnitude_slices(hp)
-    features = feature_cache.load_features(utterances, layer, **run.cache_options)
-    slices = features.frames.reshape(-1, layer.n_frames, layer.n_features)
-    counts = np.diff(features.offsets) // layer.n_frames
-    utterances = [u for u, n in zip(features.utterances, counts, strict=True) if n]
-    if len(utterances) < len(counts):
+    corpus = feature_cache.load_pieces(utterances, make_magnitude_slices(hp), **run.cache_options)
+    if corpus.n_left_out:
         log.warning(
             "features.drop_short: %d of %d utterances have no slice and are left out",
-            *(len(counts) - len(utterances), len(counts)),
+            *(corpus.n_left_out, len(corpus.utterances) + corpus.n_left_out),
         )
     if hp["labels"]["target"] == "ratings":
-        if not utterances:
+        if not corpus.utterances:
             raise DataError("no utterance has a slice; use --set features.drop_short=false")
-        ratings = regression_report.true_ratings(utterances)
+        ratings = regression_report.true_ratings(corpus.utterances)
         classes, y = [], np.stack(list(ratings.values()), axis=1)
     else:
-        check_classes(utterances)
-        names, numbers = np.unique([u.emotion for u in utterances], return_inverse=True)
-        classes = [str(name) for name in names]
+        classes, numbers = number_classes(check_classes(corpus.utterances))
         y = np.eye(len(classes), dtype="float32")[numbers]
-    utterance = np.repeat(np.arange(len(utterances)), counts[counts > 0])
-    return Dataset(utterances, classes, y, slices, utterance, features.key)
+    return Dataset(corpus.utterances, classes, y, corpus.pieces, corpus.utterance, corpus.key)
 
 
 def merge_slices(dataset, numbers, values, utterances) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import select_by_labels
+from tfser.corpora.labels import number_classes, select_by_labels
 from tfser.errors import UsageError
 from tfser.evaluation.splits import (
     Split,
@@ -96,12 +96,13 @@ def load_dataset(utterances, hp, run) -> Dataset:
     starts, owner = pipelines.index_segments(
         features.offsets, n_frames=n_frames, hop_frames=round(hop_frames)
     )
-    classes, y = np.unique([u.emotion for u in features.utterances], return_inverse=True)
+    classes, numbers = number_classes(features.utterances)
+    y = np.array(numbers)
     log.info("%d utterances, %d segments of %d frames", len(y), len(starts), n_frames)
     return Dataset(
         key=features.key,
         utterances=list(features.utterances),
-        classes=[str(name) for name in classes],
+        classes=classes,
         y=y,
         frames=pipelines.as_tensor(features.frames),
         band_sums=band_sums(features),
