@@ -10,6 +10,7 @@ from pathlib import Path
 import networks
 import pytest
 
+pytest_plugins = ["skips"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import_keras` does
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

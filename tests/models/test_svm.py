@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from running import called
 from sklearn.svm import SVC
 
 from tfser.cache import feature_cache
+from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora.loader import load_corpus
 from tfser.corpora.utterance import Utterance
@@ -167,9 +169,11 @@ def test_trained_on_one_corpus_and_tested_on_another(corpus, tmp_path):
         experiment.train(mine, load_hparams("svm", "emodb"), run_in(tmp_path, "paper"), theirs[:4])
 
 
-def test_seeds_of_what_is_not_random(corpus, tmp_path):
-    with pytest.raises(UsageError, match="--seeds 2: nothing is random in an SVM under"):
-        experiment.train(corpus[0], load_hparams("svm", "emodb"), run_in(tmp_path, seeds=(0, 1)))
+def test_seeds_of_what_is_not_random(tmp_path):
+    words = ["--model", "svm", "--corpus", "emodb", "--protocol", "loso", "--seeds", 2]
+    answer = called(main, *words, "--cache", tmp_path)  # refused before the corpus is looked for
+    assert answer.code == 2
+    assert answer.err.startswith("error: --seeds 2: nothing is random in an SVM under --protocol")
 
 
 def test_the_target_is_in_every_result(corpus, tmp_path, monkeypatch):

@@ -239,6 +239,12 @@ def prepare_task(options: Options) -> Task:
         raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
     if options.model == "svm" and any(o.startswith("train.precision=") for o in options.overrides):
         raise UsageError("--precision: an SVM is no network; leave it out")
+    is_random = options.protocol == "paper" and not options.test_corpus
+    if options.model == "svm" and options.seeds > 1 and not is_random:
+        raise UsageError(
+            f"--seeds {options.seeds}: nothing is random in an SVM under --protocol loso or with "
+            "--test-corpus; leave it out"
+        )
     if options.test_root and not options.test_corpus:
         raise UsageError("--test-root is the folder of --test-corpus, which is not given")
     if options.test_corpus and options.protocol == "loso":

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from tfser.cache import feature_cache
 from tfser.corpora.labels import describe_labels
-from tfser.errors import UsageError
 from tfser.evaluation import classification_report, cross_validation
 from tfser.features.opensmile import normalize_by_speaker
 from tfser.models.svm.dataset import make_opensmile, make_splits
@@ -34,11 +33,6 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
     """
     folds_are_random = run.protocol == "paper" and tested is None
-    if len(run.seeds) > 1 and not folds_are_random:
-        raise UsageError(
-            f"--seeds {len(run.seeds)}: nothing is random in an SVM under --protocol loso or with "
-            "--test-corpus; leave it out"
-        )
     utterances, tested = cross_validation.join_corpora(utterances, tested, hp["labels"])
 
     def make_all_splits(utterances):
