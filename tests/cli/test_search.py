@@ -19,6 +19,7 @@ from running import REPOSITORY, called, started
 from tfser.cli import search, train
 from tfser.config import hparams, search_space
 from tfser.config.hparams import format_overlay, format_toml, hparams_folder, load_hparams
+from tfser.corpora import toy
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.evaluation import cross_validation, recorded_runs
@@ -62,6 +63,21 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFSER_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="module")
+def few(cache, tmp_path_factory):
+    """A table of 12 utterances of toy: 3 speakers, 2 emotions."""
+    toy.make(cache / "toy")
+    path = tmp_path_factory.mktemp("table") / "few.csv"
+    lines = [
+        f"{cache}/toy/{toy.VERSION}/{speaker}-{emotion}-{take}.wav,{speaker},{emotion}"
+        for speaker in ("f1", "f2", "m1")
+        for emotion in ("anger", "sadness")
+        for take in ("01", "02")
+    ]
+    path.write_text("\n".join(["file,speaker,emotion", *lines]) + "\n")
+    return path
 
 
 # The space.
@@ -712,20 +728,20 @@ def test_folds_without_a_dev_part(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_evaluated_on_dev_end_to_end(tmp_path):
+def test_evaluated_on_dev_end_to_end(few, tmp_path):
     folder = tmp_path / "run"
-    command = ["--model", "svm", "--corpus", "toy", "--protocol", "loso", "--workdir", folder]
+    command = ["--model", "svm", "--corpus", few, "--protocol", "loso", "--workdir", folder]
     answer = called(train.main, *command, "--evaluate", "dev")
     assert answer.code == 0, answer.err
-    assert answer.out.splitlines()[-1].endswith(" n=160 folds=4 seeds=1 evaluate=dev")
+    assert answer.out.splitlines()[-1].endswith(" n=12 folds=3 seeds=1 evaluate=dev")
     rows, splits = (
         list(csv.DictReader((folder / f"{name}.csv").open())) for name in ("predictions", "splits")
     )
-    for fold in "0123":
+    for fold in "012":
         dev = {r["utterance"] for r in splits if (r["fold"], r["part"]) == (fold, "dev")}
-        assert {r["utterance"] for r in rows if r["fold"] == fold} == dev and len(dev) == 40
+        assert {r["utterance"] for r in rows if r["fold"] == fold} == dev and len(dev) == 4
         parts = [r["part"] for r in splits if r["fold"] == fold]
-        assert [parts.count(part) for part in ("train", "dev", "test", "")] == [80, 40, 0, 40]
+        assert [parts.count(part) for part in ("train", "dev", "test", "")] == [4, 4, 0, 4]
     assert atomic_files.read_json(folder / "scores.json")["facts"][-1] == "scored on the dev part"
     with pytest.raises(DataError, match="scored on its dev part"):
         recorded_runs.record_run(folder, tmp_path)
@@ -796,7 +812,7 @@ def test_the_orphan_of_a_killed_search_is_waited_for(tmp_path, monkeypatch):
         return popen([sys.executable, "-c", "import sys; sys.exit('error: x; do y')"], **options)
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    assert search.child([], tmp_path / "trial-000") == (1, "", "x; do y")
+    assert search.run_training([], tmp_path / "trial-000") == (1, "", "x; do y")
     assert order == ["trial-000", "started"]
 
 
@@ -815,9 +831,9 @@ def test_children_that_end_badly(tmp_path, monkeypatch, program, code, reason):
     )
     if code is None:  # whoever stops the child means the search
         with pytest.raises(KeyboardInterrupt):
-            search.child([], tmp_path / "trial-000")
+            search.run_training([], tmp_path / "trial-000")
         return
-    found = search.child([], tmp_path / "trial-000")
+    found = search.run_training([], tmp_path / "trial-000")
     assert found[0] == code and found[2].startswith(reason)
 
 
@@ -827,9 +843,9 @@ def test_a_folder_in_use_is_waited_for(tmp_path):
 import time
 import tomllib
 from pathlib import Path
-from tfser.storage import run_directory as runs
+from tfser.storage import run_directory
 
-with runs.opened(Path({str(tmp_path / "run")!r}), {{}}, [0]):
+with run_directory.open_run(Path({str(tmp_path / "run")!r}), {{}}, [0]):
     print("in", flush=True)
     time.sleep(1.5)
 """
@@ -843,7 +859,7 @@ with runs.opened(Path({str(tmp_path / "run")!r}), {{}}, [0]):
     process.communicate()
 
 
-def test_a_search_end_to_end(tmp_path):
+def test_a_search_end_to_end(few, tmp_path):
     """Stopped in its first trial, and continued; a trial that no model can be made of fails."""
     overlay = tmp_path / "space.toml"
     overlay.write_text(
@@ -851,12 +867,12 @@ def test_a_search_end_to_end(tmp_path):
         '"features.feature_set" = ["choice", "IS13", "IS99"]\n'
     )
     folder = tmp_path / "search"
-    command = ["--model", "svm", "--corpus", "toy", "--protocol", "loso", "--folds", "3"]
+    command = ["--model", "svm", "--corpus", few, "--protocol", "loso", "--folds", "3"]
     command += ["--evals", "2", "--hparams", overlay, "--seed", 1, "--workdir", folder]
     process = started("search", *command)
     try:
         deadline = time.monotonic() + 200
-        while not (folder / "trial-000" / ".lock").exists():
+        while not (folder / "trial-000.txt").exists():
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
@@ -879,11 +895,11 @@ def test_a_search_end_to_end(tmp_path):
     tested = atomic_files.read_json(folder / "best" / "scores.json")
     *_, result = answer.out.splitlines()
     assert result == (
-        "RESULT model=svm corpus=toy protocol=loso speaker_independent=yes "
-        f"uar={tested['uar']:.4f} wa={tested['wa']:.4f} n=160 folds=3 seeds=1"
+        "RESULT model=svm corpus=few protocol=loso speaker_independent=yes "
+        f"uar={tested['uar']:.4f} wa={tested['wa']:.4f} n=12 folds=3 seeds=1"
     )
     hp = atomic_files.read_json(folder / "best" / "hparams.json")["hparams"]
-    assert hp == load_hparams("svm", "toy", overlay=str(folder / "best.toml"))
+    assert hp == load_hparams("svm", "table", overlay=str(folder / "best.toml"))
     assert hp["svm"]["c"] == first["parameters"]["svm.c"]
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((folder / "events").rglob("*tfevents*"))) == 2

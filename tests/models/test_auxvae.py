@@ -1,7 +1,6 @@
 """Aux-VAE: its pieces, networks, Eq. (5), probes, and a whole run."""
 
 import csv
-import functools
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from running import killing_events
+from pictures import encode_pixel
+from running import called
 
 from tfser.audio import decode
 from tfser.cache import feature_cache, pipelines
@@ -26,11 +26,11 @@ from tfser.evaluation.splits import Split, is_speaker_independent
 from tfser.features.mel_pieces import MelPieces, make_mel_pieces
 from tfser.models.auxvae import dataset as corpus_of
 from tfser.models.auxvae import experiment, network, pretraining, probes, transformation
-from tfser.plots import tensorboard
+from tfser.plots import figures, tsne
 from tfser.storage import atomic_files, run_directory
-from tfser.training import loop
-from tfser.training import pretraining as unlabelled
 
+# Of eager mode, which functions of tf.data do not take part in.
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the:UserWarning")
 AUTHORS = {
     "sample_rate_hz": 22050, "n_fft": 2048, "hop_samples": 512, "n_bands": 140, "range_db": 80.0,
     "seconds": 4.0, "n_frames": 176, "drop_short": False, "shortest_seconds": 1.0,
@@ -40,6 +40,12 @@ SMALL = {
     "legacy_dropout": False, "medium": True, "predictive": False, "alpha": 0.5, "beta": 0.25,
     "gamma": 2.0,
 }  # fmt: skip
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Pictures of one pixel, for tests about other files."""
+    monkeypatch.setattr(figures, "encode_png", encode_pixel)
 
 
 # What the network hears.
@@ -331,32 +337,6 @@ def test_gradients_are_clipped_to_their_norm():
     assert float(tf.linalg.global_norm(given)) == pytest.approx(1e-3, rel=1e-4)
 
 
-def test_one_device_equals_two(on_two_devices):
-    found = on_two_devices("""
-from tfser.models.auxvae import network
-import test_auxvae as T
-
-network.noise_like = lambda x, seed: tf.zeros_like(x)
-x = np.random.default_rng(0).uniform(0, 1, (8, 26, 5)).astype("float32")
-options = tf.data.Options()
-options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-batches = tf.data.Dataset.from_tensors(x).repeat(6).with_options(options)
-losses = []
-for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
-    keras.utils.set_random_seed(0)
-    with strategy.scope():
-        model = network.AuxVAE(**T.SMALL)
-        model.prepare(learning_rate=1e-3, clip_norm=0.5)
-    history = [model.fit(batches, epochs=1, shuffle=False, verbose=0).history for _ in range(5)]
-    losses.append([[row[name][0] for name in sorted(row)] for row in history])
-print(json.dumps(losses))
-""")
-    one, two = map(np.array, found)
-    assert one.shape == (5, 5)
-    np.testing.assert_allclose(one, two, rtol=2e-5, atol=1e-6)
-    assert not np.allclose(one[0], one[-1], rtol=1e-3)  # it has learned
-
-
 def test_a_saved_network_is_the_same(tmp_path):
     model = small()
     model.prepare(learning_rate=1e-3, clip_norm=1.0)
@@ -374,8 +354,8 @@ def test_a_saved_network_is_the_same(tmp_path):
 TINY = (
     "features.sample_rate_hz=8000", "features.n_fft=256", "features.hop_samples=128",
     "features.n_bands=12", "input.seconds=0.5", "input.n_frames=32", "input.shortest_seconds=0.25",
-    "model.n_latent=8", "model.chunk_frames=8", "vae.corpus=tested", "vae.max_epochs=3",
-    "vae.batch_size=8", "vae.continued_epochs=0", "probe.epochs=4", "probe.units=8",
+    "model.n_latent=8", "model.chunk_frames=8", "vae.corpus=tested", "vae.max_epochs=1",
+    "vae.batch_size=8", "vae.continued_epochs=0", "probe.epochs=2", "probe.units=8",
 )  # fmt: skip
 
 
@@ -525,39 +505,25 @@ def test_pieces_know_whose_they_are(tmp_path):
 # Pre-training.
 
 
-def test_killed_and_continued_is_never_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
-    hp = hyperparameters("vae.max_epochs=4")
-    utterances = sounds(tmp_path / "wavs")
-    paths = []
-    for name in ("whole", "killed"):
-        run = run_in(tmp_path / name)
-        if name == "killed":
-            events = tensorboard.open_event_writer
-            with monkeypatch.context() as patch:
-                patch.setattr(
-                    tensorboard,
-                    "open_event_writer",
-                    functools.partial(killing_events, events=events),
-                )
-                with pytest.raises(KeyboardInterrupt):
-                    pretraining.pretrained_network(utterances, hp, run, max_epochs=4)
-            assert list((tmp_path / name).rglob("state.npz"))
-        paths.append(pretraining.pretrained_network(utterances, hp, run, max_epochs=4))
-    one, other = (keras.saving.load_model(path) for path in paths)
-    for a, b in zip(one.weights, other.weights, strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=a.path)
-    assert paths[0].with_name("history.csv").read_text() == (
-        paths[1].with_name("history.csv").read_text()
-    )
-    assert {p.name for p in paths[0].parent.iterdir() if p.is_file()} >= {
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A network after an epoch: (its file, the utterances it was trained on, the run)."""
+    folder = tmp_path_factory.mktemp("trained")
+    utterances, run = sounds(folder / "wavs"), run_in(folder)
+    path = pretraining.pretrained_network(utterances, hyperparameters(), run, max_epochs=1)
+    return path, utterances, run
+
+
+def test_files_of_a_network(trained):
+    folder = trained[0].parent
+    assert {p.name for p in folder.iterdir() if p.is_file()} >= {
         "vae.keras", "history.csv", "history.png", "reconstruction.png"
     }  # fmt: skip
-    assert not list(tmp_path.rglob("state.npz"))
+    assert not list(folder.rglob("state.npz"))
 
 
-def test_a_part_of_a_corpus_and_a_start(tmp_path):
-    hp = hyperparameters("vae.max_epochs=1", "vae.learning_rate=1e-8")
+def test_a_part_of_a_corpus_and_a_start(tmp_path, eager, without_pictures):
+    hp = hyperparameters("vae.learning_rate=1e-8")
     utterances, run = sounds(tmp_path / "wavs"), run_in(tmp_path)
     known = np.arange(0, 24, 5)
     path = pretraining.pretrained_network(utterances, hp, run, known=known, max_epochs=1)
@@ -586,10 +552,10 @@ def test_a_part_of_a_corpus_and_a_start(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_collapse_is_named(tmp_path, monkeypatch, caplog):
+def test_collapse_is_named(tmp_path, monkeypatch, caplog, eager, without_pictures):
     monkeypatch.setattr(pretraining, "LEAST_NATS", 1e6)
     pretraining.pretrained_network(
-        sounds(tmp_path), hyperparameters(), run_in(tmp_path), max_epochs=3
+        sounds(tmp_path), hyperparameters(), run_in(tmp_path), max_epochs=1
     )
     said = [r.getMessage() for r in caplog.records if "collapsed" in r.getMessage()]
     assert len(said) == 3 and "vae: z: KL of q(z | ..) to N(0, I) stays at" in said[0]
@@ -611,9 +577,8 @@ def test_networks_that_are_not_there(settings, message):
         pretraining.check_hparams(hp, make_mel_pieces(hp))
 
 
-def test_a_network_of_other_settings(tmp_path):
-    hp = hyperparameters()
-    path = pretraining.pretrained_network(sounds(tmp_path), hp, run_in(tmp_path), max_epochs=1)
+def test_a_network_of_other_settings(tmp_path, trained):
+    path, *_ = trained
     given = ['vae.corpus=""', f"vae.weights={path}"]
     hp = hyperparameters(*given)
     pretraining.check_hparams(hp, make_mel_pieces(hp))
@@ -635,10 +600,9 @@ def test_a_network_of_other_settings(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["samples", "means"])
-def test_latents_are_means_over_frames(tmp_path, kind):
+def test_latents_are_means_over_frames(trained, kind):
     hp = hyperparameters(f"probe.latents={kind}")
-    utterances, run = sounds(tmp_path), run_in(tmp_path)
-    path = pretraining.pretrained_network(utterances, hp, run, max_epochs=1)
+    path, utterances, run = trained
     speech = corpus_of.load_dataset(utterances, hp, run)
     found = pretraining.load_latents(path, speech, hp, run)
     np.testing.assert_allclose(found["mel"], speech.pieces.mean(axis=1), atol=1e-6)
@@ -789,7 +753,7 @@ def rows_of(path):
 
 def table(folder, **more):
     """sounds() as a table for the command line."""
-    utterances = sounds(folder, n_takes=4, **more)
+    utterances = sounds(folder, **{"n_takes": 4} | more)
     lines = ["file,speaker,emotion,gender,activation,valence,split"]
     lines += [
         f"{u.path.name},{u.speaker},{u.emotion},{u.gender},{u.activation},{u.valence},"
@@ -806,41 +770,60 @@ def command(tmp_path, *more):
             "--cache", str(tmp_path / "cache"), *tiny, *more]  # fmt: skip
 
 
-def test_a_run_of_classes(tmp_path, capsys):
-    table(tmp_path)
-    run = tmp_path / "run"
-    more = ["--set=probe.epochs=30", "--set=probe.learning_rate=1e-2", f"--workdir={run}"]
-    assert main(command(tmp_path, "--target", "gender", "--protocol", "loso", *more)) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert out[-1].startswith("RESULT model=auxvae corpus=tones protocol=loso ")
-    assert "speaker_independent=yes" in out[-1] and out[-1].endswith("target=gender")
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """A run of four folds: (folder of the run and of its recordings, the command, its answer)."""
+    folder = tmp_path_factory.mktemp("finished")
+    table(folder, n_takes=2)
+    more = [
+        "--target",
+        "gender",
+        "--protocol",
+        "loso",
+        "--set=vae.max_epochs=3",
+        f"--workdir={folder / 'run'}",
+    ]
+    arguments = command(folder, *more)
+    return folder, arguments, called(main, *arguments)
+
+
+def test_a_run_of_classes(finished_run, monkeypatch):
+    folder, arguments, answer = finished_run
+    assert answer.code == 0, answer.err
+    run, result = folder / "run", answer.out.splitlines()[-1]
+    assert result.startswith("RESULT model=auxvae corpus=tones protocol=loso ")
+    assert "speaker_independent=yes" in result and result.endswith("target=gender")
     scores = json.loads((run / "scores.json").read_text())
     assert list(scores["systems"]) == ["mel", "m", "z", "h"] and scores["folds"] == 4
     assert scores["uar"] == scores["systems"]["h"]["uar"]["mean"]
     rows = [row for row in rows_of(run / "predictions.csv") if row["system"] == "h"]
-    assert len(rows) == 32 and {row["emotion"] for row in rows} == {"female", "male"}
+    assert len(rows) == 16 and {row["emotion"] for row in rows} == {"female", "male"}
     y, p = ([row[key] for row in rows] for key in ("emotion", "predicted"))
     assert metrics.uar(y, p) == pytest.approx(scores["uar"])
     of_pieces = []
+    hp = hyperparameters("labels.target=gender")
     speech = corpus_of.load_dataset(
-        corpus_of.select_utterances(load_corpus(tmp_path / "tones.csv"), hyperparameters(
-            "labels.target=gender")), hyperparameters("labels.target=gender"), run_in(tmp_path)
-    )  # fmt: skip
-    for number, tested in enumerate("abcd"):
-        found = np.load(run / "seed-0" / f"fold-{number:02}" / "test.npz")["h"]
-        whose = np.array([speech.utterances[i].speaker == tested for i in speech.utterance])
-        of_pieces += list(found.argmax(axis=1) == speech.y[speech.utterance[whose]])
+        corpus_of.select_utterances(load_corpus(folder / "tones.csv"), hp), hp, run_in(folder)
+    )
+    tested_speakers = [{row["speaker"] for row in rows if row["fold"] == fold} for fold in "0123"]
+    assert [len(speakers) for speakers in tested_speakers] == [1] * 4
+    assert set.union(*tested_speakers) == set("abcd")
+    for number, tested in enumerate(tested_speakers):
+        outputs = np.load(run / "seed-0" / f"fold-{number:02}" / "test.npz")["h"]
+        whose = np.array([speech.utterances[i].speaker in tested for i in speech.utterance])
+        of_pieces += list(outputs.argmax(axis=1) == speech.y[speech.utterance[whose]])
     expected = pytest.approx(np.mean(of_pieces))
-    assert scores["systems"]["h"]["wa_of_pieces"]["mean"] == expected
-    folder = run / "seed-0" / "fold-00"
-    assert keras.saving.load_model(folder / "vae.keras").settings["n_latent"] == 8
+    assert len(of_pieces) == 24 and scores["systems"]["h"]["wa_of_pieces"]["mean"] == expected
+    first_fold = run / "seed-0" / "fold-00"
+    assert keras.saving.load_model(first_fold / "vae.keras").settings["n_latent"] == 8
     assert (run / "confusion.png").exists() and (run / "tsne-h.png").exists()
     assert (run / "events" / "tsne-m" / "vectors.tsv").exists()
     # The same command again: nothing is trained, the same is said.
-    before = (folder / "test.npz").stat().st_mtime_ns
-    assert main(command(tmp_path, "--target", "gender", "--protocol", "loso", *more)) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == out[-1]
-    assert (folder / "test.npz").stat().st_mtime_ns == before
+    monkeypatch.setattr(tsne, "write_map", lambda *_: None)
+    before = (first_fold / "test.npz").stat().st_mtime_ns
+    again = called(main, *arguments)
+    assert again.code == 0 and again.out.splitlines()[-1] == result
+    assert (first_fold / "test.npz").stat().st_mtime_ns == before
 
 
 @pytest.mark.slow
@@ -875,32 +858,34 @@ def test_a_run_of_ratings(tmp_path, capsys):
     assert (run / "ratings.png").exists()
 
 
-def test_strictness(tmp_path):
+def test_strictness(tmp_path, eager, without_pictures):
     """What is spoilt in the test part changes nothing that is learned from the rest."""
-    hp = hyperparameters("vae.max_epochs=1", "probe.epochs=1")
-    found = []
-    for name in ("whole", "spoilt"):
+    hp = hyperparameters("probe.epochs=1")
+    results = []
+    for name in ("clean", "spoilt"):
         utterances = sounds(tmp_path / name, n_takes=2, speakers="abc")
         if name == "spoilt":
             for u in utterances:
                 if u.speaker == "c":
                     n = soundfile.info(u.path).frames
                     soundfile.write(u.path, np.random.default_rng(1).normal(0, 1, n), 8000)
-        run = run_in(tmp_path / f"{name}-run", "loso")
+        folds = {(0, 1), (0, 2)}  # which test b, and c
+        run = replace(run_in(tmp_path / f"{name}-run", "loso"), parts=frozenset(folds))
         run.folder.mkdir()
         experiment.train(utterances, hp, run)
         folder = run.folder / "seed-0"
+        assert {path.name for path in folder.iterdir()} == {"fold-01", "fold-02"}
         weights = [
             keras.saving.load_model(folder / f"fold-0{k}" / "vae.keras").get_weights()
-            for k in (1, 2)  # tests b, and c
+            for k in (1, 2)
         ]
-        tested = [np.load(folder / f"fold-0{k}" / "test.npz")["h"] for k in (1, 2)]
-        found.append((weights, tested))
-    (one, said), (other, said_other) = found
+        outputs = [np.load(folder / f"fold-0{k}" / "test.npz")["h"] for k in (1, 2)]
+        results.append((weights, outputs))
+    (one, outputs), (other, other_outputs) = results
     for a, b in zip(one[1], other[1], strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.allclose(one[0][0], other[0][0], atol=1e-6)  # where c is heard
-    assert not np.allclose(said[1], said_other[1])
+    assert not np.allclose(outputs[1], other_outputs[1])
 
 
 def test_an_autoencoder_that_has_heard_what_is_tested(tmp_path, monkeypatch):
@@ -908,7 +893,7 @@ def test_an_autoencoder_that_has_heard_what_is_tested(tmp_path, monkeypatch):
     monkeypatch.setattr(pretraining, "pretrained_network", lambda *_, **__: tmp_path / "vae.keras")
     speech = SimpleNamespace(utterances=utterances)
     for heard, transductive in ((utterances[:1], True), (sounds(tmp_path / "other"), False)):
-        monkeypatch.setattr(unlabelled, "load_unlabelled", lambda *_, heard=heard: heard)
+        monkeypatch.setattr(experiment, "load_unlabelled", lambda *_, heard=heard: heard)
         _, found = experiment.base_network(speech, hp, run_in(tmp_path))
         assert found is transductive
 
@@ -979,14 +964,10 @@ def test_bad_input_has_its_message(tmp_path, capsys, monkeypatch, more, code, me
 # Transformation.
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run, and what it heard."""
-    folder = tmp_path_factory.mktemp("transform")
-    table(folder)
-    more = ["--target", "gender", "--folds", "2", "--workdir", str(folder / "run")]
-    assert main(command(folder, *more)) == 0
-    return folder
+@pytest.fixture
+def finished(finished_run):
+    """The folder of a run and of its recordings."""
+    return finished_run[0]
 
 
 def transform(folder, *more, out="out.wav", style="d-anger-1.wav"):
@@ -1049,18 +1030,18 @@ def test_what_a_style_gives(finished):
 
 def test_a_spectrogram_sounds_as_it_did():
     """Two tones come back from their own mel bands, as loud as they were."""
-    layer = MelPieces(**AUTHORS)
-    t = np.arange(5 * 22050) / 22050
+    layer = MelPieces(**AUTHORS | {"seconds": 1.0, "n_frames": 44, "shortest_seconds": 0.2})
+    t = np.arange(round(1.25 * 22050)) / 22050
     heard = (0.3 * np.sin(2 * np.pi * 440 * t) + 0.1 * np.sin(2 * np.pi * 2000 * t)).astype("f4")
     pieces = transformation.cut_pieces(heard, layer)
-    assert pieces.lengths == [88200, 22050]
+    assert pieces.lengths == [22050, 5512]
     sound = transformation.invert_spectrogram(pieces.spectrograms, pieces, layer)
     assert sound.shape == heard.shape
     assert np.sqrt(np.mean(sound**2)) == pytest.approx(np.sqrt(np.mean(heard**2)), rel=0.1)
     spectrum = np.abs(np.fft.rfft(sound[:22050]))
     assert abs(spectrum.argmax() - 440) < 10
     db = transformation.join_spectrogram(pieces.spectrograms, pieces.lengths, layer)
-    assert db.shape == (173 + 44, 140) and db.max() == 0 and db.min() >= -80
+    assert db.shape == (44 + 11, 140) and db.max() == 0 and db.min() >= -80
 
 
 @pytest.mark.parametrize(

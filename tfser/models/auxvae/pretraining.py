@@ -167,8 +167,9 @@ def train_autoencoder(pieces, layer, hp, folder, strategy, max_epochs, *, start=
     )
     save_figure(figure, folder / "reconstruction.png")
     with atomic_files.replace_file(folder / "vae.keras") as path:  # last: it is finished
-        model.optimizer = None
+        optimizer, model.optimizer = model.optimizer, None
         model.save(path)
+        model.optimizer = optimizer
     loop.delete_checkpoints(folder)
 
 
