@@ -281,6 +281,7 @@ def test_killed_between_best_and_state(examples, tmp_path, new, uninterrupted, m
     assert_same(weights(model), uninterrupted[1])
 
 
+@pytest.mark.usefixtures("eager")
 def test_dropout_is_on(examples, tmp_path, uninterrupted):
     """Else the tests above would not show that its seeds are kept."""
     rows = fit(compiled(3, dropout=0.0), examples, tmp_path, max_epochs=1)
@@ -393,6 +394,7 @@ def test_restart_of_another_architecture_is_refused(shared_model):
         loop.reinitialize(shared_model, keras.Model(x, keras.layers.Dense(3)(x)))
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_restart_in_half_precision(examples, tmp_path, policy):
     keras.config.set_dtype_policy(policy)

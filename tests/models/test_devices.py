@@ -1,0 +1,89 @@
+"""A training on two devices equals the training on one, and batches are shared between them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+# {case: (tolerances of the curves, epochs)}
+NETWORKS = {
+    "aae, baseline": ({"rtol": 1e-5, "atol": 2e-6}, 3),
+    "aae, optimized of frames": ({"rtol": 1e-5, "atol": 2e-6}, 3),
+    "acnn": ({"rtol": 1e-5, "atol": 2e-6}, 3),
+    "acnn, autoencoder": ({"rtol": 1e-5, "atol": 2e-6}, 3),
+    "auxvae": ({"rtol": 2e-5, "atol": 1e-6}, 5),
+    "auxvae, bfloat16": ({"rtol": 0.02}, 5),
+    "began": ({"rtol": 5e-5}, 5),
+    "epr": ({"rtol": 0, "atol": 1e-6}, 4),
+}
+# Dense layers with batch normalization, and convolutions without it, are in the cases above, too.
+SLOW = {
+    "aae, optimized": ({"rtol": 1e-5, "atol": 2e-6}, 3),
+    "aae, vanilla of frames": ({"rtol": 1e-5, "atol": 2e-6}, 3),
+}
+
+
+def train(folder, *cases):
+    """In a process of its own: devices are made before TensorFlow starts."""
+    path = [str(TESTS / "models"), str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "models" / "devices.py"), folder, *cases],
+        capture_output=True, text=True, timeout=900,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "-1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((Path(folder) / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """One process for all networks, which takes longest to start."""
+    return train(tmp_path_factory.mktemp("devices"), *NETWORKS, "batches")
+
+
+@pytest.fixture(scope="module")
+def slow_results(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("devices"), *SLOW)
+
+
+def check(result, tolerances, n_epochs):
+    (n_one, (names, one), outputs), (n_two, (names_two, two), outputs_two) = result
+    assert (n_one, n_two) == (1, 2)
+    assert names == names_two and np.shape(one) == np.shape(two) == (n_epochs, len(names))
+    np.testing.assert_allclose(two, one, **tolerances)
+    np.testing.assert_allclose(outputs_two, outputs, atol=1e-5)
+    # Something is learnt: there is a curve.
+    assert not np.allclose(one[0][1:], one[-1][1:], rtol=1e-3)
+    return names, np.array(one)
+
+
+@pytest.mark.xdist_group("devices")
+@pytest.mark.parametrize("case", NETWORKS)
+def test_two_devices_equal_one(results, case):
+    names, curves = check(results[case], *NETWORKS[case])
+    loss = curves[:, names.index("loss")]
+    if case in ("epr", "auxvae, bfloat16"):
+        assert loss[-1] < 0.9 * loss[0]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("slow-devices")
+@pytest.mark.parametrize("case", SLOW)
+def test_two_devices_equal_one_of_other_networks(slow_results, case):
+    check(slow_results[case], *SLOW[case])
+
+
+@pytest.mark.xdist_group("devices")
+def test_two_devices_share_every_batch(results):
+    one, two = results["batches"]
+    assert one["sizes"] == [[8]] * 12 + [[5]]
+    assert two["sizes"][:-1] == [[4, 4]] * 12 and sum(two["sizes"][-1]) == 5
+    for of_devices in (one, two):
+        assert all(of_devices["matches"])
+        assert sorted(of_devices["seen"]) == list(range(101))
+        assert of_devices["predicted"] == [101, 1]
