@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
+import numpy as np
 import pytest
+import soundfile
 
+pytestmark = pytest.mark.xdist_group("packaging")  # one worker makes what the tests share
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -31,11 +35,11 @@ def installed(tmp_path_factory):
     return folder
 
 
-def python(*args, installed, cwd, timeout=120):
+def python(*args, installed, cwd):
     """Runs Python elsewhere than in the checkout, with the installed wheel before all else."""
     environment = os.environ | {"PYTHONPATH": str(installed), "TFSER_CACHE": str(cwd / "cache")}
     return subprocess.run(
-        [sys.executable, *args], cwd=cwd, env=environment, timeout=timeout,
+        [sys.executable, *args], cwd=cwd, env=environment, timeout=120,
         capture_output=True, text=True,
     )  # fmt: skip
 
@@ -110,12 +114,22 @@ assert not heavy, heavy
 
 
 def test_trains_from_the_wheel(installed, tmp_path):
-    tiny = ["model.width_multiplier=0.0625", "train.max_epochs=1", "refinery.rounds=1"]
-    tiny += ["protocol.n_folds=2", "forest.n_estimators=5"]
-    command = ["-m", "tfser.cli.train", "--model", "epr", "--corpus", "toy"]
-    for override in tiny:
-        command += ["--set", override]
-    done = python(*command, installed=installed, cwd=tmp_path, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("RESULT model=epr corpus=toy ")
+    rows, noise = ["file,speaker,emotion"], np.random.default_rng(0)
+    for speaker in "abcd":
+        for emotion in ("anger", "sadness"):
+            name = f"{speaker}-{emotion}.wav"
+            soundfile.write(tmp_path / name, noise.normal(0, 0.1, 8000), 16000)
+            rows.append(f"{name},{speaker},{emotion}")
+    (tmp_path / "noise.csv").write_text("\n".join(rows) + "\n")
+    command = ["-m", "tfser.cli.train", "--model", "svm", "--corpus", "noise.csv"]
+    command += ["--protocol", "loso"]
+    done = forked.end(
+        forked.Process(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(installed), "TFSER_CACHE": str(tmp_path / "cache")},
+        )
+    )
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1].startswith("RESULT model=svm corpus=noise ")
     assert list((tmp_path / "runs").rglob("scores.json"))

@@ -6,12 +6,11 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import soundfile
@@ -290,8 +289,8 @@ def test_many_bad_files_are_counted_and_logged(corpus, load, caplog):
 
 KILLED = """
 import sys, time, pickle
-from tfser.cache import feature_cache as store
-store.SHARD_UTTERANCES, store.MIN_SHARDS = 3, 1
+from tfser.cache import feature_cache
+feature_cache.SHARD_UTTERANCES, feature_cache.MIN_SHARDS = 3, 1
 sys.path.insert(0, {tests!r})
 from test_feature_cache import Levels
 class Slow(Levels):
@@ -299,7 +298,7 @@ class Slow(Levels):
         time.sleep(0.7)
         return super().extract(waveforms)
 Slow.__name__ = "Levels"
-store.load_features(pickle.load(open({corpus!r}, "rb")), Slow(), cache={cache!r})
+feature_cache.load_features(pickle.load(open({corpus!r}, "rb")), Slow(), cache={cache!r})
 """
 
 
@@ -314,25 +313,17 @@ def test_a_killed_extraction_continues(corpus, load, tmp_path, sent):
         cache=str(tmp_path / "cache"),
         corpus=str(tmp_path / "corpus.pickle"),
     )
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stderr=subprocess.PIPE,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        text=True,
-        # A background job of a shell inherits SIGINT as ignored.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
+    process = forked.Process(["-c", code], env=os.environ | {"PYTHONPATH": str(forked.REPOSITORY)})
     start = time.monotonic()
     while len(list(tmp_path.glob("cache/*/shard-*.tfrecord"))) < 2:
         assert process.poll() is None and time.monotonic() - start < 60, process.communicate()
         time.sleep(0.05)
     process.send_signal(sent)
-    errors = process.communicate(timeout=30)[1]
-    assert process.returncode in (-sent, 1) and (sent == signal.SIGKILL) != (
-        "KeyboardInterrupt" in errors
-    )
+    done = forked.end(process, seconds=30)
+    if sent == signal.SIGKILL:
+        assert done.code == -sent and "KeyboardInterrupt" not in done.err
+    else:
+        assert done.code == 1 and done.err.splitlines()[-1] == "KeyboardInterrupt"
     finished = len(list(tmp_path.glob("cache/*/shard-*.tfrecord")))
     assert 2 <= finished < 10 and not list(tmp_path.glob("cache/*/index.json"))
     if sent == signal.SIGINT:

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import tensorflow as tf
 
+from tfser.audio import decode
 from tfser.cli import predict
 from tfser.errors import DataError, UsageError
 from tfser.inference import predictor
@@ -194,9 +195,9 @@ def test_pictures(model, tmp_path):
 def test_a_picture_decodes_its_recording_once(model, tmp_path, monkeypatch):
     loads = []
     monkeypatch.setattr(
-        predictor.decode,
+        decode,
         "load_audio",
-        lambda *a, load=predictor.decode.load_audio, **k: loads.append(k) or load(*a, **k),
+        lambda *a, load=decode.load_audio, **k: loads.append(k) or load(*a, **k),
     )
     assert model.draw_figure(wav(tmp_path / "a.wav", 3.0), 0.5, 2.5)
     assert [(k["start_seconds"], k["end_seconds"]) for k in loads] == [(0.5, 2.5)]

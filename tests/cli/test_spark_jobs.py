@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import operator
 import os
 import signal
 import socket
@@ -10,18 +11,22 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
+from forked import end, start_command
 from running import called, ended, needs_java, started
+from spark_daemon import light_java
 
 from tfser import errors
 from tfser.cli import base, search, spark_jobs, train
 from tfser.cli.options import Options, format_flags
-from tfser.distributed import spark_session
-from tfser.search import summary
+from tfser.distributed import spark_session, subprocesses
 from tfser.search import trials as search_trials
 from tfser.search.sampler import Sampler
 from tfser.storage import atomic_files
 
+pytestmark = pytest.mark.xdist_group("spark_jobs")  # one worker makes what the tests share
 SMALL = ["--model", "aae", "--corpus", "toy", "--protocol", "loso", "--folds", "3",
          "--set", "model.system=baseline", "--set", "model.units=16",
          "--set", "train.max_epochs=30"]  # fmt: skip
@@ -68,7 +73,8 @@ def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFSER_CACHE", str(folder))
-        yield folder
+        with light_java():
+            yield folder
 
 
 # What is refused at once.
@@ -233,18 +239,18 @@ def rows_of(afters, algorithm="tpe"):
 def resumed(tmp_path, monkeypatch):
     """Continues a search with trials that are there; returns what `run_trials` does."""
     monkeypatch.setattr(search, "write_best", lambda *_: None)
-    monkeypatch.setattr(summary, "write_event", lambda *_: None)
+    monkeypatch.setattr(search, "write_event", lambda *_: None)
 
-    def run_trial(args, trials, n, parameters, folder):
+    def run_trial(flags, trials, n, parameters, folder, *, stop_hopeless):
         return {"status": "ok", "score": ((n * 7) % 10) / 10, "measure": "UAR", "seconds": 1.0,
                 "reason": ""}  # fmt: skip
 
-    monkeypatch.setattr(search_trials, "run_trial", run_trial)
+    monkeypatch.setattr(search, "run_trial", run_trial)
 
     def run(rows, n_evals):
         search_trials.write_trials(tmp_path / "trials.jsonl", rows)
-        args = SimpleNamespace(algorithm="tpe", seed=0, evals=n_evals, spark=None)
-        return search.run_trials(args, SPACE, tmp_path)
+        options = Options(model="aae", corpus="toy", evals=n_evals)
+        return search.run_trials(options, SPACE, tmp_path)
 
     return run
 
@@ -386,9 +392,26 @@ def test_a_search_is_interrupted_and_killed_and_continued(tmp_path, overlay, ser
 
 
 @pytest.fixture(scope="module")
-def serial_run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("serial") / "run"
-    return folder, ended(started("train", *SMALL, "--workdir", folder))
+def corpus(tmp_path_factory):
+    """A table of three speakers, 12 recordings in all."""
+    folder, rows = tmp_path_factory.mktemp("corpus"), ["file,speaker,emotion"]
+    rng = np.random.default_rng(0)
+    for speaker in "abc":
+        for emotion in ("anger", "sadness"):
+            for take in range(2):
+                name = f"{speaker}-{emotion}-{take}.wav"
+                soundfile.write(folder / name, rng.normal(0, 0.1, 4000), 16000)
+                rows.append(f"{name},{speaker},{emotion}")
+    (folder / "noise.csv").write_text("\n".join(rows) + "\n")
+    return folder / "noise.csv"
+
+
+def command_of(model, corpus):
+    """One network or SVM for each speaker."""
+    command = ["--model", model, "--corpus", corpus, "--protocol", "loso"]
+    if model == "aae":
+        command += [*SMALL[6:10], "--set", "train.max_epochs=30"]
+    return command
 
 
 def assert_same_run(folder, answer, serial_run):
@@ -400,43 +423,60 @@ def assert_same_run(folder, answer, serial_run):
         assert (folder / path.relative_to(reference)).read_bytes() == path.read_bytes()
 
 
+class InThisProcess:
+    """run_training for what all folds share; the tasks of Spark start a process, as always."""
+
+    def __call__(self, words, folder):
+        answer = called(train.main, *words, "--workdir", folder)
+        return answer.code, answer.out, answer.err
+
+    def __reduce__(self):
+        return operator.attrgetter("run_training"), (subprocesses,)
+
+
 @needs_java
-def test_folds_are_trained_by_spark(tmp_path, serial_run):
-    """Killed in the middle; then a fold that fails; the scores are those of a run without Spark."""
-    folder = tmp_path / "run"
-    command = [*SMALL, "--workdir", folder, "--spark", "local[4]"]
-    process = started("train", *command)
-    wait_for(lambda: len(at_work(folder / "tasks")) == 3, process)
-    wait_for(lambda: list(folder.rglob("state.npz")), process)
+@pytest.mark.parametrize("model", ["svm", pytest.param("aae", marks=pytest.mark.slow)])
+def test_folds_are_trained_by_spark(model, corpus, tmp_path, monkeypatch):
+    """A fold that fails; then killed in the middle; the scores are those of a run without Spark."""
+    reference, folder = tmp_path / "reference", tmp_path / "run"
+    flags = command_of(model, corpus)
+    serial = called(train.main, *flags, "--workdir", reference)
+    done = folder / "tasks" / "seed-0-fold-00" / "done"  # by a command before
+    assert called(train.main, *flags, "--part", "0/0", "--workdir", done.parent).code == 0
+    for path in (done, folder / ".lock"):
+        path.touch()
+
+    command = [*flags, "--workdir", folder, "--spark", "local[4]"]
+    place = folder / "seed-0" / "fold-01"
+    place.touch()
+    monkeypatch.setattr(spark_jobs, "run_training", InThisProcess())
+    answer = called(train.main, *command)
+    assert answer.code == 1 and "Traceback" not in answer.err
+    assert answer.err.splitlines()[-1].startswith("error: ") and "fold-01" in answer.err
+    assert "--spark local[4]: 2 at a time instead of 4 (folds: 2)" in answer.err
+    place.unlink()
+
+    process = start_command("train", *command)
+    wait_for(lambda: at_work(folder / "tasks").keys() & {"seed-0-fold-01"}, process)
+    if model == "aae":
+        wait_for(lambda: list(place.glob("state.npz")), process)
     process.kill()
-    answer = ended(process)
-    assert answer.code == -signal.SIGKILL
-    assert "--spark local[4]: 3 at a time instead of 4 (folds: 3)" in answer.err
+    assert end(process).code == -signal.SIGKILL
     wait_for(lambda: not at_work(folder / "tasks"), seconds=60)
     assert not (folder / "scores.json").exists()
 
-    place, aside = folder / "seed-0" / "fold-01", tmp_path / "fold-01"
-    place.mkdir(exist_ok=True)  # its training may not have begun
-    place.rename(aside)
-    place.touch()
-    answer = ended(started("train", *command))
-    assert answer.code == 1 and "Traceback" not in answer.err
-    assert answer.err.splitlines()[-1].startswith("error: ") and "fold-01" in answer.err
-    place.unlink()
-    aside.rename(place)
-
-    assert_same_run(folder, ended(started("train", *command)), serial_run)
+    answer = called(train.main, *command)
+    assert_same_run(folder, answer, (reference, serial))
     own = {path.parent.name for path in folder.glob("tasks/seed-*/done")}
     assert own == {f"seed-0-fold-0{fold}" for fold in range(3)}
-    [process] = atomic_files.read_json(folder / "tasks/seed-0-fold-02/environment.json")[
-        "processes"
-    ][-1:]
-    assert "--part 0/2" in process["command"]
+    [last] = atomic_files.read_json(folder / "tasks/seed-0-fold-02/environment.json")["processes"][
+        -1:
+    ]
+    assert "--part 0/2" in last["command"]
 
 
-def test_what_is_wrong_with_a_corpus_is_said_as_without_spark(tmp_path):
-    command = ["--model", "aae", "--corpus", "toy", "--protocol", "loso",
-               "--set", 'labels.keep=["anger"]', "--workdir"]  # fmt: skip
+def test_what_is_wrong_with_a_corpus_is_said_as_without_spark(corpus, tmp_path):
+    command = [*map(str, command_of("svm", corpus)), "--set", 'labels.keep=["anger"]', "--workdir"]
     plain = called(train.main, *command, tmp_path / "plain")
     args = train.parser().parse_args([*command, str(tmp_path / "run"), "--spark", "local[2]"])
     (tmp_path / "run").mkdir()
@@ -447,9 +487,9 @@ def test_what_is_wrong_with_a_corpus_is_said_as_without_spark(tmp_path):
 
 
 @pytest.mark.parametrize("model", ["svm", "aae"])
-def test_the_parts_of_a_run_are_trained_alone(model, tmp_path):
+def test_the_parts_of_a_run_are_trained_alone(model, corpus, tmp_path):
     folder = tmp_path / "run"
-    command = ["--model", model, *SMALL[2:6], "--folds", "3"]
+    command = command_of(model, corpus)
     command += ["--set", "train.max_epochs=1"] if model != "svm" else []
     for part in ("none", "0/1"):
         place = folder / "tasks" / part.replace("/", "-")

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from forked import Process, end
 from running import called
 
 from tfser.cli import search, train
@@ -23,7 +23,7 @@ from tfser.corpora import toy
 from tfser.distributed import rendezvous
 from tfser.errors import DataError, TfserError, UsageError
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 PATH = os.pathsep.join(map(str, [TESTS / "models", TESTS, TESTS.parent]))
 LINE_SECONDS = 240  # for a process under load; what is measured is far below
 
@@ -51,22 +51,11 @@ def started(commands, tmp_path, n=2):
                 "TF_CONFIG": tf_config(places, index), "PYTHONPATH": path,
                 "CUDA_VISIBLE_DEVICES": "-1", "TMPDIR": str(tmp_path / "tmp"),
             }  # fmt: skip
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, *map(str, command)], env=environment, text=True,
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
-                )
-            )  # fmt: skip
+            processes.append(Process(command, env=environment, cwd=tmp_path))
         yield processes, places
     finally:
         for process in processes:
             process.kill()
-            process.communicate()
-
-
-def ended(process, seconds=LINE_SECONDS):
-    out, err = process.communicate(timeout=seconds)
-    return SimpleNamespace(code=process.returncode, out=out, err=err)
 
 
 # What TF_CONFIG says.
@@ -234,7 +223,7 @@ TOGETHER = """
 import json, os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from tfser import errors
+from tfser import errors, tensorflow_startup
 from tfser.distributed import multi_worker
 from tfser.cli import base
 from tfser.storage import atomic_files
@@ -259,7 +248,7 @@ sys.exit(code)
 
 def together(body, tmp_path, n=2):
     with started([["-c", TOGETHER % body]] * n, tmp_path, n) as (processes, places):
-        return [ended(process) for process in processes], places
+        return [end(process) for process in processes], places
 
 
 def test_the_chief_s_word_counts(tmp_path):
@@ -267,13 +256,13 @@ def test_the_chief_s_word_counts(tmp_path):
 def do(folder):
     (folder / "net.keras").write_text(f"of {rank}")
     if rank == 0:
-        disk.write_arrays(folder / "a.npz", x=np.arange(3) / 7, y=np.eye(2))
-    found = workers.read_arrays(folder / "a.npz")
-    workers.copy(folder, "*.keras")
+        atomic_files.write_arrays(folder / "a.npz", x=np.arange(3) / 7, y=np.eye(2))
+    found = multi_worker.read_arrays_from_chief(folder / "a.npz")
+    multi_worker.copy_from_chief(folder, "*.keras")
     print(json.dumps([
-        workers.agreed({"loss": 0.1 + rank, "learnt": rank == 0}), found["x"].tolist(),
-        workers.read_arrays(folder / "none.npz"), (folder / "net.keras").read_text(),
-        workers.is_chief(), folder == Path("run"),
+        multi_worker.broadcast_from_chief({"loss": 0.1 + rank, "learnt": rank == 0}),
+        found["x"].tolist(), multi_worker.read_arrays_from_chief(folder / "none.npz"),
+        (folder / "net.keras").read_text(), multi_worker.is_chief(), folder == Path("run"),
     ]))
 """, tmp_path, n=3)  # fmt: skip
     for rank, answer in enumerate(answers):
@@ -282,7 +271,7 @@ def do(folder):
         assert json.loads(answer.out) == [
             {"loss": 0.1, "learnt": True}, [0, 1 / 7, 2 / 7], None, "of 0", chief, chief
         ]  # fmt: skip
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "tmp"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "tmp"]
     assert not list((tmp_path / "tmp").iterdir())  # the others' folders are gone
 
 
@@ -291,14 +280,18 @@ GONE = "is gone; start the same command on all workers again, it continues"
 
 @pytest.mark.parametrize(
     ("victim", "others_do"),
-    [(0, "workers.agreed(1)"), (1, "workers.agreed(1)"), (1, "time.sleep(100)")],
+    [
+        (0, "multi_worker.broadcast_from_chief(1)"),
+        (1, "multi_worker.broadcast_from_chief(1)"),
+        (1, "time.sleep(100)"),
+    ],
 )
 def test_a_worker_that_dies_ends_the_others(tmp_path, victim, others_do):
     """Also one that is in C++ and does not come back: time.sleep stands for it."""
     started_at = time.monotonic()
     answers, places = together(f"""
 def do(folder):
-    workers.agreed(0)
+    multi_worker.broadcast_from_chief(0)
     if rank == {victim}:
         os.kill(os.getpid(), signal.SIGKILL)
     while True:
@@ -347,7 +340,7 @@ def do(folder):
         read, write = os.pipe()
         os.close(read)
         os.dup2(write, 2)
-    with cli.quiet() if {stderr == "quiet"} else contextlib.nullcontext():
+    with tensorflow_startup.quiet() if {stderr == "quiet"} else contextlib.nullcontext():
         time.sleep(100)
 """, tmp_path)  # fmt: skip
     assert other.code == 4
@@ -361,8 +354,8 @@ def test_an_error_of_one_is_that_of_all(tmp_path, failing):
 def do(folder):
     if rank == {failing}:
         raise errors.DataError("no .wav under /data")
-    workers.agreed(1)
-    workers.agreed(1)
+    multi_worker.broadcast_from_chief(1)
+    multi_worker.broadcast_from_chief(1)
 """, tmp_path)  # fmt: skip
     for rank, answer in enumerate(answers):
         said = "" if rank == failing else f"worker {failing} ({places[failing]}): "
@@ -373,10 +366,9 @@ def do(folder):
 def test_an_interrupt_of_one_ends_all(tmp_path):
     answers, places = together("""
 def do(folder):
-    workers.agreed(1)
+    multi_worker.broadcast_from_chief(1)
     if rank == 1:
         os.kill(os.getpid(), signal.SIGTERM)
-    workers.finish if rank else time.sleep(100)
     time.sleep(100)
 """, tmp_path)  # fmt: skip
     assert [answer.code for answer in answers] == [1, 130]
@@ -424,18 +416,21 @@ def lines(folder):
     rows = [row.split(",") for row in (folder / "history.csv").read_text().splitlines()[1:]]
     return [[float(value) for value in row if value not in ("True", "False")] for row in rows]
 
-%s
-
+curves = {}
 with multi_worker.join_cluster({}, Path("run")) as folder:
-    across = loop.select_strategy("multiworker")
-    assert across.num_replicas_in_sync == 2
-    here, multi_worker._worker = multi_worker._worker, None
-    if not here.cluster.rank:  # for comparison, and without the others
-        alone = curve("none", folder / "none")
-    multi_worker._worker = here
-    found = curve("multiworker", folder / "multiworker")
-    if multi_worker.is_chief():
-        print(json.dumps([alone, found]))
+    assert loop.select_strategy("multiworker").num_replicas_in_sync == 2
+    for name, code in json.loads(sys.argv[1]).items():
+        names = dict(globals())
+        exec(code, names)
+        here, multi_worker._worker = multi_worker._worker, None
+        if not here.cluster.rank:  # for comparison, and without the other worker
+            alone = names["curve"]("none", folder / name / "none")
+        multi_worker._worker = here
+        across = names["curve"]("multiworker", folder / name / "multiworker")
+        if multi_worker.is_chief():
+            curves[name] = [alone, across]
+if curves:
+    print(json.dumps(curves))
 """
 
 AAE = """
@@ -461,22 +456,29 @@ def curve(strategy, folder):
 ACNN = """
 import test_acnn
 from tfser.models.acnn import experiment
-from tfser.models.acnn import pretraining
 
 def curve(strategy, folder):
-    hp = test_acnn.hyperparameters(
-        "model.dropout=0.0", "autoencoder.units=4", "autoencoder.n_bands=6",
-        "autoencoder.dropout=0.0", "autoencoder.max_epochs=3", "autoencoder.batch_size=8",
-    )
+    hp = test_acnn.hyperparameters("model.dropout=0.0")
     speech = test_acnn.speech_of(test_acnn.voices("abc"))
     lab = test_acnn.experiment(folder, hp, speech, strategy=strategy)
     split = experiment.make_splits(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
     found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
+    return lines(folder / "seed-0" / "fold-00"), found["probabilities"].tolist()
+"""
+
+AUTOENCODER = """
+import test_acnn
+from tfser.models.acnn import pretraining
+
+def curve(strategy, folder):
+    hp = test_acnn.hyperparameters(
+        "autoencoder.units=4", "autoencoder.n_bands=6", "autoencoder.dropout=0.0",
+        "autoencoder.max_epochs=3", "autoencoder.batch_size=8",
+    )
     layer, stored = test_acnn.sounds(folder / "cache", hp)
     (folder / "ae").mkdir()
     pretraining.train_autoencoder(stored, layer, hp["autoencoder"], folder / "ae", strategy)
-    return (lines(folder / "seed-0" / "fold-00"), lines(folder / "ae"),
-            found["probabilities"].tolist())
+    return lines(folder / "ae"), []
 """
 
 AUXVAE = """
@@ -489,11 +491,11 @@ def curve(strategy, folder):
     x = np.random.default_rng(0).uniform(0, 1, (8, 26, 5)).astype("float32")
     batches = tf.data.Dataset.from_tensors(x).repeat(6)
     keras.utils.set_random_seed(0)
-    with training.strategy(strategy).scope():
+    with loop.select_strategy(strategy).scope():
         model = network.AuxVAE(**test_auxvae.SMALL)
         model.prepare(learning_rate=1e-3, clip_norm=0.5)
-    rows = [list(passes.train(model, batches).values()) for _ in range(3)]
-    return rows, passes.predict(model, x).tolist()
+    rows = [list(epoch.train_epoch(model, batches).values()) for _ in range(3)]
+    return rows, epoch.predict_batches(model, x).tolist()
 """
 
 BEGAN = """
@@ -503,10 +505,10 @@ from tfser.models.began import network
 def curve(strategy, folder):
     batches = tf.data.Dataset.from_tensors(test_began.some_data(8)).repeat(6)
     keras.utils.set_random_seed(0)
-    with training.strategy(strategy).scope():
+    with loop.select_strategy(strategy).scope():
         model = network.Began(**test_began.SMALL)
         model.prepare(learning_rate=1e-3)
-    rows = [list(passes.train(model, batches).values()) for _ in range(3)]
+    rows = [list(epoch.train_epoch(model, batches).values()) for _ in range(3)]
     return rows, np.array(model(test_began.some_data(8)[0])).tolist()
 """
 
@@ -527,27 +529,41 @@ def curve(strategy, folder):
 """
 
 
+PAPERS = {
+    "aae": AAE.replace("SYSTEM", "optimized"),
+    "aae baseline": AAE.replace("SYSTEM", "baseline"),
+    "acnn": ACNN,
+    "acnn autoencoder": AUTOENCODER,
+    "auxvae": AUXVAE,
+    "began": BEGAN,
+    "epr": EPR,
+}
+
+
 @pytest.mark.parametrize(
-    "model",
+    "papers",
     [
-        AAE.replace("SYSTEM", "optimized"),
-        pytest.param(AAE.replace("SYSTEM", "baseline"), marks=pytest.mark.slow),
-        ACNN,
-        pytest.param(AUXVAE, marks=pytest.mark.slow),
-        pytest.param(BEGAN, marks=pytest.mark.slow),
-        pytest.param(EPR, marks=pytest.mark.slow),
+        ("aae", "acnn"),
+        pytest.param(
+            ("aae baseline", "acnn autoencoder", "auxvae", "began", "epr"), marks=pytest.mark.slow
+        ),
     ],
-    ids=["aae", "aae baseline", "acnn", "auxvae", "began", "epr"],
 )
-def test_two_workers_equal_one_process(tmp_path, model):
-    with started([["-c", NETWORKS % model]] * 2, tmp_path) as (processes, _):
-        chief, other = map(ended, processes)
+def test_two_workers_equal_one_process(tmp_path, papers):
+    cases = json.dumps({paper: PAPERS[paper] for paper in papers})
+    with started([["-c", NETWORKS, cases]] * 2, tmp_path) as (processes, _):
+        chief, other = map(end, processes)
     assert (chief.code, other.code) == (0, 0), (chief.err[-3000:], other.err[-3000:])
-    alone, found = json.loads(chief.out)
-    for one, two in zip(alone, found, strict=True):
-        np.testing.assert_allclose(np.array(two), np.array(one), rtol=2e-6, atol=1e-6)
-    first, *_, last = alone[0]
-    assert len(alone[0]) == 3 and not np.allclose(first, last, rtol=1e-3)  # it has learned
+    curves = json.loads(chief.out)
+    assert tuple(curves) == papers
+    for paper, (alone, across) in curves.items():
+        for one, two in zip(alone, across, strict=True):
+            np.testing.assert_allclose(
+                np.array(two), np.array(one), rtol=2e-6, atol=1e-6, err_msg=paper
+            )
+        first, *_, last = alone[0]
+        assert len(alone[0]) == 3
+        assert not np.allclose(first, last, rtol=1e-3), paper  # it has learned
 
 
 # The command.
@@ -585,19 +601,19 @@ def test_a_run_that_lost_a_worker_goes_on_where_it_was(tmp_path):
     with started([command] * 2, tmp_path) as (processes, places):
         deadline = time.monotonic() + LINE_SECONDS
         while not (fold / "state.npz").exists():
-            assert processes[0].poll() is None, ended(processes[0]).err
+            assert processes[0].poll() is None, end(processes[0]).err
             assert time.monotonic() < deadline
             time.sleep(0.02)
         processes[1].kill()
         killed_at = time.monotonic()
-        chief = ended(processes[0])
+        chief = end(processes[0])
         assert time.monotonic() - killed_at < 45  # END_SECONDS, and slow machines
     assert chief.code == 1 and not chief.out
     assert chief.err.splitlines()[-1] == f"error: worker 1 ({places[1]}) {GONE}"
     assert (fold / "state.npz").exists() and not (fold / "test.npz").exists()
 
     with started([command] * 2, tmp_path) as (processes, _):
-        chief, other = map(ended, processes)
+        chief, other = map(end, processes)
     assert (chief.code, other.code) == (0, 0), (chief.err[-3000:], other.err[-3000:])
     assert chief.out.splitlines()[-1].startswith("RESULT model=acnn corpus=few protocol=loso ")
     assert not other.out and not other.err

@@ -8,12 +8,13 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import soundfile
 
 from tfser.audio import decode
-from tfser.cache import feature_cache
+from tfser.cache import extraction, feature_cache
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features import opensmile
@@ -30,17 +31,25 @@ def environment():
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-def by_the_wrapper(call, level):
-    """What opensmile.Smile itself answers, in a process without TensorFlow."""
+@pytest.fixture(scope="module")
+def functionals():
+    """IS13's functionals, whose process is started once for this module."""
+    return feature()
+
+
+def by_the_wrapper(calls, level):
+    """What opensmile.Smile itself answers to each call, in a process without TensorFlow."""
+    answers = [f"smile{'' if call.startswith('(') else '.'}{call}" for call in calls]
     code = (
         "import sys, numpy as np, opensmile\n"
         "levels = {'functionals': 'Functionals', 'lld': 'LowLevelDescriptors'}\n"
         f"level = opensmile.FeatureLevel[levels[{level!r}]]\n"
         "smile = opensmile.Smile(opensmile.FeatureSet.IS13, level)\n"
-        f"np.save(sys.stdout.buffer, smile{'' if call.startswith('(') else '.'}{call})\n"
+        f"np.savez(sys.stdout.buffer, {', '.join(answers)})\n"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    return np.load(io.BytesIO(answer.stdout))
+    arrays = np.load(io.BytesIO(answer.stdout))
+    return [arrays[name] for name in arrays.files]
 
 
 def voice(seconds=1.0, level=0.5):
@@ -57,17 +66,19 @@ def test_equals_the_wrapper_s_own_reading_of_files(shared_data, level, n_feature
     assert len(paths) == 2
     ours = feature(level=level)
     assert ours.n_features == len(ours.names) == n_features
-    for path, values in zip(
-        paths, ours.extract([decode.load_audio(p) for p in paths]), strict=True
+    calls = [f"process_file({str(path)!r}).to_numpy()" for path in paths]
+    for values, theirs in zip(
+        ours.extract([decode.load_audio(path) for path in paths]),
+        by_the_wrapper(calls, level),
+        strict=True,
     ):
-        theirs = by_the_wrapper(f"process_file({str(path)!r}).to_numpy()", level)
         assert values.dtype == "float32" and values.shape == theirs.shape
         np.testing.assert_array_equal(values, theirs)
 
 
-def test_is13_is_not_compare_2016():
+def test_is13_is_not_compare_2016(functionals):
     """The same names, other values: only the set's name tells them apart, and the key has it."""
-    is13, compare = feature(), feature("ComParE_2016")
+    is13, compare = functionals, feature("ComParE_2016")
     assert is13.names == compare.names
     [[a], [b]] = is13.extract([voice()]), compare.extract([voice()])
     assert np.mean(~np.isclose(a, b, rtol=0.01)) > 0.05
@@ -84,41 +95,41 @@ def test_a_sample_of_one_does_not_wrap(tmp_path):
     np.testing.assert_array_equal(whole, below)
     # What the wrapper makes of it: -1.0 in the middle of a vowel.
     np.save(tmp_path / "wave.npy", wave)
-    [wrapped] = by_the_wrapper(f"(np.load({str(tmp_path / 'wave.npy')!r}), {RATE})", "lld")
+    [[wrapped]] = by_the_wrapper([f"(np.load({str(tmp_path / 'wave.npy')!r}), {RATE})"], "lld")
     assert not np.array_equal(wrapped.T, below)
 
 
-def test_the_failing_file_is_named_and_the_others_are_kept(tmp_path):
+def test_the_failing_file_is_named_and_the_others_are_kept(functionals, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction.os, "cpu_count", lambda: 1)  # a process for each thread
     utterances = []
     for name, seconds in (("a", 0.5), ("b", 0.05), ("c", 0.7)):
         soundfile.write(tmp_path / f"{name}.wav", voice(seconds), RATE)
         utterances.append(Utterance(tmp_path / f"{name}.wav", name=name, speaker="s"))
     with pytest.raises(DataError, match=r"b\.wav: openSMILE gives NaN for its 0\.050 s; too short"):
-        feature_cache.load_features(utterances, feature(), cache=tmp_path / "cache")
-    kept = feature_cache.load_features(utterances, feature(), cache=tmp_path / "cache", max_bad=1)
+        feature_cache.load_features(utterances, functionals, cache=tmp_path / "cache")
+    kept = feature_cache.load_features(utterances, functionals, cache=tmp_path / "cache", max_bad=1)
     assert [u.name for u in kept.utterances] == ["a", "c"]
     assert kept.frames.shape == (2, 6373) and kept.offsets.tolist() == [0, 1, 2]
-    [expected] = feature().extract([decode.load_audio(tmp_path / "c.wav")])
+    [expected] = functionals.extract([decode.load_audio(tmp_path / "c.wav")])
     np.testing.assert_array_equal(kept.frames[1:], expected)
 
 
-def test_what_opensmile_raises_is_the_file_s_error():
-    ours = feature()
-    wrong, right = ours.extract([np.array(["no samples"]), voice()])
+def test_what_opensmile_raises_is_the_file_s_error(functionals):
+    wrong, right = functionals.extract([np.array(["no samples"]), voice()])
     assert isinstance(wrong, DataError) and "openSMILE failed: " in str(wrong)
     assert right.shape == (1, 6373)
 
 
-def test_a_process_killed_between_two_files_is_replaced():
-    ours = feature()
+def test_a_process_killed_between_two_files_is_replaced(functionals):
+    ours = functionals
     [before] = ours.extract([voice()])
     ours.of_thread.worker.process.kill()
     [after] = ours.extract([voice()])
     np.testing.assert_array_equal(after, before)
 
 
-def test_what_crashes_opensmile_twice_is_the_file_s_error(monkeypatch):
-    ours, asked = feature(), []
+def test_what_crashes_opensmile_twice_is_the_file_s_error(functionals, monkeypatch):
+    ours, asked = functionals, []
     ask = type(ours.of_thread.worker).ask
 
     def crashes(worker, question):
@@ -148,10 +159,8 @@ def test_tensorflow_in_the_same_program(tmp_path):
         "[frames] = ours.extract([wave])\n"
         "print(frames.shape[1], 'opensmile' in sys.modules)\n"
     )
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, env=environment()
-    )
-    assert done.stdout == "65 False\n", done.stderr
+    done = forked.end(forked.Process([script], env=environment()))
+    assert done.out == "65 False\n", done.err
 
 
 def test_the_process_ends_with_the_feature_and_with_the_program():
