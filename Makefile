@@ -2,7 +2,7 @@
 # minutes, too. All make .venv first.
 # make test-io: the tests with tensorflow-io, on the TensorFlow it needs, in .venv-io; a part of them
 # is make test-io TESTS=tests/audio/test_decode.py.
-# make mutants: mutation tests, an hour on two cores; tests/mutants.md.
+# make mutants: mutation tests, which take 20 minutes; see tests/mutants.md.
 # Another interpreter: make test PYTHON=python3.12 (after make clean).
 
 PYTHON ?= python3
@@ -26,7 +26,7 @@ MUTANTS = "tfser.config.*" "tfser.corpora.*" "tfser.evaluation.*" "tfser.storage
 	"tfser.models.auxvae.network.x_log_density__*" "tfser.models.auxvae.network.*bound__*" \
 	"tfser.models.auxvae.probes.x_concordance__*" "tfser.models.began.network.*distance__*" \
 	"tfser.models.began.network.*train_step__*" "tfser.models.began.network.x_mean_of_replicas__*" \
-	"tfser.models.epr.experiment.x_refine__*"
+	"tfser.models.epr.refinery.x_refine__*"
 
 .PHONY: train test test-all test-io test-io-part mutants lint format clean
 

@@ -196,6 +196,7 @@ def test_an_unknown_overlay(load):
         ("[net]\nwidht = 1.0\n", "unknown key 'net.widht' (did you mean 'net.width'?)"),
         ("[nett]\nwidth = 1.0\n", "unknown section 'nett' (did you mean 'net'?)"),
         ("[net]\nlayers = 2.5\n", "net.layers is a whole number such as 3, not 2.5"),
+        ("[corpus.casia.net]\nlayers = 2.5\n", "net.layers is a whole number such as 3, not 2.5"),
         ("[net]\nlayers = 100\n", "net.layers=100 is out of range 1 to 9"),
         ("net = 3\n", "'net' is a section; give one of its keys"),
         ("[corpus.casai.net]\nlayers = 2\n", "unknown corpus 'casai' (did you mean 'casia'?)"),
@@ -348,6 +349,11 @@ def test_a_value_in_toml(value, text):
     assert tomllib.loads(f"value = {text}") == {"value": value}
 
 
+def test_parameters_as_flags_of_set():
+    parameters = {"net.width": 2.0, "net.kind": "deep"}
+    assert hparams.format_overrides(parameters) == ["net.width=2.0", 'net.kind="deep"']
+
+
 def test_an_overlay_of_what_has_changed():
     before = {"net": {"width": 1.0, "kind": "deep"}, "data": {"n": 1}, "train": {"epochs": 5}}
     after = {"net": {"width": 2.0, "kind": "deep"}, "data": {"n": 1}, "train": {"epochs": 6}}
@@ -369,6 +375,11 @@ def test_a_model_without_limits_or_corpora_of_its_own(tmp_path, monkeypatch):
     known = {"overlay": "m.x", "corpora": ["mine"]}
     assert load_hparams("m", "table", **known) == {"net": {"width": 3.0}}
     assert hparams.read_files("m", "mine", None) == ({"net": {"width": 1.0}}, {}, {})
+    (tmp_path / "faulty.toml").write_text("[net]\nwidth = 1.0\n[corpus.mine.net]\nwide = 1\n")
+    with pytest.raises(UsageError) as caught:
+        load_hparams("faulty", "mine")
+    assert str(caught.value) == "[corpus.mine]: unknown key 'net.wide' (did you mean 'net.width'?)"
+    (tmp_path / "faulty.toml").unlink()
     with pytest.raises(UsageError) as caught:
         load_hparams("n", "mine")
     assert str(caught.value) == (f"no hyperparameter file {tmp_path / 'n.toml'}; there are: m m.x")

@@ -118,6 +118,7 @@ def test_utterances_with_both_ratings(caplog):
 )
 def test_what_a_result_says_of_its_labels(target, described):
     assert describe_labels(target=target, rounding="between", keep=["joy"]) == described
+    assert describe_labels(target=target) == described  # of a model that has no such key
 
 
 def test_merged_classes():
@@ -152,6 +153,8 @@ def test_an_attribute_instead_of_the_emotion():
     ]
     assert names(corpus, target="activation") == [("a", "high"), ("b", "neutral")]
     assert names(corpus, target="activation", rounding="nearest") == [("a", "high"), ("b", "low")]
+    settings = {"keep": (), "group": "", "merge": (), "target": "activation"}  # and no rounding
+    assert [u.emotion for u in select_by_labels(corpus, **settings)] == ["high", "neutral"]
     every = {"keep": ["anger", "joy"], "merge": ["boredom=neutral"]}  # are of emotions
     assert names(corpus, target="activation", **every) == [("a", "high"), ("b", "neutral")]
     for target, missing in (("dominance", "rating of dominance"), ("gender", "gender")):

@@ -94,7 +94,7 @@ def test_the_losses_of_the_phases_and_the_weights_that_they_move():
     labels = tf.constant([[0.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
     prior_y, prior_z = tf.constant([[1.0]]), tf.constant([[2.0]])
     network, model = aae_parts(x, y, z, logits)
-    model.d_y = network([(prior_y, log(3.0)), (y, 0.0)], ["d_y"])
+    model.d_y = network([(prior_y, log(3.0)), (y, log(4.0))], ["d_y"])
     model.d_z = network([(prior_z, log(7.0)), (z, log(15.0))], ["d_z"])
     model.nadams = [f"optimizer {i}" for i in range(4)]
     phases = aae.AdversarialAutoencoder.phases(model, x, labels, prior_y, prior_z)
@@ -102,8 +102,8 @@ def test_the_losses_of_the_phases_and_the_weights_that_they_move():
         losses = [loss() for loss, _, _ in phases]
     assert [float(loss) for loss in losses] == pytest.approx([
         (0 + 4 + 0 + 1 + 0 + 0) / 6,
-        log(4 / 3) + log(2) + log(8 / 7) + log(16),
-        log(2) + log(16 / 15),
+        log(4 / 3) + log(5) + log(8 / 7) + log(16),
+        log(5 / 4) + log(16 / 15),
         (log(4 / 3) + log(8)) / 2,
     ])  # fmt: skip
     assert [(variables, optimizer) for _, variables, optimizer in phases] == [
@@ -132,21 +132,22 @@ def test_the_weights_of_the_views():
 
 
 def test_the_cross_entropy_of_an_utterance_without_a_label():
-    labels = tf.constant([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    probabilities = tf.Variable([[0.25, 0.5, 0.25], [0.2, 0.2, 0.6]])
+    labels = tf.constant([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    probabilities = tf.Variable([[0.25, 0.5, 0.25], [0.2, 0.2, 0.6], [0.25, 0.5, 0.25]])
     with tf.GradientTape() as tape:
         losses = acnn.cross_entropy(labels, probabilities)
-    np.testing.assert_allclose(losses, [log(2), 0], atol=1e-6)
+    np.testing.assert_allclose(losses, [log(2), 0, log(4)], atol=1e-6)
     gradient = tape.gradient(losses, probabilities).numpy()
     assert gradient[0, 1] < 0 and not gradient[1].any()
 
 
 def rmse_and_gradient(error):
-    """The loss of each sample, and the gradient of their mean, for these errors."""
+    """The losses of two samples, and the gradient of their mean, for these errors."""
     reconstruction = tf.Variable(tf.zeros_like(error))
     with tf.GradientTape() as tape:
         losses = autoencoder.rmse(error, reconstruction)
         mean = tf.reduce_mean(losses)
+    assert losses.shape == (2,)
     return losses.numpy(), tape.gradient(mean, reconstruction).numpy()
 
 
