@@ -1,9 +1,6 @@
-"""What the tests share: where real speech lies, and a process with two devices."""
+"""Fixtures of all tests: the folder of real speech, shared networks, eager mode."""
 
-import json
 import os
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -48,38 +45,3 @@ def shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real speech at {SHARED_DATA}")
     return SHARED_DATA
-
-
-TWO_DEVICES = """
-import functools, json, sys
-from pathlib import Path
-
-import keras
-import numpy as np
-import tensorflow as tf
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-tf.config.threading.set_inter_op_parallelism_threads(2)
-"""
-
-
-@pytest.fixture
-def on_two_devices(tmp_path):
-    """Runs code that may import the tests of models and prints JSON last; returns what it says.
-
-    sys.argv[1] is a folder. In a process of its own: devices are made before TensorFlow starts.
-    """
-    tests = Path(__file__).resolve().parent
-    path = [str(tests / "models"), str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")]
-
-    def run(code):
-        done = subprocess.run(
-            [sys.executable, "-c", TWO_DEVICES + code, tmp_path],
-            capture_output=True, text=True, timeout=600,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "CUDA_VISIBLE_DEVICES": "-1"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout.splitlines()[-1])
-
-    return run

@@ -35,7 +35,9 @@ from tfser.training import loop, mixed_precision  # noqa: E402
 def read_history(folder):
     """The curves of a training: [names, values of each epoch]."""
     names, *rows = (folder / "history.csv").read_text().splitlines()
-    return [names.split(","), [[float(value) for value in row.split(",")] for row in rows]]
+    truth = {"True": 1, "False": 0}
+    values = [[float(truth.get(value, value)) for value in row.split(",")] for row in rows]
+    return [names.split(","), values]
 
 
 def train_aae(folder, strategy, system, n_frames):
@@ -101,7 +103,7 @@ def began():
 def auxvae(medium):
     of_auxvae.noise_like = lambda x, seed: tf.zeros_like(x)
     return of_auxvae.AuxVAE(
-        hears={}, n_bands=5, n_latent=8, chunk_frames=6, dropout=0.0, legacy_dropout=False,
+        spectrogram={}, n_bands=5, n_latent=8, chunk_frames=6, dropout=0.0, legacy_dropout=False,
         medium=medium, predictive=False, alpha=0.5, beta=0.25, gamma=2.0,
     )  # fmt: skip
 
@@ -154,7 +156,6 @@ def share_batches(folder, strategy):
 CASES = {
     "aae, baseline": functools.partial(train_aae, system="baseline", n_frames=None),
     "aae, optimized": functools.partial(train_aae, system="optimized", n_frames=None),
-    "aae, optimized of frames": functools.partial(train_aae, system="optimized", n_frames=256),
     "aae, vanilla of frames": functools.partial(train_aae, system="vanilla", n_frames=256),
     "acnn": train_acnn,
     "acnn, autoencoder": train_autoencoder,

@@ -547,26 +547,39 @@ def corpus(monkeypatch):
     return utterances
 
 
+ROWS = {
+    "UTT + Base": ["model.system=baseline"],
+    "UTT + AAE": ["model.system=vanilla"],
+    "UTT + AAE Optimized": ["model.system=optimized"],
+    "FR + Base": ["model.system=baseline", "model.level=frame"],
+    "FR + AAE Optimized": ["model.system=optimized", "model.level=frame"],
+}
+
+
 @pytest.mark.parametrize(
-    ("overrides", "name", "seeds"),
+    ("name", "seeds", "epochs"),
     [
-        (["model.system=baseline"], "UTT + Base", (0, 1)),
-        pytest.param(["model.system=vanilla"], "UTT + AAE", (0,), marks=pytest.mark.slow),
-        (["model.system=optimized"], "UTT + AAE Optimized", (0,)),
-        (["model.system=baseline", "model.level=frame"], "FR + Base", (0,)),
-        (["model.system=optimized", "model.level=frame"], "FR + AAE Optimized", (0,)),
+        ("UTT + Base", (0, 1), 6),
+        pytest.param("UTT + AAE", (0,), 6, marks=pytest.mark.slow),
+        ("UTT + AAE Optimized", (0,), 6),
+        ("FR + Base", (0,), 6),
+        ("FR + AAE Optimized", (0,), 1),
+        pytest.param("FR + AAE Optimized", (0, 1), 6, marks=pytest.mark.slow),
     ],
 )
-def test_a_row_of_table_1(corpus, tmp_path, overrides, name, seeds):
+def test_a_row_of_table_1(corpus, tmp_path, request, name, seeds, epochs):
     """A problem with speakers on other levels is learned, and everything is written."""
-    hp = hyperparameters(  # with half the epochs, some seeds stay below 0.6
-        *overrides, "frames.n_frames=256", "model.units=16", "train.learning_rate=1e-2",
-        "train.max_epochs=20",
+    if epochs == 1:  # of convolutions an AAE's graph takes half a minute
+        request.getfixturevalue("eager")
+    overrides = ROWS[name] + ["train.batch_size=24"] * (epochs == 1)
+    hp = hyperparameters(
+        *overrides, "frames.n_frames=256", "model.units=16", "train.learning_rate=3e-2",
+        f"train.max_epochs={epochs}",
     )  # fmt: skip
     scores = aae.train(corpus, hp, run_in(tmp_path, seeds=seeds))
     assert list(scores["systems"]) == [name] and scores["speaker_independent"] is True
     assert (scores["n"], scores["folds"], scores["seeds"]) == (48, 4, len(seeds))
-    assert scores["uar"] > 0.55  # chance: 0.33
+    assert epochs == 1 or scores["uar"] > 0.55  # chance: 0.33
     rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
     assert len(rows) == 48 * len(seeds) and {row["system"] for row in rows} == {name}
     right = [row["emotion"] == row["predicted"] for row in rows]
@@ -630,7 +643,7 @@ def test_what_a_result_says_of_its_labels(corpus, tmp_path):
     unlabelled = [Utterance(Path(f"{i}.wav"), f"n{i}", "e", None) for i in range(6)]
     hp = hyperparameters(
         "train.labelled_fraction=0.5", "train.unlabelled=true", "features.normalize=speaker",
-        "train.max_epochs=1",
+        "train.max_epochs=1", "model.system=vanilla", "model.units=4", "train.batch_size=24",
     )  # fmt: skip
     scores = aae.train(corpus + unlabelled, hp, run_in(tmp_path, "loso"))
     assert scores["n"] == 48
