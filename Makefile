@@ -37,7 +37,7 @@ test: $(WITH_EXTRAS)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
 test-all: $(WITH_EXTRAS)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-io: $(WITH_IO)
 	.venv-io/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
