@@ -30,3 +30,7 @@ class Standardize(keras.layers.Layer):
         """Standardize features [..., features]."""
         z = keras.ops.clip((x - self.mean) / self.sd, -self.clip, self.clip)
         return keras.ops.where(keras.ops.isnan(x), 0.0, z)
+
+    def get_config(self):
+        """Return the arguments of the constructor, with the name: Keras leaves out `options`."""
+        return super().get_config() | {"clip": self.clip}

@@ -1,5 +1,6 @@
 """AAE's encoder as a function of openSMILE's features, which TensorFlow cannot compute."""
 
+from tfser.features.standardize import Standardize
 from tfser.inference import served_model
 
 FRAME_SECONDS = 0.01  # openSMILE's descriptors
@@ -22,7 +23,9 @@ def make_inference_function(run) -> served_model.InferenceFunction:
     if not is_baseline:
         outputs["z"] = f"[batch, {run.hp['model']['n_z']}], the latent variable beside the class"
     in_frames = run.hp["model"]["level"] == "frame"
-    mean = network.get_layer("standardize").mean
+    # By its type: files of earlier versions do not keep the layer's name.
+    [standardize] = [layer for layer in network.layers if isinstance(layer, Standardize)]
+    mean = standardize.mean
     shape = (run.hp["frames"]["n_frames"], *mean.shape) if in_frames else tuple(mean.shape)
     return served_model.InferenceFunction(
         function,
