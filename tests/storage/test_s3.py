@@ -340,9 +340,9 @@ def test_readers_find_their_lists_on_s3(server, s3, tmp_path, shared_data):
         s3.upload_file(str(tmp_path / "LibriSpeech" / path), "corpora", f"LibriSpeech/{path}")
     code = (
         "import sys\nfrom tfser.corpora import loader\nfrom tfser.storage import s3\n"
-        "found = [loader.load('librispeech', s3.path(root)) for root in sys.argv[1:]]\n"
+        "found = [loader.load_corpus('librispeech', s3.to_path(root)) for root in sys.argv[1:]]\n"
         "print([[(u.name, u.speaker, u.gender) for u in of_root] for of_root in found])\n"
-        "s3.leave(0)\n"
+        "s3.exit_process(0)\n"
     )
     for places in ([tmp_path / "LibriSpeech", "s3://corpora/LibriSpeech"], [root, "s3://corpora"]):
         done = subprocess.run(
