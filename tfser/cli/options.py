@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfser import models
-from tfser.config.hparams import format_overrides, hparams_folder, load_hparams
+from tfser.config.hparams import (
+    format_overrides,
+    hparams_folder,
+    hparams_names,
+    load_hparams,
+)
 from tfser.corpora.loader import corpus_names, load_corpus
 from tfser.errors import UsageError, did_you_mean
 from tfser.storage import run_directory, s3
@@ -77,7 +82,7 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
         "auxvae: emotion, speaker, gender or ratings (default: labels.target of the "
         "hyperparameters)",
     )
-    overlays = [name for name in overlay_names() if "." in name]
+    overlays = [name for name in hparams_names() if "." in name]
     p.add_argument(
         "--hparams",
         metavar="OVERLAY",
@@ -127,12 +132,6 @@ def describe_models() -> str:
         needs = f"; needs {needs.removeprefix('Needs: ').rstrip('.')}" if needs else ""
         lines.append(f"  {name:<7} {title}{needs}")
     return "\n".join(lines)
-
-
-def overlay_names() -> list[str]:
-    """List the names of the hyperparameter files."""
-    names = (file.name for file in hparams_folder().iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def check_model(name: str) -> None:

@@ -22,6 +22,12 @@ def hparams_folder():
     return resources.files("tfser") / "_hparams"
 
 
+def hparams_names() -> list[str]:
+    """List the names of the hyperparameter files: models, and overlays such as "epr.small"."""
+    files = hparams_folder().iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
 def load_hparams(
     model: str, corpus: str, *, overlay: str | None = None, overrides=(), corpora=None
 ) -> dict[str, dict]:
@@ -94,9 +100,7 @@ def _read(path) -> dict:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        names = sorted(
-            file.name[:-5] for file in hparams_folder().iterdir() if file.name.endswith(".toml")
-        )
+        names = hparams_names()
         hint = did_you_mean(path.name.removesuffix(".toml"), names)
         raise UsageError(
             f"no hyperparameter file {path}{hint}; there are: {' '.join(names)}"
