@@ -1,5 +1,6 @@
 # make train: EPR on the built-in toy corpus. make test: the tests. make test-all: those that take
 # minutes, too. All make .venv first.
+# Each file of tests has one worker: its tests share networks and runs.
 # make test-io: the tests with tensorflow-io, on the TensorFlow it needs, in .venv-io; a part of them
 # is make test-io TESTS=tests/audio/test_decode.py.
 # make mutants: mutation tests, which take 20 minutes; see tests/mutants.md.
@@ -34,13 +35,13 @@ train: $(INSTALLED)
 	$(BIN)/tfser-train --model epr --corpus toy
 
 test: $(WITH_EXTRAS)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: $(WITH_EXTRAS)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-io: $(WITH_IO)
-	.venv-io/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
+	.venv-io/bin/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 test-io-part: TESTS = $(SOME_TESTS)
 test-io-part: test-io

@@ -10,6 +10,9 @@ import pytest
 pytest_plugins = ["skips"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import_keras` does
+# Two workers share two cores: with a thread for each core, operators wait for each other's threads.
+for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

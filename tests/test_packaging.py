@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 
-pytestmark = pytest.mark.xdist_group("packaging")  # one worker makes what the tests share
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

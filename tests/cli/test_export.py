@@ -35,7 +35,6 @@ from tfser.models.epr import inference as epr_serving
 from tfser.models.svm import inference as svm_serving
 from tfser.storage import atomic_files
 
-pytestmark = pytest.mark.xdist_group("export")  # one worker makes what the tests share
 TINY = {
     "svm": [],
     "aae": ["model.units=16", "train.max_epochs=1"],

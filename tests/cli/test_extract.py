@@ -26,7 +26,6 @@ from tfser.corpora.utterance import Utterance
 from tfser.distributed import spark_session
 from tfser.errors import TfserError, UsageError
 
-pytestmark = pytest.mark.xdist_group("extract")  # one worker makes what the tests share
 RATE = 8000
 LINE = re.compile(
     r"EXTRACTED model=(\w+) corpus=(\w+) feature=(\w+) utterances=(\d+) left_out=(\d+) "

@@ -26,7 +26,6 @@ from tfser.search import trials as search_trials
 from tfser.search.sampler import Sampler
 from tfser.storage import atomic_files
 
-pytestmark = pytest.mark.xdist_group("spark_jobs")  # one worker makes what the tests share
 SMALL = ["--model", "aae", "--corpus", "toy", "--protocol", "loso", "--folds", "3",
          "--set", "model.system=baseline", "--set", "model.units=16",
          "--set", "train.max_epochs=30"]  # fmt: skip

@@ -62,7 +62,6 @@ def check(result, tolerances, n_epochs):
     return names, np.array(one)
 
 
-@pytest.mark.xdist_group("devices")
 @pytest.mark.parametrize("case", NETWORKS)
 def test_two_devices_equal_one(results, case):
     names, curves = check(results[case], *NETWORKS[case])
@@ -72,13 +71,11 @@ def test_two_devices_equal_one(results, case):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("slow-devices")
 @pytest.mark.parametrize("case", SLOW)
 def test_two_devices_equal_one_of_other_networks(slow_results, case):
     check(slow_results[case], *SLOW[case])
 
 
-@pytest.mark.xdist_group("devices")
 def test_two_devices_share_every_batch(results):
     one, two = results["batches"]
     assert one["sizes"] == [[8]] * 12 + [[5]]
