@@ -93,6 +93,25 @@ def test_a_run_that_recorded_the_rounding_of_labels_resumes(folder, model):
     )
 
 
+@pytest.mark.parametrize(
+    "model, section", [("auxvae", "vae"), ("began", "began")]
+)
+@pytest.mark.parametrize("corpus", ["tested", "librispeech"])
+def test_a_run_without_a_group_trained_on_all_of_librispeech(folder, model, section, corpus):
+    hparams = load_hparams(model, "emodb", overrides=[f"{section}.corpus={corpus}"])
+    assert hparams[section]["group"] == "train-clean-100"
+    older = hparams | {section: {k: v for k, v in hparams[section].items() if k != "group"}}
+    open_and_close(folder, {"hparams": older})
+    (folder / "seed-0").mkdir()
+    everything = hparams | {section: hparams[section] | {"group": ""}}
+    open_and_close(folder, {"hparams": everything})
+    if corpus == "tested":  # has no such group
+        open_and_close(folder, {"hparams": hparams})
+    else:
+        text = f"(hparams.{section}.group:  -> train-clean-100)"
+        assert text in conflict(folder, {"hparams": hparams})
+
+
 def test_settings_may_change_until_training_has_begun(folder):
     open_and_close(folder, {"a": 1})
     open_and_close(folder, {"a": 2})
