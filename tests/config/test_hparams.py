@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfser.cli.options import Options, load_hyperparameters
 from tfser.config import hparams
 from tfser.config.hparams import hparams_folder, load_hparams
 from tfser.corpora.loader import corpus_names
@@ -331,6 +332,29 @@ def test_aae_has_the_numbers_of_the_paper():
     assert hp["train"]["labelled_fraction"] == 1.0 and hp["train"]["unlabelled"] is False
     assert hp["labels"]["merge"] == ["excitement=happiness"]
     assert load_hparams("aae", "table")["train"]["unlabelled"] is True
+
+
+def test_acnn_has_the_dropout_of_the_tested_corpus():
+    """Section 4.2: 0.8 for IEMOCAP and 0.7 for MSP-IMPROV, which the paper tests alone."""
+    rates = {
+        (corpus, tested): load_hparams("acnn", corpus, tested=tested)["model"]["dropout"]
+        for corpus, tested in (
+            ("iemocap", None), ("improv", None), ("iemocap", "improv"), ("improv", "iemocap"),
+            ("iemocap", "emodb"),
+        )
+    }  # fmt: skip
+    assert list(rates.values()) == [0.8, 0.7, 0.7, 0.8, 0.8]
+    # As the commands load them; the tested corpus has its own [labels].
+    options = Options(model="acnn", corpus="iemocap", test_corpus="improv")
+    assert load_hyperparameters(options, "iemocap")["model"]["dropout"] == 0.7
+    assert load_hyperparameters(options, "iemocap")["labels"]["merge"]
+    assert not load_hyperparameters(options, "improv")["labels"]["merge"]
+    chosen = Options(
+        model="acnn", corpus="iemocap", test_corpus="improv", overrides=("model.dropout=0.5",)
+    )
+    assert load_hyperparameters(chosen, "iemocap")["model"]["dropout"] == 0.5
+    mine = Options(model="acnn", corpus="a.csv", test_corpus="b.tsv")
+    assert load_hyperparameters(mine, "a.csv")["model"]["dropout"] == 0.8
 
 
 def test_epr_per_corpus():
