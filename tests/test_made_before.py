@@ -16,6 +16,8 @@ MADE_BEFORE = Path(__file__).parent / "made_before"
 README = (MADE_BEFORE / "README.md").read_text().splitlines()
 # {model: the flags behind "--model M $C --workdir DIR"}
 SETTINGS = {line.split()[2]: line.split()[6:] for line in README if line.startswith("tfser-train")}
+# Settings whose defaults have changed since, with their values of that time.
+DEFAULTS = {"acnn": ["protocol.dev=utterances", "model.standardizes_representation=false"]}
 RESULTS = {
     "epr": "uar=0.5000 wa=0.5000 n=18 folds=3 seeds=1",
     "acnn": "uar=0.6111 wa=0.6111 n=18 folds=3 seeds=1 autoencoder=transductive",
@@ -38,9 +40,11 @@ def contents(folder):
 
 def again(model, folder, workdir):
     """Gives the command of README.md in `folder`, with another --workdir."""
+    defaults = [word for setting in DEFAULTS.get(model, []) for word in ("--set", setting)]
     return called(
         train.main, "--model", model, "--corpus", folder / "corpus" / "corpus.csv",
         "--protocol", "loso", "--cache", folder / "cache", "--workdir", workdir, *SETTINGS[model],
+        *defaults,
     )  # fmt: skip
 
 

@@ -662,7 +662,7 @@ def test_tensorboard_has_the_trials(tmp_path):
 # --evaluate dev.
 
 
-def voices(sessions="12"):
+def voices(sessions="123"):
     return [
         Utterance(Path("x.wav"), f"{s}{who}-{e}-{i}", speaker=f"{s}{who}", session=s, emotion=e)
         for s in sessions

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfser.cli.options import Options, load_hyperparameters
 from tfser.config import hparams
 from tfser.config.hparams import hparams_folder, load_hparams
 from tfser.corpora.loader import corpus_names
@@ -26,6 +27,8 @@ width = 0.5
 layers = 3
 [corpus.table.net]
 layers = 7
+[corpus.casia-to-savee.net]
+layers = 8
 
 [allowed]
 "net.width" = [0.25, 4.0]
@@ -55,10 +58,11 @@ def load(tmp_path, monkeypatch):
     (tmp_path / "m.light.toml").write_text(OVERLAY)
     monkeypatch.setattr(hparams, "hparams_folder", lambda: tmp_path)
 
-    def call(corpus="casia", *overrides, overlay=None):
+    def call(corpus="casia", *overrides, overlay=None, tested=None):
         return load_hparams(
-            "m", corpus, overlay=overlay, overrides=overrides, corpora=corpus_names()
-        )
+            "m", corpus, tested=tested, overlay=overlay, overrides=overrides,
+            corpora=corpus_names(),
+        )  # fmt: skip
 
     return call
 
@@ -80,6 +84,17 @@ def test_each_layer_lies_over_the_one_before(load):
     assert load("casia", overlay="m.light")["net"]["layers"] == 4  # overlay over corpus
     assert load("casia", "net.layers=5", overlay="m.light")["net"]["layers"] == 5  # --set over all
     assert load("casia", "net.layers=5", "net.layers=6")["net"]["layers"] == 6  # the later over it
+
+
+def test_a_pair_of_corpora_lies_over_the_training_corpus(load, tmp_path):
+    assert load("casia", tested="savee")["net"] == load("casia")["net"] | {"layers": 8}
+    assert load("casia", tested="emodb") == load("casia")
+    assert load("savee", tested="casia") == load("savee")
+    assert load("casia", tested="savee", overlay="m.light")["net"]["layers"] == 4
+    path = tmp_path / "pair.toml"
+    path.write_text("[corpus.casia-to-savee.net]\nlayers = 2\n[corpus.casia.net]\nlayers = 1\n")
+    assert load("casia", tested="savee", overlay=str(path))["net"]["layers"] == 2
+    assert load("casia", overlay=str(path))["net"]["layers"] == 1
 
 
 def test_a_layer_leaves_alone_what_it_does_not_name(load):
@@ -200,6 +215,7 @@ def test_an_unknown_overlay(load):
         ("[net]\nlayers = 100\n", "net.layers=100 is out of range 1 to 9"),
         ("net = 3\n", "'net' is a section; give one of its keys"),
         ("[corpus.casai.net]\nlayers = 2\n", "unknown corpus 'casai' (did you mean 'casia'?)"),
+        ("[corpus.casia-to-savve.net]\nlayers = 2\n", "'savve' (did you mean 'savee'?)"),
         ("[corpus]\ncasia = 2\n", "[corpus] holds tables such as [corpus.casia.train]"),
         ("corpus = 2\n", "[corpus] holds tables such as [corpus.casia.train]"),
         ("[net\n", "cannot read hyperparameters"),
@@ -261,7 +277,8 @@ def test_limits_are_of_keys_that_exist_and_every_number_has_some(model):
     tables = tomllib.loads((Path(hparams_folder()) / f"{model}.toml").read_text())
     allowed = tables.pop("allowed")
     tables.pop("search", None)
-    assert tables.pop("corpus").keys() <= set(ALL_CORPORA)
+    names = [name.split("-to-") for name in tables.pop("corpus")]
+    assert set(sum(names, [])) <= set(ALL_CORPORA) and max(map(len, names), default=1) <= 2
     keys = {f"{s}.{k}": value for s, section in tables.items() for k, value in section.items()}
     assert allowed.keys() <= keys.keys()
     numbers = {k for k, v in keys.items() if isinstance(v, int | float) and type(v) is not bool}
@@ -315,6 +332,29 @@ def test_aae_has_the_numbers_of_the_paper():
     assert hp["train"]["labelled_fraction"] == 1.0 and hp["train"]["unlabelled"] is False
     assert hp["labels"]["merge"] == ["excitement=happiness"]
     assert load_hparams("aae", "table")["train"]["unlabelled"] is True
+
+
+def test_acnn_has_the_dropout_of_the_tested_corpus():
+    """Section 4.2: 0.8 for IEMOCAP and 0.7 for MSP-IMPROV, which the paper tests alone."""
+    rates = {
+        (corpus, tested): load_hparams("acnn", corpus, tested=tested)["model"]["dropout"]
+        for corpus, tested in (
+            ("iemocap", None), ("improv", None), ("iemocap", "improv"), ("improv", "iemocap"),
+            ("iemocap", "emodb"),
+        )
+    }  # fmt: skip
+    assert list(rates.values()) == [0.8, 0.7, 0.7, 0.8, 0.8]
+    # As the commands load them; the tested corpus has its own [labels].
+    options = Options(model="acnn", corpus="iemocap", test_corpus="improv")
+    assert load_hyperparameters(options, "iemocap")["model"]["dropout"] == 0.7
+    assert load_hyperparameters(options, "iemocap")["labels"]["merge"]
+    assert not load_hyperparameters(options, "improv")["labels"]["merge"]
+    chosen = Options(
+        model="acnn", corpus="iemocap", test_corpus="improv", overrides=("model.dropout=0.5",)
+    )
+    assert load_hyperparameters(chosen, "iemocap")["model"]["dropout"] == 0.5
+    mine = Options(model="acnn", corpus="a.csv", test_corpus="b.tsv")
+    assert load_hyperparameters(mine, "a.csv")["model"]["dropout"] == 0.8
 
 
 def test_epr_per_corpus():

@@ -197,7 +197,8 @@ def test_what_is_not_in_the_corpus():
     with pytest.raises(UsageError) as caught:
         names(corpus, group="word")
     assert str(caught.value) == (
-        "labels.group: no 'word' in this corpus (did you mean 'words'?); it has a-text words"
+        "labels.group: no 'word' in this corpus (did you mean 'words'?); it has a-text words: "
+        "take one of them, or --set labels.group= for all"
     )
     with pytest.raises(DataError, match="^1 utterances with fewer than two classes"):
         names(corpus, group="words")

@@ -50,6 +50,24 @@ def rows_of(path):
     return list(csv.DictReader(path.open()))
 
 
+def test_a_network_that_predicts_one_class_is_warned_of(tmp_path, caplog):
+    utterances = voices("abcd")
+    y = np.tile([0, 1], 4)
+    systems = {
+        "good": {"predicted": y, "probabilities": None},
+        "poor": {"predicted": np.array([1, 1, 0, 1, 0, 0, 1, 1]), "probabilities": None},
+    }
+    folds = np.array([0, 0, 1, 1, 2, 2, 3, 4])  # the last two folds test one class alone
+    run = run_in(tmp_path)
+    with caplog.at_level("WARNING", logger="tfser"):
+        classification_report.score_seed(run, 3, utterances, list(EMOTIONS), systems, folds)
+    said = "all 2 utterances are predicted as {}; the network tells no classes apart"
+    assert caplog.messages == [
+        "seed-3 fold-00 poor: " + said.format("fear"),
+        "seed-3 fold-02 poor: " + said.format("anger"),
+    ]
+
+
 def test_every_fold_predicts_its_test_set(tmp_path):
     run, utterances, calls = run_in(tmp_path), voices(), []
     dataset = SimpleNamespace(utterances=utterances, classes=list(EMOTIONS))

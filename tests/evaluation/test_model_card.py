@@ -197,6 +197,17 @@ def test_several_seeds_show_their_spread(tmp_path, zoo):
     assert "| 1 | VGG*2 | 60.0 ± 1.0 | 60.0 ± 1.0 |" in (zoo / "epr" / "README.md").read_text()
 
 
+def test_acnn_has_the_least_and_the_greatest_as_its_paper(tmp_path):
+    scores = atomic_files.read_json(finished_run(tmp_path, 0.6, seeds=2) / "scores.json")
+    scores["systems"] = {"BL": {name: summary(0.6, 0.02) for name in model_card.SCORES}}
+    entry = {"command": "x", "note": "", "processes": [PROCESS], "scores": scores}
+    assert "min" not in model_card.format_table([entry])
+    entry["scores"] = scores | {"model": "acnn"}
+    text = model_card.format_table([entry])
+    assert "| run | system | UAR | min | max | WA | fold UAR, mean ± sd |" in text
+    assert "| 1 | BL | 60.0 ± 2.0 | 58.0 | 62.0 | 60.0 ± 2.0 | 60.0 ± 2.0 |" in text
+
+
 def test_rows_of_the_same_folds_are_compared(tmp_path, zoo):
     recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
     recorded_runs.record_run(finished_run(tmp_path / "b", 0.7, seeds=1, protocol="paper"), zoo)

@@ -1,6 +1,7 @@
 """ACNN: attention, views, auDeep's spectrograms and autoencoder, and a whole run."""
 
 import csv
+import re
 import subprocess
 import sys
 import threading
@@ -20,12 +21,12 @@ from tfser.config.hparams import hparams_folder, load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.features.audeep import Spectrogram
-from tfser.features.log_mel import LogMel
-from tfser.models.acnn import autoencoder, network, pretraining
+from tfser.models.acnn import autoencoder, figures, network, pretraining
 from tfser.models.acnn import dataset as corpus_of
 from tfser.models.acnn import experiment as acnn
+from tfser.plots import tsne
 from tfser.storage import atomic_files, run_directory
-from tfser.training import loop
+from tfser.training import loop, mixed_precision
 from tfser.training import pretraining as training_pretraining
 
 AUDEEP = {
@@ -138,7 +139,7 @@ def test_the_bands_are_opensmile_s(tmp_path, shared_data):
     np.savez(tmp_path / "clips.npz", **clips)
     paths = [conf, tmp_path / "clips.npz", tmp_path / "found.npz"]
     subprocess.run([sys.executable, "-c", BY_OPENSMILE, *map(str, paths)], check=True)
-    layer = LogMel(**load_hparams("acnn", "iemocap")["features"], min_frames=1)
+    layer, _ = corpus_of.make_input_layer(load_hparams("acnn", "iemocap"))
     for name, expected in np.load(tmp_path / "found.npz").items():
         [found] = layer.extract([clips[name]])
         assert found.shape == expected.shape and found.shape[1] == 26
@@ -285,7 +286,7 @@ def test_attention_by_hand():
 def small_acnn(n_representation=0, views=("emotion",), attends_padding=False, **changes):
     settings = {
         "n_filters": 200, "kernel_frames": 10, "stride_frames": 3, "pool_steps": 30,
-        "dropout": 0.8, "clip": 10.0,
+        "dropout": 0.8, "clip": 10.0, "standardizes_representation": True,
     }  # fmt: skip
     return network.acnn(
         748, 26, 4, n_representation=n_representation, views=views,
@@ -296,7 +297,8 @@ def small_acnn(n_representation=0, views=("emotion",), attends_padding=False, **
 def test_the_sizes_of_figure_1():
     model = small_acnn(1024, network.VIEWS)
     found = {name: x.shape for name, x in network.attention_model(model).output.items()}
-    assert found == {"attention": (None, 8), "hidden": (None, 1224)}
+    assert found == {"attention": (None, 8), "pooled": (None, 200)}  # figure 3: the ACNN's own
+    assert model.get_layer("hidden").output.shape == (None, 1224)
     found = {name: x.shape for name, x in model.output.items()}
     assert found == {"emotion": (None, 4), "arousal": (None, 3), "valence": (None, 3)}
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
@@ -309,13 +311,17 @@ def test_steps_after_the_end_have_no_weight_unless_wanted():
     for attends, heard in ((False, [True] * 3 + [False] * 5), (True, [True] * 8)):
         found = network.attention_model(small_acnn(attends_padding=attends))({"log_mel": x})
         assert (found["attention"].numpy()[0] > 0).tolist() == heard
-        assert np.isfinite(found["hidden"]).all()
+        assert np.isfinite(found["pooled"]).all()
 
 
 @pytest.mark.usefixtures("eager")
 def test_the_multi_view_loss_by_hand():
     """Eq. (2); a view without a label adds nothing, nor to any gradient."""
     assert network.view_weights(0.2, 0.2, ["emotion"]) == {"emotion": 1.0}
+    # A corpus that is rated for arousal alone: 0.6 and 0.2 of 0.8.
+    assert network.view_weights(0.2, 0.2, ["emotion", "arousal"]) == pytest.approx(
+        {"emotion": 0.75, "arousal": 0.25}
+    )
     weights = network.view_weights(0.2, 0.3, list(network.VIEWS))
     assert weights == {"emotion": 0.5, "arousal": 0.2, "valence": 0.3}
     model = small_acnn(views=network.VIEWS, dropout=0.0)
@@ -372,11 +378,20 @@ def run_in(folder, protocol="paper", n_folds=None, seeds=(0,), strategy="none"):
 
 def test_a_session_is_left_out(tmp_path):
     utterances = voices("ab", session="1") + voices("cd", session="2") + voices("ef", session="3")
-    hp = hyperparameters()
+
+    def speakers_of(splits):
+        return [
+            tuple("".join(sorted({utterances[i].speaker for i in part})) for part in split)
+            for split in splits
+        ]
+
+    # The two speakers of the next session are dev; nothing is random.
+    for seed in (0, 1):
+        splits = acnn.make_splits(utterances, hyperparameters(), run_in(tmp_path), seed)
+        assert speakers_of(splits) == [("ef", "cd", "ab"), ("ab", "ef", "cd"), ("cd", "ab", "ef")]
+    hp = hyperparameters("protocol.dev=utterances")
     splits = acnn.make_splits(utterances, hp, run_in(tmp_path), 0)
-    assert [sorted({utterances[i].speaker for i in s.test}) for s in splits] == [
-        ["a", "b"], ["c", "d"], ["e", "f"]
-    ]  # fmt: skip
+    assert [test for *_, test in speakers_of(splits)] == ["ab", "cd", "ef"]
     for split in splits:
         parts = np.concatenate(split)
         assert sorted(parts) == list(range(len(utterances)))
@@ -401,6 +416,30 @@ def test_a_session_is_left_out(tmp_path):
         acnn.make_splits(voices("ab", 1), hp, run_in(tmp_path), 0)
     [split] = acnn.make_splits(without, hp, run_in(tmp_path), 0, n_trained=40)
     assert split.test.tolist() == list(range(40, 60)) and max(split.train) < 40 > max(split.dev)
+
+
+def test_dev_speakers_do_not_train(tmp_path):
+    utterances, hp, run = voices(), hyperparameters(), run_in(tmp_path)
+    splits = acnn.make_splits(utterances, hp, run, 0)
+    assert len(splits) == 5
+    for split in splits:
+        parts = [{utterances[i].speaker for i in part} for part in split]
+        assert [len(part) for part in parts] == [6, 2, 2]
+        assert not parts[0] & parts[1] and not (parts[0] | parts[1]) & parts[2]
+    # Across corpora: the first 40 train, less a group of two speakers that the seed decides.
+    dev = []
+    for seed in range(6):
+        [split] = acnn.make_splits(utterances, hp, run, seed, n_trained=42)
+        assert split.test.tolist() == list(range(42, 60))
+        assert sorted([*split.train, *split.dev]) == list(range(42))
+        dev.append({utterances[i].speaker for i in split.dev})
+        assert not dev[-1] & {utterances[i].speaker for i in split.train}
+    assert dev[5] == dev[0] and set.union(*dev) == set("abcdefg")
+    message = "test, dev and training set need a session or a group of speakers each, there are 2"
+    with pytest.raises(DataError, match=f"^{message}; use --set protocol.dev=utterances$"):
+        acnn.make_splits(utterances, hp, run_in(tmp_path, n_folds=2), 0)
+    with pytest.raises(DataError, match="^dev and training set need .*, there are 1; use"):
+        acnn.make_splits(utterances, hp, run, 0, n_trained=6)
 
 
 def test_views_are_what_a_corpus_is_rated_for():
@@ -508,6 +547,40 @@ def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path):
         found.append(outcome(folder))
     assert found[0][0] == found[1][0]
     assert not np.array_equal(found[0][1], found[1][1])
+
+
+@pytest.mark.usefixtures("eager")
+def test_representations_are_z_scores_of_the_training_part(tmp_path):
+    hp, speech = hyperparameters("train.max_epochs=1"), speech_of(voices("abc"))
+    speech.representations[:, 5] = 1 - 1e-7 * (np.arange(len(speech.y)) % 2)  # a saturated tanh
+    split = acnn.make_splits(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
+    folder = tmp_path / "seed-0" / "fold-00"
+    acnn.train_network(experiment(tmp_path, hp, speech), split, folder, [0, 0])
+    layer = keras.saving.load_model(folder / "model.keras").get_layer("standardize_representation")
+    z = layer(speech.representations[split.train]).numpy()
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(z[:, :5].std(axis=0), 1, atol=1e-5)
+    assert np.abs(z[:, 5]).max() < 1e-6
+    raw = hyperparameters("model.standardizes_representation=false")
+    names = [layer.name for layer in acnn.new_network(speech, raw).layers]
+    assert "standardize_representation" not in names and "representation" in names
+
+
+@pytest.mark.parametrize("normalize", ["corpus", "speaker"])
+def test_features_are_normalized_by_speaker_where_asked(tmp_path, monkeypatch, normalize):
+    utterances = voices("ab", 1)
+    frames = np.random.default_rng(0).normal(3, 2, (60, 4)).astype("float32")
+    frames[30:] += 5  # speaker b is louder
+    features = feature_cache.Features(utterances, frames, np.arange(0, 61, 10), "key")
+    monkeypatch.setattr(feature_cache, "load_features", lambda *_, **__: features)
+    hp = hyperparameters(f"features.normalize={normalize}")
+    loaded = corpus_of.load_dataset(utterances, [], hp, run_in(tmp_path)).frames.numpy()
+    if normalize == "corpus":
+        np.testing.assert_array_equal(loaded, frames)
+    else:
+        halves = loaded.reshape(2, 30, 4)
+        np.testing.assert_allclose(halves.mean(axis=1), 0, atol=1e-5)
+        np.testing.assert_allclose(halves.std(axis=1), 1, atol=1e-5)
 
 
 def numbers(lines):
@@ -639,7 +712,8 @@ def test_an_encoder_is_found_without_what_it_was_trained_on(tmp_path, monkeypatc
 )
 def test_an_autoencoder_that_heard_the_tested_is_told(tmp_path, monkeypatch, corpus, transductive):
     utterances = voices("abc", 1)
-    elsewhere = [Utterance(Path(f"{i}.flac"), f"{i}", "r") for i in range(3)]
+    group = "train-clean-100"
+    elsewhere = [Utterance(Path(f"{i}.flac"), f"{i}", "r", group=group) for i in range(3)]
     monkeypatch.setattr(
         training_pretraining,
         "load_corpus",
@@ -657,6 +731,35 @@ def test_an_autoencoder_that_heard_the_tested_is_told(tmp_path, monkeypatch, cor
     assert speech.transductive is transductive
 
 
+def test_li_is_a_part_of_librispeech():
+    parts = {"train-clean-100": 3, "train-other-500": 2, "dev-clean": 1}
+    everything = [
+        Utterance(Path(f"{part}-{i}"), f"{part}-{i}", "1", group=part, split=part.split("-")[0])
+        for part, n in parts.items()
+        for i in range(n)
+    ]
+
+    def select(*overrides, section="autoencoder", model="acnn", utterances=everything):
+        hp = load_hparams(model, "emodb", overrides=[f"{section}.{o}" for o in overrides])
+        return training_pretraining.select_training_part(section, hp[section], utterances)
+
+    for section, model in (("autoencoder", "acnn"), ("vae", "auxvae"), ("began", "began")):
+        of = {"section": section, "model": model}
+        assert select("corpus=librispeech", **of) == everything[:3]
+        assert select("corpus=librispeech", "group=train-other-500", **of) == everything[3:5]
+        assert select("corpus=librispeech", "group=", **of) == everything
+        with pytest.raises(UsageError) as caught:
+            select("corpus=librispeech", utterances=everything[3:], **of)
+        assert str(caught.value) == (
+            f"{section}.group: no 'train-clean-100' in librispeech (did you mean "
+            "'train-other-500'?); it has dev-clean train-other-500: take one of them, or "
+            f"--set {section}.group= for all"
+        )
+    # Of other corpora the group selects nothing.
+    assert select("corpus=emodb") == everything
+    assert select("corpus=tedlium") == everything[:5]
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -666,6 +769,8 @@ def test_an_autoencoder_that_heard_the_tested_is_told(tmp_path, monkeypatch, cor
         (["train.alpha=0.8"], "leave nothing of 1 for the emotion"),
         (["input.seconds=0.3"], "makes 28 frames, and a step of the pooling takes 31; take 0.325"),
         (["autoencoder.n_talks=400"], "of autoencoder.corpus=tedlium alone"),
+        (["autoencoder.group=dev-clean"], "of autoencoder.corpus=librispeech alone"),
+        (["plots.baseline=/nowhere"], "/nowhere is no finished run .*scores.json is missing"),
     ],
 )
 def test_what_is_not_there_is_refused_at_once(tmp_path, overrides, says):
@@ -674,19 +779,92 @@ def test_what_is_not_there_is_refused_at_once(tmp_path, overrides, says):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "name"),
+    ("condition", "expected"),
     [
-        ([], "BL"),
-        (["autoencoder.corpus=tested"], "C"),
-        (["autoencoder.corpus=librispeech"], "Li"),
-        (["autoencoder.corpus=tedlium", "autoencoder.n_talks=400"], "sT"),
-        (["autoencoder.corpus=tedlium"], "fT"),
-        (["autoencoder.corpus=emodb"], "AE emodb"),
-        (["autoencoder.weights=encoder.keras"], "AE of a file"),
+        ("BL", {"corpus": ""}),
+        ("C", {"corpus": "tested", "max_epochs": 64}),
+        ("sT", {"corpus": "tedlium", "n_talks": 400, "max_epochs": 64}),
+        ("Li", {"corpus": "librispeech", "group": "train-clean-100", "max_epochs": 64}),
+        ("fT", {"corpus": "tedlium", "n_talks": 0, "max_epochs": 32}),
     ],
 )
-def test_the_conditions_of_table_1(overrides, name):
-    assert acnn.condition_name(hyperparameters(*overrides)["autoencoder"]) == name
+def test_the_conditions_of_table_1(condition, expected):
+    """One overlay sets all of a condition (sections 3 and 4.2), whatever the corpus."""
+    overlay = None if condition == "BL" else f"acnn.{condition}"
+    hp = load_hparams("acnn", "iemocap", overlay=overlay)
+    assert hp["autoencoder"].items() >= expected.items()
+    assert acnn.condition_name(hp) == condition
+    assert hp["train"]["max_epochs"] == 100 and hp["model"]["dropout"] == 0.8
+    tested = {"tested": "improv", "overlay": overlay}
+    assert load_hparams("acnn", "iemocap", **tested)["model"]["dropout"] == 0.7
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["autoencoder.corpus=librispeech", "autoencoder.group="], "Li of all parts"),
+        (["autoencoder.corpus=librispeech", "autoencoder.group=dev-clean"], "Li of dev-clean"),
+        (["autoencoder.corpus=tedlium"], "fT, 64 epochs"),
+        (["autoencoder.corpus=tested", "autoencoder.max_epochs=2"], "C, 2 epochs"),
+        (["autoencoder.corpus=tedlium", "autoencoder.n_talks=3"], "3 talks"),
+        (["autoencoder.corpus=emodb"], "AE emodb"),
+        (["autoencoder.weights=encoder.keras"], "AE of a file"),
+        (["autoencoder.corpus=tested", "model.standardizes_representation=false"], "C, raw"),
+        (["model.standardizes_representation=false"], "BL"),
+        (["features.normalize=speaker"], "BL, speaker-normalized"),
+    ],
+)
+def test_conditions_beside_the_table(overrides, name):
+    assert acnn.condition_name(hyperparameters(*overrides)) == name
+
+
+# Figures.
+
+
+def test_figures_3_and_4_are_of_each_part_of_the_network(tmp_path, monkeypatch):
+    hp, speech = hyperparameters(), speech_of(voices("abc"))
+    split = acnn.make_splits(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
+    model, drawn = acnn.new_network(speech, hp), {}
+    monkeypatch.setattr(mixed_precision, "load_in_float32", lambda _: model)
+    monkeypatch.setattr(figures, "_write_attention", lambda *_: None)
+    monkeypatch.setattr(tsne, "write_map", lambda run, name, *parts: drawn.update({name: parts}))
+    figures.write_figures(speech, hp, run_in(tmp_path), split, "C")
+    vectors, utterances, labels, _, hidden = drawn["tsne-network"]
+    assert vectors.shape == (6, 8) and hidden == {"emotion": "neutral"}  # 8 filters, no more
+    assert utterances == [speech.utterances[i] for i in split.test]
+    assert labels["emotion"] == [u.emotion for u in utterances]
+    everything = drawn["tsne-autoencoder"]
+    np.testing.assert_array_equal(everything[0], speech.representations)
+    assert everything[4] == {"emotion": "neutral"} and len(everything[1]) == 18
+    # The level "neutral" of an attribute is drawn.
+    hp["labels"]["target"] = "activation"
+    figures.write_figures(speech, hp, run_in(tmp_path), split, "C")
+    assert drawn["tsne-network"][4] == drawn["tsne-autoencoder"][4] == {}
+
+
+def test_figure_2_has_both_systems_over_all_seeds(tmp_path, monkeypatch):
+    matrices = {3: [[2, 1], [0, 3]], 4: [[1, 2], [1, 2]]}
+    for seed, matrix in matrices.items():
+        atomic_files.write_json(tmp_path / f"seed-{seed}" / "scores.json", {"confusion": matrix})
+    scores = {"corpus": "emodb", "classes": ["anger", "joy"], "seed_numbers": [3, 4]}
+    atomic_files.write_json(tmp_path / "scores.json", scores)
+    assert figures.load_baseline("", "emodb", ["anger", "joy"]) is None
+    baseline = figures.load_baseline(str(tmp_path), "emodb", ["anger", "joy"])
+    np.testing.assert_array_equal(baseline, [[3, 3], [1, 5]])
+    other = "is on emodb (anger joy), and this run on "
+    for corpus, classes in (("savee", ["anger", "joy"]), ("emodb", ["anger", "fear"])):
+        with pytest.raises(UsageError, match=re.escape(f"{other}{corpus} (")):
+            figures.load_baseline(str(tmp_path), corpus, classes)
+    drawn = []
+    monkeypatch.setattr(figures, "draw_confusion_matrices", lambda *parts: drawn.append(parts))
+    monkeypatch.setattr(figures, "save_figure", lambda _, path: drawn.append(path.name))
+    results = [{"confusion": [[3, 0], [0, 3]]}, {"confusion": [[0, 3], [0, 3]]}]
+    figures.write_confusion_pair(run_in(tmp_path), baseline, results, ["anger", "joy"], "fT")
+    [(pair, classes, title), name] = drawn
+    assert name == "confusion-pair.png" and title == "ACNN on emodb, paper: all seeds"
+    assert list(pair) == ["BL", "fT"] and classes == ["anger", "joy"]
+    np.testing.assert_array_equal(pair["BL"], baseline)
+    np.testing.assert_array_equal(pair["fT"], [[3, 3], [0, 6]])
 
 
 # Whole runs.
@@ -705,7 +883,7 @@ def command(tmp_path, *arguments, settings=()):
 
 def test_the_command_on_sound(tmp_path, capsys):
     """Condition C on the toy corpus: spectrograms, autoencoder, network, pictures, RESULT line."""
-    arguments = ["--corpus", "toy", "--folds", "2"]
+    arguments = ["--corpus", "toy", "--folds", "2", "--set", "protocol.dev=utterances"]
     condition_c = ["autoencoder.corpus=tested"]
     assert command(tmp_path, *arguments, settings=condition_c) == 0
     *_, result = capsys.readouterr().out.splitlines()
@@ -730,7 +908,8 @@ def test_the_command_on_sound(tmp_path, capsys):
     mine.write_bytes(encoder.read_bytes())
     assert command(tmp_path, *arguments, settings=[f"autoencoder.weights={mine}"]) == 0
     after = atomic_files.read_json(run / "scores.json")
-    assert after["systems"]["AE of a file"] == before["systems"]["C"]
+    assert after["systems"]["AE of a file"] == before["systems"]["C, 2 epochs"]
+    assert "dev: utterances of the training speakers" in after["facts"]
     other = keras.saving.load_model(mine)
     other.set_weights([w + 0.1 for w in other.get_weights()])
     other.save(mine)

@@ -123,8 +123,9 @@ def test_the_losses_of_the_phases_and_the_weights_that_they_move():
 
 def test_the_weights_of_the_views():
     assert acnn.view_weights(0.25, 0.125, ["emotion"]) == {"emotion": 1.0}
+    # The views that are there keep their ratio, 5 to 1, and have all of the weight.
     assert acnn.view_weights(0.25, 0.125, ["emotion", "valence"]) == {
-        "emotion": 0.625, "valence": 0.125
+        "emotion": 0.625 / 0.75, "valence": 0.125 / 0.75
     }  # fmt: skip
     assert acnn.view_weights(0.25, 0.125, ["emotion", "arousal", "valence"]) == {
         "emotion": 0.625, "arousal": 0.25, "valence": 0.125

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tfser.plots.figures import (
+    draw_confusion_matrices,
     draw_confusion_matrix,
     draw_emotion_profile,
     draw_ratings,
@@ -159,6 +160,30 @@ def test_a_map_has_a_panel_for_each_label_that_tells_points_apart():
     assert len(drawn) == 40
     np.testing.assert_allclose(emotion.collections[0].get_offsets(), points[1::4])
     assert emotion.collections[2].get_facecolor()[0].tolist() == [0.8, 0.8, 0.8, 1.0]
+
+
+def test_a_map_leaves_out_the_points_of_a_label():
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    labels = {"emotion": ["joy", "anger", "joy", "neutral"] * 10, "arousal": ["low", "high"] * 20}
+    emotion, arousal = draw_map(points, labels, "t", {"emotion": "neutral"}).axes
+    assert emotion.get_title() == "emotion, without neutral" and arousal.get_title() == "arousal"
+    drawn = [np.concatenate([g.get_offsets() for g in a.collections]) for a in (emotion, arousal)]
+    assert [len(of_panel) for of_panel in drawn] == [30, 40]
+    assert not {*map(tuple, points[3::4])} & {*map(tuple, drawn[0])}
+    # One label is left, which tells no points apart.
+    two = {"emotion": ["joy", "neutral"] * 20, "arousal": labels["arousal"]}
+    [panel] = draw_map(points, two, "t", {"emotion": "neutral"}).axes
+    assert panel.get_title() == "arousal"
+
+
+def test_confusion_matrices_stand_beside_each_other():
+    matrices = {"BL": [[3, 1], [0, 2]], "fT": [[4, 0], [1, 1]]}
+    figure = draw_confusion_matrices(matrices, ["sad", "angry"], "both")
+    panels = [axes for axes in figure.axes if axes.texts]
+    assert [axes.get_title() for axes in panels] == ["BL", "fT"]
+    shares = [[text.get_text() for text in axes.texts][::2] for axes in panels]
+    assert shares == [["75.0%", "25.0%", "0.0%", "100.0%"], ["100.0%", "0.0%", "50.0%", "50.0%"]]
+    assert figure.get_suptitle() == "both"
 
 
 def test_attention_stands_above_the_frames_it_is_of():

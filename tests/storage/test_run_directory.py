@@ -93,6 +93,40 @@ def test_a_run_that_recorded_the_rounding_of_labels_resumes(folder, model):
     )
 
 
+@pytest.mark.parametrize(
+    "model, section", [("acnn", "autoencoder"), ("auxvae", "vae"), ("began", "began")]
+)
+@pytest.mark.parametrize("corpus", ["tested", "librispeech"])
+def test_a_run_without_a_group_trained_on_all_of_librispeech(folder, model, section, corpus):
+    hparams = load_hparams(model, "emodb", overrides=[f"{section}.corpus={corpus}"])
+    assert hparams[section]["group"] == "train-clean-100"
+    older = hparams | {section: {k: v for k, v in hparams[section].items() if k != "group"}}
+    open_and_close(folder, {"hparams": older})
+    (folder / "seed-0").mkdir()
+    everything = hparams | {section: hparams[section] | {"group": ""}}
+    open_and_close(folder, {"hparams": everything})
+    if corpus == "tested":  # has no such group
+        open_and_close(folder, {"hparams": hparams})
+    else:
+        text = f"(hparams.{section}.group:  -> train-clean-100)"
+        assert text in conflict(folder, {"hparams": hparams})
+
+
+def test_an_older_run_of_acnn_had_other_defaults(folder):
+    hparams = load_hparams("acnn", "emodb")
+    older = json.loads(json.dumps(hparams))
+    for section, key in (("features", "normalize"), ("protocol", "dev"),
+                         ("model", "standardizes_representation")):  # fmt: skip
+        del older[section][key]
+    del older["plots"]
+    open_and_close(folder, {"hparams": older})
+    (folder / "seed-0").mkdir()
+    assert conflict(folder, {"hparams": hparams}).count(" -> ") == 2
+    hparams["protocol"]["dev"] = "utterances"
+    hparams["model"]["standardizes_representation"] = False
+    open_and_close(folder, {"hparams": hparams})
+
+
 def test_settings_may_change_until_training_has_begun(folder):
     open_and_close(folder, {"a": 1})
     open_and_close(folder, {"a": 2})

@@ -321,7 +321,8 @@ def test_a_stream_of_shards(server, s3, emodb, tmp_path):
     ]  # fmt: skip
     for setting in ("units=4", "max_epochs=1", "n_bands=8", "n_layers=1"):
         words += ["--set", f"autoencoder.{setting}"]
-    for setting in ("train.max_epochs=1", "input.seconds=0.5", "model.pool_steps=2"):
+    for setting in ("train.max_epochs=1", "input.seconds=0.5", "model.pool_steps=2",
+                    "protocol.dev=utterances"):  # fmt: skip
         words += ["--set", setting]
     home = tmp_path / "home"
     code, out, err = command({**server, "HOME": str(home)}, "train", *words, cwd=tmp_path)

@@ -57,6 +57,7 @@ def acnn():
     return of_acnn.acnn(
         40, 6, K, n_representation=8, views=["emotion", "arousal"], n_filters=8, kernel_frames=4,
         stride_frames=2, pool_steps=3, attends_padding=False, dropout=0.0, clip=10.0,
+        standardizes_representation=True,
     )  # fmt: skip
 
 

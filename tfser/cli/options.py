@@ -163,14 +163,23 @@ def resolve_cache(options: Options) -> Path:
 
 
 def load_hyperparameters(options: Options, corpus: str, more=()) -> dict:
-    """Load the hyperparameters of --hparams, --set and --target on a corpus, then `more`."""
+    """Load the hyperparameters of --hparams, --set and --target on a corpus, then `more`.
+
+    The training corpus has those of its pair with --test-corpus.
+    """
+    tested = options.test_corpus if corpus == options.corpus else None
     return load_hparams(
         options.model,
-        "table" if is_table(corpus) else corpus,
+        _hparams_table(corpus),
+        tested=tested and _hparams_table(tested),
         overlay=options.hparams,
         overrides=[*list_overrides(options), *more],
         corpora=corpus_names(),
     )
+
+
+def _hparams_table(corpus: str) -> str:
+    return "table" if is_table(corpus) else corpus
 
 
 def list_overrides(options: Options) -> list[str]:

@@ -200,7 +200,7 @@ def write_best(options: Options, trials: list[dict], space: dict, folder: Path) 
         f"seed {options.seed}"
     )
     if best := best_trial(trials):
-        plain = Options(model=options.model, corpus=options.corpus)
+        plain = Options(model=options.model, corpus=options.corpus, test_corpus=options.test_corpus)
         text = format_overlay(
             load_hyperparameters(plain, options.corpus),
             load_hyperparameters(options, options.corpus, format_overrides(best["parameters"])),

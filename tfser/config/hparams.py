@@ -1,6 +1,7 @@
 """Hyperparameters: hparams/<model>.toml -> a dict of dicts, checked before any audio is read.
 
 Order: the model's file, its [corpus.<name>] tables, the overlay, then `--set section.key=value`.
+[corpus.<name>-to-<tested>] is of a training on one corpus and a test on another.
 [search] holds the search space of tfser-search, and is in no run's hyperparameters.
 """
 
@@ -29,11 +30,18 @@ def hparams_names() -> list[str]:
 
 
 def load_hparams(
-    model: str, corpus: str, *, overlay: str | None = None, overrides=(), corpora=None
+    model: str,
+    corpus: str,
+    *,
+    tested: str | None = None,
+    overlay: str | None = None,
+    overrides=(),
+    corpora=None,
 ) -> dict[str, dict]:
     """Return the hyperparameters {section: {key: value}} of `model` on `corpus`.
 
     Args:
+        tested: the corpus of --test-corpus; None: tests are within `corpus`.
         overlay: a path, or a name such as "epr.small" for hparams/epr.small.toml.
         overrides: strings "section.key=value", the value in TOML or a bare word.
         corpora: names that [corpus.<name>] of an overlay may have; None: do not check them.
@@ -41,7 +49,7 @@ def load_hparams(
     Raises:
         UsageError: unknown section, key or file, wrong type, value out of range.
     """
-    hp, allowed, _ = read_files(model, corpus, overlay, corpora)
+    hp, allowed, _ = read_files(model, corpus, overlay, corpora, tested)
     for override in overrides:
         lay_over(hp, parse_override(override), f"--set {override}")
     for name, limits in allowed.items():
@@ -78,12 +86,15 @@ def format_overlay(before: dict, after: dict) -> str:
 
 
 def read_files(
-    model: str, corpus: str, overlay: str | None, corpora=None
+    model: str, corpus: str, overlay: str | None, corpora=None, tested: str | None = None
 ) -> tuple[dict, dict, dict]:
     """Read the hyperparameters, [allowed] and [search] of the model's file and an overlay."""
+    names = [corpus, *([f"{corpus}-to-{tested}"] if tested else [])]
     hp = _read(hparams_folder() / f"{model}.toml")
     allowed, space = hp.pop("allowed", {}), hp.pop("search", {})
-    lay_over(hp, hp.pop("corpus").get(corpus, {}), f"[corpus.{corpus}]")
+    per_corpus = hp.pop("corpus")
+    for name in names:
+        lay_over(hp, per_corpus.get(name, {}), f"[corpus.{name}]")
     if overlay:
         path = Path(overlay) if overlay.endswith(".toml") else hparams_folder() / f"{overlay}.toml"
         tables = _read(path)
@@ -92,7 +103,8 @@ def read_files(
             raise UsageError(f"{overlay}: [search] is a table of names and what to choose from")
         per_corpus = _take_corpus_tables(tables, overlay, corpora)
         lay_over(hp, tables, overlay)
-        lay_over(hp, per_corpus.get(corpus, {}), overlay)
+        for name in names:
+            lay_over(hp, per_corpus.get(name, {}), overlay)
     return hp, allowed, space
 
 
@@ -116,9 +128,10 @@ def _take_corpus_tables(tables: dict, source: str, corpora) -> dict[str, dict]:
     if not all(isinstance(table, dict) for table in contents):
         raise UsageError(f"{source}: [corpus] holds tables such as [corpus.casia.train]")
     known = None if corpora is None else [*corpora, "table"]
-    for name in per_corpus:
-        if known and name not in known:
-            raise UsageError(f"{source}: unknown corpus {name!r}{did_you_mean(name, known)}")
+    for table in per_corpus if known else ():
+        for name in table.split("-to-", 1):
+            if name not in known:
+                raise UsageError(f"{source}: unknown corpus {name!r}{did_you_mean(name, known)}")
     return per_corpus
 
 

@@ -62,13 +62,17 @@ def select_by_labels(
     return check_classes(selected)
 
 
-def select_group(utterances, group: str) -> list:
-    """Return the utterances of a part of the corpus, "" for all; raise UsageError without it."""
+def select_group(utterances, group: str, setting="labels.group", corpus="this corpus") -> list:
+    """Return the utterances of a part of the corpus, "" for all; raise UsageError without it.
+
+    setting, corpus: the name of the setting and of the corpus in the message.
+    """
     groups = sorted({u.group for u in utterances if u.group})
     if group and group not in groups:
+        advice = f": take one of them, or --set {setting}= for all" if groups else ""
         raise UsageError(
-            f"labels.group: no {group!r} in this corpus{did_you_mean(group, groups)}; "
-            f"it has {' '.join(groups) or 'no groups'}"
+            f"{setting}: no {group!r} in {corpus}{did_you_mean(group, groups)}; "
+            f"it has {' '.join(groups) or 'no groups'}{advice}"
         )
     return [u for u in utterances if group in ("", u.group)]
 

@@ -34,6 +34,7 @@ def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> d
     scores, rows = {}, []
     for name, system in systems.items():
         guess, probabilities = system["predicted"], system["probabilities"]
+        warn_of_single_class(f"seed-{seed}", name, y, guess, fold_of, classes)
         scores[name] = {
             "uar": metrics.uar(y, guess),
             "wa": metrics.wa(y, guess),
@@ -55,6 +56,22 @@ def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> d
     matrix = metrics.confusion_matrix(y, guess, len(classes))
     result = {"seed": seed, "systems": scores, "confusion": matrix.tolist()}
     return write_seed(run, rows, result)
+
+
+def warn_of_single_class(place: str, system: str, y, guess, fold_of, classes) -> None:
+    """Warn of each fold whose utterances have several classes and are all predicted as one class.
+
+    y, guess, fold_of [n]: true classes, predicted classes and folds.
+    """
+    for fold in np.unique(fold_of):
+        of_fold = fold_of == fold
+        predicted = np.unique(guess[of_fold])
+        if len(predicted) == 1 and len(np.unique(y[of_fold])) > 1:
+            log.warning(
+                "%s fold-%02d %s: all %d utterances are predicted as %s; the network tells no "
+                "classes apart",
+                *(place, fold, system, of_fold.sum(), classes[predicted[0]]),
+            )
 
 
 def describe_prediction(seed: int, system: str, fold, utterance) -> dict:

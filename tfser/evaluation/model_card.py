@@ -10,6 +10,7 @@ from tfser.evaluation import metrics, significance
 
 FEWEST_FOLDS = 3  # of a paired t-test
 SCORES = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa")  # of every paper
+WITH_RANGE = ("acnn",)  # models whose paper has the least and the greatest of its runs
 
 
 def split_card(card: Path, corpus: str) -> tuple[str, str]:
@@ -49,7 +50,9 @@ def _format_rows(numbered: list[tuple]) -> str:
     has_classes = headline[0] == "uar"
     own = sorted({key for values in systems for key in values} - {*SCORES, *headline})
     mixed = len({_protocol_name(entry["scores"]) for entry in entries}) > 1
-    titles = ["run", *["protocol"] * mixed, "system", *map(_title, headline)]
+    ranged = entries[0]["scores"]["model"] in WITH_RANGE
+    first, *others = map(_title, headline)
+    titles = ["run", *["protocol"] * mixed, "system", first, *["min", "max"] * ranged, *others]
     titles += ["fold UAR, mean ± sd"] * has_classes + [_title(key) for key in own]
     lines = [
         "",
@@ -66,7 +69,10 @@ def _format_rows(numbered: list[tuple]) -> str:
             several = scores["seeds"] > 1
             format_score = _format_percent if has_classes else _format_plain
             cells = [str(number), *[_protocol_name(scores)] * mixed, name]
-            cells += [format_score(values[key], spread=several) for key in headline]
+            first, *others = (format_score(values[key], spread=several) for key in headline)
+            main = values[headline[0]]
+            ends = [format_score(main | {"mean": main[key]}) for key in ("min", "max")]
+            cells += [first, *ends * ranged, *others]
             cells += [_format_percent(values["fold_uar"], spread=True)] if has_classes else []
             cells += [format_score(values[key]) if key in values else "" for key in own]
             lines.append(f"| {' | '.join(cells)} |")

@@ -102,7 +102,8 @@ def run_inference(inference: InferenceFunction, x) -> np.ndarray:
 
 def refuse_speaker_normalization(run: FinishedRun) -> None:
     """Raise UsageError for features that are normalized by speaker."""
-    if run.hp["features"]["normalize"] == "speaker":
+    # Older runs of acnn do not have the setting.
+    if run.hp["features"].get("normalize") == "speaker":
         raise UsageError(
             f"{run.folder}: features.normalize=speaker takes all utterances of a speaker at once, "
             "which nobody who asks for a prediction has; export a run without it"

@@ -56,22 +56,43 @@ def write_training_curves(rows, path, title: str, panels: dict, **options):
     save_figure(draw_training_curves(rows, title, panels, **options), path)
 
 
-@plain_text
 def draw_confusion_matrix(matrix, class_names, title: str, what: str = "emotion") -> Figure:
     """Draw a confusion matrix of counts [K, K] (rows are true): percent of each row, and counts.
 
     what: the kind of the classes, such as "emotion" or "valence".
     """
+    return draw_confusion_matrices({title: matrix}, class_names, what=what)
+
+
+@plain_text
+def draw_confusion_matrices(
+    matrices: dict, class_names, title: str = "", what: str = "emotion"
+) -> Figure:
+    """Draw confusion matrices {title: counts [K, K]} beside each other (Figure 2 of the ACNN).
+
+    See `draw_confusion_matrix`; `title` is above all panels.
+    """
     from matplotlib.ticker import PercentFormatter
 
-    matrix = np.asarray(matrix)
+    side = min(len(class_names), MANY_CLASSES)
+    width, height = max(5, 2.6 + 0.85 * side), max(4, 1.7 + 0.75 * side)
+    figure = new_figure(width=width * len(matrices), height=height)
+    all_axes = figure.subplots(1, len(matrices), squeeze=False)[0]
+    for axes, (name, matrix) in zip(all_axes, matrices.items(), strict=True):
+        image = _draw_shares(axes, np.asarray(matrix), class_names, what)
+        axes.set_title(name)
+        bar = figure.colorbar(image, ax=axes, format=PercentFormatter(1), fraction=0.046, pad=0.03)
+        bar.set_label("share of the row")
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def _draw_shares(axes, matrix, class_names, what: str):
     n = len(class_names)
     totals = matrix.sum(axis=1, keepdims=True)  # [K, 1]
     shares = matrix / np.maximum(totals, 1)  # a class without utterances stays at 0
     many = n > MANY_CLASSES  # speakers: numbers in the cells would be too small to read
-    side = min(n, MANY_CLASSES)
-    figure = new_figure(width=max(5, 2.6 + 0.85 * side), height=max(4, 1.7 + 0.75 * side))
-    axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(0 if many else n):
         for column in range(n):
@@ -87,10 +108,7 @@ def draw_confusion_matrix(matrix, class_names, title: str, what: str = "emotion"
     axes.set_yticks(range(0, n, every), class_names[::every])
     axes.set_xlabel(f"predicted {what}")
     axes.set_ylabel(f"true {what}")
-    axes.set_title(title)
-    bar = figure.colorbar(image, ax=axes, format=PercentFormatter(1), fraction=0.046, pad=0.03)
-    bar.set_label("share of the row")
-    return figure
+    return image
 
 
 @plain_text

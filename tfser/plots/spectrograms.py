@@ -40,18 +40,28 @@ def draw_shifts(shifts, names, class_names, title: str) -> Figure:
 
 
 @plain_text
-def draw_map(points, labels: dict, title: str) -> Figure:
+def draw_map(points, labels: dict, title: str, hidden: dict | None = None) -> Figure:
     """Draw points [n, 2] of utterances, a panel for each of `labels`: {name: label of each point}.
 
     Figures 3 and 4 of Neumann & Vu 2019. A name with one label has no panel.
+
+    hidden: {name: label}, points that the panel of this name leaves out.
     """
     from matplotlib import colormaps
 
-    panels = {name: np.asarray(names) for name, names in labels.items() if len(set(names)) > 1}
+    hidden = hidden or {}
+    panels = {
+        name: np.asarray(names)
+        for name, names in labels.items()
+        if len(set(names) - {hidden.get(name)}) > 1
+    }
     figure = new_figure(width=1 + 4.2 * len(panels), height=4.6)
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (name, point_labels) in zip(all_axes, panels.items(), strict=True):
-        distinct = sorted(set(point_labels), key=lambda label: (label == "unknown", label))
+        left_out = {hidden.get(name)} & set(point_labels)
+        distinct = sorted(
+            set(point_labels) - left_out, key=lambda label: (label == "unknown", label)
+        )
         many = len(distinct) > len(COLOURS)
         for k, label in enumerate(distinct):
             colour = colormaps["turbo"](k / (len(distinct) - 1)) if many else COLOURS[k]
@@ -63,7 +73,8 @@ def draw_map(points, labels: dict, title: str) -> Figure:
                 linewidths=0,
                 label=label,
             )
-        axes.set_title(f"{name} ({len(distinct)})" if many else name)
+        counted = f"{name} ({len(distinct)})" if many else name
+        axes.set_title(", without ".join([counted, *left_out]))
         axes.set_xticks([])
         axes.set_yticks([])
         if not many:
@@ -74,10 +85,17 @@ def draw_map(points, labels: dict, title: str) -> Figure:
 
 @plain_text
 def draw_attention(
-    spectrogram, alpha, title: str, *, hop_seconds: float, step_seconds: float
+    spectrogram,
+    alpha,
+    title: str,
+    *,
+    hop_seconds: float,
+    step_seconds: float,
+    label: str = "ln of mel power",
 ) -> Figure:
     """Draw attention weights [steps] over time, above their spectrogram [frames, bands].
 
+    label: the unit of the spectrogram.
     Steps after the utterance's end lie on padding, and have weights where the network allows it.
     """
     spectrogram, alpha = np.asarray(spectrogram), np.asarray(alpha)
@@ -100,7 +118,7 @@ def draw_attention(
         axes.axvline(end, color=COLOURS[1], linewidth=1.5, label="end of the utterance")
     above.set_xlim(0, max(edges[-1], end))
     above.legend(loc="upper right", edgecolor="none", fontsize=8)
-    figure.colorbar(image, ax=below, fraction=0.046, pad=0.01).set_label("ln of mel power")
+    figure.colorbar(image, ax=below, fraction=0.046, pad=0.01).set_label(label)
     figure.suptitle(title)
     return figure
 

@@ -12,10 +12,12 @@ PERPLEXITY = 30  # scikit-learn's, and the t-SNE paper's range is 5 to 50
 FEWEST = 10  # utterances in a map
 
 
-def write_map(run, name: str, vectors, utterances, labels: dict, title: str) -> None:
+def write_map(
+    run, name: str, vectors, utterances, labels: dict, title: str, hidden: dict | None = None
+) -> None:
     """Write <name>.png and events/<name>/ of vectors [m, n] of utterances [m].
 
-    labels: {name: label of each utterance}, the colours of the points.
+    labels: {name: label of each utterance}, the colours of the points; hidden: see `draw_map`.
     """
     # Both are slow to import.
     from sklearn.manifold import TSNE
@@ -27,7 +29,7 @@ def write_map(run, name: str, vectors, utterances, labels: dict, title: str) -> 
         return
     perplexity = min(PERPLEXITY, (len(utterances) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(vectors)
-    figure = draw_map(points, labels, f"{title}, {len(utterances)} utterances")
+    figure = draw_map(points, labels, f"{title}, {len(utterances)} utterances", hidden)
     save_figure(figure, run.folder / f"{name}.png")
 
     folder = run.folder / "events" / name

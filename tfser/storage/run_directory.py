@@ -12,13 +12,18 @@ from tfser.errors import ConflictError
 from tfser.storage import atomic_files, environment, s3
 
 log = logging.getLogger("tfser")
-# Settings that some runs do not record, and their values in these runs: the first two were added
-# after the first runs, the third was removed from the models that never read it.
+# Settings that some runs do not record, and their values in these runs: labels.rounding was removed
+# from the models that never read it, the other settings were added after the first runs.
 UNRECORDED = {
     "hparams.train.precision": "float32",
     "hparams.audio.decoder": "soundfile",
     "hparams.labels.rounding": "between",
+    "hparams.features.normalize": "corpus",
+    "hparams.model.standardizes_representation": False,
+    "hparams.protocol.dev": "utterances",
+    "hparams.plots.baseline": "",
 }
+PRETRAINING = ("autoencoder", "vae", "began")  # sections with a corpus and a group of it
 
 
 @dataclass(frozen=True)
@@ -185,8 +190,18 @@ def describe_differences(before: dict, now: dict) -> str:
 
 
 def flatten_settings(settings: dict) -> dict:
-    """Return settings as {"section.key": value}, with missing values from UNRECORDED."""
-    return UNRECORDED | _flatten(settings)
+    """Return settings as {"section.key": value}, with missing values from UNRECORDED.
+
+    The group of a pre-training is all ("") in older runs, and where it is not of librispeech, the
+    only corpus whose groups it selects.
+    """
+    flat = UNRECORDED | _flatten(settings)
+    for section in PRETRAINING:
+        name = f"hparams.{section}.group"
+        flat[name] = (
+            flat.get(name, "") if flat.get(f"hparams.{section}.corpus") == "librispeech" else ""
+        )
+    return flat
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict:

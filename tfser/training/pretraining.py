@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from tfser.cache import feature_cache
-from tfser.corpora import tedlium
+from tfser.corpora import librispeech, tedlium
+from tfser.corpora.labels import select_group
 from tfser.corpora.loader import corpus_names, describe_corpus, load_corpus
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError, did_you_mean
@@ -27,7 +28,7 @@ def check_settings(section: str, settings) -> None:
     """Raise UsageError where [section] names a missing corpus or file, before any work.
 
     settings: with "corpus" ("" for none, "tested" for the corpus of the cross-validation),
-    "n_talks" (of tedlium) and "weights", a file in place of a training.
+    "group" (of librispeech), "n_talks" (of tedlium) and "weights", a file in place of a training.
     """
     corpus, weights = settings["corpus"], settings["weights"]
     known = ["tested", *corpus_names()]
@@ -45,20 +46,28 @@ def check_settings(section: str, settings) -> None:
         raise UsageError(f"{section}.weights: there is no file {weights}")
     if settings["n_talks"] and corpus != "tedlium":
         raise UsageError(f"{section}.n_talks is of {section}.corpus=tedlium alone")
+    if corpus != "librispeech" and settings["group"] not in ("", librispeech.PAPER_GROUP):
+        raise UsageError(f"{section}.group is of {section}.corpus=librispeech alone")
 
 
-def load_unlabelled(settings, tested, run) -> list:
-    """Load the utterances of the pre-training; `tested` is the corpus "tested"."""
+def load_unlabelled(section: str, settings, tested, run) -> list:
+    """Load the utterances of the pre-training of [section]; `tested` is the corpus "tested"."""
     corpus = settings["corpus"]
     if corpus in ("", "tested"):
         return tested
-    utterances = load_corpus(corpus, None, run.cache)
+    utterances = select_training_part(section, settings, load_corpus(corpus, None, run.cache))
     log.info("trained without labels on %s", describe_corpus(corpus, utterances))
-    return select_training_part(settings, utterances)
+    return utterances
 
 
-def select_training_part(settings, utterances) -> list:
-    """Select the utterances of the pre-training from the corpus that `settings` name."""
+def select_training_part(section: str, settings, utterances) -> list:
+    """Select the utterances of the pre-training from the corpus that [section] names.
+
+    Of librispeech that is a group, of tedlium the first talks or the training part. Raises
+    UsageError where the corpus lacks them.
+    """
+    if settings["corpus"] == "librispeech":
+        return select_group(utterances, settings["group"], f"{section}.group", "librispeech")
     if settings["corpus"] != "tedlium":
         return utterances
     if n_talks := settings["n_talks"]:

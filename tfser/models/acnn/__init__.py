@@ -19,14 +19,15 @@ Where to look:
 - figure 1 left, steps (1) and (2): pretraining.train_autoencoder and
   pretraining.load_representations; the autoencoder: autoencoder.autoencoder, autoencoder.rmse;
 - section 4.1, sessions and two corpora: dataset.make_splits; the conditions of table 1:
-  experiment.condition_name;
-- section 4.3, table 1: experiment.train, experiment.train_network; figures 3 and 4:
-  figures.write_figures.
+  hparams/acnn.*.toml, experiment.condition_name;
+- section 4.3, table 1: experiment.train, experiment.train_network; figure 2:
+  figures.write_confusion_pair; figures 3 and 4: figures.write_figures.
 
 Not in the paper (reasons on the card, zoo/acnn/README.md):
 - activation (ReLU) and padding (none) of the convolution, batch size and learning rate;
-- z-score of each band with the training set's statistics, padding after it;
-- the epoch that is kept: best dev UAR, on a random part of the training speakers' utterances;
+- z-score of each band with the training set's statistics, padding after it, and of the
+  representation;
+- the epoch that is kept: best dev UAR; the dev set: the session after the tested session;
 - settings that auDeep leaves to its user: 7.5 s, -60 dB, batches of 64;
 - corpora without arousal and valence: the emotion's cross-entropy alone;
 - corpora without sessions: five groups of speakers.

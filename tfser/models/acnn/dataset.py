@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
 from tfser.corpora.labels import number_classes, select_by_labels, to_three_classes
-from tfser.errors import UsageError
+from tfser.errors import DataError, UsageError
 from tfser.evaluation.splits import (
     Split,
     assign_speaker_groups,
@@ -20,6 +20,7 @@ from tfser.evaluation.splits import (
     select_evaluated_part,
 )
 from tfser.features.log_mel import LogMel
+from tfser.features.opensmile import normalize_by_speaker
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.network import VIEWS
 from tfser.storage import run_directory
@@ -35,6 +36,7 @@ log = logging.getLogger("tfser")
 
 ATTRIBUTES = {"arousal": "activation", "valence": "valence"}  # the paper's name, ours
 LEVELS = ("low", "neutral", "high")
+LEAST_SD = 1e-6  # of numbers in [-1, 1] in float32, whose rounding is 6e-8
 
 
 class Dataset(NamedTuple):
@@ -56,17 +58,42 @@ def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
 
     The second corpus begins after `n_trained` utterances. Corpora without sessions are divided into
     groups of speakers. `--protocol loso`: leave one speaker out, the next speaker is dev.
+    protocol.dev: the dev set is a session of its own (the next session, across corpora the session
+    with the number `seed`, cyclically), or a random part of the training sessions' utterances.
     """
-    emotions, fraction = [u.emotion for u in utterances], hp["train"]["dev_fraction"]
-    speakers = [u.speaker for u in utterances]
-    if n_trained is not None:
-        splits = cross_corpus_split(emotions, n_trained, dev_fraction=fraction, seed=seed)
-    elif run.protocol == "loso":
-        splits = leave_speakers_out(speakers, n_folds=run.n_folds)
+    if n_trained is None and run.protocol == "loso":
+        splits = leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+    elif hp["protocol"]["dev"] == "speakers":
+        groups = sessions_or_groups(utterances[:n_trained], hp, run)
+        splits = hold_out_groups(groups, len(utterances), seed)
     else:
-        groups = sessions_or_groups(utterances, hp, run)
-        splits = leave_groups_out(groups, emotions, dev_fraction=fraction, seed=seed)
+        emotions = [u.emotion for u in utterances]
+        dev = {"dev_fraction": hp["train"]["dev_fraction"], "seed": seed}
+        if n_trained is None:
+            splits = leave_groups_out(sessions_or_groups(utterances, hp, run), emotions, **dev)
+        else:
+            splits = cross_corpus_split(emotions, n_trained, **dev)
     return select_evaluated_part(run.evaluate, splits)
+
+
+def hold_out_groups(groups, n: int, seed: int) -> list[Split]:
+    """Make splits of `n` utterances whose dev set is a group (a session, or speakers) of its own.
+
+    groups: of the first utterances. Where these are all utterances, fold i tests on the i-th group
+    and the next group is dev. Otherwise the utterances after them are the test set, and the group
+    with the number `seed`, cyclically, is dev. Raises DataError for too few groups.
+    """
+    groups, tested = np.asarray(groups), np.arange(len(groups), n)
+    names = np.unique(groups)
+    if len(names) < (2 if len(tested) else 3):
+        raise DataError(
+            f"{'' if len(tested) else 'test, '}dev and training set need a session or a group of "
+            f"speakers each, there are {len(names)}; use --set protocol.dev=utterances"
+        )
+    if not len(tested):
+        return leave_speakers_out(groups)
+    dev = groups == names[seed % len(names)]
+    return [Split(train=np.flatnonzero(~dev), dev=np.flatnonzero(dev), test=tested)]
 
 
 def sessions_or_groups(utterances, hp, run) -> list[str] | np.ndarray:
@@ -88,7 +115,8 @@ def make_input_layer(hp) -> tuple[LogMel, int]:
 
     Raise UsageError where the frames do not fill one step of the pooling.
     """
-    layer = LogMel(**hp["features"], min_frames=1)
+    settings = {k: value for k, value in hp["features"].items() if k != "normalize"}
+    layer = LogMel(**settings, min_frames=1)
     n_samples = round(hp["input"]["seconds"] * layer.sample_rate_hz)
     n_frames = 1 + (n_samples - layer.window) // layer.hop
     model = hp["model"]
@@ -110,7 +138,7 @@ def load_dataset(utterances, tested, hp, run) -> Dataset:
     layer, n_frames = make_input_layer(hp)
     settings = hp["autoencoder"]
     # A missing corpus fails here, before any work.
-    unlabelled = load_unlabelled(settings, tested or utterances, run)
+    unlabelled = load_unlabelled("autoencoder", settings, tested or utterances, run)
     features = feature_cache.load_features(utterances, layer, **run.cache_options)
     utterances = list(features.utterances)
     representations, digest = None, {}
@@ -124,6 +152,10 @@ def load_dataset(utterances, tested, hp, run) -> Dataset:
         representations = pretraining.load_representations(utterances, encoder, spectrogram, run)
         digest["encoder"] = file_digest(path)
     run_directory.check_data(run.folder, utterances, features.key, **digest)
+    frames = features.frames
+    if hp["features"]["normalize"] == "speaker":
+        speakers = np.repeat([u.speaker for u in utterances], np.diff(features.offsets))
+        frames = normalize_by_speaker(frames, speakers)
     if digest:
         copy_network(path, run.folder / "encoder.keras", run.local_cache)
     classes, numbers = number_classes(utterances)
@@ -132,7 +164,7 @@ def load_dataset(utterances, tested, hp, run) -> Dataset:
         utterances=utterances,
         classes=classes,
         y=y,
-        frames=pipelines.as_tensor(features.frames),
+        frames=pipelines.as_tensor(frames),
         offsets=features.offsets,
         n_frames=n_frames,
         views=make_views(utterances, y, len(classes), hp["labels"]["rounding"], tested),
@@ -157,6 +189,16 @@ def make_views(utterances, y, n_classes, rounding, tested=()) -> dict[str, np.nd
         if one_hot[trains].any():
             views[name] = one_hot
     return views
+
+
+def representation_statistics(dataset, utterances) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation [n] of the representations of the given utterances.
+
+    A number whose deviation is that of rounding, as of a saturated tanh, has a deviation of 1.
+    """
+    vectors = dataset.representations[utterances].astype("float64")
+    sd = vectors.std(axis=0)
+    return vectors.mean(axis=0), np.where(sd > LEAST_SD, sd, 1.0)
 
 
 def feature_statistics(dataset, utterances) -> tuple[np.ndarray, np.ndarray]:
@@ -203,7 +245,7 @@ def extract_features(corpus, utterances, hp, make) -> None:
     pretraining.check_hparams(hp)
     settings, spectrogram = hp["autoencoder"], pretraining.make_spectrogram(hp)
     if settings["corpus"] == corpus:
-        make(select_training_part(settings, utterances), spectrogram)
+        make(select_training_part("autoencoder", settings, utterances), spectrogram)
         if not any(u.emotion for u in utterances):
             return
     utterances = select_by_labels(utterances, **hp["labels"])

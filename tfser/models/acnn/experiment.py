@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfser.corpora.labels import describe_labels
+from tfser.corpora.librispeech import PAPER_GROUP as LIBRISPEECH_GROUP
 from tfser.errors import UsageError
 from tfser.evaluation import classification_report, cross_validation
 from tfser.models.acnn import figures, pretraining
@@ -16,13 +17,21 @@ from tfser.models.acnn.dataset import (
     make_batches,
     make_input_layer,
     make_splits,
+    representation_statistics,
 )
 from tfser.models.acnn.network import acnn, cross_entropy, view_weights
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.epoch import predict_batches
 
-CONDITIONS = {"": "BL", "tested": "C", "librispeech": "Li", "tedlium": "fT"}  # of table 1
+# Table 1; section 4.2: 64 epochs, "respectively 32 epochs for the full Tedlium model".
+CONDITIONS = {"tested": "C", "librispeech": "Li", "tedlium": "fT"}
+EPOCHS, FULL_TEDLIUM_EPOCHS = 64, 32
+SMALL_TEDLIUM_TALKS = 400  # section 3
+DEV_SETS = {  # of protocol.dev
+    "speakers": "dev: speakers who do not train",
+    "utterances": "dev: utterances of the training speakers",
+}
 
 
 class Experiment(NamedTuple):
@@ -46,6 +55,8 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     if hp["train"]["alpha"] + hp["train"]["beta"] >= 1:
         raise UsageError("train.alpha + train.beta leave nothing of 1 for the emotion; Eq. (2)")
     utterances, tested = cross_validation.join_corpora(utterances, tested, hp["labels"])
+    classes = sorted({u.emotion for u in utterances})
+    baseline = figures.load_baseline(hp["plots"]["baseline"], run.corpus, classes)
 
     def make_all_splits(utterances):
         n_trained = cross_validation.count_trained(utterances, tested)
@@ -58,7 +69,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
         make_all_splits,
         lambda utterances: load_dataset(utterances, tested, hp, run),
     )
-    name = condition_name(hp["autoencoder"])
+    name = condition_name(hp)
     model = compiled_network(dataset, hp, run)
 
     def train_fold(split, folder, seed, bar):
@@ -78,6 +89,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     if results is None:
         return None
     labels = describe_labels(**hp["labels"])
+    speaker_scores = hp["features"]["normalize"] == "speaker"
     scores = classification_report.finish_run(
         run,
         "acnn",
@@ -85,23 +97,51 @@ def train(utterances, hp, run, tested=None) -> dict | None:
         results,
         utterances=dataset.utterances,
         splits=splits,
-        facts=[f"views: {' '.join(dataset.views)}"]
-        + [f"{k} {v}" for k, v in labels.items()]
-        + ["autoencoder trained on the tested speech (transductive)"] * dataset.transductive,
-        flags=labels | ({"autoencoder": "transductive"} if dataset.transductive else {}),
+        facts=[
+            f"views: {' '.join(dataset.views)}",
+            *(f"{k} {v}" for k, v in labels.items()),
+            *[DEV_SETS[hp["protocol"]["dev"]]] * (run.protocol == "paper"),
+            *["z-score per speaker (transductive)"] * speaker_scores,
+            *["autoencoder trained on the tested speech (transductive)"] * dataset.transductive,
+        ],
+        flags=labels
+        | ({"normalize": "speaker(transductive)"} if speaker_scores else {})
+        | ({"autoencoder": "transductive"} if dataset.transductive else {}),
     )
+    if baseline is not None:
+        figures.write_confusion_pair(run, baseline, results, dataset.classes, name)
     figures.write_figures(dataset, hp, run, splits[run.seeds[0]][0], name)
     return scores
 
 
-def condition_name(settings) -> str:
-    """Return the name of a row of table 1, or the origin of an autoencoder outside the table."""
-    corpus = settings["corpus"]
+def condition_name(hp) -> str:
+    """Return the name of a row of table 1, and what differs from the row's autoencoder."""
+    parts = [autoencoder_name(hp["autoencoder"])]
+    if parts != ["BL"] and not hp["model"]["standardizes_representation"]:
+        parts.append("raw")
+    if hp["features"]["normalize"] == "speaker":
+        parts.append("speaker-normalized")
+    return ", ".join(parts)
+
+
+def autoencoder_name(settings) -> str:
+    """Return the name of a row of table 1 by [autoencoder], or the origin of another autoencoder.
+
+    A part of LibriSpeech and a number of epochs that are not the paper's are in the name.
+    """
+    corpus, n_talks, n_epochs = (settings[key] for key in ("corpus", "n_talks", "max_epochs"))
     if settings["weights"]:
         return "AE of a file"
-    if corpus == "tedlium" and settings["n_talks"]:
-        return "sT" if settings["n_talks"] == 400 else f"{settings['n_talks']} talks"
-    return CONDITIONS.get(corpus, f"AE {corpus}")
+    if not corpus:
+        return "BL"
+    name, paper_epochs = CONDITIONS.get(corpus, f"AE {corpus}"), EPOCHS
+    if corpus == "tedlium" and n_talks:
+        name = "sT" if n_talks == SMALL_TEDLIUM_TALKS else f"{n_talks} talks"
+    elif corpus == "tedlium":
+        paper_epochs = FULL_TEDLIUM_EPOCHS
+    if corpus == "librispeech" and settings["group"] != LIBRISPEECH_GROUP:
+        name += f" of {settings['group'] or 'all parts'}"
+    return name + (f", {n_epochs} epochs" if n_epochs != paper_epochs else "")
 
 
 def new_network(dataset, hp) -> keras.Model:
@@ -140,6 +180,9 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     order_seed = fold.set_seeds(seed)
     loop.reinitialize(model, new_network(dataset, hp))
     model.get_layer("standardize").set_statistics(*feature_statistics(dataset, split.train))
+    if dataset.representations is not None and hp["model"]["standardizes_representation"]:
+        statistics = representation_statistics(dataset, split.train)
+        model.get_layer("standardize_representation").set_statistics(*statistics)
     batch_size = loop.shared_batch_size(
         min(hp["train"]["batch_size"], len(split.train)), run.strategy
     )

@@ -10,6 +10,7 @@ from tfser.models.acnn.dataset import make_input_layer
 
 def make_inference_function(run) -> served_model.InferenceFunction:
     """Return the function from waveforms to the probabilities of all views and the attention."""
+    served_model.refuse_speaker_normalization(run)
     spectrogram = encoder = None
     if run.hp["autoencoder"]["corpus"] or run.hp["autoencoder"]["weights"]:
         spectrogram = pretraining.make_spectrogram(run.hp)

@@ -47,6 +47,7 @@ def acnn(
     attends_padding,
     dropout,
     clip,
+    standardizes_representation,
 ) -> keras.Model:
     """Build figure 1: log-mel [batch, frames, bands], representation -> probabilities of each view.
 
@@ -54,6 +55,7 @@ def acnn(
         n_representation: size of the autoencoder's representation, 0 for none (the baseline).
         views: the names in VIEWS that the corpus has labels for.
         attends_padding: whether steps after the utterance's end (NaN) have weights too.
+        standardizes_representation: whether a layer "standardize_representation" z-scores it.
 
     The inputs are "log_mel" and, with the autoencoder, "representation". The layer "attention"
     outputs alpha, "hidden" the vector below the softmax layers, which the views share.
@@ -71,9 +73,11 @@ def acnn(
     single = {"dtype": "float32"}
     hidden, _ = AttentionPooling(name="attention", **single)(x, inside)
     if n_representation:
-        inputs["representation"] = keras.Input((n_representation,), name="representation")
-        vectors = [hidden, inputs["representation"]]
-        hidden = layers.Concatenate(name="hidden", **single)(vectors)
+        representation = keras.Input((n_representation,), name="representation")
+        inputs["representation"] = representation
+        if standardizes_representation:
+            representation = Standardize(clip, name="standardize_representation")(representation)
+        hidden = layers.Concatenate(name="hidden", **single)([hidden, representation])
     else:
         hidden = layers.Identity(name="hidden", **single)(hidden)
     hidden = layers.Dropout(dropout, **single)(hidden)
@@ -86,9 +90,15 @@ def acnn(
 
 
 def view_weights(alpha, beta, views) -> dict[str, float]:
-    """Return the weight of each view's cross-entropy in Eq. (2); a single view has the weight 1."""
+    """Return the weight of each view's cross-entropy in Eq. (2), for the views of the corpus.
+
+    The weights of the views that a corpus has keep their ratios and sum up to 1.
+    """
     weights = {"emotion": 1 - alpha - beta, "arousal": alpha, "valence": beta}
-    return {name: weights[name] for name in views} if len(views) > 1 else {"emotion": 1.0}
+    if len(views) == len(weights):
+        return weights
+    total = sum(weights[name] for name in views)
+    return {name: weights[name] / total for name in views}
 
 
 def cross_entropy(labels, probabilities):
@@ -101,8 +111,9 @@ def cross_entropy(labels, probabilities):
 
 
 def attention_model(model) -> keras.Model:
-    """Return the model of the outputs {"attention": [batch, steps], "hidden": [batch, n]}."""
-    _, alpha = model.get_layer("attention").output
-    return keras.Model(
-        model.input, {"attention": alpha, "hidden": model.get_layer("hidden").output}
-    )
+    """Return the model of the outputs {"attention": [batch, steps], "pooled": [batch, n_filters]}.
+
+    "pooled" is the convolutional network's own part of the last hidden layer.
+    """
+    pooled, alpha = model.get_layer("attention").output
+    return keras.Model(model.input, {"attention": alpha, "pooled": pooled})

@@ -131,7 +131,7 @@ def extract_features(corpus, utterances, hp, make) -> None:
     layer, settings = make_mel_pieces(hp), hp["vae"]
     pretraining.check_hparams(hp, layer)
     if settings["corpus"] == corpus:
-        make(select_training_part(settings, utterances), layer)
+        make(select_training_part("vae", settings, utterances), layer)
     try:
         labelled = select_utterances(utterances, hp)
     except DataError:

@@ -96,7 +96,7 @@ def base_network(dataset, hp, run) -> tuple[Path | None, bool]:
         return Path(settings["weights"]).expanduser(), False
     if settings["corpus"] == "tested":
         return None, False
-    utterances = load_unlabelled(settings, None, run)
+    utterances = load_unlabelled("vae", settings, None, run)
     path = pretraining.pretrained_network(utterances, hp, run, max_epochs=settings["max_epochs"])
     log.info("autoencoder: %s", path)
     return path, share_recordings(utterances, dataset.utterances)

@@ -108,7 +108,7 @@ def extract_features(corpus, utterances, hp, make) -> None:
     pretraining.check_hparams(hp, layer)
     pretrained = hp["head"]["encoder"] == "pretrained"
     if pretrained and settings["corpus"] == corpus:
-        make(select_training_part(settings, utterances), layer)
+        make(select_training_part("began", settings, utterances), layer)
         if not any(u.emotion for u in utterances):
             return
     stored = make(select_utterances(utterances, hp), layer)

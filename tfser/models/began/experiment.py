@@ -123,7 +123,7 @@ def base_network(dataset, hp, run) -> tuple[Path | None, bool]:
         return None, False
     if settings["weights"]:
         return Path(settings["weights"]).expanduser(), False
-    utterances = load_unlabelled(settings, None, run)
+    utterances = load_unlabelled("began", settings, None, run)
     path = pretraining.pretrained_network(utterances, hp, run)
     log.info("BEGAN: %s", path)
     return path, share_recordings(utterances, dataset.utterances)
