@@ -12,12 +12,14 @@ from tfser.errors import ConflictError
 from tfser.storage import atomic_files, environment, s3
 
 log = logging.getLogger("tfser")
-# Settings that some runs do not record, and their values in these runs: the first two were added
-# after the first runs, the third was removed from the models that never read it.
+# Settings that some runs do not record, and their values in these runs: they were added after the
+# first runs, and labels.rounding was removed from the models that never read it.
 UNRECORDED = {
     "hparams.train.precision": "float32",
     "hparams.audio.decoder": "soundfile",
     "hparams.labels.rounding": "between",
+    "hparams.features.scale": "mel",
+    "hparams.protocol.lists": "",
 }
 
 
