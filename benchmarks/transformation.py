@@ -48,6 +48,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--values", choices=("samples", "means"), default="samples")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     hp = atomic_files.read_json(args.run / "hparams.json")["hparams"]
@@ -55,6 +56,7 @@ def main():
     rate = layer.sample_rate_hz
     file = sorted(args.run.glob("seed-*/fold-*/vae.keras"))[0]
     network = pretraining.load_network(file, hp, layer)
+    sampled = args.values == "samples"
     # Neutral speech of one sentence by each speaker.
     spoken = {}
     for u in load_corpus("ravdess", args.root):
@@ -71,13 +73,14 @@ def main():
         ]
         content, style = (transformation.cut_pieces(w, layer) for w in waveforms)
         sounds = dict(zip(("content", "style"), waveforms, strict=True))
-        own = transformation.reconstruct(network, content)
+        own = transformation.reconstruct(network, content, sampled=sampled)
         sounds["rebuilt"] = transformation.invert_spectrogram(own, content, layer)
         here = mean_spectrum(own, content, layer)
-        there = mean_spectrum(transformation.reconstruct(network, style), style, layer)
+        rebuilt_style = transformation.reconstruct(network, style, sampled=sampled)
+        there = mean_spectrum(rebuilt_style, style, layer)
         way, of_spectrum = there - here, {}
         for latent in latents:
-            mel = transformation.transform(network, content, style, latent, layer)
+            mel = transformation.transform(network, content, style, latent, layer, sampled=sampled)
             sounds[latent] = transformation.invert_spectrogram(mel, content, layer)
             gone = mean_spectrum(mel, content, layer) - here
             of_spectrum[f"spectrum_{latent}"] = float(gone @ way / (way @ way))

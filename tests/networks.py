@@ -119,6 +119,7 @@ def _traced_from(paper) -> tuple:
         *(f"tfser.models.{paper}.{name}" for name in TRACED[paper]),
         "tfser.training.loop",
         "tfser.training.epoch",
+        "tfser.training.replicas",
     ):
         module = import_module(name)
         for value in vars(module).values():

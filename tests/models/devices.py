@@ -29,7 +29,8 @@ from tfser.models.auxvae import network as of_auxvae  # noqa: E402
 from tfser.models.began import network as of_began  # noqa: E402
 from tfser.models.epr import experiment as epr  # noqa: E402
 from tfser.models.epr import network as of_epr  # noqa: E402
-from tfser.training import loop, mixed_precision  # noqa: E402
+from tfser.training import loop, mixed_precision, replicas  # noqa: E402
+from tfser.training.epoch import train_epoch  # noqa: E402
 
 
 def read_history(folder):
@@ -45,7 +46,7 @@ def train_aae(folder, strategy, system, n_frames):
     keras.optimizers.Nadam = functools.partial(NADAM, epsilon=1e-2)
     test_aae.network._FILTERS = test_aae.NARROW
     hp = test_aae.hyperparameters(
-        f"model.system={system}", "model.dropout=0.0", "train.max_epochs=3",
+        f"model.system={system}", "model.dropout=0.3", "train.max_epochs=3",
         "train.learning_rate=1e-3", "train.labelled_fraction=0.5",
     )  # fmt: skip
     corpus = test_aae.speech_of(test_aae.voices(), n_frames=n_frames)
@@ -60,7 +61,7 @@ NADAM = keras.optimizers.Nadam
 
 
 def train_acnn(folder, strategy):
-    hp = test_acnn.hyperparameters("model.dropout=0.0")
+    hp = test_acnn.hyperparameters("model.dropout=0.3")
     speech = test_acnn.speech_of(test_acnn.voices("abc"))
     lab = test_acnn.experiment(folder, hp, speech, strategy=strategy)
     split = acnn.make_splits(speech.utterances, hp, test_acnn.run_in(folder, "loso"), 0)[0]
@@ -71,7 +72,7 @@ def train_acnn(folder, strategy):
 
 def train_autoencoder(folder, strategy):
     hp = test_acnn.hyperparameters(
-        "autoencoder.units=4", "autoencoder.n_bands=6", "autoencoder.dropout=0.0",
+        "autoencoder.units=4", "autoencoder.n_bands=6", "autoencoder.dropout=0.2",
         "autoencoder.max_epochs=3", "autoencoder.batch_size=8", "autoencoder.n_layers=1",
     )  # fmt: skip
     layer, stored = test_acnn.sounds(folder / "cache", hp)
@@ -82,7 +83,7 @@ def train_autoencoder(folder, strategy):
 def train_epr(folder, strategy):
     of_epr._VGG_E_BLOCKS = ((1, 64),) * 5  # of 16 convolutions a graph takes long
     hp = test_epr.hyperparameters(
-        "model.width_multiplier=0.0625", "model.dropout=0.0", "train.max_epochs=4"
+        "model.width_multiplier=0.0625", "model.dropout=0.2", "train.max_epochs=4"
     )
     corpus = test_epr.speech_of(test_epr.voices())
     lab = test_epr.experiment(folder, hp, corpus, strategy=strategy)
@@ -101,9 +102,8 @@ def began():
 
 
 def auxvae(medium):
-    of_auxvae.noise_like = lambda x, seed: tf.zeros_like(x)
     return of_auxvae.AuxVAE(
-        spectrogram={}, n_bands=5, n_latent=8, chunk_frames=6, dropout=0.0, legacy_dropout=False,
+        spectrogram={}, n_bands=5, n_latent=8, chunk_frames=6, dropout=0.2, legacy_dropout=False,
         medium=medium, predictive=False, alpha=0.5, beta=0.25, gamma=2.0,
     )  # fmt: skip
 
@@ -118,9 +118,9 @@ def fit(folder, strategy, make, data, policy="float32", **options):
     with mixed_precision.precision_policy(policy), strategy.scope():
         model = make()
         model.prepare(learning_rate=1e-3, **options)
-    history = [model.fit(batches, epochs=1, shuffle=False, verbose=0).history for _ in range(5)]
+    history = [train_epoch(model, batches) for _ in range(5)]
     names = sorted(history[0])
-    rows = [[row[name][0] for name in names] for row in history]
+    rows = [[row[name] for name in names] for row in history]
     return n_replicas(model), [names, rows], []
 
 
@@ -153,6 +153,29 @@ def share_batches(folder, strategy):
     return {"seen": seen, "sizes": sizes, "matches": matches, "predicted": list(shape)}
 
 
+def draw(folder, strategy):
+    """Noise and masks of a batch of 10, which each replica draws for its part: two of each."""
+    strategy = loop.select_strategy(strategy)
+    n = strategy.num_replicas_in_sync
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        generator = keras.random.SeedGenerator(0)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5)])
+        model.compile("sgd", "mse")
+    replicas.share_dropout(model)
+
+    @tf.function
+    def draw_part():
+        part = tf.ones([10 // n, 3])  # no multiple of 4 numbers
+        noise = [replicas.normal_like(part, generator) for _ in range(2)]
+        return [*noise, *[model(part, training=True) for _ in range(2)]]
+
+    parts = strategy.run(draw_part)
+    return [
+        [x.numpy().tolist() for x in strategy.experimental_local_results(drawn)] for drawn in parts
+    ]
+
+
 CASES = {
     "aae, baseline": functools.partial(train_aae, system="baseline", n_frames=None),
     "aae, optimized": functools.partial(train_aae, system="optimized", n_frames=None),
@@ -171,6 +194,7 @@ CASES = {
         policy="mixed_bfloat16",
     ),
     "batches": share_batches,
+    "draws": draw,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -16,6 +18,8 @@ from running import called
 
 from tfser.audio import decode
 from tfser.cache import feature_cache, pipelines
+from tfser.cli import base, train
+from tfser.cli.options import Options, load_hyperparameters
 from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora.loader import load_corpus
@@ -28,9 +32,11 @@ from tfser.models.auxvae import dataset as corpus_of
 from tfser.models.auxvae import experiment, network, pretraining, probes, transformation
 from tfser.plots import figures, tsne
 from tfser.storage import atomic_files, run_directory
+from tfser.training import replicas
 
 # Of eager mode, which functions of tf.data do not take part in.
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the:UserWarning")
+ZOO = Path(__file__).resolve().parents[2] / "zoo" / "auxvae"
 AUTHORS = {
     "sample_rate_hz": 22050, "n_fft": 2048, "hop_samples": 512, "n_bands": 140, "range_db": 80.0,
     "seconds": 4.0, "n_frames": 176, "drop_short": False, "shortest_seconds": 1.0,
@@ -105,6 +111,47 @@ def test_silence_is_one_and_what_is_too_short_an_error():
     [error] = layer.extract([silence[:1024]])
     assert isinstance(error, DataError) and str(error) == "0.046 s long, 0.046 s are needed"
     assert layer.extract([silence[:1025]])[0].shape == (176, 140)
+
+
+LINEAR = {
+    "sample_rate_hz": 11025, "n_fft": 400, "hop_samples": 110, "n_bands": 201, "scale": "linear",
+    "seconds": 2.0, "n_frames": 201,
+}  # fmt: skip
+
+
+def test_linear_bands_are_the_bins():
+    layer = MelPieces(**AUTHORS | LINEAR)
+    piece = np.random.default_rng(0).normal(0, 0.1, (2, 22050)).astype("float32")
+    power = np.abs(librosa.stft(piece[0], n_fft=400, hop_length=110, pad_mode="reflect")) ** 2
+    expected = librosa.power_to_db(power, ref=np.max).T / -80
+    [found] = layer.extract(piece[:1])
+    assert found.shape == expected.shape == (201, 201)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(layer(piece)[0], expected, atol=1e-4)
+    with pytest.raises(
+        UsageError, match="201 bins of features.n_fft=400, not features.n_bands=140"
+    ):
+        MelPieces(**AUTHORS | LINEAR | {"n_bands": 140})
+
+
+def test_features_of_mel_bands_keep_their_cache_key():
+    """Entries, and layers of runs, that are older than the setting."""
+    assert "scale" not in MelPieces(**AUTHORS).settings()
+    assert MelPieces(**AUTHORS | LINEAR).settings()["scale"] == "linear"
+
+
+def test_the_overlay_is_springenberg_s_model():
+    hp = load_hparams("auxvae", "librispeech", overlay="auxvae.springenberg")
+    layer = make_mel_pieces(hp)
+    assert (layer.n_frames, layer.n_features, layer.n_samples) == (201, 201, 22050)
+    model = pretraining.new_network(hp, layer)
+    assert [v.shape for v in model.h_net.weights if v.path.endswith("kernel")] == [
+        (3, 201, 64), (3, 64, 128), (3, 128, 256), (256, 512)
+    ]  # fmt: skip
+    assert not model.medium and model.predictive
+    assert model.weights_of_terms == {"z": 1.0, "m": 0.01, "h": 1.0}
+    named = {key: hp["vae"][key] for key in ("learning_rate", "batch_size", "corpus")}
+    assert named == {"learning_rate": 8e-4, "batch_size": 128, "corpus": "tested"}
 
 
 def test_a_layer_of_pieces_comes_back_from_its_config():
@@ -278,7 +325,7 @@ def test_the_bound_is_that_of_numpy(monkeypatch, medium, predictive):
     n_frames = 26 + predictive
     noise = rng.normal(0, 1, (2 + medium, 3, n_frames, 8))
     given = iter(noise.astype("float32"))
-    monkeypatch.setattr(network, "noise_like", lambda *_: next(given))
+    monkeypatch.setattr(replicas, "normal_like", lambda *_: next(given))
     found = model.bound(x.astype("float32"))
     loss, reconstruction = by_numpy(model, x, noise)
     assert float(found["loss"]) == pytest.approx(loss, rel=1e-5)
@@ -335,6 +382,32 @@ def test_gradients_are_clipped_to_their_norm():
     model.train_step(tf.constant(x))
     assert len(given) == len(model.trainable_variables) and None not in given
     assert float(tf.linalg.global_norm(given)) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_the_seed_reaches_the_noise():
+    """That of the default seed is as it was: of seed 0, then a counter."""
+    found = []
+    for seed in (0, 1):
+        hp = hyperparameters(f"vae.seed={seed}")
+        model = pretraining.compiled_network(hp, make_mel_pieces(hp), "none")
+        x = np.zeros((1, 16, 12), "float32")
+        q, samples = model.encode(x)
+        found.append((samples["h"] - q["h"].mean) / np.exp(0.5 * np.array(q["h"].log_variance)))
+        expected = tf.random.stateless_normal([1, 16, 8], [seed, 0])
+        np.testing.assert_allclose(found[-1], expected, atol=1e-5)
+    assert not np.allclose(*found)
+
+
+def test_networks_of_other_seeds_are_trained_again(tmp_path, monkeypatch):
+    """Their noise was once that of seed 0; networks of seed 0 are read."""
+    keys = []
+    monkeypatch.setattr(pretraining, "cached_network", lambda _, key, *more: keys.append(key))
+    utterances, run = sounds(tmp_path, n_takes=1, speakers="a"), run_in(tmp_path)
+    for seed in (0, 1):
+        pretraining.pretrained_network(
+            utterances, hyperparameters(f"vae.seed={seed}"), run, max_epochs=1
+        )
+    assert [key["version"] for key in keys] == [1, 2]
 
 
 def test_a_saved_network_is_the_same(tmp_path):
@@ -480,6 +553,100 @@ def test_the_folds(tmp_path):
             assert len(split.dev) and (split.test == split.dev).all()
             assert not set(split.train) & set(split.dev)
             assert not set(of_test.test) & {*split.train, *split.dev}
+
+
+def lists(folder, train, test):
+    """Two lists in `folder` and the hyperparameters with them."""
+    for name, names in (("train.txt", train), ("test.txt", test)):
+        (folder / name).write_text("".join(f"{line}\n" for line in names))
+    return f"protocol.lists={folder / 'train.txt'}, {folder / 'test.txt'}"
+
+
+def test_the_split_of_two_lists(tmp_path, caplog):
+    utterances = sounds(tmp_path)
+    names = [u.name for u in utterances]
+    setting = lists(tmp_path, names[:0:-2], ["", *names[2::4], ""])
+    for target in ("speaker", "gender"):
+        hp = hyperparameters(f"labels.target={target}", setting)
+        with caplog.at_level("INFO"):
+            corpus_of.check_lists(utterances, hp)
+        assert caplog.messages.pop() == (
+            "protocol.lists: 6 of 24 utterances are in neither list, the first is a-anger-0"
+        )
+        chosen = corpus_of.select_utterances(utterances, hp)
+        [split] = corpus_of.make_splits(chosen, hp, run_in(tmp_path), 0)
+        assert [part.tolist() for part in split] == [
+            list(range(1, 24, 2)), [], list(range(2, 24, 4))
+        ]  # fmt: skip
+    run = replace(run_in(tmp_path), evaluate="dev")
+    [split] = corpus_of.make_splits(chosen, hp, run, 0)
+    assert {*split.train, *split.dev} == {*range(1, 24, 2)} and len(split.dev) == 2
+    for more in ({"protocol": "loso"}, {"n_folds": 3}):
+        with pytest.raises(UsageError, match="is one split; leave out --folds and --protocol"):
+            corpus_of.make_splits(chosen, hp, replace(run_in(tmp_path), **more), 0)
+    with pytest.raises(DataError, match="none of the utterances that \\[labels\\] select"):
+        corpus_of.make_splits(chosen[::2], hp, run_in(tmp_path), 0)
+
+
+def test_one_autoencoder_serves_the_rows_of_two_lists(tmp_path, monkeypatch):
+    keys = []
+    monkeypatch.setattr(pretraining, "cached_network", lambda _, key, *more: keys.append(key))
+    utterances, run = sounds(tmp_path, speakers="ab"), run_in(tmp_path)
+    names = [u.name for u in utterances]
+    for target in ("speaker", "gender"):
+        hp = hyperparameters(f"labels.target={target}", lists(tmp_path, names[::2], names[1::2]))
+        chosen = corpus_of.select_utterances(utterances, hp)
+        [split] = corpus_of.make_splits(chosen, hp, run, 0)
+        dataset = SimpleNamespace(utterances=chosen)
+        experiment.fold_network(experiment.Experiment(dataset, hp, run, None, None), split)
+    assert len(keys) == 2 and keys[0] == keys[1] and keys[0]["known"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "change", "kind", "message"),
+    [
+        ("ab", "b", {}, DataError, "1 utterances are in both lists, the first is b; take each"),
+        ("a", "", {}, DataError, "test.txt names no utterance"),
+        (
+            "ax",
+            "by",
+            {},
+            DataError,
+            "2 of 4 utterances are not in the corpus, the first is x; comp",
+        ),
+        ("a", "b", {".txt,": ".text,"}, UsageError, "cannot read .*train.text \\(No such file"),
+        ("a", "b", {", ": " and "}, UsageError, "expected two files, such as TRAIN.txt,TEST.txt"),
+    ],
+)
+def test_lists_that_make_no_split(tmp_path, train, test, change, kind, message):
+    setting = lists(tmp_path, train, test)
+    for old, new in change.items():
+        setting = setting.replace(old, new)
+    with pytest.raises(kind, match=message):
+        corpus_of.check_lists(
+            [SimpleNamespace(name=name) for name in "ab"], hyperparameters(setting)
+        )
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    setting = lists(tmp_path, "a", "b")
+    (tmp_path / "test.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="test.txt \\(it is no text"):
+        corpus_of.read_lists(hyperparameters(setting))
+
+
+def test_rare_speakers_are_named(tmp_path, caplog):
+    """Five of each but for c, with two: folds of a half."""
+    hp = hyperparameters("labels.target=speaker")
+    utterances = corpus_of.select_utterances(sounds(tmp_path, n_takes=3), hp)
+    rare = [u for i, u in enumerate(utterances) if u.speaker != "c" or i % 6 < 2]
+    for seed in (0, 1):  # a warning, not one a seed
+        splits = corpus_of.make_splits(rare, hp, run_in(tmp_path, seeds=(0, 1)), seed)
+        assert [len(s.test) for s in splits] == [10, 10]
+    assert caplog.messages == [
+        "1 of 4 speakers have fewer than 5 utterances, the first is c, the fewest are 2: 2 folds "
+        "in place of 5, each trained on 50 % of the utterances in place of 80 %"
+    ]
 
 
 def test_pieces_know_whose_they_are(tmp_path):
@@ -898,10 +1065,9 @@ def test_an_autoencoder_that_has_heard_what_is_tested(tmp_path, monkeypatch):
         assert found is transductive
 
 
-@pytest.mark.slow
-def test_an_omg_of_tones(tmp_path, capsys):
-    """The official lists, half of the videos gone, to the submission in the list's order."""
-    root, rows = tmp_path / "omg", []
+def omg(root):
+    """Tones in the official layout; the audio of one utterance is gone."""
+    rows = []
     for u in sounds(root / "wavs", n_takes=3):
         video = f"{u.speaker * 9}_1"
         n = int(u.name[-1]) + (10 if u.emotion == "anger" else 0)
@@ -915,6 +1081,13 @@ def test_an_omg_of_tones(tmp_path, capsys):
         lines = [header, *(row for speaker, row in rows[::-1] if speaker in speakers)]
         suffix = "_WithLabels" if name == "Test" else ""
         (root / f"omg_{name}Videos{suffix}.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.mark.slow
+def test_an_omg_of_tones(tmp_path, capsys):
+    """The official lists, half of the videos gone, to the submission in the list's order."""
+    root = omg(tmp_path / "omg")
     run = tmp_path / "run"
     arguments = command(tmp_path, "--data-root", str(root), f"--workdir={run}")
     arguments[arguments.index("--corpus") + 1] = "omg"
@@ -961,6 +1134,85 @@ def test_bad_input_has_its_message(tmp_path, capsys, monkeypatch, more, code, me
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
+# The card's commands.
+
+
+def card_commands():
+    """The flags of each row of the paper on the card: {row: words}."""
+    text = (ZOO / "README.md").read_text().partition("## Every row")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \|.*\| `(--corpus [^`]+)` \|$", text, re.MULTILINE)
+    return {row: flags.split() for row, flags in rows}
+
+
+def test_the_card_s_commands_name_what_there_is():
+    commands = card_commands()
+    assert len(commands) == 7
+    for words in commands.values():
+        options = base.parse(train.parser(), ["--model", "auxvae", *words], Options)
+        hp = load_hyperparameters(options, options.corpus)
+        make_mel_pieces(hp)
+        assert options.workdir and len(corpus_of.list_files(hp)) in (0, 2)
+    assert len({words[-1] for words in commands.values()}) == 7  # a run directory each
+
+
+def librispeech(root):
+    """Tones in the official layout, two chapters of each of six speakers; return their names."""
+    lines, names = ["; SPEAKERS", ";ID  |SEX| SUBSET           |MINUTES| NAME"], []
+    for u in sounds(root.parent / "tones", n_takes=3, speakers="abcdef"):
+        speaker, chapter = 19 + ord(u.speaker), 198 + (u.emotion == "anger")
+        name = f"{speaker}-{chapter}-{int(u.name[-1]):04}"
+        path = root / "train-clean-100" / str(speaker) / str(chapter) / f"{name}.flac"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, soundfile.read(u.path)[0], 8000)
+        lines.append(f"{speaker} | {u.gender[0].upper()} | train-clean-100 | 25.19 | A {u.speaker}")
+        names.append(name)
+    (root / "SPEAKERS.TXT").write_text("\n".join(dict.fromkeys(lines)) + "\n")
+    return names
+
+
+@pytest.mark.slow
+def test_the_card_s_commands_run(tmp_path, monkeypatch, eager):
+    names = librispeech(tmp_path / "LibriSpeech")
+    omg(tmp_path / "omg")
+    lists(tmp_path, names[::2], names[1::2])
+    for part in ("train", "test"):
+        (tmp_path / f"{part}.txt").rename(tmp_path / f"{part}_split.txt")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFSER_LIBRISPEECH_ROOT", str(tmp_path / "LibriSpeech/train-clean-100"))
+    systems = {"librispeech": ["mel", "m", "z", "h"], "omg": ["m, CCC"]}
+    for row, words in card_commands().items():
+        words = [word.replace("~/corpora/OMG", str(tmp_path / "omg")) for word in words]
+        tiny = [f"--set={override}" for override in TINY if "vae.corpus" not in override]
+        if "auxvae.springenberg" in words:
+            tiny += ["--set=features.n_bands=129"]
+        if words[1] == "omg":
+            tiny += ["--set=vae.continued_epochs=1"]
+        answer = called(main, "--model", "auxvae", *words, *tiny, "--cache", tmp_path / "cache")
+        assert answer.code == 0, (row, answer.err)
+        result, corpus = answer.out.splitlines()[-1], words[1]
+        n_folds = 1 if "protocol.lists" in " ".join(words) or corpus == "omg" else 5
+        scores = json.loads((tmp_path / words[-1] / "scores.json").read_text())
+        assert f"folds={n_folds} " in result
+        one = "auxvae.springenberg" in words or "model.medium=false" in words
+        expected = ["mel", "one auxiliary: z", "one auxiliary: h"] if one else systems[corpus]
+        assert list(scores["systems"])[-len(expected) :] == expected
+    # Of one split speaker and gender have one autoencoder, as have [12] and the model without m;
+    # the folds of two rows have one each; omg has that of LibriSpeech, which goes on with omg.
+    assert len(list((tmp_path / "cache").glob("vae-*"))) == 3 + 5 + 5 + 2
+    assert (tmp_path / "runs/speaker/tsne-h.png").exists()
+    assert (tmp_path / "runs/speaker/tsne-m.png").exists()
+    from tfser.cli import transform as script
+
+    text = (ZOO / "README.md").read_text()
+    for line in re.findall(r"\| `tfser-transform (--run [^`]+)`", text):
+        found = sorted((tmp_path / "LibriSpeech").rglob("*.flac"))
+        line = re.sub(
+            r"--content \S+ --style \S+", f"--content {found[0]} --style {found[-1]}", line
+        )
+        assert script.main(line.split()) == 0
+    assert (tmp_path / "he-as-she.png").exists() and (tmp_path / "calm-as-angry.png").exists()
+
+
 # Transformation.
 
 
@@ -995,6 +1247,8 @@ def test_a_transformed_recording(finished, latent, capsys):
         path.unlink()
     assert transform(finished, "--latent", latent, out=out) == 0
     assert (finished / out).read_bytes() == before
+    assert transform(finished, "--latent", latent, "--values=means", out=f"means-{out}") == 0
+    assert (finished / f"means-{out}").read_bytes() != before
 
 
 def test_what_a_style_gives(finished):
@@ -1008,29 +1262,54 @@ def test_what_a_style_gives(finished):
         for name in ("a-anger-1.wav", "d-anger-1.wav")
     )
     assert content.lengths == [4000, 4000]
-    own = transformation.reconstruct(model, content)
+    own = transformation.reconstruct(model, content, sampled=False)
     one_piece = transformation.Pieces(content.spectrograms[:1], [4000], content.peaks[:1])
     for latent in "hm":
         np.testing.assert_allclose(
-            transformation.transform(model, one_piece, one_piece, latent, layer),
+            transformation.transform(model, one_piece, one_piece, latent, layer, sampled=False),
             own[:1],
             atol=1e-6,
         )
-        found = transformation.transform(model, content, style, latent, layer)
+        found = transformation.transform(model, content, style, latent, layer, sampled=False)
         assert found.shape == own.shape and not np.allclose(found, own, atol=1e-4)
     seen = []
     encode = model.encode
     model.encode = lambda x, *more, **named: seen.append(more) or encode(x, *more, **named)
-    transformation.transform(model, content, style, "h", layer)
+    transformation.transform(model, content, style, "h", layer, sampled=False)
     [_, (_, _, borrowed)] = seen
     given = np.array(borrowed["h"].mean)
     expected = np.array(encode(style.spectrograms, sampled=False)[0]["h"].mean).mean(axis=0)
     np.testing.assert_allclose(given, [expected, expected], atol=1e-6)
 
 
-def test_a_spectrogram_sounds_as_it_did():
-    """Two tones come back from their own mel bands, as loud as they were."""
-    layer = MelPieces(**AUTHORS | {"seconds": 1.0, "n_frames": 44, "shortest_seconds": 0.2})
+def test_a_transformation_decodes_samples_or_means(monkeypatch):
+    model, rng = small(), np.random.default_rng(0)
+    content, style = (
+        transformation.Pieces(rng.uniform(0, 1, (1, 20, 5)).astype("float32"), [2000], [1.0])
+        for _ in range(2)
+    )
+    layer = SimpleNamespace(hop=100)
+
+    def decode(**options):
+        return [
+            transformation.transform(model, content, style, "h", layer, **options),
+            transformation.reconstruct(model, content, **options),
+        ]
+
+    means, samples, others = decode(sampled=False), decode(sampled=True), decode(sampled=True)
+    for mean, sample, other in zip(means, samples, others, strict=True):
+        assert np.abs(sample - mean).max() > 1e-3 and np.abs(other - sample).max() > 1e-3
+    monkeypatch.setattr(replicas, "normal_like", lambda x, _: tf.zeros_like(x))
+    for mean, sample in zip(means, decode(sampled=True), strict=True):
+        np.testing.assert_allclose(sample, mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"scale": "linear", "n_bands": 1025}])
+def test_a_spectrogram_sounds_as_it_did(changes):
+    """Two tones come back from their own bands, as loud as they were."""
+    layer = MelPieces(
+        **AUTHORS | {"seconds": 1.0, "n_frames": 44, "shortest_seconds": 0.2} | changes
+    )
     t = np.arange(round(1.25 * 22050)) / 22050
     heard = (0.3 * np.sin(2 * np.pi * 440 * t) + 0.1 * np.sin(2 * np.pi * 2000 * t)).astype("f4")
     pieces = transformation.cut_pieces(heard, layer)
@@ -1041,7 +1320,7 @@ def test_a_spectrogram_sounds_as_it_did():
     spectrum = np.abs(np.fft.rfft(sound[:22050]))
     assert abs(spectrum.argmax() - 440) < 10
     db = transformation.join_spectrogram(pieces.spectrograms, pieces.lengths, layer)
-    assert db.shape == (44 + 11, 140) and db.max() == 0 and db.min() >= -80
+    assert db.shape == (44 + 11, layer.n_features) and db.max() == 0 and db.min() >= -80
 
 
 @pytest.mark.parametrize(

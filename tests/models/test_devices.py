@@ -1,5 +1,6 @@
-"""A training on two devices equals the training on one, and batches are shared between them."""
+"""A training on two devices equals the training on one, its noise and dropout included."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 TESTS = Path(__file__).resolve().parents[1]
 # {case: (tolerances of the curves, epochs)}
@@ -43,7 +45,7 @@ def train(folder, *cases):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """One process for all networks, which takes longest to start."""
-    return train(tmp_path_factory.mktemp("devices"), *NETWORKS, "batches")
+    return train(tmp_path_factory.mktemp("devices"), *NETWORKS, "batches", "draws")
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +86,20 @@ def test_two_devices_share_every_batch(results):
         assert all(of_devices["matches"])
         assert sorted(of_devices["seen"]) == list(range(101))
         assert of_devices["predicted"] == [101, 1]
+
+
+@pytest.mark.xdist_group("devices")
+def test_two_devices_draw_the_noise_and_masks_of_one(results):
+    one, two = results["draws"]
+    assert [len(parts) for parts in one] == [1] * 4 and [len(parts) for parts in two] == [2] * 4
+    for [complete], parts in zip(one, two, strict=True):
+        np.testing.assert_array_equal(np.concatenate(parts), complete)
+    # No part repeats another part: of this draw, or of the next.
+    for first, second in (two[:2], two[2:]):
+        parts = [np.array(part) for part in (*first, *second)]
+        assert not any(np.array_equal(a, b) for a, b in itertools.combinations(parts, 2))
+    assert {0.0, 2.0} == set(np.ravel(two[2:]))
+    # One device draws what it always drew: seed 0, then a counter.
+    for number, [noise] in enumerate(one[:2]):
+        expected = tf.random.stateless_normal([10, 3], [0, number])
+        np.testing.assert_allclose(noise, expected, rtol=1e-6)

@@ -34,6 +34,13 @@ def parser() -> argparse.ArgumentParser:
         help="latent variable taken from the style: h, one for the recording, or m, one for each "
         "second (default: h)",
     )
+    p.add_argument(
+        "--values",
+        choices=("samples", "means"),
+        default="samples",
+        help="decode a sample of each distribution, the same in each call, or the means (default: "
+        "samples)",
+    )
     p.add_argument("--out", help="new .wav file; a .png beside it", **file)
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return p
@@ -48,6 +55,7 @@ class TransformOptions:
     style: Path
     out: Path
     latent: str = "h"
+    values: str = "samples"
     debug: bool = False
 
 
@@ -92,7 +100,9 @@ def transform(options: TransformOptions) -> None:
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
     content, style = pieces
-    frames = transformation.transform(network, content, style, options.latent, layer)
+    frames = transformation.transform(
+        network, content, style, options.latent, layer, sampled=options.values == "samples"
+    )
     sound = transformation.invert_spectrogram(frames, content, layer)
     shown = {
         f"content: {options.content.name}": (content.spectrograms, content.lengths),

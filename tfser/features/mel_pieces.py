@@ -1,4 +1,4 @@
-"""Mel spectrograms of 4 s pieces in 140 bands, for the Aux-VAE (section 5.2; the authors' code)."""
+"""Spectrograms of pieces in dB, for the Aux-VAE: 140 mel bands of 4 s (section 5.2; its code)."""
 
 import functools
 
@@ -15,7 +15,7 @@ LEAST_POWER = 1e-10  # librosa's power_to_db
 
 @keras.saving.register_keras_serializable(package="tfser")
 class MelPieces(FeatureLayer):
-    """Mel spectrograms in dB of pieces: waveform [batch, samples] -> [batch, n_frames, n_bands].
+    """Spectrograms in dB of pieces: waveform [batch, samples] -> [batch, n_frames, n_bands].
 
     librosa's `power_to_db(melspectrogram(piece), ref=np.max)` (reflected at the ends, as librosa
     did when the authors used it), -`range_db` after the piece's end, divided by -`range_db`: the
@@ -26,9 +26,10 @@ class MelPieces(FeatureLayer):
         n_frames: of a piece, filled up behind its own 1 + samples // hop.
         drop_short: drop incomplete pieces, as the authors did.
         shortest_seconds: drop a shorter last piece, unless it is the only piece.
+        scale: of the bands: "mel"; or "linear", the bins of the Fourier transform.
 
-    Raises UsageError for a hop longer than a window, a piece shorter than half a window, and
-    fewer `n_frames` than a piece has.
+    Raises UsageError for a hop longer than a window, a piece shorter than half a window,
+    fewer `n_frames` than a piece has, and another number of linear bands than of bins.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class MelPieces(FeatureLayer):
         n_frames,
         drop_short,
         shortest_seconds,
+        scale="mel",
         name=None,
     ):
         super().__init__(locals())
@@ -61,11 +63,28 @@ class MelPieces(FeatureLayer):
                 f"a piece of {seconds} s has {self.n_samples // hop_samples + 1} frames, and "
                 f"input.n_frames={n_frames} cuts them; take as many or more"
             )
+        if self.is_linear and n_bands != 1 + n_fft // 2:
+            raise UsageError(
+                f"features.scale=linear: the bands are the {1 + n_fft // 2} bins of "
+                f"features.n_fft={n_fft}, not features.n_bands={n_bands}; set them equal"
+            )
         self.hann = stft.hann_window(n_fft)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the bands are the bins of the Fourier transform."""
+        return self.arguments["scale"] == "linear"
+
+    def settings(self):
+        """Return all that decides the values, for the cache key, which is older than `scale`."""
+        settings = super().settings()
+        return settings if self.is_linear else {k: v for k, v in settings.items() if k != "scale"}
 
     @functools.cached_property
     def bands(self):
-        """Mel filters [bins, n_bands]."""
+        """Filters [bins, n_bands]."""
+        if self.is_linear:
+            return np.eye(self.n_features, dtype="float32")
         rate = self.sample_rate_hz
         return stft.slaney_filterbank(rate, self.n_fft, self.n_features, 0.0, rate / 2)
 
@@ -83,7 +102,8 @@ class MelPieces(FeatureLayer):
         at, last = tf.abs(tf.range(-edge, n + edge)), lengths[:, None] - 1
         at = tf.maximum(tf.where(at > last, 2 * last - at, at), 0)  # [batch, edge + n + edge]
         frames = tf.signal.frame(tf.gather(waveform, at, batch_dims=1), self.n_fft, self.hop)
-        power = stft.power_spectrum(frames * self.hann, self.n_fft) @ self.bands
+        power = stft.power_spectrum(frames * self.hann, self.n_fft)
+        power = power if self.is_linear else power @ self.bands
         inside = tf.sequence_mask(1 + lengths // self.hop, tf.shape(power)[1])
         inside = tf.expand_dims(inside, -1)  # [batch, frames, 1]
         peak = tf.reduce_max(tf.where(inside, power, 0.0), axis=(1, 2), keepdims=True)
@@ -123,7 +143,7 @@ class MelPieces(FeatureLayer):
         return complete + [rest] * (counts and not self.arguments["drop_short"])
 
     def power(self, piece):
-        """Return mel power [1 + samples // hop, n_bands] of one piece [samples]."""
+        """Return the power [1 + samples // hop, n_bands] of one piece [samples]."""
         padded = np.pad(piece, self.n_fft // 2, mode="reflect")
         return self.mel_power(stft.split_frames(padded, self.n_fft, self.hop) * self.hann)
 

@@ -22,6 +22,8 @@ UNRECORDED = {
     "hparams.model.standardizes_representation": False,
     "hparams.protocol.dev": "utterances",
     "hparams.plots.baseline": "",
+    "hparams.features.scale": "mel",
+    "hparams.protocol.lists": "",
 }
 PRETRAINING = ("autoencoder", "vae", "began")  # sections with a corpus and a group of it
 

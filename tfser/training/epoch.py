@@ -20,6 +20,7 @@ import tensorflow as tf
 from tfser import tensorflow_startup
 from tfser.distributed import multi_worker
 from tfser.errors import UsageError
+from tfser.training.replicas import share_dropout
 
 
 @functools.cache
@@ -49,6 +50,7 @@ def train_epoch(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float
 
     Raises UsageError for batches that the replicas of several workers cannot share equally.
     """
+    share_dropout(model)
     if not is_multi_worker(model):
         history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
         return {name: values[0] for name, values in history.items()}

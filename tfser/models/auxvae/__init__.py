@@ -9,15 +9,17 @@ Implemented: the network with h, m and z and its lower bound, Eq. (5); training 
 labels (section 5.2); linear probes for speaker and gender (section 6.1, table 1), regression of
 arousal and valence by squared error and by CCC (section 6.3, table 2, a row of table 3), maps of h
 and m (figure 2), voice transformation (section 6.4, figure 3: tfser-transform). The model of
-Springenberg et al. 2019, without m, is `--set model.medium=false`.
+Springenberg et al. 2019 (table 1) is `--hparams auxvae.springenberg`; `--set model.medium=false`
+is our model without m.
 
 Where to look:
 - section 3, Eq. (5), the lower bound: network.AuxVAE.bound; its distributions q and p:
   network.AuxVAE.encode, network.AuxVAE.predict_latents;
 - section 4, figure 1, the six networks: network.timescale (h and m), network.frame_by_frame;
 - section 5.2, training: pretraining.train_autoencoder, network.AuxVAE.train_step;
-- section 6, splits: dataset.make_splits; probes: probes.make_classifiers, probes.make_regressors,
-  probes.train_probes; tables 1 to 3: experiment.train, experiment.score_seed;
+- section 6, splits: dataset.make_splits, of published lists: dataset.read_lists;
+  probes: probes.make_classifiers, probes.make_regressors, probes.train_probes;
+  tables 1 to 3: experiment.train, experiment.score_seed;
 - figure 2: figures.write_figures; section 6.4: transformation.transform.
 
 Not in the paper (reasons on the card, zoo/auxvae/README.md):

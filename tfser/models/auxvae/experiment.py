@@ -15,7 +15,14 @@ from tfser.evaluation import (
 )
 from tfser.features.mel_pieces import make_mel_pieces
 from tfser.models.auxvae import figures, pretraining, probes
-from tfser.models.auxvae.dataset import Dataset, load_dataset, make_splits, select_utterances
+from tfser.models.auxvae.dataset import (
+    Dataset,
+    check_lists,
+    list_files,
+    load_dataset,
+    make_splits,
+    select_utterances,
+)
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.pretraining import copy_network, file_digest, load_unlabelled, share_recordings
@@ -41,6 +48,7 @@ def train(utterances, hp, run) -> dict | None:
     loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     is_rating = hp["labels"]["target"] == "ratings"
     pretraining.check_hparams(hp, make_mel_pieces(hp))
+    check_lists(utterances, hp)
     dataset, splits = cross_validation.load_with_splits(
         select_utterances(utterances, hp),
         run,
@@ -52,6 +60,8 @@ def train(utterances, hp, run) -> dict | None:
     # Section 5.2: the autoencoder is trained once, on speech without labels.
     base, transductive = base_network(dataset, hp, run)
     digest = {"network": file_digest(base)} if base else {}
+    lists = list_files(hp)
+    digest |= {f"list {file.name}": file_digest(file) for file in lists}
     run_directory.check_data(run.folder, dataset.utterances, dataset.key, **digest)
 
     # Section 6: probes of h, m and z.
@@ -72,6 +82,7 @@ def train(utterances, hp, run) -> dict | None:
         "facts": [
             describe_network(hp),
             f"probes of {hp['probe']['latents']}",
+            *[f"split of {' and '.join(file.name for file in lists)}"] * bool(lists),
             *["autoencoder trained on the tested speech (transductive)"] * transductive,
         ],
         "flags": describe_labels(**hp["labels"])

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser.training import loop, mixed_precision
+from tfser.training import loop, mixed_precision, replicas
 
 # Limit of |log-variance|: a squared error is weighted by exp(10) = 22,000 at most. Without a limit
 # training diverges long before exp() overflows, in float32 at 88.
@@ -32,14 +32,6 @@ def log_density(x, distribution):
     mean, log_variance = distribution
     square = ops.square(x - mean) * ops.exp(-log_variance)
     return -0.5 * ops.mean(np.log(2 * np.pi) + log_variance + square)
-
-
-def noise_like(x, seed):
-    """Draw standard normal noise of the shape of x, different on each replica."""
-    replica = tf.distribute.get_replica_context()
-    number = 0 if replica is None else replica.replica_id_in_sync_group
-    state = tf.cast(seed.next(), "int32") + tf.stack([0, tf.cast(number, "int32")])
-    return tf.random.stateless_normal(tf.shape(x), state)
 
 
 @keras.saving.register_keras_serializable("tfser")
@@ -121,8 +113,9 @@ class Latents(NamedTuple):
 class AuxVAE(keras.Model):
     """Spectrograms [batch, frames, n_bands] in [0, 1] -> their reconstructions.
 
-    `medium`: with m; without m it is the model of Springenberg et al. 2019. `predictive`: z of a
-    frame is decoded to the next frame. `spectrogram`: the settings of the input, for a later load.
+    `medium`: with m; without m the networks are those of Springenberg et al. 2019. `predictive`: z
+    of a frame is decoded to the next frame. `spectrogram`: the settings of the input, for a later
+    load.
     """
 
     def __init__(
@@ -205,7 +198,7 @@ class AuxVAE(keras.Model):
             mean, log_variance = distributions[name]
             samples[name] = mean
             if sampled:
-                noise = noise_like(mean, self.noise)
+                noise = replicas.normal_like(mean, self.noise)
                 samples[name] = mean + ops.exp(0.5 * log_variance) * noise
             return samples[name]
 

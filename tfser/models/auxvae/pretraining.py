@@ -29,9 +29,12 @@ from tfser.training.pretraining import (
 log = logging.getLogger("tfser")
 
 VERSION = 1  # part of a network's key: raise it when training gives other weights
+SEEDED_VERSION = 2  # of networks with another seed than 0, which once did not reach the noise
 TRAINING = ("learning_rate", "batch_size", "clip_norm", "seed")
 WEIGHTS = ("alpha", "beta", "gamma")
-SPECTROGRAM = ("sample_rate_hz", "n_fft", "hop_samples", "range_db", "seconds", "n_frames")
+SPECTROGRAM = (
+    "sample_rate_hz", "n_fft", "hop_samples", "range_db", "seconds", "n_frames", "scale"
+)  # fmt: skip
 LEAST_NATS = 1e-3  # per dimension; a latent variable below has collapsed
 BATCH = 64  # pieces, in inference
 
@@ -58,6 +61,7 @@ def compiled_network(hp, layer, strategy: str) -> AuxVAE:
     with loop.select_strategy(strategy).scope():
         model = new_network(hp, layer)
         model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
+        model.noise.state.assign([settings["seed"], 0])
     return model
 
 
@@ -67,7 +71,7 @@ def load_network(path: Path, hp, layer) -> AuxVAE:
     settings = network.settings
     expected = new_network(hp, layer).settings
     expected |= {name: settings[name] for name in WEIGHTS}  # weights of training alone
-    before, now = (dict(s) | s["spectrogram"] for s in (settings, expected))
+    before, now = (dict(s) | {"scale": "mel"} | s["spectrogram"] for s in (settings, expected))
     differ = [f"{k}: {before[k]}, not {now[k]}" for k in now if before[k] != now[k]]
     if differ := [text for text in differ if not text.startswith("spectrogram")]:
         raise UsageError(
@@ -88,7 +92,7 @@ def pretrained_network(
     """
     layer, settings = make_mel_pieces(hp), hp["vae"]
     key = {
-        "version": VERSION,
+        "version": SEEDED_VERSION if settings["seed"] else VERSION,
         "features": feature_cache.cache_key(utterances, layer, run.decoder),
         "model": hp["model"],
         "vae": {name: settings[name] for name in (*TRAINING, *WEIGHTS)},
@@ -168,8 +172,10 @@ def train_autoencoder(pieces, layer, hp, folder, strategy, max_epochs, *, start=
     save_figure(figure, folder / "reconstruction.png")
     with atomic_files.replace_file(folder / "vae.keras") as path:  # last: it is finished
         optimizer, model.optimizer = model.optimizer, None
-        model.save(path)
-        model.optimizer = optimizer
+        try:
+            model.save(path)
+        finally:
+            model.optimizer = optimizer
     loop.delete_checkpoints(folder)
 
 

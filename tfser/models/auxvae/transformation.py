@@ -1,4 +1,8 @@
-"""Voice transformation (section 6.4): a recording with the h or m of another recording."""
+"""Voice transformation (section 6.4): a recording with the h or m of another recording.
+
+sampled, in all functions: decode a sample of each distribution, as the networks are trained and
+described (section 4); otherwise their means. The same network gives other samples in each call.
+"""
 
 from typing import NamedTuple
 
@@ -35,13 +39,15 @@ def cut_pieces(waveform, layer) -> Pieces:
     return Pieces(levels.reshape(-1, layer.n_frames, layer.n_features), lengths, peaks)
 
 
-def transform(network, content: Pieces, style: Pieces, latent: str, layer) -> np.ndarray:
+def transform(
+    network, content: Pieces, style: Pieces, latent: str, layer, *, sampled: bool
+) -> np.ndarray:
     """Decode the content with the style's h or m: pieces [n_pieces, n_frames, n_bands].
 
-    All distributions are replaced by their means. h is the mean over the style's pieces, weighted
-    by length. m changes with time: a shorter style is repeated.
+    The parameters of h are the means over the style's pieces, weighted by length. m changes with
+    time: a shorter style is repeated.
     """
-    distributions, _ = network.encode(network.add_silence(style.spectrograms), sampled=False)
+    distributions, _ = network.encode(network.add_silence(style.spectrograms), sampled=sampled)
     n_pieces, n_frames, _ = np.shape(distributions[latent].mean)
     shares = np.array(style.lengths) / sum(style.lengths)
     # Frames behind the end of a recording have no style.
@@ -60,12 +66,12 @@ def transform(network, content: Pieces, style: Pieces, latent: str, layer) -> np
         return ops.convert_to_tensor(frames.reshape(-1, *values.shape[1:]))
 
     replacement = Normal(*(fit_to_content(values) for values in distributions[latent]))
-    return np.array(network(content.spectrograms, sampled=False, style={latent: replacement}))
+    return np.array(network(content.spectrograms, sampled=sampled, style={latent: replacement}))
 
 
-def reconstruct(network, content: Pieces) -> np.ndarray:
+def reconstruct(network, content: Pieces, *, sampled: bool) -> np.ndarray:
     """Decode the content with its own h and m."""
-    return np.array(network(content.spectrograms, sampled=False))
+    return np.array(network(content.spectrograms, sampled=sampled))
 
 
 def count_frames(n_samples: int, layer) -> int:
@@ -91,9 +97,12 @@ def invert_spectrogram(levels, content: Pieces, layer) -> np.ndarray:
     for x, length, peak in zip(levels, content.lengths, content.peaks, strict=True):
         fall = x[: count_frames(length, layer)].T  # [bands, frames]
         power = peak * 10 ** (-layer.range_db * fall / 10)
-        spectrum = librosa.feature.inverse.mel_to_stft(
-            power, sr=layer.sample_rate_hz, n_fft=layer.n_fft, power=2.0
-        )
+        if layer.is_linear:
+            spectrum = np.sqrt(power)
+        else:
+            spectrum = librosa.feature.inverse.mel_to_stft(
+                power, sr=layer.sample_rate_hz, n_fft=layer.n_fft, power=2.0
+            )
         parts.append(
             librosa.griffinlim(
                 spectrum, n_iter=ROUNDS, hop_length=layer.hop, length=length, random_state=0
