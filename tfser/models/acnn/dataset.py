@@ -9,7 +9,12 @@ import tensorflow as tf
 
 from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import number_classes, select_by_labels, to_three_classes
+from tfser.corpora.labels import (
+    list_strata,
+    number_classes,
+    select_by_labels,
+    to_three_classes,
+)
 from tfser.errors import UsageError
 from tfser.evaluation.splits import (
     Split,
@@ -62,7 +67,7 @@ def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
     if n_trained is not None:
         splits = cross_corpus_split(emotions, n_trained, dev_fraction=fraction, seed=seed)
     elif run.protocol == "loso":
-        splits = leave_speakers_out(speakers, n_folds=run.n_folds)
+        splits = leave_speakers_out(speakers, n_folds=run.n_folds, strata=list_strata(utterances))
     else:
         groups = sessions_or_groups(utterances, hp, run)
         splits = leave_groups_out(groups, emotions, dev_fraction=fraction, seed=seed)
@@ -80,7 +85,7 @@ def sessions_or_groups(utterances, hp, run) -> list[str] | np.ndarray:
     if any(sessions):
         log.warning("the folds are groups of speakers, not the corpus's sessions")
     n_folds = run.n_folds or min(hp["protocol"]["n_folds"], n_speakers)
-    return assign_speaker_groups(speakers, n_folds=n_folds)
+    return assign_speaker_groups(speakers, n_folds=n_folds, strata=list_strata(utterances))
 
 
 def make_input_layer(hp) -> tuple[LogMel, int]:
