@@ -1,17 +1,25 @@
 """The wheel is whole: installed into an empty folder, it finds all of its data, and trains."""
 
+import ast
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import forked
 import numpy as np
 import pytest
 import soundfile
 
+from tfser import keras_classes
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+MADE_BEFORE = REPOSITORY / "tests" / "made_before" / "df458cb.tar.xz"
+WITH_CHECKOUT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +118,112 @@ assert not heavy, heavy
     done = python("-c", program, installed=installed, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "--model" in done.stdout and "epr" in done.stdout
+
+
+# Classes of saved networks.
+
+
+def test_every_saved_class_has_a_stand_in():
+    """Those with keras.saving.register_keras_serializable, by the source."""
+    found = {}
+    for path in sorted((REPOSITORY / "tfser").rglob("*.py")):
+        module = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            decorators = [ast.unparse(d) for d in getattr(node, "decorator_list", [])]
+            if any("register_keras_serializable" in d for d in decorators):
+                assert decorators in (
+                    ["keras.saving.register_keras_serializable('tfser')"],
+                    ["keras.saving.register_keras_serializable(package='tfser')"],
+                )
+                found.setdefault(module, []).append(node.name)
+    assert found
+    assert {m: sorted(n) for m, n in found.items()} == {
+        m: sorted(n) for m, n in keras_classes.CLASSES.items()
+    }
+
+
+def test_a_function_is_called_after_the_import_of_a_module(tmp_path, monkeypatch):
+    """As of Keras, where a program imports tfser first; looking for a module is no import."""
+    (tmp_path / "late_module.py").write_text("value = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    calls = []
+    finder = keras_classes.CallAfterImport(
+        "late_module", lambda: calls.append(sys.modules["late_module"].value)
+    )
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    assert importlib.util.find_spec("late_module") and importlib.util.find_spec("json")
+    assert not calls
+    module = importlib.import_module("late_module")
+    try:
+        assert calls == [1] and module.__spec__.name == "late_module"
+        importlib.reload(module)
+        assert calls == [1, 1]
+    finally:
+        del sys.modules["late_module"]
+    assert finder.find_spec("late_module_that_is_missing") is None
+
+
+SAVED = """
+import sys
+import keras
+import numpy as np
+{first}
+names = {{"AdversarialAutoencoder", "AuxVAE", "Began", "Picture", "AttentionPooling", "GRU"}}
+registered = keras.saving.get_custom_objects()
+assert {{f"tfser>{{name}}" for name in names}} <= registered.keys()
+assert not [name for name in sys.modules if name.startswith("tfser.models")]
+for path in {paths}:
+    network = keras.saving.load_model(path)
+    assert type(network).__module__.startswith("tfser.models."), network
+    weights = [w for w in network.get_weights() if w.size]
+    assert len(weights) > 3 and all(np.isfinite(w).all() for w in weights)
+    print(type(network).__name__, network.count_params())
+"""
+
+
+@pytest.fixture(scope="module")
+def saved_networks(tmp_path_factory):
+    """Networks of the three papers that are classes of their own, saved as a training does."""
+    from tfser.config.hparams import load_hparams
+    from tfser.features.magnitude_slices import make_magnitude_slices
+    from tfser.features.mel_pieces import make_mel_pieces
+    from tfser.models.aae import experiment as aae
+    from tfser.models.auxvae import pretraining as auxvae
+    from tfser.models.began import pretraining as began
+
+    folder = tmp_path_factory.mktemp("networks")
+    hp = load_hparams("began", "toy", overrides=["model.n_filters=1", "model.hidden=2"])
+    began.new_network(hp, make_magnitude_slices(hp)).save_for_use(folder / "began.keras")
+    hp = load_hparams("auxvae", "toy", overrides=["model.n_latent=2"])
+    auxvae.new_network(hp, make_mel_pieces(hp)).save(folder / "vae.keras")
+    hp = load_hparams("aae", "toy", overrides=["model.system=optimized", "model.units=3"])
+    features = SimpleNamespace(names=list("ab"), n_frames=None, classes=["anger", "fear"])
+    aae.new_network(features, hp).save_for_prediction(folder / "aae.keras")
+    with tarfile.open(MADE_BEFORE) as archive:
+        members = [m for m in archive if m.name.endswith(("/vae.keras", "/began.keras"))]
+        archive.extractall(folder, members=members, filter="data")
+    return sorted(folder.rglob("*.keras"))
+
+
+def test_keras_loads_saved_networks_once_tfser_is_imported(saved_networks, tmp_path):
+    """Networks of this version and of an earlier one, in a process that imports nothing else."""
+    program = SAVED.format(first="import tfser", paths=[str(path) for path in saved_networks])
+    done = forked.end(forked.Process(["-c", program], cwd=tmp_path, env=WITH_CHECKOUT))
+    assert done.code == 0, done.err
+    kinds = [line.split()[0] for line in done.out.splitlines()]
+    assert len(kinds) == len(saved_networks)
+    assert set(kinds) == {"AdversarialAutoencoder", "AuxVAE", "Began"}
+
+
+@pytest.mark.slow
+def test_keras_loads_saved_networks_where_tfser_was_imported_first(saved_networks, tmp_path):
+    program = SAVED.format(first="", paths=[str(path) for path in saved_networks])
+    done = subprocess.run(
+        [sys.executable, "-c", f"import tfser\n{program}"],
+        cwd=tmp_path, env=WITH_CHECKOUT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(saved_networks)
 
 
 def test_trains_from_the_wheel(installed, tmp_path):

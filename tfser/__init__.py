@@ -1,4 +1,11 @@
-"""tfser: five speech emotion recognition systems, each faithful to its paper."""
+"""tfser: five speech emotion recognition systems, each faithful to its paper.
+
+Its import lets `keras.saving.load_model` load the networks of tfser, see `tfser.keras_classes`.
+"""
+
+from tfser import keras_classes
+
+keras_classes.register_with_keras()
 
 
 def load(folder, *, seed=None, fold=0):

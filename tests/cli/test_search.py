@@ -403,6 +403,34 @@ def test_what_a_search_writes_and_prints(tmp_path, monkeypatch):
     assert process["versions"]["hyperopt"]
 
 
+def test_trials_have_fewer_seeds_than_the_test_of_the_best(tmp_path, monkeypatch):
+    calls = stub(monkeypatch, lambda n, _: 0.5)
+    folder = tmp_path / "s"
+    command = ["--model", "svm", "--corpus", "toy", "--seeds", 3, "--evals", 2]
+    answer = called(search.main, *command, "--trial-seeds", 1, "--workdir", folder)
+    assert answer.code == 0, answer.err
+    seeds = {name: words[words.index("--seeds") + 1] for name, words in calls}
+    assert seeds == {"trial-000": "1", "trial-001": "1", "best": "3"}
+    assert atomic_files.read_json(folder / "hparams.json")["trial_seeds"] == 1
+    answer = called(search.main, *command, "--workdir", folder)
+    assert answer.code == 4 and "trial_seeds: 1 -> None" in error_line(answer)
+    answer = called(search.main, *command, "--workdir", tmp_path / "all")
+    assert {words[words.index("--seeds") + 1] for _, words in calls[3:]} == {"3"}
+    assert "trial_seeds" not in atomic_files.read_json(tmp_path / "all" / "hparams.json")
+
+
+def test_a_search_goes_on_with_the_groups_of_its_first_trials_alone(tmp_path, monkeypatch):
+    stub(monkeypatch, good, dies_at=[1])
+    folder = tmp_path / "s"
+    assert on_toy(folder, "--evals", 2, "--folds", 3).code == 130
+    settings = atomic_files.read_json(folder / "hparams.json")
+    del settings["speaker_groups"]  # as of an earlier version
+    atomic_files.write_json(folder / "hparams.json", settings)
+    answer = on_toy(folder, "--evals", 2, "--folds", 3)
+    assert answer.code == 4
+    assert "speaker_groups: None -> even in gender and class" in error_line(answer)
+
+
 def test_more_trials_are_added_until_the_test_part_was_seen(tmp_path, monkeypatch):
     calls = stub(monkeypatch, good, dies_at=[2])
     folder = tmp_path / "search"
@@ -468,6 +496,9 @@ def test_trials_that_do_not_belong(tmp_path, monkeypatch):
         (["--set", "svm.trains=1"], 2, "(did you mean 'svm.trains_on_dev'?)"),
         (["--corpus", "toi"], 2, "no corpus 'toi' (did you mean 'toy'?)"),
         (["--seeds", 0], 2, "--seeds 0: must be 1 or more"),
+        (["--trial-seeds", 0], 2, "--trial-seeds 0: must be 1 to --seeds"),
+        (["--trial-seeds", 2], 2, "--trial-seeds 2: must be 1 to --seeds"),
+        (["--stop-hopeless"], 2, "--stop-hopeless: svm has no dev score before its trial ends"),
     ],
 )
 def test_bad_commands(tmp_path, arguments, code, message):
@@ -486,7 +517,15 @@ def test_help_answers_without_what_is_slow():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for flag in ("--evals", "--algorithm", "--stop-hopeless", "--workdir", "--model", "--set"):
+    for flag in (
+        "--evals",
+        "--algorithm",
+        "--trial-seeds",
+        "--stop-hopeless",
+        "--workdir",
+        "--model",
+        "--set",
+    ):
         assert re.search(rf"^  {flag} ", done.stdout, re.MULTILINE)
     assert "--evaluate" not in done.stdout
 
@@ -517,6 +556,8 @@ def test_dev_scores_of_the_files(tmp_path):
     histories(tmp_path, [0.5, 0.25], "dev_accuracy")
     expected = {"seed-0/fold-00/history.csv": 0.5, "seed-0/fold-01/history.csv": 0.25}
     assert search_trials.read_dev_scores(tmp_path) == expected
+    histories(tmp_path / "ratings", [0.5, 0.25], "dev_ccc")
+    assert search_trials.read_dev_scores(tmp_path / "ratings") == expected
     histories(tmp_path / "other", [0.5], "loss")
     assert (
         search_trials.read_dev_scores(tmp_path / "other")
@@ -525,18 +566,20 @@ def test_dev_scores_of_the_files(tmp_path):
     )
 
 
+@pytest.mark.parametrize("column", ["dev_uar", "dev_ccc"])
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_hopeless_trial_is_stopped_where_asked(tmp_path, monkeypatch, asked):
+def test_a_hopeless_trial_is_stopped_where_asked(tmp_path, monkeypatch, asked, column):
     stopped = []
+    scores = {"dev_uar": {"uar": 0.5}, "dev_ccc": {"ccc_arousal": 0.4, "ccc_valence": 0.6}}
 
     def child(arguments, folder, stops):
         n = int(folder.name[-3:])
-        histories(folder, [0.5 + n / 100] if n < 5 else [0.1])
+        histories(folder, [0.5 + n / 100] if n < 5 else [0.1], column)
         if stops():
             stopped.append(n)
             return 130, "", "interrupted"
-        histories(folder, [0.5 + n / 100] * 2)
-        atomic_files.write_json(folder / "scores.json", {"uar": 0.5})
+        histories(folder, [0.5 + n / 100] * 2, column)
+        atomic_files.write_json(folder / "scores.json", scores[column])
         return 0, "", ""
 
     monkeypatch.setattr(search_trials, "run_training", child)
@@ -551,6 +594,15 @@ def test_a_hopeless_trial_is_stopped_where_asked(tmp_path, monkeypatch, asked):
     if asked:
         assert trials[5]["score"] is None and "below the median" in trials[5]["reason"]
         assert format_summary(trials).startswith("best of 6 trials (1 stopped): trial 0")
+
+
+def test_one_network_a_trial_leaves_nothing_to_stop(tmp_path, monkeypatch, caplog):
+    stub(monkeypatch, lambda n, _: histories(tmp_path / "s" / f"trial-{n:03}", [0.5]) or 0.5)
+    command = ["--model", "epr", "--corpus", "toy", "--stop-hopeless", "--evals", 2]
+    assert called(search.main, *command, "--workdir", tmp_path / "s").code == 0
+    log = (tmp_path / "s" / "log.txt").read_text()
+    warned = "WARNING --stop-hopeless stops no trial: a trial of this command has one network"
+    assert log.count(warned) == 1
 
 
 # What is written.

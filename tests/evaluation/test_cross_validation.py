@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfser.corpora.utterance import Utterance
-from tfser.errors import DataError, UsageError
+from tfser.errors import ConflictError, DataError, UsageError
 from tfser.evaluation import classification_report, cross_validation
 from tfser.evaluation.splits import Split
 from tfser.storage import run_directory
@@ -158,6 +158,18 @@ def test_splits_and_their_file(tmp_path):
     assert rows[-1] == {
         "seed": "5", "fold": "2", "utterance": "c-fear", "speaker": "c", "part": "dev"
     }  # fmt: skip
+
+
+def test_a_run_of_other_folds_is_refused_and_keeps_its_file(tmp_path):
+    run, utterances = run_in(tmp_path), voices()
+    cross_validation.write_splits(run, utterances, splits_of_seeds(utterances))
+    before = (tmp_path / "splits.csv").read_bytes()
+    (tmp_path / "seed-3").mkdir()
+    cross_validation.write_splits(run, utterances, splits_of_seeds(utterances))
+    others = {seed: splits[::-1] for seed, splits in splits_of_seeds(utterances).items()}
+    with pytest.raises(ConflictError, match="other folds for seed 3 than this version of tfser"):
+        cross_validation.write_splits(run, utterances, others)
+    assert (tmp_path / "splits.csv").read_bytes() == before
 
 
 def test_utterances_left_out_are_in_no_split(tmp_path, caplog):

@@ -274,8 +274,36 @@ def test_ratings_have_columns_of_their_own():
         "| run | system | CCC arousal | CCC valence | CCC of batches arousal | MSE arousal |"
         in text
     )
-    assert "| 1 | m, CCC | 0.300 ± 0.020 | 0.300 ± 0.020 | 0.300 | 0.300 |" in text
+    assert "| 1 | m, CCC | 0.300 ± 0.020 | 0.300 ± 0.020 | 0.300 ± 0.020 | 0.300 ± 0.020 |" in text
     assert "that the row's CCC arousal is not above the column's" in text and "paired" not in text
+
+
+def test_a_paper_s_own_scores_have_their_spread_and_an_f_score_has_f1_beside_it(tmp_path, zoo):
+    """BEGAN's table 1 has the sd of each speaker's accuracy, its table 2 an F-score."""
+    folder = finished_run(tmp_path / "a", 0.6, seeds=2)
+    scores = atomic_files.read_json(folder / "scores.json")
+    scores["systems"] = {
+        "BEGAN + head": scores["systems"]["VGG"]
+        | {"macro_f1": summary(0.4, 0.03), "f0_5_of_batches": summary(0.7, 0.02)}
+        | {"wa_of_DC": summary(0.8069, 0.0296)}
+    }
+    atomic_files.write_json(folder / "scores.json", scores)
+    recorded_runs.record_run(folder, zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    assert "| macro F1 | f0 5 of batches | mean profile UAR | segment accuracy | WA of DC |" in text
+    assert "| 40.0 ± 3.0 | 70.0 ± 2.0 | 60.0 ± 1.0 | 60.0 ± 1.0 | 80.7 ± 3.0 |" in text
+
+
+def test_runs_of_older_splits_are_rows_of_their_own(tmp_path, zoo):
+    """Their folds are other folds: they are not joined over seeds, and not compared."""
+    for name, first_seed, flags in (("a", 0, {"splits": "by-name"}), ("b", 2, {})):
+        folder = finished_run(tmp_path / name, 0.6, seeds=2, first_seed=first_seed)
+        scores = atomic_files.read_json(folder / "scores.json")
+        atomic_files.write_json(folder / "scores.json", scores | {"flags": flags})
+        recorded_runs.record_run(folder, zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    assert "| 1 | VGG |" in text and "| 2 | VGG |" in text
+    assert "| | 1 VGG | 1 VGG*2 |\n" in text and "| | 2 VGG | 2 VGG*2 |\n" in text
 
 
 def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):

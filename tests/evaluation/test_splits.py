@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
+from tfser.corpora import emodb, ravdess
+from tfser.corpora.labels import list_strata
 from tfser.errors import DataError, UsageError
+from tfser.evaluation.speaker_groups import divide_speakers
 from tfser.evaluation.splits import (
     NO_DEV,
     Split,
@@ -190,6 +194,92 @@ def test_inner_folds_are_pairs_without_a_common_speaker(speakers):
     )
 
 
+# Groups that are even in gender and class
+
+
+def read_real(name, shared_data):
+    """The utterances of a real corpus: its names hold speaker, gender and class."""
+    reader, folder = {"emodb": (emodb, "emodb"), "ravdess": (ravdess, "RAVDESS")}[name]
+    return reader.read(shared_data / folder)
+
+
+def count_genders(utterances, part) -> tuple[int, int]:
+    """The number of men and of women in a part."""
+    genders = {utterances[i].speaker: utterances[i].gender for i in part}
+    return tuple(list(genders.values()).count(gender) for gender in ("male", "female"))
+
+
+@pytest.mark.parametrize(
+    "corpus, n_folds, men_and_women",
+    [
+        ("ravdess", 4, [(3, 3)] * 4),
+        ("ravdess", 6, [(2, 2)] * 6),
+        ("ravdess", 8, [(2, 1), (1, 2)] * 4),
+        ("ravdess", 12, [(1, 1)] * 12),
+        ("emodb", 3, [(2, 1), (1, 2), (2, 2)]),
+        ("emodb", 4, [(2, 1), (1, 1), (1, 1), (1, 2)]),
+        ("emodb", 5, [(1, 1)] * 5),
+    ],
+)
+def test_groups_of_the_real_corpora_are_of_both_genders(
+    shared_data, corpus, n_folds, men_and_women
+):
+    utterances = read_real(corpus, shared_data)
+    speakers, strata = [u.speaker for u in utterances], list_strata(utterances)
+    splits = leave_speakers_out(speakers, n_folds=n_folds, strata=strata)
+    assert_partition(splits, len(utterances))
+    assert [count_genders(utterances, split.test) for split in splits] == men_and_women
+    assert [count_genders(utterances, s.dev) for s in splits] == [
+        *men_and_women[1:], men_and_women[0]
+    ]  # fmt: skip
+    if corpus == "ravdess":  # each class, too: 8 utterances of a speaker, 4 of neutral
+        for split in splits:
+            _, counts = np.unique([utterances[i].emotion for i in split.test], return_counts=True)
+            assert sorted(counts / (24 // n_folds)) == [4] + [8] * 7
+    # By name, as before, RAVDESS has groups of one gender, and dev sets of the other.
+    by_name = leave_speakers_out(speakers, n_folds=n_folds)
+    if corpus == "ravdess":
+        assert all(0 in count_genders(utterances, split.test) for split in by_name)
+
+
+@pytest.mark.parametrize("corpus", ["emodb", "ravdess"])
+def test_groups_are_as_even_as_scikit_learn_s(shared_data, corpus):
+    utterances = read_real(corpus, shared_data)
+    speakers, strata = (
+        np.array(x) for x in ([u.speaker for u in utterances], list_strata(utterances))
+    )
+    names = np.unique(strata)
+
+    def unevenness(groups):
+        """Mean sd over the groups of the share of each stratum: scikit-learn minimizes it."""
+        shares = [[np.sum(strata[g] == n) / np.sum(strata == n) for n in names] for g in groups]
+        return np.std(shares, axis=0).mean()
+
+    for n_groups in range(3, 8):
+        ours = divide_speakers(speakers, n_groups, strata)
+        folds = StratifiedGroupKFold(n_groups).split(speakers, strata, speakers)
+        theirs = unevenness([test for _, test in folds])
+        assert unevenness(ours) == pytest.approx(theirs, abs=1e-3)
+        assert theirs <= unevenness(divide_speakers(speakers, n_groups)) + 1e-9
+
+
+def test_a_speaker_goes_to_the_group_with_fewest_utterances_of_its_strata():
+    # a and c are men, b and d women, e has no gender; a has most utterances.
+    speakers = list("aaabbccdde")
+    strata = ["m"] * 3 + ["f"] * 2 + ["m"] * 2 + ["f"] * 2 + ["None"]
+    # a to 0; b: no woman anywhere, 1 has fewest in all; c: 1 has no man; d: 0 has no woman; e: both
+    # have nothing of it, and 1 has 4 utterances, 0 has 5.
+    groups = divide_speakers(speakers, 2, strata)
+    assert [group.tolist() for group in groups] == [[0, 1, 2, 7, 8], [3, 4, 5, 6, 9]]
+    assert assign_speaker_groups(speakers, n_folds=2, strata=strata).tolist() == [
+        0, 0, 0, 1, 1, 1, 1, 0, 0, 1
+    ]  # fmt: skip
+    pairs = speaker_group_k_fold(speakers, n_folds=2, strata=strata)
+    assert [test.tolist() for _, test in pairs] == [group.tolist() for group in groups]
+    # A group for each speaker is in the order of names, whatever the strata.
+    assert [g.tolist() for g in divide_speakers(list("cab"), 3, list("xxy"))] == [[1], [2], [0]]
+
+
 # Sessions
 
 
@@ -316,13 +406,26 @@ def test_each_speaker_trains_and_is_tested_on_a_share_of_every_class():
     assert len(splits) == 2
     for fold, (speaker, split) in enumerate(zip("st", splits, strict=True)):
         own = np.flatnonzero(speakers == speaker)
-        rng = np.random.default_rng([2, fold])
         # Half of 6 and 4 train; 0.4 of these 3 and 2 are dev: 1 each.
-        known = sample(rng, *((own[labels[own] == c], n) for c, n in (("x", 3), ("y", 2))))
-        dev = sample(rng, *(([i for i in known if labels[i] == c], 1) for c in "xy"))
+        known = sample(
+            np.random.default_rng([ord(speaker)]),
+            *((own[labels[own] == c], n) for c, n in (("x", 3), ("y", 2))),
+        )
+        dev = sample(
+            np.random.default_rng([2, fold]),
+            *(([i for i in known if labels[i] == c], 1) for c in "xy"),
+        )
         assert split.dev.tolist() == dev
         assert split.train.tolist() == sorted(set(known) - set(dev))
         assert split.test.tolist() == sorted(set(own.tolist()) - set(known))
+    # The division is one for all seeds, and for a corpus of speaker t alone; dev is of the seed.
+    other = per_speaker_split(speakers, labels, train_fraction=0.5, dev_fraction=0.4, seed=3)
+    assert [split.test.tolist() for split in other] == [split.test.tolist() for split in splits]
+    assert any(a.dev.tolist() != b.dev.tolist() for a, b in zip(splits, other, strict=True))
+    [alone] = per_speaker_split(
+        speakers[10:], labels[10:], train_fraction=0.5, dev_fraction=0.4, seed=3
+    )
+    assert (alone.test + 10).tolist() == splits[1].test.tolist()
     [pair] = per_speaker_split(["s"] * 4, list("xyxy"), train_fraction=0.5, dev_fraction=0, seed=0)
     assert sorted(map(len, pair)) == [0, 2, 2]
 

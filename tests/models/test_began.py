@@ -2,8 +2,11 @@
 
 import csv
 import functools
+import itertools
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -16,6 +19,8 @@ from pictures import encode_pixel
 from running import called
 
 from tfser.audio import decode
+from tfser.cli import base, search
+from tfser.cli.options import Options, load_hyperparameters
 from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
@@ -26,6 +31,7 @@ from tfser.features.magnitude_slices import Slices, make_magnitude_slices
 from tfser.models.began import dataset as corpus_of
 from tfser.models.began import experiment, heads, network, pretraining
 from tfser.plots import figures
+from tfser.search import trials
 from tfser.storage import run_directory
 from tfser.training import loop
 
@@ -287,8 +293,10 @@ def test_the_folds(tmp_path):
         assert [len(part) for part in split] == [4, 2, 4]  # 60/40, a third of six is dev
         assert sorted(utterances[i].emotion for i in split.test) == ["anger"] * 2 + ["sadness"] * 2
     assert not is_speaker_independent([u.speaker for u in utterances], splits)
+    # Section 4: "ten executions of the model"; a search on the dev sets has seen no test utterance.
     again = corpus_of.make_splits(utterances, hp, run_in(tmp_path), 1)
-    assert any((a.test != b.test).any() for a, b in zip(splits, again, strict=True))
+    assert all((a.test == b.test).all() for a, b in zip(splits, again, strict=True))
+    assert any((a.dev != b.dev).any() for a, b in zip(splits, again, strict=True))
     # Table 3.
     for run, of in ((run_in(tmp_path), "emodb"), (run_in(tmp_path, "loso"), "savee")):
         splits = corpus_of.make_splits(utterances, hyperparameters(corpus=of), run, 0)
@@ -342,6 +350,19 @@ def test_the_f_score_of_the_authors():
     first = 1.25 * precision * recall / (0.25 * precision + recall)
     assert experiment.f0_5_of_batches(y, p, batch_size=4) == pytest.approx((first + 1) / 2)
     assert experiment.f0_5_of_batches(y, 0 * p) == 0
+
+
+def test_scores_of_the_tables_have_their_spread_over_the_executions():
+    executions = [
+        {"uar": 0.5, "macro_f1": 0.4, "f0_5_of_batches": 0.7, "wa_of_DC": wa} for wa in (0.75, 0.85)
+    ]
+    system = {name: metrics.summarize([e[name] for e in executions]) for name in executions[0]}
+    assert experiment.describe_scores(system) == {
+        "macro_f1": "0.4000", "macro_f1_sd": "0.0000", "f0_5_of_batches": "0.7000",
+        "f0_5_of_batches_sd": "0.0000", "wa_of_DC": "0.8000", "wa_of_DC_sd": "0.0707",
+    }  # fmt: skip
+    alone = {"wa_of_DC": metrics.summarize([0.75]), "wa": metrics.summarize([0.75])}
+    assert experiment.describe_scores(alone) == {"wa_of_DC": "0.7500"}
 
 
 # Pre-training.
@@ -432,6 +453,70 @@ def test_a_network_of_other_settings(trained):
         pretraining.check_hparams(hp, make_magnitude_slices(hp))
 
 
+# The feature maps.
+
+
+class Encoder(SimpleNamespace):
+    """An encoder of one weight that counts how often it encodes; its maps depend on the mode."""
+
+    output_shape, n_encoded = (None, 2, 3, 4), 0
+
+    def get_layer(self, name):
+        return {"picture": SimpleNamespace(input_mode=self.mode)}[name]
+
+    def get_weights(self):
+        return [np.float32([self.weight])]
+
+    def predict(self, slices, **_):
+        self.n_encoded += 1
+        height, width = self.output_shape[1:3]
+        return np.full((len(slices), height, width, 4), self.weight + len(self.mode), "float32")
+
+
+def test_maps_of_an_input_mode_are_not_those_of_another(tmp_path):
+    run = run_in(tmp_path)
+    dataset = SimpleNamespace(slices=np.zeros((5, 17, 25), "float32"), key="k" * 64)
+    one = Encoder(mode="crop512", weight=1.0)
+    other = Encoder(mode="resize520", weight=1.0)
+    other.output_shape = (None, 65, 12, 4)
+    for _ in range(2):
+        for encoder in (one, other):
+            maps = pretraining.load_maps(encoder, dataset, run)
+            assert maps.shape == (5, *encoder.output_shape[1:])
+            assert (maps == 1 + len(encoder.mode)).all()
+    assert one.n_encoded == other.n_encoded == 1
+    changed = Encoder(mode="crop512", weight=2.0)
+    assert (pretraining.load_maps(changed, dataset, run) == 9).all()
+    for file in tmp_path.rglob("maps-crop512-*.npy"):  # as after a full disk
+        file.write_bytes(file.read_bytes()[:100])
+    assert (pretraining.load_maps(one, dataset, run) == 8).all() and one.n_encoded == 2
+
+
+@pytest.mark.parametrize(
+    "n_frames, n_bins, shape, is_read",
+    [
+        (17, 25, (5, 2, 3, 4), True),
+        (17, 25, (5, 65, 12, 4), False),  # of the other mode
+        (17, 25, (4, 2, 3, 4), False),  # of fewer slices
+        (96, 520, (5, 65, 12, 4), False),  # of either mode: both have this shape
+    ],
+)
+def test_maps_of_earlier_versions_are_read_where_they_are_right(
+    tmp_path, n_frames, n_bins, shape, is_read
+):
+    """Their names had no mode."""
+    run, encoder = run_in(tmp_path), Encoder(mode="crop512", weight=1.0)
+    encoder.output_shape = (None, 65, 12, 4) if n_bins == 520 else (None, 2, 3, 4)
+    dataset = SimpleNamespace(slices=np.zeros((5, n_frames, n_bins), "float32"), key="k" * 64)
+    digest = pretraining.weights_digest(encoder)
+    run.local_cache.mkdir()
+    np.save(run.local_cache / f"maps-{digest}-{'k' * 16}.npy", np.zeros(shape, "float32"))
+    maps = pretraining.load_maps(encoder, dataset, run)
+    assert len(maps) == 5 and (maps == (0 if is_read else 8)).all()
+    assert encoder.n_encoded == (not is_read)
+    assert len(list(run.local_cache.iterdir())) == (1 if is_read else 2)
+
+
 # Heads and runs.
 
 
@@ -492,6 +577,11 @@ def test_a_run_of_classes(run_of, without_pictures, encoder):
     assert name == experiment.NAMES[encoder] and scores["folds"] == 2
     of_speakers = [system[f"wa_of_{speaker}"]["mean"] for speaker in "ab"]
     assert of_speakers == system["fold_wa"]["values"]
+    # Tables 1 and 2 on the line that scripts read.
+    shown = dict(word.split("=") for word in result.split()[1:])
+    assert [float(shown[f"wa_of_{speaker}"]) for speaker in "ab"] == of_speakers
+    for name in ("macro_f1", "f0_5_of_batches"):
+        assert float(shown[name]) == pytest.approx(system[name]["mean"], abs=1e-4)
     rows = list(csv.DictReader((run / "predictions.csv").read_text().splitlines()))
     assert len(rows) == 8  # four of each speaker
     y, p = ([row[key] for row in rows] for key in ("emotion", "predicted"))
@@ -576,3 +666,94 @@ def test_bad_input_has_its_message(tmp_path, capsys, more, code, message):
     table(tmp_path)
     assert main(command(tmp_path, *more, "--workdir", str(tmp_path / "run"))) == code
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+# The commands of the card.
+
+CARD = Path(__file__).parents[2] / "zoo" / "began" / "README.md"
+
+
+def card_rows():
+    """(row, corpus, flags of tfser-search, names on the RESULT line) of the card's first table."""
+    text = CARD.read_text(encoding="utf-8")
+    [start] = re.findall(r"\| command: `tfser-search (.*?)` and \|", text)
+    rows = re.findall(r"^\| (table .*?) \| .*? \| `(--corpus (\w+).*?)` \| (.*?) \|$", text, re.M)
+    return [
+        (row, corpus, f"{start} {flags}".split(), re.findall(r"`(\w+)`", names))
+        for row, flags, corpus, names in rows
+    ]
+
+
+def test_the_card_has_a_command_for_each_row_of_the_paper():
+    protocols = {}
+    for row, corpus, flags, names in card_rows():
+        options = base.parse(search.parser(), flags, Options)
+        assert (options.seeds, options.trial_seeds, options.protocol) == (10, 1, "paper")
+        hp = load_hyperparameters(options, corpus)
+        protocols[row] = corpus, hp["protocol"]["kind"], hp["labels"]["target"]
+        assert names
+    assert protocols == {
+        "table 1, DC / JE / JK / KL": ("savee", "per-speaker", "emotion"),
+        "table 2, F-score": ("omg", "official", "emotion"),
+        "table 2, CCC of arousal / valence": ("omg", "official", "ratings"),
+        "table 3": ("emodb", "loso", "emotion"),
+    }
+
+
+def write_tone(path, hz, n_samples=4000):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    t = np.arange(n_samples) / 8000
+    noise = np.random.default_rng(round(hz)).normal(0, 0.01, n_samples)
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * hz * t) + noise, 8000)
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """Small trees in the official layouts: {name: folder}; anger is higher than sadness."""
+    root = tmp_path_factory.mktemp("corpora")
+    for number, take in itertools.product(range(4), range(1, 6)):
+        speaker = ("DC", "JE", "JK", "KL")[number]
+        for code, hz in (("a", 1500), ("sa", 300)):
+            write_tone(root / f"savee/AudioData/{speaker}/{code}{take:02}.wav", hz + 50 * number)
+        if number < 3 and take < 4:
+            speaker = ("03", "08", "10")[number]
+            for letter, hz in (("W", 1500), ("T", 300)):
+                write_tone(root / f"emodb/wav/{speaker}a0{take}{letter}a.wav", hz + 50 * number)
+        path = f"librispeech/train-clean-100/19/{number}/19-{number}-000{take}.flac"
+        write_tone(root / path, 400 + 100 * take)
+    for part, n in (("Train", 8), ("Validation", 4), ("Test", 4)):
+        lines = ["link,start,end,video,utterance,arousal,valence,EmotionMaxVote"]
+        for i in range(1, n + 1):
+            vote, video = (0, 5)[i % 2], f"{part.lower()}_1"
+            lines.append(f"x,0,1,{video},utterance_{i}.mp4,{0.9 - 0.1 * vote},{i / 9},{vote}")
+            write_tone(root / f"omg/{video}/utterance_{i}.mp4.wav", 1500 - 240 * vote + 10 * i)
+        end = "_WithLabels" if part == "Test" else ""
+        (root / f"omg/omg_{part}Videos{end}.csv").write_text("\n".join(lines) + "\n")
+    return {name: root / name for name in ("savee", "emodb", "librispeech", "omg")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "corpus", "flags", "names"), card_rows())
+def test_the_commands_of_the_card(
+    row, corpus, flags, names, corpora, tmp_path, monkeypatch, without_pictures
+):
+    """With small networks, one trial, and trainings in this process."""
+
+    def run_here(arguments, folder, stops=None):
+        answer = called(main, *arguments, "--workdir", folder)
+        return answer.code, answer.out, answer.err
+
+    monkeypatch.setattr(search, "run_training", run_here)
+    monkeypatch.setattr(trials, "run_training", run_here)
+    monkeypatch.setenv("TFSER_LIBRISPEECH_ROOT", str(corpora["librispeech"]))
+    small = [s for s in TINY if not s.startswith(("head.", "began.corpus", "train.max_epochs"))]
+    answer = called(
+        search.main, *flags, "--evals", 1, "--data-root", corpora[corpus], "--cache",
+        tmp_path / "cache", "--workdir", tmp_path / "search", "--set=train.max_epochs=1",
+        *(f"--set={setting}" for setting in small),
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    result = answer.out.splitlines()[-1]
+    assert result.startswith(f"RESULT model=began corpus={corpus} protocol=paper ")
+    assert " seeds=10" in result and all(f" {name}=" in result for name in names)
+    assert len(list((tmp_path / "cache").glob("began-*/began.keras"))) == 1  # section 2.3

@@ -157,7 +157,7 @@ def test_random_folds_are_speaker_dependent_and_differ_by_seed(corpus, tmp_path)
 def test_an_svm_for_each_speaker_is_tested_as_began_is(corpus, tmp_path):
     utterances, _ = corpus
     hp = load_hparams("svm", "emodb", overrides=["protocol.kind=per-speaker"])
-    run = run_in(tmp_path, "paper", seeds=(0, 1))
+    run = run_in(tmp_path, "paper")
     scores = experiment.train(utterances, hp, run)
     assert scores["speaker_independent"] is False
     assert (scores["folds"], scores["n"]) == (4, 16)  # of 4 takes 2.4 train
@@ -173,6 +173,8 @@ def test_an_svm_for_each_speaker_is_tested_as_began_is(corpus, tmp_path):
             assert len({utterances[i].speaker for part in own for i in part}) == 1
     with pytest.raises(UsageError, match="--folds 3: per-speaker has a fold for each"):
         experiment.make_splits(utterances, hp, run_in(tmp_path, "paper", n_folds=3), 0)
+    with pytest.raises(UsageError, match="--seeds 2: nothing is random in an SVM for each speaker"):
+        experiment.make_splits(utterances, hp, run_in(tmp_path, "paper", seeds=(0, 1)), 0)
 
 
 def test_without_the_other_systems_dev_part(corpus, tmp_path):

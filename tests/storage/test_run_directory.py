@@ -222,6 +222,36 @@ def test_a_resumed_run_has_the_same_audio(folder, tmp_path):
             run_directory.check_data(folder, utterances, key)
 
 
+def test_a_resumed_run_has_the_folds_of_its_splits(folder):
+    """Rules for folds change between versions: half of a run's folds must not be of each rule."""
+
+    def rows(**parts):
+        return [
+            {"seed": seed, "fold": 0, "utterance": name, "part": part}
+            for seed in (0, 1)
+            for name, part in parts.items()
+        ]
+
+    folder.mkdir(parents=True)
+    before = rows(a="train", b="dev", c="test", d=None)
+    run_directory.check_splits(folder, before)  # there is no file
+    atomic_files.write_csv(folder / "splits.csv", before)
+    other = rows(a="dev", b="train", c="test", d=None)
+    run_directory.check_splits(folder, other)  # nothing was trained yet
+    (folder / "seed-0").mkdir()
+    run_directory.check_splits(folder, before)
+    run_directory.check_splits(folder, [row | {"seed": 2} for row in other])  # seeds of its own
+    run_directory.check_splits(folder, before[:4] + [r | {"seed": 7} for r in other])
+    for changed in (other, before[:-1], before[:4] + other[4:]):
+        with pytest.raises(ConflictError) as caught:
+            run_directory.check_splits(folder, changed)
+        seed = 0 if changed is other else 1
+        assert str(caught.value) == (
+            f"{folder / 'splits.csv'} has other folds for seed {seed} than this version of tfser "
+            "makes, or other files are left out by --max-bad; use another --workdir, or delete it"
+        )
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     assert conflict(tmp_path) == (

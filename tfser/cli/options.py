@@ -49,6 +49,7 @@ class Options:
     # Search.
     evals: int = 20
     algorithm: str = "tpe"
+    trial_seeds: int | None = None  # None: those of the best setting
     stop_hopeless: bool = False
 
 

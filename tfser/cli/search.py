@@ -5,13 +5,16 @@ proposes settings. A trial is `tfser-train --evaluate dev` in a process of its o
 does not grow. The test sets are used once, for the best setting.
 
 One setting is selected for all folds. The dev set of a fold may hold speakers whom another fold
-tests: the test score of the best setting is optimistic by the gain of the selection on them.
+tests: the test score of the best setting is optimistic by the gain of the selection on them. Where
+each speaker has networks of its own (BEGAN's default), and with a corpus's own parts, no trial
+trains on an utterance that is tested, and no trial is scored on one.
 """
 
 import argparse
 import itertools
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from tfser.cli import base, spark_jobs, train
@@ -31,7 +34,14 @@ from tfser.search.summary import (
     trial_folder_name,
     write_event,
 )
-from tfser.search.trials import FEWEST, finished_trials, read_trials, run_trial, write_trials
+from tfser.search.trials import (
+    FEWEST,
+    finished_trials,
+    read_dev_scores,
+    read_trials,
+    run_trial,
+    write_trials,
+)
 from tfser.storage import atomic_files, run_directory, s3
 
 log = logging.getLogger("tfser")
@@ -41,8 +51,9 @@ exit codes: 0 done, 1 all trials failed, 2 usage or configuration, 3 data, 4 the
 holds another search or is in use, 130 interrupted. The same command continues where it stopped.
 
 One setting is selected for all folds, by the dev sets of all folds. A speaker of the dev set of one
-fold may be in the test set of another fold.
+fold may be in the test set of another fold, where speakers are left out.
 
+example: tfser-search --model began --corpus savee --seeds 10 --trial-seeds 1
 example: tfser-search --model svm --corpus emodb --protocol loso --evals 20
 """
 WEIGHTS = ("*.keras", "*.npz")  # deleted when a trial has its score: some hundred MB
@@ -62,10 +73,17 @@ def parser() -> argparse.ArgumentParser:
         help="Hyperopt's algorithm, seeded by --seed (default: tpe)",
     )
     p.add_argument(
+        "--trial-seeds",
+        type=int,
+        metavar="N",
+        help="number of seeds of a trial, from --seed upward (default: --seeds, the number of the "
+        "best setting's test)",
+    )
+    p.add_argument(
         "--stop-hopeless",
         action="store_true",
         help="stop a trial whose first networks have dev scores below the median of the same "
-        f"networks of the trials before, once there are {FEWEST} trials",
+        f"networks of the trials before, once there are {FEWEST} trials (not of svm and auxvae)",
     )
     p.add_argument(
         "--workdir",
@@ -85,6 +103,12 @@ def search(options: Options) -> None:
     """Check the options before reading audio, search, then train and test the best setting."""
     if options.evals < 1:
         raise UsageError(f"--evals {options.evals}: must be 1 or more")
+    if options.trial_seeds is not None and not 1 <= options.trial_seeds <= options.seeds:
+        raise UsageError(f"--trial-seeds {options.trial_seeds}: must be 1 to --seeds")
+    if options.stop_hopeless and options.model in ("svm", "auxvae"):
+        raise UsageError(
+            f"--stop-hopeless: {options.model} has no dev score before its trial ends; leave it out"
+        )
     if options.strategy == "multiworker":
         raise UsageError("--strategy multiworker is for one training; leave it out, or use --spark")
     if options.spark is not None:
@@ -104,6 +128,10 @@ def search(options: Options) -> None:
         "seeds": options.seeds,
         "stop_hopeless": options.stop_hopeless,
     }
+    if options.trial_seeds is not None:
+        settings["trial_seeds"] = options.trial_seeds
+    if options.folds:  # a search goes on with the groups of its first trials alone
+        settings["speaker_groups"] = "even in gender and class"
     with run_directory.open_run(
         folder, settings, range(options.seed, options.seed + options.seeds)
     ):
@@ -136,6 +164,7 @@ def run_trials(options: Options, space: dict, folder: Path) -> list[dict]:
     Raises:
         ConflictError: the trials there are not those of this command, or their best was tested.
     """
+    of_trials = replace(options, seeds=options.trial_seeds or options.seeds)
     path = folder / "trials.jsonl"
     trials = read_trials(path)
     n_finished = len(finished_trials(trials))
@@ -174,6 +203,9 @@ def run_trials(options: Options, space: dict, folder: Path) -> list[dict]:
             weights.unlink()
         finished = finished_trials(trials)
         log.info("%s; %s", format_outcome(trials[n]), format_summary(finished))
+        n_networks = len(read_dev_scores(folder / trial_folder_name(n)))
+        if options.stop_hopeless and len(finished) == 1 and n_networks == 1:
+            log.warning("--stop-hopeless stops no trial: a trial of this command has one network")
         write_best(options, finished, space, folder)
         write_event(trials[n], folder / "events")
 
@@ -181,11 +213,11 @@ def run_trials(options: Options, space: dict, folder: Path) -> list[dict]:
         n for n in range(options.evals) if n >= len(trials) or trials[n]["status"] == "begun"
     ]
     if options.spark and unfinished:
-        spark_jobs.run_trials(options, sampler, unfinished, begin, end, folder)
+        spark_jobs.run_trials(of_trials, sampler, unfinished, begin, end, folder)
     else:
         for n in unfinished:
             parameters = begin(n)
-            flags = format_flags(options, parameters)
+            flags = format_flags(of_trials, parameters)
             result = run_trial(
                 flags, trials, n, parameters, folder, stop_hopeless=options.stop_hopeless
             )

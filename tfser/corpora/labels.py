@@ -110,6 +110,11 @@ def number_classes(utterances) -> tuple[list[str], list[int]]:
     return names, [numbers[u.emotion] for u in utterances]
 
 
+def list_strata(utterances) -> list[str]:
+    """List the gender and class of each utterance, in which groups of speakers shall be even."""
+    return [f"{u.gender} {u.emotion}" for u in utterances]
+
+
 def select_common_classes(utterances, tested) -> tuple[list, list]:
     """Return the utterances of two corpora with emotions in both; raise DataError for under two."""
     names = {u.emotion for u in utterances} & {u.emotion for u in tested}

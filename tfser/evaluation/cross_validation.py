@@ -22,7 +22,7 @@ from tfser.corpora.labels import (
 from tfser.errors import UsageError
 from tfser.evaluation import classification_report
 from tfser.evaluation.splits import NO_DEV
-from tfser.storage import atomic_files
+from tfser.storage import atomic_files, run_directory
 
 log = logging.getLogger("tfser")
 
@@ -216,4 +216,5 @@ def write_splits(run, utterances, splits) -> None:
                 }
                 for u, part in zip(utterances, parts, strict=True)
             ]
+    run_directory.check_splits(run.folder, rows)
     atomic_files.write_csv(run.folder / "splits.csv", rows)

@@ -49,6 +49,8 @@ def _format_rows(numbered: list[tuple]) -> str:
     headline = metrics.headline_scores(entries[0]["scores"])
     has_classes = headline[0] == "uar"
     own = sorted({key for values in systems for key in values} - {*SCORES, *headline})
+    if "f0_5_of_batches" in own:  # BEGAN's table 2 has an F-score, and does not say which
+        own.insert(0, "macro_f1")
     mixed = len({_protocol_name(entry["scores"]) for entry in entries}) > 1
     ranged = entries[0]["scores"]["model"] in WITH_RANGE
     first, *others = map(_title, headline)
@@ -74,7 +76,9 @@ def _format_rows(numbered: list[tuple]) -> str:
             ends = [format_score(main | {"mean": main[key]}) for key in ("min", "max")]
             cells += [first, *ends * ranged, *others]
             cells += [_format_percent(values["fold_uar"], spread=True)] if has_classes else []
-            cells += [format_score(values[key]) if key in values else "" for key in own]
+            cells += [
+                format_score(values[key], spread=several) if key in values else "" for key in own
+            ]
             lines.append(f"| {' | '.join(cells)} |")
         processes, note = entry["processes"], entry["note"]
         facts = [
@@ -107,7 +111,8 @@ def _format_t_tests(numbered: list[tuple]) -> list[str]:
         scores = entry["scores"]
         if scores["seeds"] > 1:
             task = _protocol_name(scores), scores["folds"], scores["n"], *scores.get("classes", ())
-            task += tuple(scores["flags"].get(k) for k in ("target", "rounding", "normalize"))
+            flags = ("target", "rounding", "normalize", "splits")
+            task += tuple(scores["flags"].get(name) for name in flags)
             for name, values in scores["systems"].items():
                 groups.setdefault(task, []).append((f"{number} {name}", values))
     lines = []
@@ -150,7 +155,7 @@ def _format_matrix(rows, test) -> list[str]:
 
 
 def _title(key: str) -> str:
-    words = {"uar": "UAR", "wa": "WA", "ccc": "CCC", "mse": "MSE"}
+    words = {"uar": "UAR", "wa": "WA", "ccc": "CCC", "mse": "MSE", "f1": "F1"}
     return " ".join(words.get(word, word) for word in key.split("_"))
 
 

@@ -78,11 +78,15 @@ def _covers_seeds(new: dict, old: dict, folder: Path) -> bool:
 
 
 def join_runs(entries: list[dict]) -> list[dict]:
-    """Join runs of the same settings, which have different seeds, into one entry with all seeds."""
+    """Join runs of the same settings, which have different seeds, into one entry with all seeds.
+
+    Runs whose splits were made by an older rule (the flag "splits") stay apart.
+    """
     groups = {}
     for entry in entries:
         settings = json.dumps(run_directory.flatten_settings(entry["settings"]), sort_keys=True)
-        groups.setdefault(settings, []).append(entry)
+        splits = entry["scores"].get("flags", {}).get("splits")  # the first runs have no flags
+        groups.setdefault((settings, splits), []).append(entry)
     return [
         _join_entries(sorted(group, key=lambda entry: entry["scores"]["seed_numbers"]))
         for group in groups.values()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfser.errors import DataError, UsageError
+from tfser.evaluation.speaker_groups import divide_speakers
 
 NO_DEV = "--evaluate dev: the folds of this system have no dev part; leave it out"
 
@@ -63,11 +64,12 @@ def stratified_k_fold(labels, *, n_folds: int, dev_fraction: float, seed: int) -
     return splits
 
 
-def leave_speakers_out(speakers, *, n_folds: int | None = None) -> list[Split]:
+def leave_speakers_out(speakers, *, n_folds: int | None = None, strata=None) -> list[Split]:
     """Leave out one speaker, or one of `n_folds` groups of speakers: speaker-independent.
 
     Fold i tests on the i-th speaker (in sorted order; or group) and takes the next speaker,
-    cyclically, as its dev set: the training set holds no dev speaker and no test speaker.
+    cyclically, as its dev set: the training set holds no dev speaker and no test speaker. Groups
+    are even in `strata` [n], see `speaker_groups.divide_speakers`.
 
     Raises DataError for fewer than three speakers, UsageError for fewer than three folds or more
     folds than speakers: test, dev and training set need a speaker each.
@@ -88,7 +90,7 @@ def leave_speakers_out(speakers, *, n_folds: int | None = None) -> list[Split]:
         raise UsageError(
             f"--folds {n_folds}: corpus has {n_speakers} speakers; use --folds {n_speakers}"
         )
-    groups = _speaker_groups(speakers, n_folds or n_speakers)
+    groups = divide_speakers(speakers, n_folds or n_speakers, strata)
     splits = []
     for i, test in enumerate(groups):
         dev = groups[(i + 1) % len(groups)]
@@ -154,8 +156,8 @@ def leave_groups_out(groups, labels, *, dev_fraction: float, seed: int) -> list[
     return splits
 
 
-def assign_speaker_groups(speakers, *, n_folds: int) -> np.ndarray:
-    """Return the group [n] of each utterance: `n_folds` groups of speakers of about equal size.
+def assign_speaker_groups(speakers, *, n_folds: int, strata=None) -> np.ndarray:
+    """Return the group [n] of each utterance: the `n_folds` groups of `leave_speakers_out`.
 
     Raises UsageError for more groups than speakers.
     """
@@ -165,7 +167,7 @@ def assign_speaker_groups(speakers, *, n_folds: int) -> np.ndarray:
             f"--folds {n_folds}: corpus has {n_speakers} speakers; use --folds {n_speakers}"
         )
     groups = np.empty(len(speakers), np.int64)
-    for group, members in enumerate(_speaker_groups(np.asarray(speakers), n_folds)):
+    for group, members in enumerate(divide_speakers(speakers, n_folds, strata)):
         groups[members] = group
     return groups
 
@@ -190,8 +192,10 @@ def per_speaker_split(
 ) -> list[Split]:
     """Make a speaker-dependent fold for each speaker: a share of each class trains, the rest tests.
 
-    `dev_fraction` of the training share is dev. Fold i belongs to the i-th speaker, by name. Raises
-    DataError for a class of which a speaker has one utterance.
+    The division depends on the speaker's name and utterances alone: all seeds test the same
+    utterances, which no search has trained on or scored. The seed draws dev, `dev_fraction` of the
+    training share. Fold i belongs to the i-th speaker, by name. Raises DataError for a class of
+    which a speaker has one utterance.
     """
     speakers, labels = np.asarray(speakers), np.asarray(labels)
     splits = []
@@ -203,9 +207,10 @@ def per_speaker_split(
                 f"speaker {str(speaker)!r} has one utterance of class '{names[counts.argmin()]}', "
                 "which cannot train and test; leave it out in [labels], or use --protocol loso"
             )
-        rng = np.random.default_rng([seed, fold])
-        fitting = _sample_classes(own, labels, train_fraction, rng)
-        dev = _sample_classes(fitting, labels, dev_fraction, rng)
+        of_speaker = np.random.default_rng([*str(speaker).encode()])
+        fitting = _sample_classes(own, labels, train_fraction, of_speaker)
+        of_seed = np.random.default_rng([seed, fold])
+        dev = _sample_classes(fitting, labels, dev_fraction, of_seed)
         splits.append(Split(np.setdiff1d(fitting, dev), dev, np.setdiff1d(own, fitting)))
     return splits
 
@@ -233,8 +238,10 @@ def is_speaker_independent(speakers, splits) -> bool:
     return not any(set(speakers[s.train]) & set(speakers[s.test]) for s in splits)
 
 
-def speaker_group_k_fold(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Make a k-fold over groups of speakers: (train, test) pairs, the folds inside a training set.
+def speaker_group_k_fold(
+    speakers, *, n_folds: int, strata=None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Make a k-fold over the groups of `leave_speakers_out`: (train, test) pairs, without dev.
 
     Raises UsageError for fewer than two folds or more folds than speakers.
     """
@@ -246,7 +253,7 @@ def speaker_group_k_fold(speakers, *, n_folds: int) -> list[tuple[np.ndarray, np
         raise UsageError(
             f"{n_folds} inner folds need as many training speakers, there are {n_speakers}"
         )
-    positions, groups = np.arange(len(speakers)), _speaker_groups(speakers, n_folds)
+    positions, groups = np.arange(len(speakers)), divide_speakers(speakers, n_folds, strata)
     return [(np.setdiff1d(positions, test), test) for test in groups]
 
 
@@ -279,20 +286,3 @@ def _sample_classes(positions, labels, fraction, rng):
             n_samples = min(max(1, round(fraction * len(members))), len(members) - 1)
             samples.append(rng.permutation(members)[:n_samples])
     return np.sort(np.concatenate(samples))
-
-
-def _speaker_groups(speakers, n_groups):
-    """Return sorted utterance positions of `n_groups` groups of speakers of about equal size.
-
-    The remaining speaker with most utterances goes to the group with fewest; ties go by name and
-    number.
-    """
-    names, numbers, counts = np.unique(speakers, return_inverse=True, return_counts=True)
-    if n_groups == len(names):
-        group_of = np.arange(len(names))  # leave one out: fold i is the i-th speaker
-    else:
-        group_of, sizes = np.zeros(len(names), np.int64), np.zeros(n_groups, np.int64)
-        for speaker in np.argsort(-counts, kind="stable"):
-            group_of[speaker] = np.argmin(sizes)
-            sizes[group_of[speaker]] += counts[speaker]
-    return [np.flatnonzero(group_of[numbers] == group) for group in range(n_groups)]

@@ -121,7 +121,7 @@ def describe_networks(run, inference) -> tuple[str, str, str]:
         f"what `tfser/models/{run.model}/inference.py` does with their outputs after them."
     )
     example = f"""import keras
-import tfser.models.{run.model}.inference  # layers of its own
+import tfser  # Keras finds its layers
 
 network = keras.saving.load_model("{next(iter(networks))}.keras", compile=False)"""
     return purpose, rows, example

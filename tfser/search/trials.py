@@ -79,13 +79,16 @@ def score_trial(scores: dict) -> dict:
 def read_dev_scores(folder: Path) -> dict[str, float]:
     """Read the best dev score of each finished network of a trial, in the order of training.
 
-    The score is UAR or segment accuracy; a model without histories of its networks has none.
+    The score is UAR, segment accuracy or the mean CCC; a model without histories of its networks
+    has none.
     """
     best_scores = {}
     files = folder.glob("seed-*/**/history.csv")
     for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
         header, *rows = (line.split(",") for line in path.read_text().splitlines())
-        column = next((name for name in ("dev_uar", "dev_accuracy") if name in header), None)
+        column = next(
+            (name for name in ("dev_uar", "dev_accuracy", "dev_ccc") if name in header), None
+        )
         if column:
             position = header.index(column)
             best_scores[str(path.relative_to(folder))] = max(float(row[position]) for row in rows)

@@ -1,6 +1,7 @@
 """The run directory: its lock, its settings and the digests of its data."""
 
 import contextlib
+import csv
 import fcntl
 import hashlib
 import json
@@ -150,6 +151,34 @@ def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
             "left out by --max-bad; use another --workdir, or delete it"
         )
     atomic_files.write_json(path, data)
+
+
+def check_splits(folder: Path, rows: list[dict]) -> None:
+    """Check that a resumed run has the folds of its splits.csv, before new rows replace the file.
+
+    rows: of splits.csv. Seeds that are in one of both alone are not compared.
+
+    Raises ConflictError: earlier versions of tfser made other folds.
+    """
+    path = folder / "splits.csv"
+    if not (path.exists() and has_results(folder)):
+        return
+    with open(path, newline="", encoding="utf-8") as file:
+        before = _parts_of_seeds(csv.DictReader(file))
+    now = _parts_of_seeds(rows)
+    if differ := [seed for seed in before.keys() & now.keys() if before[seed] != now[seed]]:
+        raise ConflictError(
+            f"{path} has other folds for seed {min(differ)} than this version of tfser makes, or "
+            "other files are left out by --max-bad; use another --workdir, or delete it"
+        )
+
+
+def _parts_of_seeds(rows) -> dict[int, dict]:
+    parts = {}
+    for row in rows:
+        of_seed = parts.setdefault(int(row["seed"]), {})
+        of_seed[int(row["fold"]), row["utterance"]] = row["part"] or ""
+    return parts
 
 
 def has_results(folder: Path) -> bool:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import select_by_labels
+from tfser.corpora.labels import list_strata, select_by_labels
 from tfser.errors import DataError, UsageError
 from tfser.evaluation.splits import (
     Split,
@@ -66,7 +66,8 @@ def make_splits(utterances, run) -> list[Split]:
     else:
         if run.protocol == "paper" and any(by_session):
             log.warning("some utterances have no session: one speaker is left out instead")
-        splits = leave_speakers_out(by_speaker, n_folds=run.n_folds)
+        strata = list_strata(utterances[i] for i in labelled)
+        splits = leave_speakers_out(by_speaker, n_folds=run.n_folds, strata=strata)
     splits = [add_unlabelled(split, labelled, speakers) for split in splits]
     for fold, split in enumerate(splits):
         if len(split.train) < 2:

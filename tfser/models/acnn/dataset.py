@@ -9,7 +9,12 @@ import tensorflow as tf
 
 from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import number_classes, select_by_labels, to_three_classes
+from tfser.corpora.labels import (
+    list_strata,
+    number_classes,
+    select_by_labels,
+    to_three_classes,
+)
 from tfser.errors import DataError, UsageError
 from tfser.evaluation.splits import (
     Split,
@@ -62,7 +67,8 @@ def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
     with the number `seed`, cyclically), or a random part of the training sessions' utterances.
     """
     if n_trained is None and run.protocol == "loso":
-        splits = leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+        speakers = [u.speaker for u in utterances]
+        splits = leave_speakers_out(speakers, n_folds=run.n_folds, strata=list_strata(utterances))
     elif hp["protocol"]["dev"] == "speakers":
         groups = sessions_or_groups(utterances[:n_trained], hp, run)
         splits = hold_out_groups(groups, len(utterances), seed)
@@ -107,7 +113,7 @@ def sessions_or_groups(utterances, hp, run) -> list[str] | np.ndarray:
     if any(sessions):
         log.warning("the folds are groups of speakers, not the corpus's sessions")
     n_folds = run.n_folds or min(hp["protocol"]["n_folds"], n_speakers)
-    return assign_speaker_groups(speakers, n_folds=n_folds)
+    return assign_speaker_groups(speakers, n_folds=n_folds, strata=list_strata(utterances))
 
 
 def make_input_layer(hp) -> tuple[LogMel, int]:

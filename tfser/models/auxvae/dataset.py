@@ -9,6 +9,7 @@ import numpy as np
 from tfser.cache import feature_cache
 from tfser.corpora.labels import (
     check_classes,
+    list_strata,
     number_classes,
     select_by_labels,
     select_rated,
@@ -115,7 +116,7 @@ def _make_splits(utterances, hp, run, seed) -> list[Split]:
     on_dev = run.evaluate == "dev"
     target = hp["labels"]["target"]
     speakers = [u.speaker for u in utterances]
-    n_speakers = len(set(speakers))
+    n_speakers, strata = len(set(speakers)), list_strata(utterances)
     fraction = hp["protocol"]["dev_fraction"] if on_dev else 0
     classes = ["rated" if target == "ratings" else u.emotion for u in utterances]
     if listed := read_lists(hp):
@@ -142,10 +143,11 @@ def _make_splits(utterances, hp, run, seed) -> list[Split]:
                 f"use --folds {n_speakers}"
             )
         if on_dev:
-            return leave_speakers_out(speakers, n_folds=run.n_folds)
+            return leave_speakers_out(speakers, n_folds=run.n_folds, strata=strata)
         if n_speakers < 2:
             raise DataError("leave one speaker out needs two speakers, the corpus has one")
-        pairs = speaker_group_k_fold(speakers, n_folds=run.n_folds or n_speakers)
+        n_folds = run.n_folds or n_speakers
+        pairs = speaker_group_k_fold(speakers, n_folds=n_folds, strata=strata)
         return [Split(train, np.empty(0, np.int64), test) for train, test in pairs]
     parts = np.array([u.split for u in utterances], object)
     if target in ("emotion", "ratings") and not run.n_folds and any(parts):

@@ -8,6 +8,7 @@ import numpy as np
 from tfser.cache import feature_cache
 from tfser.corpora.labels import (
     check_classes,
+    list_strata,
     number_classes,
     select_by_labels,
     select_rated,
@@ -57,7 +58,7 @@ def _make_splits(utterances, hp, run, seed) -> list[Split]:
     classes = [0 if is_rating else u.emotion for u in utterances]
     speakers, fraction = [u.speaker for u in utterances], hp["train"]["dev_fraction"]
     if kind == "loso":
-        return leave_speakers_out(speakers, n_folds=run.n_folds)
+        return leave_speakers_out(speakers, n_folds=run.n_folds, strata=list_strata(utterances))
     if run.n_folds:
         raise UsageError(f"--folds {run.n_folds}: protocol.kind={kind} has folds of its own")
     if kind == "official":

@@ -99,6 +99,7 @@ def train(utterances, hp, run) -> dict | None:
         | ({"autoencoder": "transductive"} if transductive else {}),
     }
     scores, drawn = zip(*results, strict=True)
+    options["flags"] |= describe_scores(classification_report.summarize_seeds(scores)[name])
     if is_rating:
         return regression_report.finish_run(run, "began", scores, *drawn[-1], **options)
     return classification_report.finish_run(run, "began", dataset.classes, scores, **options)
@@ -181,6 +182,17 @@ def score_seed(dataset, hp, run, seed, splits, outputs) -> tuple:
     return scores, None
 
 
+def describe_scores(system: dict) -> dict[str, str]:
+    """Format the scores of tables 1 and 2 beside UAR and WA: means of the seeds, and their sds."""
+    shown = {}
+    for name, of_seeds in system.items():
+        if name in ("macro_f1", "f0_5_of_batches") or name.startswith("wa_of_"):
+            shown[name] = f"{of_seeds['mean']:.4f}"
+            if of_seeds["sd"] is not None:
+                shown[f"{name}_sd"] = f"{of_seeds['sd']:.4f}"
+    return shown
+
+
 def f0_5_of_batches(y, p, batch_size=64) -> float:
     """Return the "F-score" of the authors' code, beside F1 (table 2): of slices, in batches.
 
@@ -208,7 +220,7 @@ def train_head(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     if hp["head"]["encoder"] == "end-to-end":
         inputs, encoder = dataset.slices, network.get_layer("maps")  # trained with the head
     else:
-        inputs = load_maps(encoder, dataset, run)
+        inputs = pretraining.load_maps(encoder, dataset, run)
     rows = pipelines.as_tensor(inputs.reshape(len(inputs), -1))
     y = dataset.y[dataset.utterance]
     known, dev, test = (np.flatnonzero(np.isin(dataset.utterance, part)) for part in split)
@@ -248,18 +260,6 @@ def train_head(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     outputs = predict_batches(precise, make_batches(test, None, 256))
     write_head(folder, bar.place, history, encoder, network.get_layer("head"))
     return fold.finish(folder / "test.npz", outputs=outputs)
-
-
-def load_maps(encoder, dataset, run) -> np.ndarray:
-    """Load the frozen encoder's feature maps of all slices; they are beside the features."""
-    digest = pretraining.weights_digest(encoder)
-    file = run.local_cache / f"maps-{digest}-{dataset.key[:16]}.npy"
-    if not file.exists():
-        maps = encoder.predict(dataset.slices, batch_size=32, verbose=0)
-        with atomic_files.replace_file(file) as path:
-            with open(path, "wb") as stream:
-                np.save(stream, maps)
-    return np.load(file)
 
 
 def dev_scores(dataset, y, outputs) -> dict:

@@ -6,6 +6,7 @@ from keras import layers, ops
 
 from tfser.training import loop, mixed_precision
 
+MODES = ("resize520", "crop512")  # of Picture
 _BLOCKS = 4  # of two convolutions each; all but the last halve the picture
 
 

@@ -12,7 +12,7 @@ from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.magnitude_slices import make_magnitude_slices
-from tfser.models.began.network import Began
+from tfser.models.began.network import MODES, Began, Picture
 from tfser.plots.figures import encode_png, save_figure
 from tfser.plots.spectrograms import draw_image_grid
 from tfser.storage import atomic_files
@@ -221,6 +221,41 @@ def draw_grid(model, batches, hp):
     }
     rows = {name: np.array(x)[..., 0] for name, x in rows.items()}
     return draw_image_grid(rows, "BEGAN: slices of 1 s, frequency upwards")
+
+
+def load_maps(encoder, dataset, run) -> np.ndarray:
+    """Load the frozen encoder's feature maps of all slices; they are beside the features.
+
+    The name of the file has all that decides them: the input mode, the weights (the scale of the
+    pictures is one of them) and the features. Files of earlier versions have no mode in the name;
+    they are read where their shape is that of one mode alone.
+    """
+    name = f"{weights_digest(encoder)}-{dataset.key[:16]}.npy"
+    files = [run.local_cache / f"maps-{encoder.get_layer('picture').input_mode}-{name}"]
+    shapes = {Picture(mode).compute_output_shape(dataset.slices.shape) for mode in MODES}
+    if len(shapes) == len(MODES):
+        files.append(run.local_cache / f"maps-{name}")
+    shape = len(dataset.slices), *encoder.output_shape[1:]
+    for file in files:
+        if (maps := _read_maps(file, shape)) is not None:
+            return maps
+    maps = encoder.predict(dataset.slices, batch_size=32, verbose=0)
+    with atomic_files.replace_file(files[0]) as path:
+        with open(path, "wb") as stream:
+            np.save(stream, maps)
+    return maps
+
+
+def _read_maps(file: Path, shape: tuple) -> np.ndarray | None:
+    """Read feature maps; return None where the file is missing, damaged or of another shape."""
+    if not file.exists():
+        return None
+    try:
+        maps = np.load(file)
+    except (ValueError, EOFError, OSError) as error:
+        log.warning("%s is damaged (%s): made again", file, error)
+        return None
+    return maps if maps.shape == shape else None
 
 
 def weights_digest(network) -> str:

@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import number_classes, select_by_labels
+from tfser.corpora.labels import list_strata, number_classes, select_by_labels
 from tfser.errors import UsageError
 from tfser.evaluation.splits import (
     Split,
     leave_speakers_out,
     select_evaluated_part,
+    speaker_group_k_fold,
     stratified_k_fold,
 )
 from tfser.features.log_mel import LogMel
@@ -39,7 +40,8 @@ class Dataset(NamedTuple):
 def make_splits(utterances, hp, run, seed) -> list[Split]:
     """Make the splits of the networks: random ten-fold (section 4.1), or leave speakers out."""
     if run.protocol == "loso":
-        splits = leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+        speakers, strata = [u.speaker for u in utterances], list_strata(utterances)
+        splits = leave_speakers_out(speakers, n_folds=run.n_folds, strata=strata)
     else:
         splits = stratified_k_fold(
             [u.emotion for u in utterances],
@@ -48,6 +50,12 @@ def make_splits(utterances, hp, run, seed) -> list[Split]:
             seed=seed,
         )
     return select_evaluated_part(run.evaluate, splits)
+
+
+def make_inner_splits(utterances, n_folds: int) -> list[tuple]:
+    """Make the folds inside a training set, for forest.profiles=inner: (train, test) pairs."""
+    speakers, strata = [u.speaker for u in utterances], list_strata(utterances)
+    return speaker_group_k_fold(speakers, n_folds=n_folds, strata=strata)
 
 
 def make_forest_splits(dataset, network_splits, seed) -> list[Split]:

@@ -9,13 +9,14 @@ from tfser.cache import pipelines
 from tfser.corpora.labels import describe_labels, select_by_labels
 from tfser.errors import UsageError
 from tfser.evaluation import classification_report, cross_validation
-from tfser.evaluation.splits import Split, speaker_group_k_fold
+from tfser.evaluation.splits import Split
 from tfser.models.epr import figures
 from tfser.models.epr.dataset import (
     Dataset,
     band_statistics,
     load_dataset,
     make_forest_splits,
+    make_inner_splits,
     make_splits,
     select_tested,
 )
@@ -51,12 +52,14 @@ def train(utterances, hp, run) -> dict | None:
     def make_checked_splits(utterances):
         splits = {seed: make_splits(utterances, hp, run, seed) for seed in run.seeds}
         for split in splits[run.seeds[0]] if inner else []:
-            speaker_group_k_fold([utterances[i].speaker for i in split.train], n_folds=n_inner)
+            make_inner_splits([utterances[i] for i in split.train], n_inner)
         return splits
 
     def load_checked(utterances):
         dataset = load_dataset(utterances, hp, run)
-        run_directory.check_data(run.folder, dataset.utterances, dataset.key)
+        # Inner folds are not in splits.csv: a run with inner folds of another kind does not go on.
+        kind = {"inner folds": "even in gender and class"} if inner else {}
+        run_directory.check_data(run.folder, dataset.utterances, dataset.key, **kind)
         return dataset
 
     dataset, splits = cross_validation.load_with_splits(
@@ -251,9 +254,9 @@ def inner_profiles(experiment, split, profiles, folder, seed) -> np.ndarray:
     profiles = profiles.copy()
     dataset, bar = experiment.dataset, experiment.bar
     n_folds = experiment.hp["forest"]["inner_folds"]
-    speakers = [dataset.utterances[i].speaker for i in split.train]
+    trained = [dataset.utterances[i] for i in split.train]
     place = bar.where
-    for i, (known, held_out) in enumerate(speaker_group_k_fold(speakers, n_folds=n_folds)):
+    for i, (known, held_out) in enumerate(make_inner_splits(trained, n_folds)):
         bar.where = f"{place} inner-{i} of {n_folds}"
         # + 1000: NumPy pads seeds with zeros, and [s, f, i] is the seed of the fold's round i.
         inner_seed = [*seed, 1000 + i]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfser.corpora.labels import select_by_labels
+from tfser.corpora.labels import list_strata, select_by_labels
 from tfser.errors import UsageError
 from tfser.evaluation.splits import (
     Split,
@@ -28,7 +28,7 @@ def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
     """Make the splits: a second corpus after `n_trained` utterances, one speaker out, or random.
 
     protocol.kind "k-fold": stratified folds; "per-speaker": an SVM for each speaker, with the test
-    sets of BEGAN's heads under the same seed.
+    sets of BEGAN's heads.
 
     An SVM has no epoch to choose: the dev set trains too, unless svm.trains_on_dev is false or the
     dev set is scored.
@@ -39,11 +39,17 @@ def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
     if n_trained is not None:
         splits = cross_corpus_split(emotions, n_trained, dev_fraction=fraction, seed=seed)
     elif run.protocol == "loso":
-        splits = leave_speakers_out([u.speaker for u in utterances], n_folds=run.n_folds)
+        speakers, strata = [u.speaker for u in utterances], list_strata(utterances)
+        splits = leave_speakers_out(speakers, n_folds=run.n_folds, strata=strata)
     elif hp["protocol"]["kind"] == "per-speaker":
         if run.n_folds:
             raise UsageError(
                 f"--folds {run.n_folds}: per-speaker has a fold for each; leave it out"
+            )
+        if trains_on_dev and len(run.seeds) > 1:
+            raise UsageError(
+                f"--seeds {len(run.seeds)}: nothing is random in an SVM for each speaker; leave it "
+                "out"
             )
         share, speakers = hp["protocol"]["train_fraction"], [u.speaker for u in utterances]
         splits = per_speaker_split(
