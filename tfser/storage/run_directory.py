@@ -12,11 +12,13 @@ from tfser.errors import ConflictError
 from tfser.storage import atomic_files, environment, s3
 
 log = logging.getLogger("tfser")
-# Settings that some runs do not record, and their values in these runs: the first two were added
-# after the first runs, the third was removed from the models that never read it.
+# Settings that some runs do not record, and their values in these runs. "rounding" was removed from
+# the models that never read it, the other settings were added after the first runs.
 UNRECORDED = {
     "hparams.train.precision": "float32",
     "hparams.audio.decoder": "soundfile",
+    "hparams.schedule.staircase": True,
+    "hparams.schedule.warmup_epochs": 0.0,
     "hparams.labels.rounding": "between",
 }
 
