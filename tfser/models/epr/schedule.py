@@ -28,9 +28,8 @@ class EpochDecay(keras.optimizers.schedules.ExponentialDecay):
         name="EpochDecay",
     ):
         # In 64 bits, so that a step of the staircase is the float32 next to the decimal number.
-        super().__init__(
-            np.float64(initial_learning_rate), decay_epochs, decay_rate, staircase, name
-        )
+        rates = np.float64(initial_learning_rate), np.float64(decay_rate)
+        super().__init__(rates[0], decay_epochs, rates[1], staircase, name)
         self.warmup_epochs = warmup_epochs
         self.steps = keras.Variable(1, dtype="int64", trainable=False)
 
@@ -48,7 +47,7 @@ class EpochDecay(keras.optimizers.schedules.ExponentialDecay):
         """Return the arguments of the constructor."""
         return {
             "initial_learning_rate": float(self.initial_learning_rate),
-            "decay_rate": self.decay_rate,
+            "decay_rate": float(self.decay_rate),
             "decay_epochs": self.decay_steps,
             "staircase": self.staircase,
             "warmup_epochs": self.warmup_epochs,
