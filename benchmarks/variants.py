@@ -1,17 +1,23 @@
 """Gain or loss of C1 with other settings: trained on the first folds, scored on dev sets.
 
-    python benchmarks/variants.py --corpus emodb --hparams epr.small --first-folds 2 \
-        --variant model.initializer=glorot_uniform --variant "model.dropout=0 train.patience=5"
+    python benchmarks/variants.py --corpus emodb --hparams epr.small --first-folds 2 --seed 0 \
+        --variant "" --variant "model.dropout=0 train.patience=5" --out variants.json
 
-The settings without a variant are run as well; variants that --out contains are not run again. Test
-sets are not used. Beside the losses it reports the epoch in which the training loss left chance,
-and whether a patience that counts from the first epoch (as the paper's sentence reads) would have
-ended the training before.
+A variant changes settings, the variant "" none. --out holds an entry for each variant, seed and
+fold. A command adds the entries that are missing, and continues after the last epoch of a command
+that was killed; commands for other variants or seeds may run at the same time. Test sets are not
+used. Beside the losses it reports the epoch in which the training loss left chance, and whether a
+patience that counts from the first epoch (as the paper's sentence reads) would have ended the
+training before.
 """
 
 import argparse
+import contextlib
 import csv
+import fcntl
 import os
+import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -27,8 +33,11 @@ from tfser.storage import atomic_files, run_directory
 from tfser.training import loop, mixed_precision
 
 
-def train_c1(args, variant: str) -> list[dict]:
-    """Train C1 on each fold and return an entry per fold, with its dev scores."""
+def train_c1(args, variant: str, folder: Path) -> list[dict]:
+    """Train C1 on each fold and return an entry per fold, with its dev scores.
+
+    folder: of the networks, where a killed training is continued.
+    """
     cache = Path(os.environ.get("TFSER_CACHE") or Path.home() / ".cache" / "tfser")
     hp = load_hparams(
         "epr", args.corpus, overlay=args.hparams, overrides=args.overrides + variant.split()
@@ -36,21 +45,20 @@ def train_c1(args, variant: str) -> list[dict]:
     utterances = select_by_labels(load_corpus(args.corpus, args.data_root, cache), **hp["labels"])
     entries = []
     with (
-        tempfile.TemporaryDirectory() as folder,
         cross_validation.progress_bar(args.first_folds, hp["train"]["max_epochs"]) as bar,
         mixed_precision.precision_policy(hp["train"]["precision"]),
     ):
         run = run_directory.Run(
-            Path(folder), cache, args.corpus, args.protocol, None, (0,), "none", 0
+            folder, cache, args.corpus, args.protocol, None, (args.seed,), "none", 0
         )
         speech = experiment.load_dataset(utterances, hp, run)
         lab = experiment.make_experiment(speech, hp, run, bar)
-        splits = experiment.make_splits(utterances, hp, run, 0)[: args.first_folds]
+        splits = experiment.make_splits(utterances, hp, run, args.seed)[: args.first_folds]
         for fold, split in enumerate(splits):
-            bar.where = f"{variant or 'as it is'} fold-{fold:02}"
-            c1 = Path(folder, f"fold-{fold:02}")
+            bar.where = f"{variant or 'as it is'} seed-{args.seed} fold-{fold:02}"
+            c1 = folder / f"fold-{fold:02}"
             profiles = experiment.train_network(
-                lab, split.train, split.dev, speech.one_hot, c1, [0, fold, 0]
+                lab, split.train, split.dev, speech.one_hot, c1, [args.seed, fold, 0]
             )
             bar.network_done()
             with open(c1 / "history.csv") as file:
@@ -65,6 +73,7 @@ def train_c1(args, variant: str) -> list[dict]:
             entries.append(
                 {
                     "variant": variant,
+                    "seed": args.seed,
                     "fold": fold,
                     "epochs": len(history),
                     "left_chance_in_epoch": left[0] if left else None,
@@ -78,6 +87,9 @@ def train_c1(args, variant: str) -> list[dict]:
                     ),
                     "loss_by_epoch": [round(row["loss"], 4) for row in history],
                     "dev_loss_by_epoch": [round(row["dev_loss"], 4) for row in history],
+                    "dev_segment_accuracy_by_epoch": [
+                        round(row["dev_accuracy"], 4) for row in history
+                    ],
                 }
             )
     return entries
@@ -96,16 +108,53 @@ def ends_at_chance(history, learnt_loss, patience) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def open_results(out: Path, settings: dict):
+    """Yield the entries of --out, and write them afterwards; other processes wait meanwhile."""
+    with open(out.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        earlier = atomic_files.read_json(out) if out.exists() else settings | {"entries": []}
+        entries = earlier.pop("entries")
+        if earlier != settings:
+            raise SystemExit(f"{out} has other settings: {earlier}")
+        before = len(entries)
+        yield entries
+        if len(entries) != before:
+            entries.sort(key=lambda e: (e["variant"], e.get("seed", 0), e["fold"]))
+            atomic_files.write_json(out, settings | {"entries": entries})
+
+
+def run_variant(args, variant: str, out: Path, settings: dict) -> list[dict]:
+    """Return the entries of a variant and seed, from --out or of new networks."""
+
+    def select(entries):
+        return [e for e in entries if (e["variant"], e.get("seed", 0)) == (variant, args.seed)]
+
+    with open_results(out, settings) as entries:
+        own = select(entries)
+    if len(own) < args.first_folds:
+        name = re.sub(r"[^\w.]+", "-", f"{variant}-seed-{args.seed}").strip("-")
+        networks = out.with_suffix("") / name
+        own = train_c1(args, variant, networks)
+        with open_results(out, settings) as entries:
+            for earlier in select(entries):
+                entries.remove(earlier)
+            entries += own
+        shutil.rmtree(networks)
+    return own
+
+
 def main() -> None:
-    """Print a row for each variant, means over folds; --out writes every fold as JSON."""
+    """Print a row for each variant, means over folds; --out has every fold as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--corpus", default="toy")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--protocol", choices=["paper", "loso"], default="loso")
     parser.add_argument("--hparams")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
-    parser.add_argument("--variant", action="append", default=[], metavar="KEY=VALUE ...")
+    parser.add_argument("--variant", action="append", metavar="KEY=VALUE ...")
     parser.add_argument("--first-folds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     settings = {
@@ -114,30 +163,20 @@ def main() -> None:
         "hparams": args.hparams,
         "set": args.overrides,
     }
-    entries = []
-    if args.out and args.out.exists():
-        earlier = atomic_files.read_json(args.out)
-        entries = earlier.pop("entries")
-        if earlier != settings:
-            parser.error(f"{args.out} has other settings: {earlier}")
-    for variant in ["", *args.variant]:
-        own = [entry for entry in entries if entry["variant"] == variant]
-        if len(own) != args.first_folds:
-            entries = [entry for entry in entries if entry["variant"] != variant]
-            own = train_c1(args, variant)
-            entries += own
-        loss, uar, accuracy = (
-            np.mean([entry[name] for entry in own])
-            for name in ("dev_loss", "dev_uar", "dev_segment_accuracy")
-        )
-        left = [entry["left_chance_in_epoch"] for entry in own]
-        print(
-            f"{variant or 'as it is':60} dev loss {loss:.3f} UAR {uar:.3f} segments {accuracy:.3f} "
-            f"left chance in epoch {left}",
-            flush=True,
-        )
-        if args.out:
-            atomic_files.write_json(args.out, settings | {"entries": entries})
+    with tempfile.TemporaryDirectory() as folder:
+        out = args.out or Path(folder, "variants.json")
+        for variant in args.variant or [""]:
+            own = run_variant(args, variant, out, settings)
+            loss, uar, accuracy = (
+                np.mean([entry[name] for entry in own])
+                for name in ("dev_loss", "dev_uar", "dev_segment_accuracy")
+            )
+            left = [entry["left_chance_in_epoch"] for entry in own]
+            print(
+                f"{variant or 'as it is':60} dev loss {loss:.3f} UAR {uar:.3f} "
+                f"segments {accuracy:.3f} left chance in epoch {left}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

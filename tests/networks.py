@@ -58,7 +58,8 @@ def _shared(make, paper):
                 variable.assign(value)
             optimizers = zip(loop.list_optimizers(model), loop.list_optimizers(new), strict=True)
             for (optimizer, _), (unused, _) in optimizers:
-                optimizer.learning_rate = float(unused.learning_rate)
+                if isinstance(unused.learning_rate, keras.Variable):  # not of a schedule
+                    optimizer.learning_rate = float(unused.learning_rate)
         return model
 
     compiled_network.unshared = make

@@ -362,7 +362,8 @@ def test_runs_of_epr_in_16_bits_may_be_older_than_its_export(model, precision, s
 
 OTHERS = {
     "of segments that know all speakers": [
-        "--model", "epr", "--protocol", "paper", "--folds", "2", *overrides("epr")
+        "--model", "epr", "--protocol", "paper", "--folds", "2", *overrides("epr"),
+        "--set", "refinery.labels=all", "--set", "refinery.rounds=2",
     ],
     "of frames": [
         "--model", "aae", "--protocol", "loso", "--folds", "3", *overrides("aae"),
@@ -400,6 +401,26 @@ def test_sixteen_bits_are_served_in_thirty_two(model, folder, exported):
         assert not one["error"]
         for name in ("anger", "happiness", "neutral", "sadness"):
             np.testing.assert_allclose(one[name], two[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("column", ["fold", "forest_fold"])
+def test_rows_that_neither_network_nor_forest_knew(tmp_path, column):
+    """EPR's forests have folds of their own; runs of before called theirs "fold", too."""
+    seed = tmp_path / "seed-0"
+    seed.mkdir()
+    (tmp_path / "splits.csv").write_text(
+        "seed,fold,utterance,speaker,part\n0,0,a,x,test\n0,0,b,x,test\n0,0,c,x,train\n0,1,c,x,test\n"
+    )
+    rows = [f"0,{system},{fold},{name},x" for system in ("VGG", "VGG*2")
+            for name, fold in (("a", 1), ("b", 0), ("c", 0))]  # fmt: skip
+    (seed / "predictions.csv").write_text(
+        "\n".join([f"seed,system,{column},utterance,speaker", *rows]) + "\n"
+    )
+    run = SimpleNamespace(
+        folder=tmp_path, network=seed / "fold-00", seed=0, fold=0, scores={"flags": {}}
+    )
+    [row] = export.select_test_rows(run)
+    assert (row["system"], row["utterance"]) == ("VGG*2", "b")
 
 
 def table(folder, n):

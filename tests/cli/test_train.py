@@ -23,6 +23,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 from tfser import tensorflow_startup
 from tfser.cli import options, train
 from tfser.corpora import toy
+from tfser.evaluation import recorded_runs
 from tfser.plots import figures
 from tfser.storage import atomic_files
 
@@ -114,10 +115,10 @@ def without_pictures(monkeypatch):
 @pytest.fixture
 def without_networks(monkeypatch, without_pictures):
     """Profiles are the labels: no network is trained."""
-    from tfser.models.epr import experiment
+    from tfser.models.epr import experiment, refinery
 
     def train_rounds(lab, *_):
-        return np.stack([lab.dataset.one_hot] * lab.hp["refinery"]["rounds"])
+        return np.stack([lab.dataset.one_hot] * len(refinery.list_networks(**lab.hp["refinery"])))
 
     monkeypatch.setattr(experiment, "train_rounds", train_rounds)
 
@@ -179,6 +180,8 @@ def test_files_of_a_run(request, which):
             place = f"seed-0/fold-{fold:02}/round-{t}"
             expected |= {f"{place}/{f}" for f in ("profiles.npz", "history.csv", "history.png")}
         expected.add(f"seed-0/fold-{fold:02}/round-2/model.keras")
+    second = "VGG-star-2" if which == "paper_run" else "VGG2"
+    expected |= {"confusion-VGG.png", f"confusion-{second}.png"}
     emotions = toy.EMOTIONS if which == "paper_run" else ["anger", "sadness"]
     pictures = {f"profiles/f1-{e}-01.png" for e in emotions}
     events = {f for f in files if f.startswith("events/")}
@@ -211,8 +214,9 @@ def test_scores_are_those_of_the_predictions(request, which):
             found["uar"].append(recall_score(y, p, average="macro"))
             found["wa"].append(accuracy_score(y, p))
             found["macro_f1"].append(f1_score(y, p, average="macro"))
-            for fold in sorted({r["fold"] for r in own}):
-                of_fold = [r for r in own if r["fold"] == fold]
+            column = "forest_fold" if which in ("paper_run", "seeds_run") else "fold"
+            for fold in sorted({r[column] for r in own}):
+                of_fold = [r for r in own if r[column] == fold]
                 y_fold, p_fold = ([r[k] for r in of_fold] for k in ("emotion", "predicted"))
                 found["fold_uar"].append(
                     recall_score(y_fold, p_fold, average="macro", labels=sorted(set(y_fold)))
@@ -257,6 +261,10 @@ def test_the_svm_s_run(cache, tmp_path):
 def test_splits_of_the_paper(paper_run):
     rows = table(paper_run[0] / "splits.csv")
     assert len(rows) == 2 * 160
+    predictions = table(paper_run[0] / "predictions.csv")
+    for part, column in (("part", "network_fold"), ("forest_part", "forest_fold")):
+        tested_in = {r["utterance"]: r["fold"] for r in rows if r[part] == "test"}
+        assert all(r[column] == tested_in[r["utterance"]] for r in predictions)
     for fold in "01":
         parts = [r["part"] for r in rows if r["fold"] == fold]
         # Of each emotion's 40: 20, and a tenth of the other 20.
@@ -264,7 +272,7 @@ def test_splits_of_the_paper(paper_run):
     tested = [r["utterance"] for r in rows if r["part"] == "test"]
     assert len(tested) == len(set(tested)) == 160
     train_speakers = {r["speaker"] for r in rows if (r["fold"], r["part"]) == ("0", "train")}
-    assert train_speakers == set(toy.SPEAKERS)  # speaker-dependent, as published
+    assert train_speakers == set(toy.SPEAKERS)  # speaker-dependent, as in the paper
 
 
 def test_splits_of_loso(loso_run):
@@ -313,6 +321,45 @@ def test_labellings_differ_from_the_second_round_on(seeds_run, static_run):
     )
     assert first[0] == first[1] and second[0] != second[1]
     assert list(atomic_files.read_json(folders[0] / "scores.json")["systems"]) == ["VGG", "VGG2"]
+
+
+@pytest.mark.parametrize("evaluate", ["test", "dev"])
+def test_one_command_prints_every_row_of_tables_2_to_4(
+    few_files, tmp_path, without_networks, evaluate
+):
+    rows = [
+        "VGG",
+        "VGG2",
+        "VGG3",
+        "Soft Static",
+        "Hard Dynamic",
+        "VGG*2",
+        "VGG*3",
+        "VGG*4",
+        "VGG*5",
+    ]
+    overrides = ["refinery.labels=all", "refinery.rounds=5", "train.dev_fraction=0.4"]
+    answer = on_table(few_files(), "--folds", 2, "--evaluate", evaluate, overrides=overrides)
+    assert answer.code == 0, answer.err
+    *printed, _, result = answer.out.splitlines()
+    assert [line.partition(" UAR ")[0].strip() for line in printed] == rows
+    assert result.startswith("RESULT model=epr corpus=few protocol=paper ")
+    run = tmp_path / "run"
+    scores = atomic_files.read_json(run / "scores.json")
+    assert list(scores["systems"]) == rows and scores["facts"][0] == "labels all"
+    assert {row["system"] for row in table(run / "predictions.csv")} == set(rows)
+    names = ["VGG", "VGG2", "VGG3", "Soft-Static", "Hard-Dynamic"]
+    names += [f"VGG-star-{t}" for t in (2, 3, 4, 5)]
+    files = {f"confusion-{name}.png" for name in names}  # figure 3, of every row
+    assert {path.name for path in run.glob("confusion-*.png")} == files
+    forests = {path.name for path in (run / "seed-0/forests/fold-00").iterdir()}
+    keys = ["1", "2-soft", "3-soft", "2-static", "2-hard", "2", "3", "4", "5"]
+    assert forests == {f"forest-{key}.npz" for key in keys}
+    card = tmp_path / "zoo" / "epr" / "README.md"
+    atomic_files.write_bytes(card, b"<!-- few -->\n<!-- end -->\n")
+    if evaluate == "test":
+        recorded_runs.record_run(run, tmp_path / "zoo")
+        assert all(f"| 1 | {name} | " in card.read_text() for name in rows)
 
 
 def test_environment(paper_run):

@@ -1,5 +1,6 @@
 """EPR: the paper's network and equations, and that no test speaker is heard before the test."""
 
+import csv
 import dataclasses
 import logging
 from pathlib import Path
@@ -14,10 +15,11 @@ from sklearn.ensemble import RandomForestClassifier
 
 from tfser.cache import pipelines
 from tfser.config.hparams import load_hparams
+from tfser.corpora import casia
 from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
 from tfser.evaluation import classification_report, cross_validation
-from tfser.models.epr import dataset, figures, forest
+from tfser.models.epr import dataset, figures, forest, network, refinery, schedule
 from tfser.models.epr import experiment as epr
 from tfser.plots import figures as plots
 from tfser.storage import atomic_files, run_directory
@@ -97,6 +99,11 @@ def experiment(folder, hp, corpus=None, model=None, **changes):
 
 def without_network(speech, hp, run, bar):
     return epr.Experiment(speech, hp, run, model=None, precise=None, bar=bar)
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def in_segments(corpus, utterances):
@@ -285,7 +292,6 @@ def test_a_train_step_moves_the_trainable_weights_alone():
         keras.utils.set_random_seed(0)
         loop.reinitialize(model, epr.new_network(corpus, hp))
         epr.standardize(model, *dataset.band_statistics(corpus, np.arange(5)))
-        model.optimizer.learning_rate = 1e-3
         model.run_eagerly = True  # a step is no reason for a graph
         before = {v.path: v.numpy() for v in model.weights}
         batches = pipelines.segment_batches(
@@ -501,7 +507,7 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
         assert np.isfinite(x).all() and (x >= 0).all()
         return np.full((len(x), 2), 0.5)
 
-    def seed_scores(run, seed, utterances, classes, systems, fold_of):
+    def seed_scores(run, seed, utterances, classes, systems, fold_of, fold_columns):
         scored.update(names=[u.name for u in utterances], fold_of=fold_of, systems=systems)
 
     monkeypatch.setattr(epr, "load_dataset", lambda *_: corpus)
@@ -550,8 +556,8 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
     def systems(hp, corpus, profiles, predicted):
         scored.update(profiles=profiles, predicted=predicted)
 
-    def seed_scores(run, seed, utterances, classes, systems, fold_of):
-        scored.update(fold_of=fold_of)
+    def seed_scores(run, seed, utterances, classes, systems, fold_of, fold_columns):
+        scored.update(fold_of=fold_of, columns=fold_columns)
 
     monkeypatch.setattr(epr, "load_dataset", lambda *_: corpus)
     monkeypatch.setattr(epr, "make_experiment", without_network)
@@ -581,6 +587,20 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
             np.testing.assert_array_equal(profiles, scored["profiles"])
         assert (scored["predicted"][:, test] == fold + 1).all()
         assert set(scored["fold_of"][test]) == {fold}
+    # Each column is the test part of its column in splits.csv.
+    rows = read_csv(tmp_path / "splits.csv")
+    columns = {"part": "fold"}
+    if protocol == "paper":
+        columns = {"part": "network_fold", "forest_part": "forest_fold"}
+    assert set(rows[0]) == {"seed", "fold", "utterance", "speaker", *columns}
+    assert set(scored["columns"]) == set(columns.values())
+    for part, column in columns.items():
+        tested_in = {r["utterance"]: int(r["fold"]) for r in rows if r[part] == "test"}
+        assert list(scored["columns"][column]) == [tested_in[u.name] for u in corpus.utterances]
+    if protocol == "paper":
+        assert {r["forest_part"] for r in rows} == {"train", "test"}
+        assert (scored["columns"]["network_fold"] == fold_of).all()
+        assert (scored["columns"]["forest_fold"] != fold_of).any()
 
 
 def test_classify(tmp_path):
@@ -609,14 +629,65 @@ def test_inner_folds_that_a_corpus_does_not_allow_are_refused_at_once(tmp_path, 
 # Networks that are trained.
 
 
-def test_a_network_has_the_paper_s_learning_rates(tmp_path, tiny, without_pictures):
-    hp = hyperparameters("train.max_epochs=5")
-    lab = experiment(tmp_path, hp, speech_of(voices(1)), tiny)
-    epr.train_network(lab, np.arange(6), np.arange(6, 8), lab.dataset.one_hot, tmp_path, [0])
-    rows = (tmp_path / "history.csv").read_text().splitlines()
-    column = rows[0].split(",").index("learning_rate")
-    rates = [float(row.split(",")[column]) for row in rows[1:]]
-    assert rates == pytest.approx([1e-3, 1e-3, 8e-4, 8e-4, 6.4e-4], rel=1e-12)
+def test_a_network_has_the_paper_s_learning_rates(tmp_path, own_networks, eager, monkeypatch):
+    """Also a second network, on another number of segments, after the first one."""
+    monkeypatch.setattr(network, "_VGG_E_BLOCKS", ((1, 64),) * 5)
+    monkeypatch.setattr(plots, "encode_png", encode_pixel)
+    hp = hyperparameters("train.batch_size=8", "schedule.staircase=false")
+    lab = experiment(tmp_path, hp, speech_of(voices(1)))
+    for name, n_train in (("first", 6), ("second", 3)):
+        train, dev, folder = np.arange(n_train), np.arange(6, 8), tmp_path / name
+        epr.train_network(lab, train, dev, lab.dataset.one_hot, folder, [0])
+        rates = [float(row["learning_rate"]) for row in read_csv(folder / "history.csv")]
+        # 1e-3, times 0.8 every two epochs (section 4.1): the root of 0.8 an epoch.
+        assert rates == pytest.approx([1e-3, 8.944271909999159e-4], rel=1e-12)
+
+
+def decay(**changes):
+    settings = {
+        "initial_learning_rate": 1e-3, "decay_rate": 0.8, "decay_epochs": 2, "staircase": True,
+        "warmup_epochs": 0.0,
+    }  # fmt: skip
+    return schedule.EpochDecay(**settings | changes)
+
+
+@pytest.mark.parametrize("staircase", [True, False])
+def test_the_rate_of_each_step(staircase):
+    """830 steps an epoch, as of Emo-DB: 0.8 ** (step / 1660), or of the whole part of that."""
+    rates = decay(staircase=staircase)
+    rates.steps.assign(830)
+    for step in (0, 1, 829, 830, 1659, 1660, 1661, 8300, 16599):
+        exponent = step // 1660 if staircase else step / 1660
+        assert float(rates(step)) == pytest.approx(1e-3 * 0.8**exponent, rel=1e-14)
+    # "every 2 epochs" to the end of epoch 20: 0.8 ** 9 in the last two of the staircase, 0.8 ** 10.
+    last = rates(16599) if staircase else rates(16600)
+    assert float(last) == pytest.approx(1.34217728e-4 if staircase else 1.073741824e-4, rel=1e-14)
+
+
+def test_the_continuous_decay_is_keras_own():
+    rates = decay(staircase=False)
+    rates.steps.assign(830)
+    keras_own = keras.optimizers.schedules.ExponentialDecay(1e-3, 2 * 830, 0.8)
+    for step in (0, 7, 1000, 4000):
+        assert float(rates(step)) == pytest.approx(float(keras_own(step)), rel=1e-6)
+
+
+def test_a_warm_up_rises_to_the_rate_of_the_decay():
+    rates = decay(warmup_epochs=1.0)
+    rates.steps.assign(10)
+    found = [float(rates(step)) for step in (0, 4, 8, 9, 10, 19, 20)]
+    assert found == pytest.approx([1e-4, 5e-4, 9e-4, 1e-3, 1e-3, 1e-3, 8e-4], rel=1e-12)
+
+
+def test_an_optimizer_keeps_its_schedule():
+    """Its configuration gives the same rates, and a graph follows the number of steps."""
+    optimizer = keras.optimizers.Adam(decay(staircase=False, warmup_epochs=0.5))
+    again = keras.optimizers.Adam.from_config(optimizer.get_config())
+    assert again.get_config() == optimizer.get_config()
+    rate = tf.function(lambda step: optimizer._learning_rate(step))
+    for steps in (10, 7):
+        schedule.set_steps(SimpleNamespace(optimizer=optimizer), steps)
+        assert float(rate(tf.constant(14))) == pytest.approx(1e-3 * 0.8 ** (7 / steps), rel=1e-12)
 
 
 def test_a_network_is_given_its_training_segments_and_z_score(tmp_path, tiny, monkeypatch):
@@ -829,11 +900,101 @@ def test_held_out_utterances_of_the_paper_s_folds_reach_no_network(
 
 
 def test_names_of_networks_are_the_paper_s():
-    def names(labels):
-        return [figures.network_name({"refinery": {"labels": labels}}, t) for t in range(3)]
+    def names(labels, rounds=3):
+        return [network.name for network in refinery.list_networks(labels, rounds)]
 
     assert names("assisted") == ["VGG", "VGG*2", "VGG*3"]
     assert names("soft") == ["VGG", "VGG2", "VGG3"]
+    assert names("hard", 2) == names("static", 2) == ["VGG", "VGG2"]
+    # Tables 2, 3 and 4: the nine networks that differ.
+    assert names("all", 5) == [
+        "VGG", "VGG2", "VGG3", "Soft Static", "Hard Dynamic", "VGG*2", "VGG*3", "VGG*4", "VGG*5"
+    ]  # fmt: skip
+    assert names("all", 2) == ["VGG", "VGG2", "Soft Static", "Hard Dynamic", "VGG*2"]
+    assert names("all", 1) == ["VGG"]
+
+
+def test_networks_of_all_tables():
+    networks = refinery.list_networks("all", 5)
+    assert [network[1:] for network in networks] == [
+        (1, "1", None, None),
+        (2, "2-soft", "soft", 0),
+        (3, "3-soft", "soft", 1),
+        (2, "2-static", "static", 0),
+        (2, "2-hard", "hard", 0),
+        (2, "2", "assisted", 0),
+        (3, "3", "assisted", 5),
+        (4, "4", "assisted", 6),
+        (5, "5", "assisted", 7),
+    ]
+    files = {classification_report.file_name(network.name) for network in networks}
+    assert len(files) == 9 and "VGG-star-2" in files and "Soft-Static" in files
+
+
+@pytest.mark.parametrize("labels", ["soft", "static", "hard", "assisted"])
+def test_a_network_of_all_tables_is_that_of_the_single_labelling(tmp_path, monkeypatch, labels):
+    """The same labels, seed and utterances, for each of its rounds: so the same network."""
+    rounds = {"soft": 3, "assisted": 4}.get(labels, 2)
+
+    def train_network(lab, train, dev, labels, folder, seed):
+        # Profiles that depend on the labels and the seed, as of a network that learns them.
+        rng = np.random.default_rng(seed)
+        profiles = (labels + rng.dirichlet([1, 1], len(labels))).astype("float32") / 2
+        given[folder.name] = labels.copy(), seed, list(train), list(dev), profiles
+        return profiles
+
+    monkeypatch.setattr(epr, "train_network", train_network)
+    networks = {}
+    for name in ("all", labels):
+        given = {}
+        hp = hyperparameters(f"refinery.labels={name}", "refinery.rounds=4")
+        hp["refinery"]["rounds"] = 4 if name == "all" else rounds
+        profiles = epr.train_rounds(
+            experiment(tmp_path, hp, model="none"), [0, 1, 5], [2], tmp_path, [7, 4]
+        )
+        networks[name] = {
+            (network.labelling, network.t): (*given[f"round-{network.key}"], of_network)
+            for network, of_network in zip(
+                refinery.list_networks(**hp["refinery"]), profiles, strict=True
+            )
+        }
+    assert len(networks["all"]) == 8 and len(networks[labels]) == rounds
+    for key, single in networks[labels].items():
+        for one, other in zip(networks["all"][key], single, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_of_all_networks_the_last_one_is_kept(tmp_path, monkeypatch):
+    def train_network(lab, train, dev, labels, folder, seed):
+        atomic_files.write_bytes(folder / "model.keras", b"")
+        return labels
+
+    monkeypatch.setattr(epr, "train_network", train_network)
+    lab = experiment(tmp_path, hyperparameters("refinery.labels=all"), model="none")
+    epr.train_rounds(lab, [0, 1, 5], [2], tmp_path, [7, 4])
+    assert [str(path) for path in files_of(tmp_path, "model.keras")] == ["round-2/model.keras"]
+
+
+def test_profiles_of_all_tables_are_drawn_by_labelling(tmp_path, monkeypatch):
+    drawn = {}
+
+    def write(profiles, classes, path, title, **_):
+        drawn[path.name] = list(profiles)
+
+    monkeypatch.setattr(figures, "write_emotion_profile", write)
+    corpus = speech_of(voices(1))
+    hp = hyperparameters("refinery.labels=all", "refinery.rounds=3")
+    profiles = np.zeros((7, *corpus.one_hot.shape), "float32")
+    figures.draw_profiles(run_in(tmp_path), corpus, hp, profiles, ["b-fear-0"])
+    assert drawn == {
+        "b-fear-0-soft.png": ["VGG", "VGG2", "VGG3"],  # figure 2
+        "b-fear-0-static.png": ["VGG", "Soft Static"],
+        "b-fear-0-hard.png": ["VGG", "Hard Dynamic"],
+        "b-fear-0-assisted.png": ["VGG", "VGG*2", "VGG*3"],  # figure 4
+    }
+    drawn.clear()
+    figures.draw_profiles(run_in(tmp_path), corpus, hyperparameters(), profiles[:2], [])
+    assert drawn == dict.fromkeys(["a-anger-0.png", "a-fear-0.png"], ["VGG", "VGG*2"])
 
 
 def test_networks_at_chance_are_named(tmp_path, caplog):
@@ -855,9 +1016,25 @@ def test_networks_at_chance_are_named(tmp_path, caplog):
 
 
 def test_names_of_plots_are_checked():
-    figures.check_names(voices(1), ["a-anger-0"])
+    assert figures.find_names(voices(1), ["a-anger-0"]) == ["a-anger-0"]
     with pytest.raises(UsageError, match=r"no utterance 'a-angr-0' \(did you mean 'a-anger-0'\?\)"):
-        figures.check_names(voices(1), ["a-anger-0", "a-angr-0"])
+        figures.find_names(voices(1), ["a-anger-0", "a-angr-0"])
+    assert figures.find_names(voices(1), []) == []
+
+
+def test_names_of_plots_may_be_spelled_as_in_the_paper(tmp_path):
+    """Figures 2 and 4 are of CASIA's "Happy_liuchanhg_440.wav"."""
+    for file in ("liuchanhg/happy/440.wav", "wangzhe/happy/440.wav", "wangzhe/sad/440.wav"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    corpus = casia.read(tmp_path)
+    names = ["Happy_liuchanhg_440.wav", "440-sad-wangzhe", "wangzhe-happy-440"]
+    found = figures.find_names(corpus, names)
+    assert found == ["liuchanhg-happy-440", "wangzhe-sad-440", "wangzhe-happy-440"]
+    twins = [dataclasses.replace(corpus[0], name=name) for name in ("a-b", "b-a")]
+    assert figures.find_names(twins, ["b-a"]) == ["b-a"]
+    with pytest.raises(UsageError, match="no utterance 'A_b'; there are a-b b-a"):
+        figures.find_names(twins, ["A_b"])
 
 
 def test_scores_of_a_seed(tmp_path):
@@ -868,7 +1045,8 @@ def test_scores_of_a_seed(tmp_path):
     )  # fmt: skip
     profiles = np.array([[[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]], "float32")
     predicted = np.array([[[0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.0, 1.0]]])
-    systems = figures.collect_systems({"refinery": {"labels": "soft"}}, corpus, profiles, predicted)
+    hp = {"refinery": {"labels": "soft", "rounds": 1}}
+    systems = figures.collect_systems(hp, corpus, profiles, predicted)
     scores = classification_report.score_seed(
         run_in(tmp_path), 0, corpus.utterances, corpus.classes, systems, np.array([0, 1, 0, 1])
     )
@@ -879,7 +1057,7 @@ def test_scores_of_a_seed(tmp_path):
     assert row["fold_uar"] == [1.0, 0.5] and row["fold_wa"] == [1.0, 0.5]
     assert row["segment_accuracy"] == pytest.approx(2 / 5)
     assert row["mean_profile_uar"] == 0.5  # means: .65 .35, .2 .8, .3 .7, .6 .4
-    assert scores["confusion"] == [[1, 1], [0, 2]]
+    assert scores["confusion"] == [[1, 1], [0, 2]] == scores["confusions"]["VGG"]
     assert (tmp_path / "seed-0" / "predictions.csv").read_text().splitlines()[:3] == [
         "seed,system,fold,utterance,speaker,emotion,predicted,p_anger,p_fear",
         "0,VGG,0,a-anger-0,a,anger,anger,0.8,0.2",

@@ -157,7 +157,7 @@ def select_test_rows(run) -> list[dict]:
     """Select the rows of predictions.csv of the last system that the fold's network tests.
 
     EPR's forest has folds of its own with `--protocol paper` (section 4.1): the rows are those that
-    neither the network nor the forest was trained on.
+    neither the network nor the forest was trained on. Older runs name the forest's fold "fold".
     """
     part = run.scores["flags"].get("evaluate", "test")
     of_fold = {
@@ -169,7 +169,8 @@ def select_test_rows(run) -> list[dict]:
     rows = [
         row
         for row in rows
-        if (row["system"], row["fold"]) == (rows[-1]["system"], str(run.fold))
+        if row["system"] == rows[-1]["system"]
+        and row.get("forest_fold", row.get("fold")) == str(run.fold)
         and row["utterance"] in of_fold
     ]
     if not rows:

@@ -5,19 +5,22 @@ row of a results table; a run has one or several systems ("VGG", "VGG*2").
 """
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
 
 from tfser.evaluation import metrics
 from tfser.evaluation.splits import is_speaker_independent
-from tfser.plots.figures import draw_confusion_matrix, encode_png, save_figure
+from tfser.plots import figures as plots
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
 
 
-def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> dict:
+def score_seed(
+    run, seed: int, utterances, classes, systems: dict, fold_of, fold_columns=None
+) -> dict:
     """Write predictions.csv and scores.json of one seed; return the scores.
 
     Args:
@@ -25,13 +28,17 @@ def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> d
         systems: name -> {"predicted": class numbers [n], "probabilities": [n, K] or None, and
             further scores by their names}.
         fold_of: the fold that predicted each utterance [n].
+        fold_columns: the columns of predictions.csv with folds, where the column is not "fold"
+            alone: {name: fold of each utterance [n]}.
 
     Returns: {"seed", "systems": {name: {"uar", "wa", "macro_f1" (pooled), "fold_uar", "fold_wa"
-        (lists), further scores}}, "confusion" [K, K] of the last system}.
+        (lists), further scores}}, "confusion" [K, K] of the last system, "confusions" {name:
+        [K, K]} of all systems}.
     """
+    fold_columns = fold_columns or {"fold": fold_of}
     y = np.array([classes.index(u.emotion) for u in utterances])
     of_fold = [fold_of == fold for fold in np.unique(fold_of)]
-    scores, rows = {}, []
+    scores, rows, matrices = {}, [], {}
     for name, system in systems.items():
         guess, probabilities = system["predicted"], system["probabilities"]
         warn_of_single_class(f"seed-{seed}", name, y, guess, fold_of, classes)
@@ -43,7 +50,8 @@ def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> d
             "fold_wa": [metrics.wa(y[fold], guess[fold]) for fold in of_fold],
         } | {k: v for k, v in system.items() if k not in ("predicted", "probabilities")}
         for i, utterance in enumerate(utterances):
-            row = describe_prediction(seed, name, fold_of[i], utterance) | {
+            folds = {column: numbers[i] for column, numbers in fold_columns.items()}
+            row = describe_prediction(seed, name, folds, utterance) | {
                 "emotion": utterance.emotion,
                 "predicted": classes[guess[i]],
             }
@@ -53,9 +61,9 @@ def score_seed(run, seed: int, utterances, classes, systems: dict, fold_of) -> d
                     for c, p in zip(classes, probabilities[i], strict=True)
                 }
             rows.append(row)
-    matrix = metrics.confusion_matrix(y, guess, len(classes))
-    result = {"seed": seed, "systems": scores, "confusion": matrix.tolist()}
-    return write_seed(run, rows, result)
+        matrices[name] = metrics.confusion_matrix(y, guess, len(classes)).tolist()
+    result = {"seed": seed, "systems": scores}
+    return write_seed(run, rows, result | {"confusion": matrices[name], "confusions": matrices})
 
 
 def warn_of_single_class(place: str, system: str, y, guess, fold_of, classes) -> None:
@@ -74,12 +82,12 @@ def warn_of_single_class(place: str, system: str, y, guess, fold_of, classes) ->
             )
 
 
-def describe_prediction(seed: int, system: str, fold, utterance) -> dict:
-    """Return the first columns of a row of predictions.csv."""
+def describe_prediction(seed: int, system: str, folds: dict, utterance) -> dict:
+    """Return the first columns of a row of predictions.csv; folds: {column: number}."""
     return {
         "seed": seed,
         "system": system,
-        "fold": int(fold),
+        **{column: int(fold) for column, fold in folds.items()},
         "utterance": utterance.name,
         "speaker": utterance.speaker,
     }
@@ -106,7 +114,9 @@ def finish_run(
     flags: dict,
     **more,
 ) -> dict:
-    """Write scores.json, predictions.csv and confusion.png over all seeds; return the scores.
+    """Write scores.json, predictions.csv and confusion matrices over all seeds; return the scores.
+
+    confusion.png is of the run's result; a run of several systems has confusion-<system>.png, too.
 
     Args:
         results: of `score_seed`; the last system is the run's result.
@@ -136,19 +146,31 @@ def finish_run(
         **more,
         "systems": systems,
     }
-    figure = draw_confusion_matrix(
-        np.sum([result["confusion"] for result in results], axis=0),
-        classes,
-        f"{'' if name.startswith(model.upper()) else model.upper() + ': '}{name} "
-        f"on {run.corpus}, {run.protocol} "
-        f"(speaker-{'in' if independent else ''}dependent)\n"
-        f"UAR {100 * scores['uar']:.1f} %, WA {100 * scores['wa']:.1f} %, "
-        f"{scores['n']} {'dev ' * (run.evaluate == 'dev')}utterances, "
-        f"{len(results)} seed{'s' * (len(results) > 1)}",
-        what=flags.get("target", "emotion"),
-    )
-    write_results(run, scores, {"confusion": figure})
+
+    def draw(name):
+        title = name if name.startswith(model.upper()) else f"{model.upper()}: {name}"
+        return plots.draw_confusion_matrix(
+            np.sum([result["confusions"][name] for result in results], axis=0),
+            classes,
+            f"{title} on {run.corpus}, {run.protocol} "
+            f"(speaker-{'in' if independent else ''}dependent)\n"
+            f"UAR {100 * systems[name]['uar']['mean']:.1f} %, "
+            f"WA {100 * systems[name]['wa']['mean']:.1f} %, "
+            f"{scores['n']} {'dev ' * (run.evaluate == 'dev')}utterances, "
+            f"{len(results)} seed{'s' * (len(results) > 1)}",
+            what=flags.get("target", "emotion"),
+        )
+
+    figures = {"confusion": draw(name)}
+    if len(systems) > 1:
+        figures |= {f"confusion-{file_name(system)}": draw(system) for system in systems}
+    write_results(run, scores, figures)
     return scores
+
+
+def file_name(system: str) -> str:
+    """Return the name of a system for a file: "VGG-star-2" of "VGG*2"."""
+    return re.sub(r"[^\w.]+", "-", system.replace("*", "-star-"))
 
 
 def are_speakers_unseen(utterances, splits) -> bool:
@@ -195,8 +217,9 @@ def write_results(run, scores: dict, figures: dict) -> None:
     ]
     text = "".join(parts[0][:1] + sum((part[1:] for part in parts), []))
     atomic_files.write_bytes(run.folder / "predictions.csv", text.encode())
-    for name, figure in figures.items():
-        save_figure(figure, run.folder / f"{name}.png")
+    drawn = {name: plots.encode_png(figure) for name, figure in figures.items()}
+    for name, png in drawn.items():
+        atomic_files.write_bytes(run.folder / f"{name}.png", png)
     with tensorboard.open_event_writer(run.folder / "events" / "scores") as to_tensorboard:
         for step, of_system in enumerate(scores["systems"].values(), start=1):
             shown = {key: of_system[key]["mean"] for key in metrics.headline_scores(scores)}
@@ -205,7 +228,6 @@ def write_results(run, scores: dict, figures: dict) -> None:
             f"profile/{path.stem}": path.read_bytes()
             for path in (run.folder / "profiles").glob("*.png")
         }
-        drawn = {name: encode_png(figure) for name, figure in figures.items()}
         to_tensorboard(step, {}, drawn | pictures)
     atomic_files.write_json(run.folder / "scores.json", scores)  # last
 

@@ -188,10 +188,13 @@ def fold_folder(run, seed: int, fold: int) -> Path:
     return run.folder / f"seed-{seed}" / f"fold-{fold:02}"
 
 
-def write_splits(run, utterances, splits) -> None:
+def write_splits(run, utterances, splits, more=None) -> None:
     """Write splits.csv: the part of each utterance in each fold; splits: seed -> list of Split.
 
     With `--evaluate dev` an utterance of the test set has no part.
+
+    more: further folds of the paper, as many as in `splits`: {name of their column: {seed: list of
+        Split}}.
     """
     if run.parts:  # the process that shared out the folds wrote the file
         return
@@ -203,18 +206,26 @@ def write_splits(run, utterances, splits) -> None:
                 len(split.dev) and np.array_equal(split.dev, split.test)
             ):
                 raise UsageError(NO_DEV)
-            parts = np.empty(len(utterances), object)
-            for part in ("train", "test", "dev"):
-                parts[getattr(split, part)] = part
+            columns = {"part": split}
+            columns |= {name: other[seed][fold] for name, other in (more or {}).items()}
+            parts = {name: _name_parts(split, len(utterances)) for name, split in columns.items()}
             rows += [
                 {
                     "seed": seed,
                     "fold": fold,
                     "utterance": u.name,
                     "speaker": u.speaker,
-                    "part": part,
+                    **{name: of_column[i] for name, of_column in parts.items()},
                 }
-                for u, part in zip(utterances, parts, strict=True)
+                for i, u in enumerate(utterances)
             ]
     run_directory.check_splits(run.folder, rows)
     atomic_files.write_csv(run.folder / "splits.csv", rows)
+
+
+def _name_parts(split, n: int) -> np.ndarray:
+    """Return the part [n] of each utterance: train, dev, test, or None."""
+    parts = np.empty(n, object)
+    for part in ("train", "test", "dev"):
+        parts[getattr(split, part)] = part
+    return parts

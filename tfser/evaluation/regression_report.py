@@ -46,7 +46,8 @@ def score_seed(run, seed: int, utterances, systems: dict, fold_of) -> dict:
         }
         scores[system] |= {key: value for key, value in predicted.items() if key not in y}
         for i, utterance in enumerate(utterances):
-            row = classification_report.describe_prediction(seed, system, fold_of[i], utterance)
+            folds = {"fold": fold_of[i]}
+            row = classification_report.describe_prediction(seed, system, folds, utterance)
             for name in y:
                 row |= {
                     name: float(y[name][i]),

@@ -18,6 +18,8 @@ log = logging.getLogger("tfser")
 UNRECORDED = {
     "hparams.train.precision": "float32",
     "hparams.audio.decoder": "soundfile",
+    "hparams.schedule.staircase": True,
+    "hparams.schedule.warmup_epochs": 0.0,
     "hparams.labels.rounding": "between",
     "hparams.features.normalize": "corpus",
     "hparams.model.standardizes_representation": False,

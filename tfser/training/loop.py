@@ -153,34 +153,31 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 
 
 def fit(
-    model, batches, dev, *, learning_rate, max_epochs, patience, learnt_loss, folder: Path, report
+    model, batches, dev, *, max_epochs, patience, learnt_loss, folder: Path, report
 ) -> list[dict]:
     """Train a compiled model with early stopping; leave it with the weights of its best epoch.
 
     Args:
         batches: function epoch (from 0) -> dataset of that epoch.
         dev: dataset whose loss early stopping watches.
-        learning_rate: function epoch (from 0) -> learning rate of that epoch.
         patience: epochs without a better dev loss, not counted before the training loss has once
             been below `learnt_loss`: a deep plain network may sit at chance first.
         folder: folder of the training state.
         report: function(history row) called after each epoch.
 
     Returns the history: one row an epoch with epoch (from 1), loss, accuracy, dev_loss,
-    dev_accuracy, learning_rate, learnt. Raises TfserError: the loss is not a number.
+    dev_accuracy, learning_rate (of the first step), learnt. Raises TfserError: a loss is no number.
     """
 
     def one_epoch(history):
-        epoch = len(history)
-        model.optimizer.learning_rate = learning_rate(epoch)
-        means = train_epoch(model, batches(epoch))
+        of_epoch = batches(len(history))
+        learning_rate = float(model.optimizer.learning_rate)
+        means = train_epoch(model, of_epoch)
         dev_means = evaluate_batches(model, dev)
         row = {
-            "loss": means["loss"],
-            "accuracy": means["accuracy"],
-            "dev_loss": dev_means["loss"],
-            "dev_accuracy": dev_means["accuracy"],
-            "learning_rate": learning_rate(epoch),
+            **{name: means[name] for name in ("loss", "accuracy")},
+            **{f"dev_{name}": dev_means[name] for name in ("loss", "accuracy")},
+            "learning_rate": learning_rate,
         }
         row["learnt"] = row["loss"] < learnt_loss or (bool(history) and history[-1]["learnt"])
         return row
@@ -218,7 +215,7 @@ def run_epochs(
     checkpoint = multi_worker.read_arrays_from_chief(state)
     best_weights = multi_worker.read_arrays_from_chief(best)
     _build_optimizers(model)  # built in the first step, they would be traced twice
-    history = _restore(model, checkpoint) if checkpoint and best_weights else []
+    history = _restore(model, checkpoint, folder) if checkpoint and best_weights else []
     start, saving_seconds, new_best = time.monotonic(), 0.0, False
     while not finished(history):
         # Workers must not take different branches because of a last digit.
@@ -291,6 +288,10 @@ def _assign(variables, arrays: dict) -> None:
         variable.assign(arrays[f"v{i}"])
 
 
-def _restore(model, arrays: dict) -> list[dict]:
-    _assign(_state(model), arrays)
+def _restore(model, arrays: dict, folder: Path) -> list[dict]:
+    state = _state(model)
+    if len(arrays) != len(state) + 1:
+        log.warning("%s: the state is of another version of tfser; training starts anew", folder)
+        return []
+    _assign(state, arrays)
     return json.loads(arrays["history"].tobytes())

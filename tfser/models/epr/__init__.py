@@ -12,15 +12,18 @@ Where to look:
   forest.fit_forest, experiment.classify;
 - section 2.1.1, log-mel filterbanks: dataset.make_log_mel; Eq. (1), the VGG: network.vgg; Eq. (2),
   the profile of an utterance: the segments of dataset.load_dataset, experiment.train_network;
-- section 2.2, rounds: experiment.train_rounds; refined labels: refinery.refine;
+- section 2.2, rounds: refinery.list_networks, experiment.train_rounds; refined labels:
+  refinery.refine;
 - section 2.2.1, Eq. (3) and (4), soft cross-entropy: experiment.compiled_network;
 - section 4.1, segments: dataset.load_dataset; both ten-fold cross-validations: dataset.make_splits,
-  dataset.make_forest_splits; training: experiment.train_network, training.loop.fit;
-- sections 4.2 to 4.4, tables 2 to 4: experiment.train; figures 2 and 4: figures.draw_profiles.
+  dataset.make_forest_splits; training: experiment.train_network, training.loop.fit; decay of the
+  learning rate: schedule.EpochDecay;
+- sections 4.2 to 4.4, tables 2 to 4: experiment.train (refinery.labels=all); figures 2 and 4:
+  figures.draw_profiles; figure 3: evaluation.classification_report.finish_run.
 
 Not in the paper (reasons on the card, zoo/epr/README.md):
-- the initializer, a learning rate below the paper's, and a patience that waits until the loss has
-  left chance;
+- the initializer, a learning rate below the paper's, a decay in steps, and a patience that waits
+  until the loss has left chance;
 - the dev set of early stopping, and the epoch that is kept: the epoch with the lowest dev loss;
 - per-band z-score with the training set's statistics, the floor of the logarithm, the Hann window;
 - the four statistics (maximum, minimum, mean, share of segments above a threshold);

@@ -59,20 +59,29 @@ def make_inner_splits(utterances, n_folds: int) -> list[tuple]:
 
 
 def make_forest_splits(dataset, network_splits, seed) -> list[Split]:
-    """Make a second random k-fold with other folds than those of the networks."""
-    emotions = [dataset.classes[k] for k in dataset.y]
-    return stratified_k_fold(
-        emotions, n_folds=len(network_splits), dev_fraction=0.0, seed=seed + 1_000_003
+    """Make a second random k-fold of the tested utterances, with other folds than the networks'."""
+    tested = list_tested(network_splits)
+    splits = stratified_k_fold(
+        [dataset.classes[k] for k in dataset.y[tested]],
+        n_folds=len(network_splits),
+        dev_fraction=0.0,
+        seed=seed + 1_000_003,
     )
+    return [Split(*(tested[part] for part in split)) for split in splits]
 
 
-def select_tested(dataset, profiles, network_splits) -> tuple[Dataset, np.ndarray]:
-    """Select the utterances in the test set of any fold, with their profiles [rounds, segments, K].
+def list_tested(splits) -> np.ndarray:
+    """List the utterances in the test set of any fold: with `--evaluate dev` not all of them."""
+    return np.unique(np.concatenate([split.test for split in splits]))
 
-    All utterances, or with `--evaluate dev` those of the dev sets. For forests and scores alone:
-    frames, offsets and band sums stay those of the corpus.
+
+def select_tested(dataset, profiles, splits) -> tuple[Dataset, np.ndarray]:
+    """Select the utterances in the test set of any fold, with their profiles.
+
+    profiles: [networks, segments, K]. For scores and figures alone: frames, offsets and band sums
+    stay those of the corpus.
     """
-    numbers = np.unique(np.concatenate([split.test for split in network_splits]))
+    numbers = list_tested(splits)
     if len(numbers) == len(dataset.y):
         return dataset, profiles
     segments = np.isin(dataset.owner, numbers)

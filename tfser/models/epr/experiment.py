@@ -22,7 +22,8 @@ from tfser.models.epr.dataset import (
 )
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
 from tfser.models.epr.network import standardize, vgg
-from tfser.models.epr.refinery import refine
+from tfser.models.epr.refinery import list_networks, refine
+from tfser.models.epr.schedule import EpochDecay, set_steps
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.epoch import predict_batches
@@ -43,7 +44,7 @@ def train(utterances, hp, run) -> dict | None:
     """Run the paper's experiment (section 4); return the scores, as in scores.json."""
     loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     utterances = select_by_labels(utterances, **hp["labels"])
-    figures.check_names(utterances, hp["plots"]["utterances"])
+    drawn = figures.find_names(utterances, hp["plots"]["utterances"])
     inner = hp["forest"]["profiles"] == "inner"
     if inner and run.protocol != "loso":
         raise UsageError("forest.profiles=inner is for --protocol loso; leave it out")
@@ -65,7 +66,13 @@ def train(utterances, hp, run) -> dict | None:
     dataset, splits = cross_validation.load_with_splits(
         utterances, run, make_checked_splits, load_checked
     )
-    n_rounds = hp["refinery"]["rounds"]
+    forest_splits = splits
+    if run.protocol == "paper":  # section 4.1: "another ten-fold cross-validation" for the forest
+        forest_splits = {s: make_forest_splits(dataset, splits[s], s) for s in run.seeds}
+        cross_validation.write_splits(
+            run, dataset.utterances, splits, {"forest_part": forest_splits}
+        )
+    n_networks = len(list_networks(**hp["refinery"]))
     experiment = make_experiment(dataset, hp, run, None)
 
     def train_fold(split, folder, seed, bar):
@@ -82,31 +89,34 @@ def train(utterances, hp, run) -> dict | None:
         return test_profiles, classify(of_fold, profiles, known, split.test, folder, seed[0])
 
     def score_seed(seed, outputs):
-        profiles = np.zeros((n_rounds, *dataset.one_hot.shape), np.float32)
-        for split, (test_profiles, _) in zip(splits[seed], outputs, strict=True):
-            profiles[:, np.isin(dataset.owner, split.test)] = test_profiles
-        tested, profiles = select_tested(dataset, profiles, splits[seed])
-        if run.protocol == "loso":
-            forest_splits, predicted = splits[seed], [predicted for _, predicted in outputs]
-        else:  # section 4.1: "another ten-fold cross-validation" for the forest
-            forest_splits = make_forest_splits(tested, splits[seed], seed)
+        parts = [split.test for split in splits[seed]]
+        profiles = np.zeros((n_networks, *dataset.one_hot.shape), np.float32)
+        for test, (test_profiles, _) in zip(parts, outputs, strict=True):
+            profiles[:, np.isin(dataset.owner, test)] = test_profiles
+        predicted = [probabilities for _, probabilities in outputs]
+        if run.protocol == "paper":
+            forests = run.folder / f"seed-{seed}" / "forests"
             predicted = [
                 classify(
-                    experiment._replace(dataset=tested),
-                    *(profiles, split.train, split.test),
-                    run.folder / f"seed-{seed}" / "forests" / f"fold-{number:02}",
-                    seed,
+                    *(experiment, profiles, split.train, split.test),
+                    *(forests / f"fold-{number:02}", seed),
                 )
-                for number, split in enumerate(forest_splits)
+                for number, split in enumerate(forest_splits[seed])
             ]
         _, predicted, fold_of = cross_validation.merge_folds(
-            [split.test for split in forest_splits], [p.swapaxes(0, 1) for p in predicted]
+            [split.test for split in forest_splits[seed]],
+            [probabilities.swapaxes(0, 1) for probabilities in predicted],
         )
+        columns = {"fold": fold_of}
+        if run.protocol == "paper":
+            _, _, network_fold_of = cross_validation.merge_folds(parts, parts)
+            columns = {"forest_fold": fold_of, "network_fold": network_fold_of}
+        tested, profiles = select_tested(dataset, profiles, splits[seed])
         systems = figures.collect_systems(hp, tested, profiles, predicted.swapaxes(0, 1))
         if seed == run.seeds[0]:
-            figures.draw_profiles(run, tested, hp, profiles)
+            figures.draw_profiles(run, tested, hp, profiles, drawn)
         return classification_report.score_seed(
-            run, seed, tested.utterances, dataset.classes, systems, fold_of
+            run, seed, tested.utterances, dataset.classes, systems, fold_of, columns
         )
 
     results = cross_validation.cross_validate(
@@ -115,7 +125,7 @@ def train(utterances, hp, run) -> dict | None:
         train_fold,
         score_seed,
         max_epochs=hp["train"]["max_epochs"],
-        networks_per_fold=(1 + n_inner) * n_rounds,
+        networks_per_fold=(1 + n_inner) * n_networks,
     )
     if results is None:
         return None
@@ -150,7 +160,7 @@ def compiled_network(dataset, hp, run) -> keras.Model:
     with loop.select_strategy(run.strategy).scope():
         return loop.compile_model(
             new_network(dataset, unused),
-            keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"]),
+            keras.optimizers.Adam(EpochDecay(**hp["schedule"])),
             keras.losses.CategoricalCrossentropy(),  # against soft labels this is Eq. (4)
         )
 
@@ -166,24 +176,27 @@ def new_network(dataset, hp) -> keras.Model:
 
 
 def train_rounds(experiment, train, dev, folder, seed) -> np.ndarray:
-    """Train T networks, each on labels that the network before refined: [rounds, segments, K].
+    """Train a fold's networks, on labels refined by earlier ones: [networks, segments, K].
 
     C1 learns the labels that segments inherit from their utterances, C_t the labels refined by
     C_(t-1), which was trained on the same segments (section 2.2). Labels, networks and epochs
     depend on the utterances `train` and `dev` alone. Profiles are of all segments.
     """
-    dataset, bar, settings = experiment.dataset, experiment.bar, experiment.hp["refinery"]
-    profiles, labels = [], dataset.one_hot
-    for t in range(settings["rounds"]):
-        bar.at(f"round-{t + 1} of {settings['rounds']}")
-        profiles.append(
-            train_network(experiment, train, dev, labels, folder / f"round-{t + 1}", [*seed, t])
-        )
+    dataset, bar = experiment.dataset, experiment.bar
+    networks = list_networks(**experiment.hp["refinery"])
+    profiles = []
+    for number, network in enumerate(networks, start=1):
+        bar.at(f"{network.name}, network {number} of {len(networks)}")
+        labels = dataset.one_hot
+        if network.labelling:
+            teacher = profiles[network.teacher]
+            labels = refine(network.labelling, teacher, dataset.one_hot, dataset.owner)
+        # Networks of one round have the same seed, whatever their labels.
+        of_network = folder / f"round-{network.key}", [*seed, network.t - 1]
+        profiles.append(train_network(experiment, train, dev, labels, *of_network))
         bar.network_done()
-        if t + 1 < settings["rounds"]:
-            labels = refine(settings["labels"], profiles[-1], dataset.one_hot, dataset.owner)
-    for t in range(1, settings["rounds"]):
-        (folder / f"round-{t}" / "model.keras").unlink(missing_ok=True)  # 164 MB at full width
+    for network in networks[:-1]:
+        (folder / f"round-{network.key}" / "model.keras").unlink(missing_ok=True)  # 164 MB
     return np.stack(profiles)
 
 
@@ -204,7 +217,8 @@ def train_network(experiment, train, dev, labels, folder, seed) -> np.ndarray:
     )
     # Each epoch draws its segments without replacement.
     n_steps = max(1, int(hp["train"]["epoch_share"] * (len(train_segments) // batch_size)))
-    n_frames, schedule = hp["segments"]["n_frames"], hp["schedule"]
+    set_steps(model, n_steps)
+    n_frames = hp["segments"]["n_frames"]
 
     def make_batches(segments, **options):
         return pipelines.segment_batches(
@@ -223,11 +237,6 @@ def train_network(experiment, train, dev, labels, folder, seed) -> np.ndarray:
                 train_segments, seed=order_seed, epoch=epoch, drop_remainder=True
             ).take(n_steps),
             make_batches(dev_segments),
-            # Section 4.1: "a rate of 0.8 every 2 epochs".
-            learning_rate=lambda epoch: (
-                schedule["initial_learning_rate"]
-                * schedule["decay_rate"] ** (epoch // schedule["decay_epochs"])
-            ),
             max_epochs=hp["train"]["max_epochs"],
             patience=hp["train"]["patience"],
             learnt_loss=learnt_loss,
@@ -269,11 +278,12 @@ def inner_profiles(experiment, split, profiles, folder, seed) -> np.ndarray:
 
 
 def classify(experiment, profiles, known, test, folder, seed) -> np.ndarray:
-    """Fit a forest per round to the utterances `known`: probabilities [rounds, test, K]."""
+    """Fit a forest per network to the utterances `known`: probabilities [networks, test, K]."""
     dataset, settings = experiment.dataset, experiment.hp["forest"]
+    networks = list_networks(**experiment.hp["refinery"])
     probabilities = []
-    for t, round_profiles in enumerate(profiles):
-        x = statistics(round_profiles, dataset.owner, settings["threshold"])
+    for network, of_network in zip(networks, profiles, strict=True):
+        x = statistics(of_network, dataset.owner, settings["threshold"])
         forest = fit_forest(
             x[known],
             dataset.y[known],
@@ -281,6 +291,6 @@ def classify(experiment, profiles, known, test, folder, seed) -> np.ndarray:
             n_estimators=settings["n_estimators"],
             seed=seed,
         )
-        atomic_files.write_arrays(folder / f"forest-{t + 1}.npz", **forest)
+        atomic_files.write_arrays(folder / f"forest-{network.key}.npz", **forest)
         probabilities.append(forest_probabilities(forest, x[test]))
     return np.stack(probabilities)

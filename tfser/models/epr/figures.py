@@ -1,11 +1,14 @@
 """The figures and facts of a run of EPR: each network's history, and emotion profiles."""
 
+import itertools
 import logging
 
+from tfser.corpora.casia import split_name
 from tfser.corpora.labels import describe_labels
 from tfser.errors import UsageError, did_you_mean
 from tfser.evaluation import metrics
 from tfser.models.epr.forest import utterance_means
+from tfser.models.epr.refinery import list_networks
 from tfser.plots.figures import write_emotion_profile
 from tfser.storage import atomic_files
 from tfser.training import fold, loop
@@ -13,12 +16,28 @@ from tfser.training import fold, loop
 log = logging.getLogger("tfser")
 
 
-def check_names(utterances, names) -> None:
-    """Raise UsageError for a name in plots.utterances that the corpus lacks."""
+def find_names(utterances, names) -> list[str]:
+    """Return the corpus's names of the utterances in plots.utterances.
+
+    The words of a name may have any order and case, as in the paper's figures:
+    Happy_liuchanhg_440.wav is CASIA's liuchanhg-happy-440. Raises UsageError for a name that the
+    corpus lacks, or that is of several utterances.
+    """
     known = {u.name for u in utterances}
+    by_words = {}
+    for name in known if names else ():
+        by_words.setdefault(tuple(sorted(split_name(name))), []).append(name)
+    found = []
     for name in names:
-        if name not in known:
-            raise UsageError(f"plots.utterances: no utterance {name!r}{did_you_mean(name, known)}")
+        words = tuple(sorted(split_name(name.removesuffix(".wav"))))
+        similar = [name] if name in known else by_words.get(words, [])
+        if len(similar) != 1:
+            hint = (
+                f"; there are {' '.join(sorted(similar))}" if similar else did_you_mean(name, known)
+            )
+            raise UsageError(f"plots.utterances: no utterance {name!r}{hint}")
+        found += similar
+    return found
 
 
 def write_network(folder, place, history, model, chance_loss) -> None:
@@ -72,52 +91,53 @@ def list_facts(hp, dataset, stuck) -> list[str]:
 
 
 def collect_systems(hp, dataset, profiles, predicted) -> dict:
-    """Return one system per round for `classification_report.score_seed`.
+    """Return one system per network for `classification_report.score_seed`.
 
     Args:
-        profiles: of the tested utterances [rounds, segments, K].
-        predicted: the probabilities of the forests [rounds, n, K].
+        profiles: of the tested utterances [networks, segments, K].
+        predicted: the probabilities of the forests [networks, n, K].
     """
+    networks = list_networks(**hp["refinery"])
     return {
-        network_name(hp, t): {
+        network.name: {
             "predicted": probabilities.argmax(axis=1),
             "probabilities": probabilities,
             # Two scores of the networks alone, which tell a weak network from a weak forest.
             "mean_profile_uar": metrics.uar(
-                dataset.y, utterance_means(profiles[t], dataset.owner).argmax(axis=1)
+                dataset.y, utterance_means(own_profiles, dataset.owner).argmax(axis=1)
             ),
-            "segment_accuracy": metrics.wa(dataset.y[dataset.owner], profiles[t].argmax(axis=1)),
+            "segment_accuracy": metrics.wa(dataset.y[dataset.owner], own_profiles.argmax(axis=1)),
         }
-        for t, probabilities in enumerate(predicted)
+        for network, own_profiles, probabilities in zip(networks, profiles, predicted, strict=True)
     }
 
 
-def draw_profiles(run, dataset, hp, profiles) -> None:
-    """Write profiles/<utterance>.png, the paper's figures 2 and 4, of tested utterances."""
-    names = hp["plots"]["utterances"] or [
+def draw_profiles(run, dataset, hp, profiles, names) -> None:
+    """Write profiles/<utterance>.png, the paper's figures 2 and 4, of tested utterances.
+
+    names: the utterances to draw, [] for the first of each emotion. Where the networks have
+    several labellings, each has a figure, of C1 and its own: <utterance>-<labelling>.png.
+    """
+    names = names or [
         next(u.name for u in dataset.utterances if u.emotion == emotion)
         for emotion in dataset.classes
     ]
+    networks = list_networks(**hp["refinery"])
+    labellings = list(dict.fromkeys(network.labelling for network in networks[1:])) or [None]
     folder = run.folder / "profiles"
     folder.mkdir(exist_ok=True)
-    for i, utterance in enumerate(dataset.utterances):
-        if utterance.name in names:
-            write_emotion_profile(
-                {
-                    network_name(hp, t): rounds[dataset.owner == i]
-                    for t, rounds in enumerate(profiles)
-                },
-                dataset.classes,
-                folder / f"{utterance.name}.png",
-                f"Emotion profile of {utterance.name} ({run.corpus}, {utterance.emotion}), "
-                "held out",
-                hop_seconds=hp["segments"]["hop_seconds"],
-                segment_seconds=hp["features"]["window_seconds"]
-                + (hp["segments"]["n_frames"] - 1) * hp["features"]["hop_seconds"],
-            )
-
-
-def network_name(hp, t: int) -> str:
-    """Return the paper's name of round t (from 0): VGG, VGG2 (tables 2, 3), VGG*2 (table 4)."""
-    star = "*" if hp["refinery"]["labels"] == "assisted" else ""
-    return "VGG" if t == 0 else f"VGG{star}{t + 1}"
+    drawn = [(i, u) for i, u in enumerate(dataset.utterances) if u.name in names]
+    for (i, utterance), labelling in itertools.product(drawn, labellings):
+        write_emotion_profile(
+            {
+                network.name: own_profiles[dataset.owner == i]
+                for network, own_profiles in zip(networks, profiles, strict=True)
+                if network.labelling in (None, labelling)
+            },
+            dataset.classes,
+            folder / f"{utterance.name}{f'-{labelling}' * (len(labellings) > 1)}.png",
+            f"Emotion profile of {utterance.name} ({run.corpus}, {utterance.emotion}), held out",
+            hop_seconds=hp["segments"]["hop_seconds"],
+            segment_seconds=hp["features"]["window_seconds"]
+            + (hp["segments"]["n_frames"] - 1) * hp["features"]["hop_seconds"],
+        )
