@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tfser.errors import ConflictError
 from tfser.storage import atomic_files, environment, s3
+from tfser.storage.earlier_settings import update_settings
 
 log = logging.getLogger("tfser")
 # Settings that some runs do not record, and their values in these runs: the first two were added
@@ -185,8 +186,11 @@ def describe_differences(before: dict, now: dict) -> str:
 
 
 def flatten_settings(settings: dict) -> dict:
-    """Return settings as {"section.key": value}, with missing values from UNRECORDED."""
-    return UNRECORDED | _flatten(settings)
+    """Return settings as {"section.key": value}, those of an earlier run as a run of today's.
+
+    Missing values are those of UNRECORDED.
+    """
+    return update_settings(UNRECORDED | _flatten(settings))
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict:
