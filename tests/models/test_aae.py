@@ -13,7 +13,7 @@ import tensorflow as tf
 from running import called
 
 from tfser.cache import feature_cache
-from tfser.cli import search
+from tfser.cli import search, train
 from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
@@ -386,10 +386,13 @@ def test_each_change_of_section_5_2_by_itself(name):
     if system == "baseline":
         sizes = [layer.gamma.shape[0] for layer in layers_of(model, norm)]
         assert sizes == ([8, 8, K] if normalized else [])  # of the softmax's layer, too
+        for layer in layers_of(model, norm):  # as fast as in the encoder, which runs four times
+            assert layer.momentum == pytest.approx(0.975**4)
         assert model.layers[-1].activation is keras.activations.softmax
         return
     for part, n_layers in ((model.encoder, 3), (model.decoder, 3), (model.d_y, 0), (model.d_z, 0)):
-        assert len(layers_of(part, norm)) == n_layers * normalized
+        momenta = [layer.momentum for layer in layers_of(part, norm)]
+        assert momenta == [0.975] * n_layers * normalized
     dropped = 0.5 if "dropout" in name or "Optimized" in name else 0
     for part in (model.d_y, model.d_z):
         assert [layer.rate for layer in layers_of(part, keras.layers.Dropout)] == [dropped] * 2
@@ -874,6 +877,19 @@ def test_a_row_of_table_1_is_one_command(iemocap, tmp_path):
     with pytest.raises(UsageError, match="holds several runs; give one of them: .*run/activation "):
         load_run(tmp_path / "run")
     assert load_run(tmp_path / "run" / "valence").classes == ["high", "low", "neutral"]
+
+
+def test_the_flags_are_those_of_each_run(iemocap, tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(train, "train_in_folder", lambda folder, options, task: runs.append(
+        (folder, options.target, task.hp["labels"]["target"], options.spark, options.evaluate)
+    ))  # fmt: skip
+    flags = ["--spark", "local[2]", "--evaluate", "dev"]
+    assert on_iemocap(iemocap[0], tmp_path / "run", *flags).code == 0
+    assert runs == [
+        (tmp_path / "run" / name, name, name, "local[2]", "dev")
+        for name in ("activation", "valence", "dominance")
+    ]
 
 
 def test_what_three_runs_at_once_do_not_do(iemocap, tmp_path):

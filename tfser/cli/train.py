@@ -40,7 +40,8 @@ models:
 speakers; aae: the two speakers of a session validate and test in turn, without sessions leave one
 speaker out; acnn: leave one session out, without sessions five groups of speakers; auxvae: the
 table's own parts train, dev, test, else random fifths; began: an own network for each speaker.
-RESULT says speaker_independent=yes or no. --protocol loso is the same for all models.
+RESULT says speaker_independent=yes or no, and majority, the share of the commonest class: the wa of
+a constant answer. --protocol loso is the same for all models.
 
 exit codes: 0 done, 1 the run failed, 2 usage or configuration, 3 data, 4 the run directory holds
 another run or is in use, 130 interrupted. The same command continues where it stopped.

@@ -14,6 +14,9 @@ FRAMES_PER_STEP = _POOL ** (len(_FILTERS) - 1)  # frames under a step of the las
 # An encoder of dense layers with at least this many weights is trained by XLA, which compiles for
 # seconds: Nadam's arithmetic becomes one pass over the weights, not one pass per operator.
 _XLA_WEIGHTS = 1_000_000
+# Of batch normalization. Keras' 0.99 lags behind for several epochs of a few batches. The encoder
+# runs four times per batch, and 0.975 ** 4 is 0.9, the baseline once.
+_MOMENTUM = 0.975
 
 
 def baseline(shape, n_classes, *, units, dropout, clip, norm=False) -> keras.Model:
@@ -23,6 +26,7 @@ def baseline(shape, n_classes, *, units, dropout, clip, norm=False) -> keras.Mod
     adds the batch normalization of `encoder`.
     """
     features = keras.Input(shape)
+    norm = norm and _MOMENTUM**4
     x = Standardize(clip, name="standardize")(features)
     x = _body(x, units, dropout, norm)
     logits = layers.Dense(n_classes, use_bias=not norm, dtype="float32")(x)
@@ -33,6 +37,7 @@ def baseline(shape, n_classes, *, units, dropout, clip, norm=False) -> keras.Mod
 
 def encoder(shape, n_classes, *, n_z, units, dropout, norm) -> keras.Model:
     """Build q(y, z | x): standardized features -> logits of y [batch, K], z [batch, n_z]."""
+    norm = norm and _MOMENTUM
     features = keras.Input(shape)
     x = _body(features, units, dropout, norm)
     # One batch normalization for both heads: with two layers side by side, replicas would wait for
@@ -45,6 +50,7 @@ def encoder(shape, n_classes, *, n_z, units, dropout, norm) -> keras.Model:
 
 def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
     """Build p(x | y, z): y [batch, K], z [batch, n_z] -> standardized features [batch, *shape]."""
+    norm = norm and _MOMENTUM
     latent = keras.Input((n_classes,)), keras.Input((n_z,))
     x = layers.Concatenate()(latent)
     for _ in range(2):
@@ -93,13 +99,11 @@ def _dense(x, units, norm):
 
 
 def _normalize(x, norm, **options):
-    """Add batch normalization; its shift takes the place of the layer's bias."""
+    """Add batch normalization of the momentum `norm`, in place of a bias, or none for False."""
     if not norm:
         return x
     synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
-    # Keras' momentum of 0.99 lags behind for several epochs of a few batches. The encoder runs four
-    # times per batch, and 0.975 ** 4 is 0.9; the decoder runs once per batch.
-    return layers.BatchNormalization(momentum=0.975, synchronized=synchronized, **options)(x)
+    return layers.BatchNormalization(momentum=norm, synchronized=synchronized, **options)(x)
 
 
 @keras.saving.register_keras_serializable("tfser")
