@@ -62,7 +62,7 @@ def main():
             batches = experiment.make_labelled_batches(speech, numbers, 64, n // 64, **options)
         else:
             batches = experiment.make_autoencoder_batches(
-                speech, numbers, numbers, 64, 64, 100, **options
+                speech, numbers, numbers, 64, 100, **options
             )
         models[system].fit(batches, epochs=1, shuffle=False, verbose=0)
 

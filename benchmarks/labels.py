@@ -56,14 +56,17 @@ def train_cell(args, corpus: str, system: str, share: float, seed: int) -> None:
     settings = [*SYSTEMS[system], f"train.labelled_fraction={share}", *args.overrides]
     command = ["--model", "aae", "--corpus", corpus, *CORPORA[corpus][1], "--seed", str(seed)]
     command += [word for setting in settings for word in ("--set", setting)]
-    start = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "tfser.cli.train", *command, "--workdir", folder],
-        stdout=subprocess.DEVNULL,
-        check=False,
-    )
+    start, errors = time.monotonic(), Path(f"{folder}.txt")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(errors, "a") as stderr:
+        done = subprocess.run(
+            [sys.executable, "-m", "tfser.cli.train", *command, "--workdir", folder],
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            check=False,
+        )
     if done.returncode not in (0, ConflictError.exit_code):
-        raise SystemExit(f"{folder} has failed; its error is above and in {folder}/log.txt")
+        raise SystemExit(f"{folder} has failed; its error is in {errors}")
     print(f"{folder.name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -128,7 +131,10 @@ def main():
     for seed, corpus, share, system in keys:
         folder = cell_folder(args.workdir, corpus, system, share, seed)
         if not (folder / "scores.json").exists():
-            raise SystemExit(f"{folder} is trained by another process; repeat the command later")
+            raise SystemExit(
+                f"{folder} is not finished: another process trains it, or its settings are others "
+                f"(see {folder}.txt); repeat the command later"
+            )
         key = {"corpus": corpus, "system": system, "share": share, "seed": seed}
         cells.append(key | read_cell(folder))
     if args.out:

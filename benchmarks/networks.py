@@ -159,7 +159,7 @@ def aae_network(folder, level="utterance") -> Network:
     def batches(epoch):
         numbers, n_z = np.arange(n), hp["model"]["n_z"]
         return aae_experiment.make_autoencoder_batches(
-            speech, numbers, numbers, size, size, n_z, seed=0, epoch=epoch
+            speech, numbers, numbers, size, n_z, seed=0, epoch=epoch
         )
 
     shape = f"{n_frames} x {n_features}" if n_frames else n_features

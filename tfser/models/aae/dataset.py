@@ -214,7 +214,10 @@ def make_batches(dataset, numbers, one_hot, batch_size, **options):
 
 
 def make_labelled_batches(dataset, labelled, batch_size, n_batches, **options):
-    """Return `n_batches` of (features, labels): passes over the utterances `labelled`."""
+    """Return `n_batches` of (features, labels): passes over the utterances `labelled`.
+
+    All batches have one size, for which one graph is compiled: an utterance of few is in one twice.
+    """
     n_passes = -(-n_batches * batch_size // len(labelled))
     numbers = np.tile(labelled, n_passes)
     one_hot = np.eye(len(dataset.classes), dtype="float32")[dataset.y[numbers]]
@@ -222,20 +225,18 @@ def make_labelled_batches(dataset, labelled, batch_size, n_batches, **options):
     return batches.take(n_batches)
 
 
-def make_autoencoder_batches(
-    dataset, known, labelled, batch_size, labelled_size, n_z, *, seed, epoch
-):
+def make_autoencoder_batches(dataset, known, labelled, batch_size, n_z, *, seed, epoch):
     """Return the batches of an epoch of the AAE, see `AdversarialAutoencoder.train_step`.
 
     Phases 1 and 2 have the utterances `known`, phase 3 the utterances `labelled` in batches of its
-    own, of `labelled_size`; where all have a label, the batches are the same. The samples of the
-    priors (section 5.2: one-hot with equal probabilities, and N(0, I)) depend on (seed, epoch)
-    alone, not on how often a run was resumed or on how many devices share a batch. `epoch` may be a
-    tf.Variable, see `pipelines.utterance_batches`.
+    own; where all have a label, the batches are the same. The samples of the priors (section 5.2:
+    one-hot with equal probabilities, and N(0, I)) depend on (seed, epoch) alone, not on how often a
+    run was resumed or on how many devices share a batch. `epoch` may be a tf.Variable, see
+    `pipelines.utterance_batches`.
     """
     n_batches, n_classes = len(known) // batch_size, len(dataset.classes)
     options = {"seed": seed, "epoch": epoch}
-    batches = make_labelled_batches(dataset, labelled, labelled_size, n_batches, **options)
+    batches = make_labelled_batches(dataset, labelled, batch_size, n_batches, **options)
     if len(labelled) == len(known):
         batches = batches.map(unconverted(lambda x, labels: (x, (x, labels))))
     else:

@@ -186,18 +186,15 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
             sample_labels(numbers, dataset.y, fraction, rng) for numbers in (labelled, dev)
         )
     model.get_layer("standardize").set_statistics(*feature_statistics(dataset, known))
-    batch_size, labelled_size = (
-        loop.shared_batch_size(min(hp["train"]["batch_size"], len(numbers)), run.strategy)
-        for numbers in (known, labelled)
-    )
+    batch_size = loop.shared_batch_size(min(hp["train"]["batch_size"], len(known)), run.strategy)
     dev_batches = make_batches(dataset, dev, None, 256)
 
     def make_train_batches(epoch):
         options = {"seed": order_seed, "epoch": epoch}
         if is_baseline:  # as many updates as of phase 3
             n_batches = len(known) // batch_size
-            return make_labelled_batches(dataset, labelled, labelled_size, n_batches, **options)
-        sizes = batch_size, labelled_size, hp["model"]["n_z"]
+            return make_labelled_batches(dataset, labelled, batch_size, n_batches, **options)
+        sizes = batch_size, hp["model"]["n_z"]
         return make_autoencoder_batches(dataset, known, labelled, *sizes, **options)
 
     history = fold.train_epochs(
