@@ -21,7 +21,7 @@ SOME_TESTS = tests/audio/test_decode.py tests/audio/test_tfio_decoder.py tests/s
 
 # The mutants of `make mutants`: the modules that every score rests on, and the papers' losses.
 MUTANTS = "tfser.config.*" "tfser.corpora.*" "tfser.evaluation.*" "tfser.storage.*" \
-	"tfser.models.aae.network.x_cross_entropy__*" "tfser.models.aae.network.x_labelled_per_replica__*" \
+	"tfser.models.aae.network.x_cross_entropy__*" "tfser.models.aae.network.x_mean_inside__*" \
 	"tfser.models.aae.network.*phases__*" "tfser.models.acnn.network.x_view_weights__*" \
 	"tfser.models.acnn.network.x_cross_entropy__*" "tfser.models.acnn.autoencoder.x_rmse__*" \
 	"tfser.models.auxvae.network.x_log_density__*" "tfser.models.auxvae.network.*bound__*" \

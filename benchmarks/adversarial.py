@@ -57,11 +57,13 @@ def main():
         model.train_step = count_traces
 
     def epoch(system, number):
-        labels = np.eye(N_CLASSES, dtype="float32")[y]
-        options = {"seed": 0, "epoch": number, "drop_remainder": True}
-        batches = experiment.make_batches(speech, np.arange(n), labels, 64, **options)
-        if system != "baseline":
-            batches = experiment.add_priors(batches, 64, N_CLASSES, 100, seed=0, epoch=number)
+        numbers, options = np.arange(n), {"seed": 0, "epoch": number}
+        if system == "baseline":
+            batches = experiment.make_labelled_batches(speech, numbers, 64, n // 64, **options)
+        else:
+            batches = experiment.make_autoencoder_batches(
+                speech, numbers, numbers, 64, 100, **options
+            )
         models[system].fit(batches, epochs=1, shuffle=False, verbose=0)
 
     seconds = {system: [] for system in UPDATES}

@@ -157,11 +157,9 @@ def aae_network(folder, level="utterance") -> Network:
     size = hp["train"]["batch_size"]
 
     def batches(epoch):
-        options = {"seed": 0, "epoch": epoch, "drop_remainder": True}
-        labels = np.eye(n_classes, dtype="float32")[y]
-        dataset = aae_experiment.make_batches(speech, np.arange(n), labels, size, **options)
-        return aae_experiment.add_priors(
-            dataset, size, n_classes, hp["model"]["n_z"], seed=0, epoch=epoch
+        numbers, n_z = np.arange(n), hp["model"]["n_z"]
+        return aae_experiment.make_autoencoder_batches(
+            speech, numbers, numbers, size, n_z, seed=0, epoch=epoch
         )
 
     shape = f"{n_frames} x {n_features}" if n_frames else n_features

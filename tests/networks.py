@@ -86,6 +86,7 @@ def _describe(model) -> tuple:
         tuple((name, _describe_loss(loss)) for name, loss in losses.items()),
         str(compile_loss and compile_loss._user_loss_weights),
         getattr(model, "clip_norm", None),
+        getattr(model, "masks_padding", None),
         model.jit_compile,
         id(model.distribute_strategy),
         mixed_precision.current_policy(),
@@ -115,7 +116,9 @@ def _traced_from(paper) -> tuple:
     """Return the functions and constants that a graph of the paper's networks is traced from."""
     import keras
 
-    values = [keras.optimizers.Adam, keras.optimizers.Nadam]
+    from tfser.training import nadam
+
+    values = [keras.optimizers.Adam, keras.optimizers.Nadam, nadam.Nadam]
     for name in (
         *(f"tfser.models.{paper}.{name}" for name in TRACED[paper]),
         "tfser.training.loop",

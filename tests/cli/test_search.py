@@ -43,7 +43,7 @@ CONDITIONAL = {
         "baseline",
         {"value": "vanilla", "model.n_z": ["choice", 10, 20]},
         {"value": "optimized", "model.n_z": ["quniform", 50, 60, 5],
-         "train.discriminator_ratio": ["uniform", 0.1, 1.0]},
+         "optimized.discriminator_ratio": ["uniform", 0.1, 1.0]},
     ],
 }  # fmt: skip
 
@@ -189,17 +189,17 @@ def test_a_conditional_space(tmp_path):
 "model.system" = ["choice", "baseline",
     {value = "vanilla", "model.n_z" = ["choice", 10, 20]},
     {value = "optimized", "model.n_z" = ["quniform", 50, 60, 5], RATIO = ["uniform", 0.1, 1.0]}]
-""".replace("RATIO", '"train.discriminator_ratio"')
+""".replace("RATIO", '"optimized.discriminator_ratio"')
     assert space_of(tmp_path, text) == CONDITIONAL
     assert search_space.flatten_space(CONDITIONAL) == {
         "train.learning_rate": ["loguniform", 1e-5, 1e-2],
         "model.units": ["quniform", 64, 500, 64],
         "model.system": ["choice", "baseline", "vanilla", "optimized"],
         "model.n_z": ["choice", 10, 20],
-        "train.discriminator_ratio": ["uniform", 0.1, 1.0],
+        "optimized.discriminator_ratio": ["uniform", 0.1, 1.0],
     }
-    with pytest.raises(UsageError, match=r"\[search\] chooses train.discriminator_ratio"):
-        space_of(tmp_path, text, overrides=["train.discriminator_ratio=0.5"])
+    with pytest.raises(UsageError, match=r"\[search\] chooses optimized.discriminator_ratio"):
+        space_of(tmp_path, text, overrides=["optimized.discriminator_ratio=0.5"])
 
 
 def test_points_as_parameters():
@@ -246,7 +246,7 @@ def test_what_is_proposed_at_random():
     more = {
         "baseline": set(),
         "vanilla": {"model.n_z"},
-        "optimized": {"model.n_z", "train.discriminator_ratio"},
+        "optimized": {"model.n_z", "optimized.discriminator_ratio"},
     }
     for p in found:
         assert p.keys() == keys | more[p["model.system"]]
@@ -948,7 +948,8 @@ def test_a_search_end_to_end(few, tmp_path):
     *_, result = answer.out.splitlines()
     assert result == (
         "RESULT model=svm corpus=few protocol=loso speaker_independent=yes "
-        f"uar={tested['uar']:.4f} wa={tested['wa']:.4f} n=12 folds=3 seeds=1"
+        f"uar={tested['uar']:.4f} wa={tested['wa']:.4f} majority=0.5000 n=12 folds=3 "
+        "seeds=1"
     )
     hp = atomic_files.read_json(folder / "best" / "hparams.json")["hparams"]
     assert hp == load_hparams("svm", "table", overlay=str(folder / "best.toml"))

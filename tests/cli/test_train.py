@@ -34,7 +34,7 @@ TINY = [
 ONE_EPOCH = "train.max_epochs=1"
 RESULT = re.compile(
     r"RESULT model=epr corpus=(\w+) protocol=(paper|loso) speaker_independent=(yes|no) "
-    r"uar=(\d\.\d{4}) wa=(\d\.\d{4}) n=(\d+) folds=(\d+) seeds=(\d+)"
+    r"uar=(\d\.\d{4}) wa=(\d\.\d{4}) majority=\d\.\d{4} n=(\d+) folds=(\d+) seeds=(\d+)"
 )
 
 
@@ -161,6 +161,12 @@ def test_result_line(request, which, corpus, n, protocol, independent, networks,
     assert (
         f"UAR {100 * last['uar']['mean']:5.1f} %  WA {100 * last['wa']['mean']:5.1f} %" in lines[1]
     )
+    confusion = np.array(atomic_files.read_json(folder / "seed-0" / "scores.json")["confusion"])
+    majority = confusion.sum(axis=1).max() / confusion.sum()  # what a constant answer reaches
+    assert lines[1].endswith(f"  commonest class {100 * majority:.1f} %")
+    assert (
+        scores["majority"] == pytest.approx(majority) and f" majority={majority:.4f} " in lines[-1]
+    )
     assert str(folder) in lines[2]
     assert scores["speaker_independent"] is (independent == "yes")
     assert scores["facts"][0] == {"paper": "labels assisted", "loso": "labels soft"}[protocol]
@@ -249,8 +255,8 @@ def test_the_svm_s_run(cache, tmp_path):
     *_, result = answer.out.splitlines()
     assert result == (
         "RESULT model=svm corpus=some protocol=loso speaker_independent=yes "
-        f"uar={scores['uar']:.4f} wa={scores['wa']:.4f} n=64 folds=4 seeds=1 "
-        "normalize=speaker(transductive)"
+        f"uar={scores['uar']:.4f} wa={scores['wa']:.4f} majority=0.2500 n=64 folds=4 "
+        "seeds=1 normalize=speaker(transductive)"
     )
     assert "p_anger" not in rows[0]  # an SVM has no probabilities
     assert (folder / "confusion.png").stat().st_size > 3000

@@ -330,7 +330,18 @@ def test_aae_has_the_numbers_of_the_paper():
     assert hp["model"]["units"] == 256 and hp["model"]["dropout"] == 0.5
     assert hp["model"]["n_z"] == 100
     assert hp["train"]["learning_rate"] == 1e-4 and hp["train"]["max_epochs"] == 100
-    assert hp["train"]["discriminator_ratio"] == 0.1
+    assert hp["optimized"] == {
+        "batch_norm": True, "discriminator_dropout": 0.5, "discriminator_ratio": 0.1,
+        "regularization": True,
+    }  # fmt: skip
+    assert hp["vanilla"] == {
+        "batch_norm": False, "discriminator_dropout": 0.0, "discriminator_ratio": 1.0,
+        "regularization": True,
+    }  # fmt: skip
+    assert hp["baseline"] == {"batch_norm": False}
+    assert hp["optimizer"]["schedule_decay"] == 0.004  # Dozat 2016
+    assert hp["labels"]["target"] == "attributes"  # section 3.1
+    assert load_hparams("aae", "emodb")["labels"]["target"] == "emotion"
     assert hp["features"]["feature_set"] == "IS13"
     assert hp["train"]["labelled_fraction"] == 1.0 and hp["train"]["unlabelled"] is False
     assert hp["labels"]["merge"] == ["excitement=happiness"]

@@ -44,7 +44,7 @@ def test_labelled_utterances_are_kept():
 def test_utterances_without_a_label():
     corpus = utterances("anger", None, "fear", "joy")
     given = names(corpus, ["anger", "joy"], unlabelled=True)
-    assert given == [("0", "anger"), ("1", None), ("3", "joy")]
+    assert given == [("0", "anger"), ("1", None), ("2", None), ("3", "joy")]
     ratings = {"a": 1, "b": None, "c": 4}
     rated = [Utterance(n, n, "s", "anger", valence=v) for n, v in ratings.items()]
     given = names(rated, target="valence", unlabelled=True)
@@ -64,12 +64,6 @@ def test_how_many_utterances_are_used_is_logged(caplog):
         "2 of 4 utterances used, by [labels]",
         "3 of 4 utterances used, by [labels]",
     ]
-
-
-def test_only_utterances_with_a_label_are_chosen_by_it():
-    corpus = utterances("anger", None, "fear", "joy")
-    chosen = names(corpus, ["anger", "fear"], unlabelled=True)
-    assert chosen == [("0", "anger"), ("1", None), ("2", "fear")]
 
 
 @pytest.mark.parametrize(
@@ -131,18 +125,41 @@ def test_merged_classes():
     assert corpus[0].emotion == "excitement"
 
 
+ROUNDINGS = "between", "ties-to-neutral", "half-up", "half-even"
+
+
 @pytest.mark.parametrize(
-    ("rating", "between", "nearest"),
+    "rating, classes",
     [
-        (1.0, "low", "low"), (2.0, "low", "low"), (2.0001, "neutral", "low"),
-        (2.4999, "neutral", "low"), (2.5, "neutral", "neutral"), (3.0, "neutral", "neutral"),
-        (3.5, "neutral", "neutral"), (3.6667, "neutral", "high"), (4.0, "high", "high"),
-        (5.5, "high", "high"),
+        (1.0, "low low low low"),
+        (2.0, "low low low low"),
+        (2.3333, "neutral low low low"),
+        (2.4999, "neutral low low low"),
+        (2.5, "neutral neutral neutral low"),
+        (2.6667, "neutral neutral neutral neutral"),
+        (3.0, "neutral neutral neutral neutral"),
+        (3.3333, "neutral neutral neutral neutral"),
+        (3.5, "neutral neutral high high"),
+        (3.6667, "neutral high high high"),
+        (4.0, "high high high high"),
+        (5.5, "high high high high"),
     ],
-)  # fmt: skip
-def test_three_classes(rating, between, nearest):
-    assert to_three_classes(rating, "between") == between
-    assert to_three_classes(rating, "nearest") == nearest
+)
+def test_three_classes(rating, classes):
+    assert [to_three_classes(rating, rounding) for rounding in ROUNDINGS] == classes.split()
+    for rounding in ROUNDINGS:
+        assert to_three_classes(None, rounding) is None
+    with pytest.raises(KeyError):
+        to_three_classes(3.0, "nearest")
+
+
+def test_half_even_and_half_up_are_roundings():
+    """To the nearest whole number, as Python's `round` and as floor(x + 1/2)."""
+    names = {1: "low", 2: "low", 3: "neutral", 4: "high", 5: "high"}
+    for sixths in range(6, 31):
+        rating = sixths / 6
+        assert to_three_classes(rating, "half-even") == names[round(rating)]
+        assert to_three_classes(rating, "half-up") == names[int(rating + 0.5)]
 
 
 def test_an_attribute_instead_of_the_emotion():
@@ -152,7 +169,7 @@ def test_an_attribute_instead_of_the_emotion():
         Utterance("c", "c", "s", "fear"),
     ]
     assert names(corpus, target="activation") == [("a", "high"), ("b", "neutral")]
-    assert names(corpus, target="activation", rounding="nearest") == [("a", "high"), ("b", "low")]
+    assert names(corpus, target="activation", rounding="half-up") == [("a", "high"), ("b", "low")]
     settings = {"keep": (), "group": "", "merge": (), "target": "activation"}  # and no rounding
     assert [u.emotion for u in select_by_labels(corpus, **settings)] == ["high", "neutral"]
     every = {"keep": ["anger", "joy"], "merge": ["boredom=neutral"]}  # are of emotions

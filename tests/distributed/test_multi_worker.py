@@ -436,14 +436,16 @@ if curves:
 AAE = """
 import test_aae
 from tfser.models.aae import experiment
+from tfser.training import nadam
 
 test_aae.network._FILTERS = test_aae.NARROW
 # Nadam divides a gradient by its size: of one that is 0 but for rounding it follows the rounding.
-keras.optimizers.Nadam = functools.partial(keras.optimizers.Nadam, epsilon=1e-2)
+nadam.Nadam = functools.partial(nadam.Nadam, epsilon=1e-2)
 
 def curve(strategy, folder):
     hp = test_aae.hyperparameters(
-        "model.system=SYSTEM", "model.dropout=0.3", "train.max_epochs=3",
+        "model.system=SYSTEM", "model.dropout=0.3", "optimized.discriminator_dropout=0.3",
+        "train.max_epochs=3",
         "train.learning_rate=1e-3", "train.labelled_fraction=0.5",
     )
     speech = test_aae.speech_of(test_aae.voices())

@@ -353,7 +353,6 @@ def test_an_unfinished_run_is_refused(tmp_path, zoo, capsys):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("nothing", "has no line <!-- emodb -->"),
         ("<!-- end -->\n<!-- emodb -->\n", "has no <!-- end --> after <!-- emodb -->"),
         (None, "there is no card"),
     ],
@@ -365,3 +364,64 @@ def test_without_a_place_for_the_table_nothing_is_written(tmp_path, zoo, text, m
         recorded_runs.record_run(finished_run(tmp_path / "a", 0.6), zoo)
     assert not (zoo / "epr" / "emodb.json").exists()
     assert text is None or readme.read_text() == text
+
+
+TABLE = "<!-- savee -->\nFrom [savee.json](savee.json):\n...\n<!-- end -->\n"
+
+
+@pytest.mark.parametrize(
+    "before, above, below",
+    [
+        ("# EPR\n\nText.\n", "# EPR\n\nText.\n", ""),
+        (
+            f"# EPR\n\n## Ours\n\n{TABLE}\nText.\n\n### A\n\nMore.\n\n## Limits\n\nNone.\n",
+            f"# EPR\n\n## Ours\n\n{TABLE}\nText.\n\n### A\n\nMore.\n",
+            "\n## Limits\n\nNone.\n",
+        ),
+        (f"{TABLE}The end.", f"{TABLE}The end.\n", ""),
+    ],
+)
+def test_a_corpus_that_the_card_lacks_gets_a_section(tmp_path, zoo, before, above, below):
+    """Below the last table and before the next chapter; then its table is replaced in place."""
+    readme = zoo / "epr" / "README.md"
+    readme.write_text(before)
+    recorded_runs.record_run(finished_run(tmp_path / "a", 0.6789), zoo)
+    head = above + "\n### emodb\n\n<!-- emodb -->\nFrom [emodb.json](emodb.json):\n"
+    text = readme.read_text()
+    assert text.startswith(head) and text.endswith(f"<!-- end -->\n{below}")
+    assert "| 1 | VGG | 50.0 | 67.9 |" in text
+    recorded_runs.record_run(finished_run(tmp_path / "b", 0.5432), zoo)
+    again = readme.read_text()
+    assert again.startswith(head) and again.endswith(f"<!-- end -->\n{below}")
+    assert "67.9" not in again and again.count("### emodb") == 1
+
+
+def test_the_commonest_class_stands_beside_the_accuracy(tmp_path, zoo):
+    """Earlier runs have not counted it; the attributes of a corpus have a column."""
+    for name, of in (
+        ("a", {}),
+        ("b", {"majority": 0.6875, "flags": {"target": "activation"}}),
+        ("c", {"majority": 0.46, "flags": {"target": "valence"}}),
+    ):
+        folder = finished_run(tmp_path / name, 0.6)
+        scores = atomic_files.read_json(folder / "scores.json")
+        atomic_files.write_json(folder / "scores.json", scores | of)
+        atomic_files.write_json(folder / "hparams.json", {"name": name})
+        recorded_runs.record_run(folder, zoo)
+    text = (zoo / "epr" / "README.md").read_text()
+    assert "| run | attribute | system | UAR | WA | commonest class | fold UAR, mean ± sd |" in text
+    assert "| 1 |  | VGG*2 | 60.0 | 60.0 |  | 60.0 ± 1.0 |" in text
+    assert "| 2 | activation | VGG*2 | 60.0 | 60.0 | 68.8 | 60.0 ± 1.0 |" in text
+    assert "| 3 | valence | VGG*2 | 60.0 | 60.0 | 46.0 | 60.0 ± 1.0 |" in text
+
+
+def test_the_runs_of_the_attributes_are_recorded_together(tmp_path, zoo):
+    for attribute in ("activation", "valence"):
+        folder = finished_run(tmp_path / "run" / attribute, 0.6)
+        scores = atomic_files.read_json(folder / "scores.json")
+        target = {"flags": {"target": attribute}}
+        atomic_files.write_json(folder / "scores.json", scores | target)
+        atomic_files.write_json(folder / "hparams.json", target)
+    assert card.main([str(tmp_path / "run"), "--zoo", str(zoo)]) == 0
+    entries = atomic_files.read_json(zoo / "epr" / "emodb.json")
+    assert [e["scores"]["flags"]["target"] for e in entries] == ["activation", "valence"]

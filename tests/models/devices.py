@@ -29,7 +29,7 @@ from tfser.models.auxvae import network as of_auxvae  # noqa: E402
 from tfser.models.began import network as of_began  # noqa: E402
 from tfser.models.epr import experiment as epr  # noqa: E402
 from tfser.models.epr import network as of_epr  # noqa: E402
-from tfser.training import loop, mixed_precision, replicas  # noqa: E402
+from tfser.training import loop, mixed_precision, nadam, replicas  # noqa: E402
 from tfser.training.epoch import train_epoch  # noqa: E402
 
 
@@ -43,10 +43,11 @@ def read_history(folder):
 
 def train_aae(folder, strategy, system, n_frames):
     # Nadam divides a gradient by its size: a gradient that is 0 but for rounding moves a weight.
-    keras.optimizers.Nadam = functools.partial(NADAM, epsilon=1e-2)
+    nadam.Nadam = functools.partial(NADAM, epsilon=1e-2)
     test_aae.network._FILTERS = test_aae.NARROW
     hp = test_aae.hyperparameters(
-        f"model.system={system}", "model.dropout=0.3", "train.max_epochs=3",
+        f"model.system={system}", "model.dropout=0.3", "optimized.discriminator_dropout=0.3",
+        "train.max_epochs=3",
         "train.learning_rate=1e-3", "train.labelled_fraction=0.5",
     )  # fmt: skip
     corpus = test_aae.speech_of(test_aae.voices(), n_frames=n_frames)
@@ -57,7 +58,7 @@ def train_aae(folder, strategy, system, n_frames):
     return n_replicas(lab.model), read_history(fold), outputs.tolist()
 
 
-NADAM = keras.optimizers.Nadam
+NADAM = nadam.Nadam
 
 
 def train_acnn(folder, strategy):
@@ -207,5 +208,5 @@ if __name__ == "__main__":
             of_case = Path(folder) / name.replace(", ", "-").replace(" ", "-") / strategy
             of_case.mkdir(parents=True)
             results[name].append(CASES[name](of_case, strategy))
-        keras.optimizers.Nadam = NADAM
+        nadam.Nadam = NADAM
     (Path(folder) / "results.json").write_text(json.dumps(results))

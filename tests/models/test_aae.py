@@ -2,6 +2,7 @@
 
 import csv
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,18 +10,22 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from running import called
 
 from tfser.cache import feature_cache
+from tfser.cli import search, train
 from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
 from tfser.evaluation import cross_validation
+from tfser.inference.finished_run import load_run
 from tfser.models.aae import dataset as corpus_of
 from tfser.models.aae import experiment as aae
 from tfser.models.aae import figures, network
+from tfser.plots import figures as plots
 from tfser.storage import atomic_files, run_directory
-from tfser.training import loop
+from tfser.training import loop, nadam
 
 K, N_FEATURES, N_Z = 3, 12, 5
 TABLE_2 = network._FILTERS
@@ -87,25 +92,25 @@ def experiment(folder, hp, speech, strategy="none"):
     return aae.Experiment(speech, hp, run, aae.compiled_network(speech, hp, run), Bar())
 
 
-def autoencoder(*, optimized, dropout=0.0, rate=1e-3, shape=(N_FEATURES,)):
+def autoencoder(*, optimized, dropout=0.0, rate=1e-3, shape=(N_FEATURES,), **options):
     keras.utils.set_random_seed(1)
     model = network.AdversarialAutoencoder(
         shape=shape, n_classes=K, n_z=N_Z, units=16, dropout=dropout, clip=10.0,
-        optimized=optimized,
+        batch_norm=optimized, discriminator_dropout=dropout if optimized else 0.0,
     )  # fmt: skip
-    model.prepare(learning_rate=rate, discriminator_learning_rate=0.1 * rate)
+    model.prepare(
+        learning_rate=rate, discriminator_learning_rate=0.1 * rate, schedule_decay=0.004, **options
+    )
     return model
 
 
 def batch(n=8, seed=0, n_labelled=None):
+    """A batch of phases 1 and 2, and of phase 3 the first `n_labelled` of its utterances."""
     rng = np.random.default_rng(seed)
     labels, prior_y = (np.eye(K, dtype="float32")[rng.integers(0, K, n)] for _ in range(2))
-    if n_labelled is not None:
-        labels[n_labelled:] = 0
-    return (
-        rng.normal(size=(n, N_FEATURES)).astype("float32"),
-        (labels, prior_y, rng.normal(size=(n, N_Z)).astype("float32")),
-    )
+    x = rng.normal(size=(n, N_FEATURES)).astype("float32")
+    prior_z = rng.normal(size=(n, N_Z)).astype("float32")
+    return x, (x[:n_labelled], labels[:n_labelled], prior_y, prior_z)
 
 
 def dataset(*data):
@@ -210,8 +215,31 @@ def test_a_saved_network_gives_the_same(tmp_path):
     assert len(model.nadams) == 4
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
-    latent = rest[1], rest[2]
-    np.testing.assert_array_equal(loaded.decoder(latent), model.decoder(latent))
+    np.testing.assert_array_equal(loaded.decoder(rest[2:]), model.decoder(rest[2:]))
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("optimized", [False, True])
+def test_a_network_of_an_earlier_version_is_read(tmp_path, optimized):
+    """Its file has "optimized" in place of the two changes that it stood for."""
+    model = autoencoder(optimized=optimized, dropout=0.5)
+    x, _ = batch()
+    model.save_for_prediction(tmp_path / "model.keras")
+    changes = f'"batch_norm": {"true" if optimized else "false"}, "discriminator_dropout": ' + (
+        "0.5" if optimized else "0.0"
+    )
+    with zipfile.ZipFile(tmp_path / "model.keras") as new:
+        with zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+            for name in new.namelist():
+                content = new.read(name)
+                if name == "config.json":
+                    assert changes in content.decode()
+                    earlier = f'"optimized": {"true" if optimized else "false"}'
+                    content = content.decode().replace(changes, earlier).encode()
+                old.writestr(name, content)
+    loaded = keras.saving.load_model(tmp_path / "old.keras")
+    assert loaded.settings == model.settings
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
 # The training step.
@@ -226,15 +254,20 @@ def softplus(x):
 def test_the_losses_of_the_three_phases(optimized):
     """Against the equations in NumPy, with a rate at which nothing moves between the phases."""
     model = autoencoder(optimized=optimized, rate=1e-30)
-    x, (labels, prior_y, prior_z) = batch(n_labelled=5)
-    found = model.fit(dataset(x, (labels, prior_y, prior_z)), verbose=0).history
+    x, (_, labels, prior_y, prior_z) = batch()
+    labelled_x = np.random.default_rng(9).normal(size=(5, N_FEATURES)).astype("float32")
+    labels = labels[:5]
+    found = model.fit(dataset(x, (labelled_x, labels, prior_y, prior_z)), verbose=0).history
 
     def run(part, *inputs):  # as in training: batch statistics
         out = part(*inputs, training=True)
         return [o.numpy() for o in out] if isinstance(out, (list, tuple)) else out.numpy()
 
+    def softmax(logits):
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
     logits, z = run(model.encoder, x)
-    y = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    y, labelled_y = softmax(logits), softmax(run(model.encoder, labelled_x)[0])
     decoded = run(model.decoder, [y, z])
     real_y, fake_y = run(model.d_y, prior_y), run(model.d_y, y)
     real_z, fake_z = run(model.d_z, prior_z), run(model.d_z, z)
@@ -245,11 +278,30 @@ def test_the_losses_of_the_three_phases(optimized):
             for real, fake in ((real_y, fake_y), (real_z, fake_z))
         ),
         "generator": np.mean(softplus(-fake_y)) + np.mean(softplus(-fake_z)),
-        "loss": -np.mean(np.sum(labels * np.log(y), axis=1)[:5]),
+        "loss": -np.mean(np.sum(labels * np.log(labelled_y), axis=1)),
     }
     assert set(found) == set(expected)
     for name, value in expected.items():
         assert found[name] == [pytest.approx(value, rel=1e-5)]
+
+
+@pytest.mark.usefixtures("eager")
+def test_without_regularization_there_are_phases_1_and_3():
+    """The experiment at the end of section 5.2; the discriminators stay as they are."""
+    model = autoencoder(optimized=True, regularization=False)
+    discriminators = [v.numpy() for v in model.d_y.variables + model.d_z.variables]
+    assert [optimizer.name for optimizer, _ in model.updates] == [
+        model.nadams[0].name, model.nadams[3].name
+    ]  # fmt: skip
+    x, rest = batch()
+    found = model.fit(dataset(x, rest), verbose=0).history
+    assert set(found) == {"reconstruction", "loss"}
+    whole = autoencoder(optimized=True).fit(dataset(x, rest), verbose=0).history
+    assert found["reconstruction"] == whole["reconstruction"]  # the first update
+    assert found["loss"] != whole["loss"]
+    after = model.d_y.variables + model.d_z.variables
+    for before, variable in zip(discriminators, after, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), before)
 
 
 def test_each_phase_moves_its_own_weights_in_the_paper_s_order(monkeypatch):
@@ -288,32 +340,98 @@ def test_each_phase_moves_its_own_weights_in_the_paper_s_order(monkeypatch):
 def test_the_rates_and_optimizers():
     """Nadam; section 5.2: the discriminators' rate is a tenth, in the optimized AAE alone."""
     speech = speech_of(voices())
-    for system, ratio in (("vanilla", 1.0), ("optimized", 0.1)):
-        hp = hyperparameters(f"model.system={system}")
+    for ratio, *overrides in (
+        (1.0, "model.system=vanilla"),
+        (0.1, "model.system=optimized"),
+        (0.3, "model.system=vanilla", "vanilla.discriminator_ratio=0.3"),
+        (1.0, "model.system=optimized", "optimized.discriminator_ratio=1"),
+    ):
+        hp = hyperparameters(*overrides)
         model = aae.compiled_network(speech, hp, run_in(Path("unused")))
         rates = [float(optimizer.learning_rate) for optimizer, _ in model.updates]
         assert rates == pytest.approx([1e-4, ratio * 1e-4, 1e-4, 1e-4])
-        assert all(type(optimizer) is keras.optimizers.Nadam for optimizer, _ in model.updates)
-    model = aae.compiled_network(
-        speech, hyperparameters("model.system=baseline"), run_in(Path("unused"))
-    )
-    assert type(model.optimizer) is keras.optimizers.Nadam
+        for optimizer, _ in model.updates:
+            assert type(optimizer) is nadam.Nadam and optimizer.schedule_decay == 0.004
+    hp = hyperparameters("model.system=baseline", "optimizer.schedule_decay=1")
+    model = aae.compiled_network(speech, hp, run_in(Path("unused")))
+    assert type(model.optimizer) is nadam.Nadam and model.optimizer.schedule_decay == 1
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
 
 
+ABLATIONS = {  # of section 5.2: [batch norm, dropout of the discriminators, updates of phase 2]
+    "UTT + Base": ["baseline"],
+    "UTT + Base + batch norm": ["baseline", "batch_norm=true"],
+    "UTT + AAE": ["vanilla"],
+    "UTT + AAE + batch norm": ["vanilla", "batch_norm=true"],
+    "UTT + AAE + discriminator dropout 0.5": ["vanilla", "discriminator_dropout=0.5"],
+    "UTT + AAE + discriminator ratio 0.1": ["vanilla", "discriminator_ratio=0.1"],
+    "UTT + AAE + batch norm + discriminator dropout 0.5": ["optimized", "discriminator_ratio=1"],
+    "UTT + AAE Optimized": ["optimized"],
+    "UTT + AAE Optimized, no regularization": ["optimized", "regularization=false"],
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_each_change_of_section_5_2_by_itself(name):
+    system, *changes = ABLATIONS[name]
+    hp = hyperparameters(f"model.system={system}", *(f"{system}.{change}" for change in changes))
+    assert aae.name_row(hp) == name
+    assert aae.name_row(hp | {"model": hp["model"] | {"level": "frame"}}) == (
+        name.replace("UTT", "FR").replace("AAE", "AAE vanilla" * ("Optimized" not in name) or "AAE")
+    )
+    speech = speech_of(voices())
+    model = aae.compiled_network(speech, hp, run_in(Path("unused")))
+    normalized = "batch norm" in name or "Optimized" in name
+    norm = keras.layers.BatchNormalization
+    if system == "baseline":
+        sizes = [layer.gamma.shape[0] for layer in layers_of(model, norm)]
+        assert sizes == ([8, 8, K] if normalized else [])  # of the softmax's layer, too
+        for layer in layers_of(model, norm):  # as fast as in the encoder, which runs four times
+            assert layer.momentum == pytest.approx(0.975**4)
+        assert model.layers[-1].activation is keras.activations.softmax
+        return
+    for part, n_layers in ((model.encoder, 3), (model.decoder, 3), (model.d_y, 0), (model.d_z, 0)):
+        momenta = [layer.momentum for layer in layers_of(part, norm)]
+        assert momenta == [0.975] * n_layers * normalized
+    dropped = 0.5 if "dropout" in name or "Optimized" in name else 0
+    for part in (model.d_y, model.d_z):
+        assert [layer.rate for layer in layers_of(part, keras.layers.Dropout)] == [dropped] * 2
+    assert len(model.updates) == (2 if "no regularization" in name else 4)
+
+
 @pytest.mark.usefixtures("eager")
-def test_unlabelled_utterances_take_part_in_phases_1_and_2_alone():
-    """Without batch normalization, whose statistics are of the whole batch."""
-    x, (labels, prior_y, prior_z) = batch(n_labelled=4)
-    others = x.copy()
-    others[4:] += 1.0
+def test_padding_is_not_reconstructed():
+    """Frames after an utterance's end are NaN; the utterances weigh the same."""
+    x = np.random.default_rng(0).normal(size=(4, 256, 3)).astype("float32")
+    x[0, 100:] = x[2, 7:] = np.nan
+    _, rest = batch(4)
+    found = {}
+    for masks in (True, False):
+        model = autoencoder(optimized=False, rate=1e-30, shape=(256, 3), masks_padding=masks)
+        history = model.fit(dataset(x, (x, *rest[1:])), verbose=0).history
+        found[masks] = history["reconstruction"][0]
+    own = np.nan_to_num(x)
+    errors = (own - model.decoder(model.encode(own)).numpy()) ** 2
+    lengths = [100, 256, 7, 256]
+    means = [errors[i, :n].mean() for i, n in enumerate(lengths)]
+    assert found[True] == pytest.approx(np.mean(means), rel=1e-5)
+    assert found[False] == pytest.approx(errors.mean(), rel=1e-5)
+    assert found[True] > 1.1 * found[False]
+
+
+@pytest.mark.usefixtures("eager")
+def test_phase_3_has_a_batch_of_its_own():
+    """Utterances of the other phases alone change neither its loss nor what it moves."""
+    x, (_, labels, prior_y, prior_z) = batch()
+    labelled_x, labels = batch(seed=3)[0][:5], labels[:5]
     changed = []
-    for features in (x, others):
-        model = autoencoder(optimized=False)
+    for features in (x, x + 1):
+        model = autoencoder(optimized=True)
         before = [v.numpy() for v in model.encoder.trainable_variables]
         for optimizer, _ in model.updates[:3]:
             optimizer.learning_rate = 0.0
-        losses = model.fit(dataset(features, (labels, prior_y, prior_z)), verbose=0).history
+        data = dataset(features, (labelled_x, labels, prior_y, prior_z))
+        losses = model.fit(data, verbose=0).history
         after = [v.numpy() for v in model.encoder.trainable_variables]
         changed.append((losses, [b - a for a, b in zip(after, before, strict=True)]))
     (losses, step), (other_losses, other_step) = changed
@@ -324,21 +442,49 @@ def test_unlabelled_utterances_take_part_in_phases_1_and_2_alone():
     assert any(np.abs(a).max() > 1e-4 for a in step)
 
 
-@pytest.mark.usefixtures("eager")
-def test_a_batch_without_any_label():
-    model = autoencoder(optimized=True)
-    losses = model.fit(dataset(*batch(n_labelled=0)), verbose=0).history
-    assert losses["loss"] == [0.0] and np.isfinite(losses["reconstruction"]).all()
-    assert all(np.isfinite(v.numpy()).all() for v in model.variables)
+def numbered_speech(n, n_labelled):
+    """Utterances whose feature is their number; the first `n_labelled` have a label."""
+    y = np.where(np.arange(n) < n_labelled, np.arange(n) % K, -1)
+    frames = tf.constant(np.arange(n, dtype="float32")[:, None])
+    return aae.Dataset("", [None] * n, list(EMOTIONS), y, frames, np.arange(n + 1), None, ["i"])
+
+
+def test_the_batches_of_the_phases():
+    """Phases 1 and 2 have each utterance once; phase 3 has passes over those with a label."""
+    speech, known, labelled = numbered_speech(50, 6), np.arange(50), np.arange(6)
+    options = {"batch_size": 8, "n_z": N_Z, "seed": 7, "epoch": 0}
+    batches = list(
+        aae.make_autoencoder_batches(speech, known, labelled, **options).as_numpy_iterator()
+    )
+    assert len(batches) == 6
+    x = np.concatenate([x for x, _ in batches]).ravel()
+    assert len(set(x)) == 48
+    labelled_x, labels = (np.concatenate([rest[i] for _, rest in batches]) for i in (0, 1))
+    counts = np.bincount(labelled_x.ravel().astype(int), minlength=6)
+    assert list(counts) == [8] * 6  # in 6 batches of 8
+    np.testing.assert_array_equal(labels.argmax(axis=1), labelled_x.ravel() % K)
+    # Where all utterances have a label, the batches are the same; and those of the baseline.
+    speech = numbered_speech(50, 50)
+    batches = list(
+        aae.make_autoencoder_batches(speech, known, known, **options).as_numpy_iterator()
+    )
+    alone = aae.make_labelled_batches(speech, known, 8, 6, seed=7, epoch=0).as_numpy_iterator()
+    for (x, (labelled_x, labels, *_)), (own_x, own_labels) in zip(batches, alone, strict=True):
+        np.testing.assert_array_equal(x, labelled_x)
+        np.testing.assert_array_equal(x, own_x)
+        np.testing.assert_array_equal(labels, own_labels)
 
 
 def test_samples_of_the_priors():
-    x = tf.zeros((6400, 1))
-    base = tf.data.Dataset.from_tensor_slices((x, x)).batch(64)
+    numbers = np.arange(6400)
+    speech = numbered_speech(len(numbers), len(numbers))
 
     def samples(epoch):
-        batches = list(aae.add_priors(base, 64, K, N_Z, seed=7, epoch=epoch).as_numpy_iterator())
-        return [np.concatenate([rest[i] for _, rest in batches]) for i in (1, 2)]
+        batches = aae.make_autoencoder_batches(
+            speech, numbers, numbers, 64, N_Z, seed=7, epoch=epoch
+        )
+        batches = list(batches.as_numpy_iterator())
+        return [np.concatenate([rest[i] for _, rest in batches]) for i in (2, 3)]
 
     (y, z), again, other = samples(0), samples(0), samples(1)
     assert set(map(tuple, y)) == set(map(tuple, np.eye(K)))
@@ -394,32 +540,86 @@ def test_utterances_without_a_label_train_unless_their_speaker_is_held_out(tmp_p
 
 @pytest.mark.usefixtures("eager")
 def test_a_share_of_the_labels(tmp_path, monkeypatch):
+    """The same labels and as many updates for all systems; of dev as small a share."""
     speech = speech_of(voices(n_takes=10))
-    given = {}
-    real = aae.make_batches
+    made = []
+    real = corpus_of.make_batches
 
-    def recorded(speech, chosen, one_hot, *arguments, **options):
-        if one_hot is not None:
-            given[len(given)] = (chosen, one_hot)
-        return real(speech, chosen, one_hot, *arguments, **options)
+    def recorded(speech, numbers, one_hot, batch_size, **options):
+        made.append((numbers, one_hot is not None, batch_size))
+        return real(speech, numbers, one_hot, batch_size, **options)
 
+    monkeypatch.setattr(corpus_of, "make_batches", recorded)
     monkeypatch.setattr(aae, "make_batches", recorded)
     split = aae.make_splits(speech.utterances, run_in(tmp_path, "loso"))[0]
-    labelled = {}
+    labels, dev_sets = {}, {}
     for system in ("vanilla", "baseline"):
-        given.clear()
+        made.clear()
         hp = hyperparameters(
             f"model.system={system}", "train.labelled_fraction=0.2", "train.max_epochs=1"
         )
         lab = experiment(tmp_path / system, hp, speech)
         aae.train_network(lab, split, tmp_path / system / "seed-0" / "fold-00", [0, 0])
-        [(chosen, one_hot)] = given.values()
-        used = chosen[one_hot.sum(axis=1) > 0]
+        (dev, *_), (labelled, has_labels, size), *others, (tested, *_) = made
+        assert has_labels and size == 8 and len(tested) == 30
+        used, passes = np.unique(labelled, return_counts=True)
+        assert set(passes) == {5}  # 60 // 8 batches of 8 of 12 utterances
         assert [int(np.sum(speech.y[used] == k)) for k in range(K)] == [4, 4, 4]
-        np.testing.assert_array_equal(one_hot[np.isin(chosen, used)], np.eye(K)[speech.y[used]])
-        labelled[system] = list(used)
-        assert len(chosen) == {"vanilla": 60, "baseline": 12}[system]
-    assert labelled["vanilla"] == labelled["baseline"]  # the same labels for all systems
+        assert [int(np.sum(speech.y[dev] == k)) for k in range(K)] == [2, 2, 2]
+        assert set(dev) < set(split.dev)
+        assert [len(numbers) for numbers, *_ in others] == {"vanilla": [60], "baseline": []}[system]
+        labels[system], dev_sets[system] = list(used), list(dev)
+        model = lab.model
+        steps = (model.updates[0][0] if system == "vanilla" else model.optimizer).iterations
+        assert int(steps) == 7
+    assert labels["vanilla"] == labels["baseline"] and dev_sets["vanilla"] == dev_sets["baseline"]
+
+
+@pytest.mark.usefixtures("eager", "without_pictures")
+def test_speech_of_another_corpus_trains_phases_1_and_2(corpus, tmp_path, monkeypatch):
+    # Of the same names: speakers are told apart by the corpus.
+    others = [Utterance(Path(f"x{i}.flac"), f"x{i}", s, "joy") for i, s in enumerate("aabz")]
+    others[-1] = replace(others[-1], group="noisy")
+    others[:3] = [replace(u, group="clean") for u in others[:3]]
+    monkeypatch.setattr(corpus_of, "load_corpus", lambda name, root, cache: others)
+    settings = ["train.unlabelled_corpus=librispeech", "train.unlabelled_group=clean"]
+    hp = hyperparameters(
+        *settings, "train.max_epochs=1", "model.system=vanilla", "model.units=4",
+        "train.batch_size=24",
+    )  # fmt: skip
+    corpus = [u for u in corpus if u.speaker != "d"]
+    scores = aae.train(corpus, hp, run_in(tmp_path, "loso"))
+    assert scores["n"] == 36 and scores["folds"] == 3
+    assert scores["flags"] == {"unlabelled": 3, "unlabelled_corpus": "librispeech"}
+    rows = list(csv.DictReader((tmp_path / "splits.csv").open()))
+    parts = {(row["fold"], row["speaker"], row["part"]) for row in rows if row["utterance"] < "y"}
+    assert {("0", "librispeech-a", "train"), ("0", "librispeech-b", "train")} <= parts
+    assert {part for _, speaker, part in parts if speaker.startswith("libri")} == {"train"}
+    data = atomic_files.read_json(tmp_path / "data.json")
+    assert data["features"] == "key key"  # a cache entry of each corpus
+    with pytest.raises(UsageError, match="the baseline has no loss for an utterance without"):
+        aae.train(corpus, hyperparameters(*settings, "model.system=baseline"), run_in(tmp_path))
+    monkeypatch.setattr(corpus_of, "load_corpus", lambda name, root, cache: [
+        replace(corpus[0], group="clean")
+    ])  # fmt: skip
+    with pytest.raises(UsageError, match="librispeech: some of its recordings are tested"):
+        aae.train(corpus, hp, run_in(tmp_path))
+
+
+def test_the_features_of_the_other_corpus_are_extracted():
+    wanted = []
+    hp = hyperparameters("train.unlabelled_corpus=librispeech", "train.unlabelled_group=clean")
+    speech = [Utterance(Path(g), g, "s", None, group=g) for g in ("clean", "noisy")]
+    corpus_of.extract_features("librispeech", speech, hp, lambda u, feature: wanted.append(u))
+    assert wanted == [speech[:1]]
+    rated = [
+        Utterance(Path(n), n, "s", "joy", activation=a, valence=a, dominance=a)
+        for n, a in (("a", 1.0), ("b", 5.0))
+    ]
+    wanted.clear()
+    hp = load_hparams("aae", "iemocap")
+    corpus_of.extract_features("iemocap", rated, hp, lambda u, feature: wanted.append(u))
+    assert [[u.name for u in of_attribute] for of_attribute in wanted] == [["a", "b"]] * 3
 
 
 # Training.
@@ -442,13 +642,13 @@ def outcome(folder):
 @pytest.mark.parametrize(
     ("optimized", "optimizer"),
     [
-        (False, keras.optimizers.Nadam),
+        (False, nadam.Nadam),
         # Nadam moves by the sign of what batch normalization leaves of a gradient: rounding.
-        (True, keras.optimizers.SGD),
+        (True, lambda rate, schedule_decay: keras.optimizers.SGD(rate)),
     ],
 )
 def test_updates_by_xla_are_those_without_it(monkeypatch, optimized, optimizer):
-    monkeypatch.setattr(keras.optimizers, "Nadam", optimizer)
+    monkeypatch.setattr(nadam, "Nadam", optimizer)
     x, rest = batch()
     batches = tf.data.Dataset.from_tensors((x, rest)).repeat(2)
     histories, weights = [], []
@@ -594,51 +794,116 @@ def test_a_row_of_table_1(corpus, tmp_path, request, name, seeds, epochs):
     assert aae.train(corpus, hp, run_in(tmp_path, seeds=seeds)) == scores  # nothing is left to do
 
 
-@pytest.mark.usefixtures("eager")
-def test_an_attribute_of_iemocap_in_the_paper_s_folds(corpus, tmp_path, monkeypatch, capsys):
-    """The release's files, three classes, ten folds: who validates in one tests in the next."""
-    lines = [  # of session and letter; three turns with each rating in each place
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """No pictures are drawn, which takes half the time of a small run."""
+    monkeypatch.setattr(plots, "encode_png", lambda figure: b"")
+
+
+@pytest.fixture
+def iemocap(tmp_path, monkeypatch, without_pictures):
+    """Write two sessions in the release's layout; each of 4 speakers has three turns.
+
+    Returns (the folder, the utterances whose features are loaded).
+    """
+    turns = [  # of session and letter; each rating in each place
         f"[0.0 - 1.0]\tSes0{{0}}F_impro01_{{1}}00{i}\tneu\t[{ratings}]\n"
-        for i, ratings in enumerate(["1.5, 3.0, 4.5", "3.0, 4.5, 1.5", "4.5, 1.5, 3.0"])
+        for i, ratings in enumerate(["1.5, 3.0, 4.5", "3.5, 4.5, 1.5", "4.5, 1.5, 3.0"])
     ]
-    for session in "12345":
-        folder = tmp_path / f"Session{session}" / "dialog" / "EmoEvaluation"
+    for session in "12":
+        folder = tmp_path / "corpus" / f"Session{session}" / "dialog" / "EmoEvaluation"
         folder.mkdir(parents=True)
-        turns = "".join(line.format(session, letter) for letter in "FM" for line in lines)
-        (folder / f"Ses0{session}F_impro01.txt").write_text("% [START\n\n" + turns)
-    heard = []
+        text = "".join(turn.format(session, letter) for letter in "FM" for turn in turns)
+        (folder / f"Ses0{session}F_impro01.txt").write_text("% [START\n\n" + text)
+    loaded = []
 
     def load(chosen, feature, **_):
-        heard.extend(chosen)
+        loaded.append(list(chosen))
         frames = np.random.default_rng(0).normal(size=(len(chosen), N_FEATURES)).astype("float32")
         return feature_cache.Features(chosen, frames, np.arange(len(chosen) + 1), "key")
 
+    monkeypatch.setattr(corpus_of.opensmile, "OpenSmile", FakeSmile)
     monkeypatch.setattr(corpus_of.feature_cache, "load_features", load)
-    arguments = ["--model", "aae", "--corpus", "iemocap", "--data-root", str(tmp_path)]
+    return tmp_path / "corpus", loaded
+
+
+def on_iemocap(root, workdir, *arguments, command=main):
     settings = ["model.system=baseline", "model.units=4", "train.max_epochs=1"]
-    arguments += ["--target", "activation", "--workdir", str(tmp_path / "run")]
-    assert main([*arguments, *(part for s in settings for part in ("--set", s))]) == 0
-    result = capsys.readouterr().out.splitlines()[-1]
-    assert result.endswith("n=30 folds=10 seeds=1 target=activation rounding=between")
-    # Of valence, activation, dominance the second makes the class.
-    assert [u.emotion for u in heard[:3]] == ["neutral", "high", "low"]
-    rows = list(csv.DictReader((tmp_path / "run" / "splits.csv").open()))
-    speaker = {u.name: u.speaker for u in heard}
-    parts = {}
-    for row in rows:
-        parts.setdefault(int(row["fold"]), {}).setdefault(row["part"], set()).add(
-            speaker[row["utterance"]]
-        )
-    assert len(parts) == 10
-    tested = [parts[fold]["test"] for fold in range(10)]
-    assert sorted(map(str, tested)) == [
-        f"{{'Ses0{s}{letter}'}}" for s in "12345" for letter in "FM"
-    ]
-    for fold, part in parts.items():
-        assert part["dev"] == tested[fold ^ 1] and len(part["train"]) == 8
+    return called(
+        command, "--model", "aae", "--corpus", "iemocap", "--data-root", root, "--workdir", workdir,
+        *arguments, *(word for setting in settings for word in ("--set", setting)),
+    )  # fmt: skip
 
 
 @pytest.mark.usefixtures("eager")
+def test_a_row_of_table_1_is_one_command(iemocap, tmp_path):
+    """The release's files, three attributes in three classes, folds by session."""
+    root, loaded = iemocap
+    answer = on_iemocap(root, tmp_path / "run")
+    assert answer.code == 0, answer.err
+    results = [line for line in answer.out.splitlines() if line.startswith("RESULT ")]
+    assert [result.partition(" n=12 ")[2] for result in results] == [
+        f"folds=4 seeds=1 target={attribute} rounding=ties-to-neutral"
+        for attribute in ("activation", "valence", "dominance")
+    ]
+    # The brackets hold valence, activation, dominance; of valence 3.5 is a tie, too.
+    assert [[u.emotion for u in utterances[:3]] for utterances in loaded] == [
+        ["neutral", "high", "low"], ["low", "neutral", "high"], ["high", "low", "neutral"],
+    ]  # fmt: skip
+    for attribute, result in zip(("activation", "valence", "dominance"), results, strict=True):
+        folder = tmp_path / "run" / attribute
+        scores = atomic_files.read_json(folder / "scores.json")
+        assert f" uar={scores['uar']:.4f} wa={scores['wa']:.4f} majority=0.3333 " in result
+        labels = atomic_files.read_json(folder / "hparams.json")["hparams"]["labels"]
+        assert labels["target"] == attribute
+    # Who validates in one fold tests in the next.
+    rows = list(csv.DictReader((tmp_path / "run" / "valence" / "splits.csv").open()))
+    parts = {}
+    for row in rows:
+        parts.setdefault(int(row["fold"]), {}).setdefault(row["part"], set()).add(row["speaker"])
+    tested = [parts[fold]["test"] for fold in range(4)]
+    assert tested == [{"Ses01F"}, {"Ses01M"}, {"Ses02F"}, {"Ses02M"}]
+    for fold, part in parts.items():
+        assert part["dev"] == tested[fold ^ 1] and len(part["train"]) == 2
+    # The same command trains nothing; commands that take one network name the runs.
+    networks = [path.stat().st_mtime_ns for path in tmp_path.glob("run/*/seed-0/*/model.keras")]
+    again = on_iemocap(root, tmp_path / "run")
+    assert again.out == answer.out and len(networks) == 12
+    assert networks == [
+        path.stat().st_mtime_ns for path in tmp_path.glob("run/*/seed-0/*/model.keras")
+    ]
+    with pytest.raises(UsageError, match="holds several runs; give one of them: .*run/activation "):
+        load_run(tmp_path / "run")
+    assert load_run(tmp_path / "run" / "valence").classes == ["high", "low", "neutral"]
+
+
+def test_the_flags_are_those_of_each_run(iemocap, tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(train, "train_in_folder", lambda folder, options, task: runs.append(
+        (folder, options.target, task.hp["labels"]["target"], options.spark, options.evaluate)
+    ))  # fmt: skip
+    flags = ["--spark", "local[2]", "--evaluate", "dev"]
+    assert on_iemocap(iemocap[0], tmp_path / "run", *flags).code == 0
+    assert runs == [
+        (tmp_path / "run" / name, name, name, "local[2]", "dev")
+        for name in ("activation", "valence", "dominance")
+    ]
+
+
+def test_what_three_runs_at_once_do_not_do(iemocap, tmp_path):
+    root, _ = iemocap
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "hparams.json").write_text("{}")
+    for workdir, flags, code, message, command in (
+        ("run", [], 4, "run holds another run; use another --workdir, or delete it", main),
+        ("new", ["--strategy", "multiworker"], 2, "multiworker trains one target; give", main),
+        ("new", [], 2, "a search compares one; give --target activation, valence", search.main),
+    ):
+        answer = on_iemocap(root, tmp_path / workdir, *flags, command=command)
+        assert (answer.code, answer.out) == (code, "") and message in answer.err
+
+
+@pytest.mark.usefixtures("eager", "without_pictures")
 def test_what_a_result_says_of_its_labels(corpus, tmp_path):
     unlabelled = [Utterance(Path(f"{i}.wav"), f"n{i}", "e", None) for i in range(6)]
     hp = hyperparameters(
@@ -651,7 +916,7 @@ def test_what_a_result_says_of_its_labels(corpus, tmp_path):
         "labelled_fraction": 0.5, "unlabelled": 6, "normalize": "speaker(transductive)"
     }  # fmt: skip
     assert scores["facts"] == [
-        "IS13, 12 functionals", "labelled_fraction 0.5", "unlabelled 6",
+        "IS13, 12 functionals", "schedule_decay 0.004", "labelled_fraction 0.5", "unlabelled 6",
         "z-score per speaker (transductive)",
     ]  # fmt: skip
 

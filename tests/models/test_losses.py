@@ -49,17 +49,7 @@ def test_a_discriminator_s_cross_entropy():
     assert float(aae.cross_entropy(0, logits)) == pytest.approx((log(4) + log(2)) / 2)
 
 
-def test_labelled_utterances_of_a_replica(monkeypatch):
-    labels = tf.constant([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
-    assert float(aae.labelled_per_replica(labels)) == 2
-    assert float(aae.labelled_per_replica(0 * labels)) == 1
-    set_replica(monkeypatch, 2, SUM=lambda n: n + 5)
-    assert float(aae.labelled_per_replica(labels)) == 3.5
-    set_replica(monkeypatch, 2, SUM=lambda n: n)
-    assert float(aae.labelled_per_replica(0 * labels)) == 0.5
-
-
-def aae_parts(x, y, z, logits):
+def aae_parts(x, y, z, labelled_x, logits):
     """Networks that give these outputs to these inputs, in training alone."""
 
     def network(outputs, variables):
@@ -76,7 +66,8 @@ def aae_parts(x, y, z, logits):
         return y, z
 
     def encoder(value, training):
-        return encode(value, training) and (logits, None)
+        assert value is labelled_x and training is True
+        return logits, None
 
     def decoder(latents, training):
         assert training is True
@@ -86,36 +77,52 @@ def aae_parts(x, y, z, logits):
     return network, SimpleNamespace(encode=encode, encoder=encoder, decoder=decoder)
 
 
-def test_the_losses_of_the_phases_and_the_weights_that_they_move():
+@pytest.mark.parametrize("regularization", [True, False])
+def test_the_losses_of_the_phases_and_the_weights_that_they_move(regularization):
     x = tf.constant([[1.0, 2.0], [3.0, 5.0], [0.0, 0.0]])
     y = tf.constant([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     z = tf.constant([[0.0, 0.0], [3.0, 3.0], [0.0, 0.0]])
-    logits = tf.Variable([[0.0, log(3.0)], [log(7.0), 0.0], [4.0, -4.0]])
-    labels = tf.constant([[0.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    logits = tf.Variable([[0.0, log(3.0)], [log(7.0), 0.0]])
+    labelled_x, labels = tf.constant([[7.0]]), tf.constant([[0.0, 1.0], [0.0, 1.0]])
     prior_y, prior_z = tf.constant([[1.0]]), tf.constant([[2.0]])
-    network, model = aae_parts(x, y, z, logits)
+    network, model = aae_parts(x, y, z, labelled_x, logits)
     model.d_y = network([(prior_y, log(3.0)), (y, log(4.0))], ["d_y"])
     model.d_z = network([(prior_z, log(7.0)), (z, log(15.0))], ["d_z"])
     model.nadams = [f"optimizer {i}" for i in range(4)]
-    phases = aae.AdversarialAutoencoder.phases(model, x, labels, prior_y, prior_z)
+    model.regularization = regularization
+    batch = x, 1.0, labelled_x, labels, prior_y, prior_z
+    phases = aae.AdversarialAutoencoder.phases(model, *batch)
+    kept = [0, 1, 2, 3] if regularization else [0, 3]
     with tf.GradientTape() as tape:
         losses = [loss() for loss, _, _ in phases]
-    assert [float(loss) for loss in losses] == pytest.approx([
+    expected = [
         (0 + 4 + 0 + 1 + 0 + 0) / 6,
         log(4 / 3) + log(5) + log(8 / 7) + log(16),
         log(5 / 4) + log(16 / 15),
         (log(4 / 3) + log(8)) / 2,
-    ])  # fmt: skip
-    assert [(variables, optimizer) for _, variables, optimizer in phases] == [
+    ]
+    assert [float(loss) for loss in losses] == pytest.approx([expected[i] for i in kept])
+    moved = [
         (["encoder", "decoder"], "optimizer 0"), (["d_y", "d_z"], "optimizer 1"),
         (["encoder"], "optimizer 2"), (["encoder"], "optimizer 3"),
     ]  # fmt: skip
-    # d loss / d logits = (softmax - labels) / 2, and 0 without a label.
-    gradient = [[1 / 8, -1 / 8], [7 / 16, -7 / 16], [0, 0]]
-    np.testing.assert_allclose(tape.gradient(losses[3], logits), gradient, atol=1e-6)
+    assert [(variables, optimizer) for _, variables, optimizer in phases] == [
+        moved[i] for i in kept
+    ]
+    # d loss / d logits = (softmax - labels) / 2.
+    gradient = [[1 / 8, -1 / 8], [7 / 16, -7 / 16]]
+    np.testing.assert_allclose(tape.gradient(losses[-1], logits), gradient, atol=1e-6)
     model.nadams = model.nadams[:3]
     with pytest.raises(ValueError, match="not enough values"):
-        aae.AdversarialAutoencoder.phases(model, x, labels, prior_y, prior_z)
+        aae.AdversarialAutoencoder.phases(model, *batch)
+
+
+def test_the_mean_over_the_frames_of_an_utterance():
+    values = tf.constant([[[1.0, 3.0], [9.0, 9.0]], [[2.0, 4.0], [6.0, 8.0]]])
+    inside = tf.constant([[[1.0], [0.0]], [[1.0], [1.0]]])
+    assert float(aae.mean_inside(values, inside)) == pytest.approx((2 + 5) / 2)
+    assert float(aae.mean_inside(values, 1.0)) == pytest.approx(42 / 8)
+    assert float(aae.mean_inside(values[0], inside)) == pytest.approx(22 / 4)  # functionals
 
 
 # ACNN: Eq. (2), and the autoencoder's.

@@ -127,6 +127,83 @@ def test_an_older_run_of_acnn_had_other_defaults(folder):
     open_and_close(folder, {"hparams": hparams})
 
 
+def earlier_aae(**sections) -> dict:
+    """The settings of a run of the AAE from before each change of section 5.2 had a setting."""
+    new = load_hparams("aae", "emodb")
+    hp = {name: new[name] for name in new if name not in ("baseline", "vanilla", "optimized")}
+    del hp["optimizer"]
+    hp = json.loads(json.dumps(hp))
+    del hp["frames"]["masked"], hp["train"]["unlabelled_corpus"], hp["train"]["unlabelled_group"]
+    hp["train"]["discriminator_ratio"], hp["labels"]["rounding"] = 0.1, "between"
+    for section, values in sections.items():
+        hp[section] |= values
+    return {"model": "aae", "hparams": hp}
+
+
+def current_aae(*overrides) -> dict:
+    overrides = ["optimizer.schedule_decay=1", "frames.masked=false", *overrides]
+    return {"model": "aae", "hparams": load_hparams("aae", "emodb", overrides=overrides)}
+
+
+@pytest.mark.parametrize(
+    "before, now",
+    [
+        ({}, []),
+        ({"model": {"system": "vanilla"}}, ["model.system=vanilla"]),
+        # The discriminators of the vanilla AAE had the generator's rate, whatever the ratio.
+        (
+            {"model": {"system": "vanilla"}, "train": {"discriminator_ratio": 0.5}},
+            ["model.system=vanilla", "vanilla.discriminator_ratio=1"],
+        ),
+        ({"train": {"discriminator_ratio": 0.5}}, ["optimized.discriminator_ratio=0.5"]),
+        (
+            {"model": {"dropout": 0.25}},
+            ["model.dropout=0.25", "optimized.discriminator_dropout=0.25"],
+        ),
+        ({"model": {"system": "baseline", "level": "frame"}},
+         ["model.system=baseline", "model.level=frame", "frames.masked=true"]),
+        ({"labels": {"target": "valence"}},
+         ["labels.target=valence", "labels.rounding=between"]),
+        ({"labels": {"target": "valence", "rounding": "nearest"}},
+         ["labels.target=valence", "labels.rounding=ties-to-neutral"]),
+    ],
+)  # fmt: skip
+def test_an_earlier_run_of_the_aae_resumes(folder, before, now):
+    open_and_close(folder, earlier_aae(**before))
+    (folder / "seed-0").mkdir()
+    open_and_close(folder, current_aae(*now))
+
+
+@pytest.mark.parametrize(
+    "before, now, changed",
+    [
+        ({}, ["optimizer.schedule_decay=0.004"], "optimizer.schedule_decay: 1.0 -> 0.004"),
+        ({}, ["optimized.batch_norm=false"], "optimized.batch_norm: True -> False"),
+        ({"model": {"system": "vanilla"}},
+         ["model.system=vanilla", "vanilla.discriminator_ratio=0.1"],
+         "vanilla.discriminator_ratio: 1.0 -> 0.1"),
+        ({"model": {"level": "frame"}}, ["model.level=frame", "frames.masked=true"],
+         "frames.masked: False -> True"),
+        ({"labels": {"target": "valence"}}, ["labels.target=valence"],
+         "labels.rounding: between -> ties-to-neutral"),
+        ({"train": {"labelled_fraction": 0.5}}, ["train.labelled_fraction=0.5"],
+         "batches of phase 3: those of phases 1 and 2, some without a label -> None"),
+    ],
+)  # fmt: skip
+def test_another_run_of_the_aae_does_not(folder, before, now, changed):
+    open_and_close(folder, earlier_aae(**before))
+    (folder / "seed-0").mkdir()
+    assert changed in conflict(folder, current_aae(*now))
+
+
+def test_a_search_of_the_aae_has_all_its_settings(folder):
+    search = {"algorithm": "tpe", "search": {"model.system": ["choice", "vanilla", "optimized"]}}
+    open_and_close(folder, current_aae() | search)
+    (folder / "trial-000").mkdir()
+    other = current_aae("vanilla.discriminator_ratio=0.5") | search
+    assert "vanilla.discriminator_ratio: 1.0 -> 0.5" in conflict(folder, other)
+
+
 def test_settings_may_change_until_training_has_begun(folder):
     open_and_close(folder, {"a": 1})
     open_and_close(folder, {"a": 2})

@@ -20,7 +20,7 @@ from tfser.models.began import heads
 from tfser.models.began import network as of_began
 from tfser.models.epr import network as of_epr
 from tfser.storage import run_directory
-from tfser.training import loop, mixed_precision
+from tfser.training import loop, mixed_precision, nadam
 from tfser.training.pretraining import cached_network
 
 HALVES = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
@@ -29,8 +29,9 @@ K, N_Z = 3, 4
 
 def aae(optimized):
     return of_aae.AdversarialAutoencoder(
-        shape=(12,), n_classes=K, n_z=N_Z, units=16, dropout=0.0, clip=10.0, optimized=optimized
-    )
+        shape=(12,), n_classes=K, n_z=N_Z, units=16, dropout=0.0, clip=10.0, batch_norm=optimized,
+        discriminator_dropout=0.0,
+    )  # fmt: skip
 
 
 def auxvae():
@@ -175,9 +176,11 @@ def step_of(name, policy):
     x, labels = inputs(network), np.eye(K, dtype="float32")[[0, 1, 2, 0]]
     with mixed_precision.precision_policy(policy):
         if name.startswith("aae") and hasattr(network, "prepare"):
-            network.prepare(learning_rate=1e-3, discriminator_learning_rate=1e-4)
+            network.prepare(
+                learning_rate=1e-3, discriminator_learning_rate=1e-4, schedule_decay=0.004
+            )
             prior_z = rng.normal(size=(4, N_Z)).astype("float32")
-            data = x, (labels, labels[::-1].copy(), prior_z)
+            data = x, (x, labels, labels[::-1].copy(), prior_z)
         elif name == "auxvae":
             network.prepare(learning_rate=1e-3, clip_norm=1.0)
             data = tf.constant(x)
@@ -224,12 +227,12 @@ def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
     minimize, deltas = loop.minimize, {}
     for policy in ("float32", "mixed_float16"):
         keras.utils.set_random_seed(1)
-        monkeypatch.setattr(keras.optimizers, "Nadam", keras.optimizers.SGD)
+        monkeypatch.setattr(nadam, "Nadam", lambda rate, schedule_decay: keras.optimizers.SGD(rate))
         deltas[policy] = []
 
         with mixed_precision.precision_policy(policy):
             model = aae(False)
-            model.prepare(learning_rate=0.1, discriminator_learning_rate=0.1)
+            model.prepare(learning_rate=0.1, discriminator_learning_rate=0.1, schedule_decay=0.004)
         parts = [model.encoder, model.decoder, model.d_y, model.d_z]
 
         def noted(loss, variables, optimizer, policy=policy, parts=parts):
@@ -242,7 +245,8 @@ def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
         monkeypatch.setattr(loop, "minimize", noted)
         labels = np.eye(K, dtype="float32")[[0, 1, 2, 0]]
         z = np.random.default_rng(3).normal(size=(4, N_Z)).astype("float32")
-        data = inputs(model), (labels, labels[::-1].copy(), z)
+        x = inputs(model)
+        data = x, (x, labels, labels[::-1].copy(), z)
         for optimizer in model.nadams if policy == "mixed_float16" else []:
             optimizer.dynamic_scale.assign(1024.0)
         model.train_step(data)

@@ -11,9 +11,12 @@ from pathlib import Path
 from tfser.cli import base
 from tfser.config.hparams import hparams_folder
 from tfser.evaluation.recorded_runs import record_run
+from tfser.inference.finished_run import find_runs
 
 EPILOG = """\
-exit codes: 0 done, 2 usage, 3 a run is not finished, or the card has no place for its table.
+A corpus that the card has no table of gets a section of its own, before the next chapter.
+
+exit codes: 0 done, 2 usage, 3 a run is not finished, or there is no card.
 
 example: tfser-card runs/epr-emodb-loso --note "Emo-DB, 2 s copy"
 """
@@ -45,9 +48,11 @@ def main(argv=None) -> int:
 
 
 def record(options: CardOptions) -> None:
-    """Record each run in the zoo."""
+    """Record each run in the zoo; a folder of --target attributes holds several."""
     for folder in options.runs:
-        record_run(folder, options.zoo or zoo_folder(), options.note)
+        is_run = (folder / "hparams.json").exists()
+        for run in [folder] if is_run else find_runs(folder) or [folder]:
+            record_run(run, options.zoo or zoo_folder(), options.note)
 
 
 def zoo_folder() -> Path:

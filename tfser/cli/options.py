@@ -79,9 +79,9 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--target",
         metavar="TARGET",
-        help="recognize emotion; or activation, valence or dominance as low, neutral, high; "
-        "auxvae: emotion, speaker, gender or ratings (default: labels.target of the "
-        "hyperparameters)",
+        help="recognize emotion; or activation, valence or dominance as low, neutral, high; aae: "
+        "attributes, all three in turn; auxvae: emotion, speaker, gender or ratings (default: "
+        "labels.target of the hyperparameters)",
     )
     overlays = [name for name in hparams_names() if "." in name]
     p.add_argument(
@@ -150,6 +150,22 @@ def check_minimum(options: Options, **lowest: int) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be {least} or more")
+
+
+def check_svm(options: Options) -> None:
+    """Raise UsageError for options that an SVM has no use for."""
+    if options.model != "svm":
+        return
+    if options.strategy == "multiworker":
+        raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
+    if any(o.startswith("train.precision=") for o in options.overrides):
+        raise UsageError("--precision: an SVM is no network; leave it out")
+    is_random = options.protocol == "paper" and not options.test_corpus
+    if options.seeds > 1 and not is_random:
+        raise UsageError(
+            f"--seeds {options.seeds}: nothing is random in an SVM under --protocol loso or with "
+            "--test-corpus; leave it out"
+        )
 
 
 def resolve_cache(options: Options) -> Path:

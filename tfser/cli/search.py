@@ -114,6 +114,11 @@ def search(options: Options) -> None:
     if options.spark is not None:
         spark_session.check_master(options.spark)
     task = train.prepare_task(options)
+    if task.hp["labels"]["target"] == "attributes":
+        raise UsageError(
+            "labels.target=attributes has three scores, and a search compares one; give --target "
+            "activation, valence or dominance"
+        )
     overrides = list_overrides(options)
     space = search_space.load_search_space(
         options.model, overlay=options.hparams, overrides=overrides

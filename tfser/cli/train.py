@@ -18,15 +18,16 @@ from tfser.cli.options import (
     add_data_flags,
     check_minimum,
     check_model,
+    check_svm,
     describe_models,
     load_named_corpus,
     resolve_cache,
 )
 from tfser.corpora import omg
-from tfser.corpora.labels import select_by_labels
+from tfser.corpora.labels import ATTRIBUTES, select_by_labels
 from tfser.corpora.loader import corpus_root, describe_corpus
 from tfser.distributed import multi_worker, spark_session
-from tfser.errors import UsageError
+from tfser.errors import ConflictError, UsageError
 from tfser.storage import run_directory, s3
 
 log = logging.getLogger("tfser")
@@ -39,7 +40,8 @@ models:
 speakers; aae: the two speakers of a session validate and test in turn, without sessions leave one
 speaker out; acnn: leave one session out, without sessions five groups of speakers; auxvae: the
 table's own parts train, dev, test, else random fifths; began: an own network for each speaker.
-RESULT says speaker_independent=yes or no. --protocol loso is the same for all models.
+RESULT says speaker_independent=yes or no, and majority, the share of the commonest class: the wa of
+a constant answer. --protocol loso is the same for all models.
 
 exit codes: 0 done, 1 the run failed, 2 usage or configuration, 3 data, 4 the run directory holds
 another run or is in use, 130 interrupted. The same command continues where it stopped.
@@ -150,6 +152,8 @@ def train(options: Options) -> None:
         spark_session.check_master(options.spark)
     task = prepare_task(options)
     folder = options.workdir or Path("runs", f"{options.model}-{task.corpus}-{options.protocol}")
+    if task.hp["labels"]["target"] == "attributes":
+        return train_attributes(options, folder)
     if options.strategy != "multiworker":
         return train_in_folder(folder, options, task)
     if options.spark is not None:
@@ -159,6 +163,16 @@ def train(options: Options) -> None:
         {**task.settings, **first, "evaluate": options.evaluate}, folder
     ) as own:
         train_in_folder(own, options, task)
+
+
+def train_attributes(options: Options, folder: Path) -> None:
+    """Train a run for each attribute, in folder/<attribute>: a row of table 1 of the AAE paper."""
+    if options.strategy == "multiworker":
+        raise UsageError("--strategy multiworker trains one target; give --target activation")
+    if (folder / "hparams.json").exists():
+        raise ConflictError(f"{folder} holds another run; use another --workdir, or delete it")
+    for attribute in ATTRIBUTES:
+        train(replace(options, target=attribute, workdir=folder / attribute))
 
 
 def train_in_folder(folder: Path, options: Options, task: Task) -> None:
@@ -235,16 +249,7 @@ def prepare_task(options: Options) -> Task:
         raise UsageError(
             f"--workdir {options.workdir}: results are written to a disk; give a folder"
         )
-    if options.model == "svm" and options.strategy == "multiworker":
-        raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
-    if options.model == "svm" and any(o.startswith("train.precision=") for o in options.overrides):
-        raise UsageError("--precision: an SVM is no network; leave it out")
-    is_random = options.protocol == "paper" and not options.test_corpus
-    if options.model == "svm" and options.seeds > 1 and not is_random:
-        raise UsageError(
-            f"--seeds {options.seeds}: nothing is random in an SVM under --protocol loso or with "
-            "--test-corpus; leave it out"
-        )
+    check_svm(options)
     if options.test_root and not options.test_corpus:
         raise UsageError("--test-root is the folder of --test-corpus, which is not given")
     if options.test_corpus and options.protocol == "loso":

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from tfser.errors import DataError, UsageError, did_you_mean
 
+ATTRIBUTES = ("activation", "valence", "dominance")
+
 log = logging.getLogger("tfser")
 
 
@@ -27,7 +29,8 @@ def select_by_labels(
         target: "emotion", "speaker", "gender", or an attribute ("activation", "valence",
             "dominance") in three classes.
         rounding: of an attribute, see `to_three_classes`.
-        unlabelled: select utterances without a label too; their `emotion` is None.
+        unlabelled: select utterances without a label, and those of emotions that `keep` leaves out,
+            too; their `emotion` is None.
 
     Raises UsageError for a name the corpus lacks, and DataError for fewer than two classes.
     """
@@ -52,11 +55,10 @@ def select_by_labels(
         selected = [replace(u, emotion=into) if u.emotion == name else u for u in selected]
     for name in keep:
         _check_known("labels.keep", name, selected)
-    selected = [
-        u
-        for u in selected
-        if (unlabelled and u.emotion is None) or (u.emotion and (not keep or u.emotion in keep))
-    ]
+    if keep:
+        selected = [u if u.emotion in keep else replace(u, emotion=None) for u in selected]
+    if not unlabelled:
+        selected = [u for u in selected if u.emotion]
     if len(selected) < len(utterances):
         log.info("%d of %d utterances used, by [labels]", len(selected), len(utterances))
     return check_classes(selected)
@@ -132,14 +134,22 @@ def select_common_classes(utterances, tested) -> tuple[list, list]:
 def to_three_classes(rating: float | None, rounding: str) -> str | None:
     """Return "low" for 1 and 2, "neutral" for 3, "high" for 4 and 5 (AAE section 3.1), or None.
 
-    Ratings are means, and the class of 2.5 is not in the paper. rounding: "between": (2, 4) is
-    neutral, as in Metallinou et al. and the ACNN paper; "nearest": [2.5, 3.5] is neutral.
+    A rating is a mean of raters, and the AAE paper does not round it. rounding decides:
+
+    - "between": neutral is (2, 4), as in Metallinou et al. and the ACNN paper;
+    - "ties-to-neutral": the nearest whole number, of 2.5 and 3.5 it is 3: neutral is [2.5, 3.5];
+    - "half-up": the nearest whole number, ties to the upper one: neutral is [2.5, 3.5);
+    - "half-even": the nearest whole number, ties to the even one: neutral is (2.5, 3.5).
     """
     if rating is None:
         return None
-    if rounding == "nearest":
-        return "low" if rating < 2.5 else "high" if rating > 3.5 else "neutral"
-    return "low" if rating <= 2 else "high" if rating >= 4 else "neutral"
+    is_low, is_high = {
+        "between": (rating <= 2, rating >= 4),
+        "ties-to-neutral": (rating < 2.5, rating > 3.5),
+        "half-up": (rating < 2.5, rating >= 3.5),
+        "half-even": (rating <= 2.5, rating >= 3.5),
+    }[rounding]
+    return "low" if is_low else "high" if is_high else "neutral"
 
 
 def describe_labels(*, target, rounding="between", **_) -> dict[str, str]:

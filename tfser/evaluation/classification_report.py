@@ -125,10 +125,13 @@ def finish_run(
         facts: further facts about the results, for the card.
         flags: facts that are on the RESULT line too, {name: value}.
         more: further entries of scores.json.
+
+    "majority" is the share of the commonest class: the WA of a constant answer.
     """
     independent = are_speakers_unseen(utterances, splits)
     systems = summarize_seeds(results)
     name, first = list(results[0]["systems"].items())[-1]
+    matrix = np.sum([result["confusion"] for result in results], axis=0)
     scores = {
         "model": model,
         "corpus": run.corpus,
@@ -136,6 +139,7 @@ def finish_run(
         "speaker_independent": independent,
         "uar": systems[name]["uar"]["mean"],
         "wa": systems[name]["wa"]["mean"],
+        "majority": float(matrix.sum(axis=1).max() / matrix.sum()),
         "n": int(np.sum(results[0]["confusion"])),
         "folds": len(first["fold_uar"]),
         "seeds": len(results),
@@ -155,7 +159,8 @@ def finish_run(
             f"{title} on {run.corpus}, {run.protocol} "
             f"(speaker-{'in' if independent else ''}dependent)\n"
             f"UAR {100 * systems[name]['uar']['mean']:.1f} %, "
-            f"WA {100 * systems[name]['wa']['mean']:.1f} %, "
+            f"WA {100 * systems[name]['wa']['mean']:.1f} % "
+            f"(commonest class {100 * scores['majority']:.1f} %), "
             f"{scores['n']} {'dev ' * (run.evaluate == 'dev')}utterances, "
             f"{len(results)} seed{'s' * (len(results) > 1)}",
             what=flags.get("target", "emotion"),
@@ -254,13 +259,15 @@ def print_results(scores: dict, folder: Path) -> None:
                 for title, name in zip(titles, names, strict=True)
             )
             line += f"  ({scores['seeds']} seeds: {spreads})"
+        if "majority" in scores:
+            line += f"  commonest class {shown(scores['majority'])} %"
         print(f"{system:<{width}} {line}")
     print(f"results, predictions and pictures: {folder}")
     independent = "yes" if scores["speaker_independent"] else "no"
     print(
         f"RESULT model={scores['model']} corpus={scores['corpus']} protocol={scores['protocol']} "
         f"speaker_independent={independent} "
-        + " ".join(f"{name}={scores[name]:.4f}" for name in names)
+        + " ".join(f"{name}={scores[name]:.4f}" for name in (*names, "majority") if name in scores)
         + f" n={scores['n']} folds={scores['folds']} seeds={scores['seeds']}"
         + "".join(f" {name}={value}" for name, value in scores["flags"].items())
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfser.corpora.labels import ATTRIBUTES
 from tfser.errors import DataError
 from tfser.evaluation import metrics, significance
 
@@ -14,13 +15,22 @@ WITH_RANGE = ("acnn",)  # models whose paper has the least and the greatest of i
 
 
 def split_card(card: Path, corpus: str) -> tuple[str, str]:
-    """Return the card's text up to <!-- corpus --> and from <!-- end -->."""
+    """Return the card's text up to <!-- corpus --> and from <!-- end -->.
+
+    A corpus without these lines gets them in a section below the last table, before the next
+    chapter. Raises DataError where there is no card, or a line without the other.
+    """
     start, end = f"<!-- {corpus} -->\n", "<!-- end -->"
     if not card.is_file():
         raise DataError(f"there is no card {card}; write it, with the lines {start.strip()} {end}")
-    head, mark, rest = card.read_text(encoding="utf-8").partition(start)
-    if not mark:
-        raise DataError(f"{card} has no line {start.strip()} where the table of {corpus} belongs")
+    text = card.read_text(encoding="utf-8")
+    if start not in text:
+        above, mark, below = text.rpartition(end)
+        chapter = below.find("\n## ") if mark else -1
+        place = len(above + mark) + (chapter if chapter >= 0 else len(below))
+        section = f"\n### {corpus}\n\n{start}{end}\n"
+        text = text[:place].rstrip("\n") + "\n" + section + text[place:]
+    head, _, rest = text.partition(start)
     _, mark, tail = rest.partition(end)
     if not mark:
         raise DataError(f"{card} has no {end} after {start.strip()}; add it below the table")
@@ -42,7 +52,8 @@ def format_table(entries: list[dict]) -> str:
 def _format_rows(numbered: list[tuple]) -> str:
     """Format runs with the same headline scores.
 
-    The paper's own scores have columns, and the protocol has a column where there are several.
+    The paper's own scores have columns, the commonest class has one where runs have counted it, and
+    so have the protocol and the attribute where there are several.
     """
     entries = [entry for _, entry in numbered]
     systems = [values for e in entries for values in e["scores"]["systems"].values()]
@@ -51,11 +62,17 @@ def _format_rows(numbered: list[tuple]) -> str:
     own = sorted({key for values in systems for key in values} - {*SCORES, *headline})
     if "f0_5_of_batches" in own:  # BEGAN's table 2 has an F-score, and does not say which
         own.insert(0, "macro_f1")
-    mixed = len({_protocol_name(entry["scores"]) for entry in entries}) > 1
+    mixed = {  # a column for what several rows differ in
+        title: describe
+        for title, describe in (("protocol", _protocol_name), ("attribute", _attribute_name))
+        if len({describe(entry["scores"]) for entry in entries}) > 1
+    }
     ranged = entries[0]["scores"]["model"] in WITH_RANGE
+    has_majority = any("majority" in entry["scores"] for entry in entries)
     first, *others = map(_title, headline)
-    titles = ["run", *["protocol"] * mixed, "system", first, *["min", "max"] * ranged, *others]
-    titles += ["fold UAR, mean ± sd"] * has_classes + [_title(key) for key in own]
+    titles = ["run", *mixed, "system", first, *["min", "max"] * ranged, *others]
+    titles += ["commonest class"] * has_majority + ["fold UAR, mean ± sd"] * has_classes
+    titles += [_title(key) for key in own]
     lines = [
         "",
         f"| {' | '.join(titles)} |",
@@ -70,11 +87,13 @@ def _format_rows(numbered: list[tuple]) -> str:
         for name, values in scores["systems"].items():
             several = scores["seeds"] > 1
             format_score = _format_percent if has_classes else _format_plain
-            cells = [str(number), *[_protocol_name(scores)] * mixed, name]
+            cells = [str(number), *(describe(scores) for describe in mixed.values()), name]
             first, *others = (format_score(values[key], spread=several) for key in headline)
             main = values[headline[0]]
             ends = [format_score(main | {"mean": main[key]}) for key in ("min", "max")]
             cells += [first, *ends * ranged, *others]
+            majority = f"{100 * scores['majority']:.1f}" if "majority" in scores else ""
+            cells += [majority] * has_majority
             cells += [_format_percent(values["fold_uar"], spread=True)] if has_classes else []
             cells += [
                 format_score(values[key], spread=several) if key in values else "" for key in own
@@ -98,6 +117,12 @@ def _format_rows(numbered: list[tuple]) -> str:
 
 def _protocol_name(scores: dict) -> str:
     return f"{scores['protocol']}, {scores['folds']} folds"
+
+
+def _attribute_name(scores: dict) -> str:
+    """Return the attribute that is recognized, "" for another target."""
+    target = scores.get("flags", {}).get("target")
+    return target if target in ATTRIBUTES else ""
 
 
 def _format_t_tests(numbered: list[tuple]) -> list[str]:

@@ -38,6 +38,9 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
     try:
         settings = atomic_files.read_json(folder / "hparams.json")
     except (FileNotFoundError, NotADirectoryError):
+        if inner := find_runs(folder):
+            names = " ".join(map(str, inner))
+            raise UsageError(f"{folder} holds several runs; give one of them: {names}") from None
         raise UsageError(f"{folder} is no run directory of tfser-train") from None
     if not (folder / "scores.json").exists():
         raise ConflictError(f"{folder} is not finished; the same tfser-train command continues it")
@@ -59,6 +62,11 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         seed=seed,
         fold=fold,
     )
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Find the run directories in a folder: of `--target attributes` one for each attribute."""
+    return sorted(path.parent for path in folder.glob("*/hparams.json"))
 
 
 def check_folder(folder: Path) -> None:

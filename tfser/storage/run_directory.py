@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfser.errors import ConflictError
 from tfser.storage import atomic_files, environment, s3
+from tfser.storage.earlier_settings import update_settings
 
 log = logging.getLogger("tfser")
 # Settings that some runs do not record, and their values in these runs: labels.rounding was removed
@@ -223,12 +224,12 @@ def describe_differences(before: dict, now: dict) -> str:
 
 
 def flatten_settings(settings: dict) -> dict:
-    """Return settings as {"section.key": value}, with missing values from UNRECORDED.
+    """Return settings as {"section.key": value}, those of an earlier run as a run of today's.
 
-    The group of a pre-training is all ("") in older runs, and where it is not of librispeech, the
-    only corpus whose groups it selects.
+    Missing values are those of UNRECORDED. The group of a pre-training is all ("") in older runs,
+    and where it is not of librispeech, the only corpus whose groups it selects.
     """
-    flat = UNRECORDED | _flatten(settings)
+    flat = update_settings(UNRECORDED | _flatten(settings))
     for section in PRETRAINING:
         name = f"hparams.{section}.group"
         flat[name] = (

@@ -1,6 +1,7 @@
 """The data of AAE: utterances, splits, openSMILE features and batches."""
 
 import logging
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,8 @@ import tensorflow as tf
 
 from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import list_strata, select_by_labels
+from tfser.corpora.labels import ATTRIBUTES, list_strata, select_by_labels, select_group
+from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.errors import DataError, UsageError
 from tfser.evaluation.splits import (
     Split,
@@ -18,6 +20,7 @@ from tfser.evaluation.splits import (
 )
 from tfser.features import opensmile
 from tfser.models.aae.network import FRAMES_PER_STEP
+from tfser.training.pretraining import share_recordings
 
 log = logging.getLogger("tfser")
 
@@ -105,26 +108,62 @@ def select_utterances(utterances, hp) -> list:
     return select_by_labels(utterances, **hp["labels"], unlabelled=unlabelled)
 
 
-def load_dataset(utterances, hp, run) -> Dataset:
-    """Load the corpus's functionals (section 5.1), or its low-level descriptors (section 5.3)."""
-    settings, in_frames = hp["features"], hp["model"]["level"] == "frame"
-    feature = make_opensmile(hp)
-    features = feature_cache.load_features(utterances, feature, **run.cache_options)
-    frames = features.frames
-    if settings["normalize"] == "speaker":
-        speakers = [u.speaker for u in features.utterances]
-        frames = opensmile.normalize_by_speaker(
-            frames, np.repeat(speakers, np.diff(features.offsets))
+def load_unlabelled(tested, hp, run) -> list:
+    """Load the utterances of train.unlabelled_corpus, without labels; [] where none is named.
+
+    Raises UsageError where the baseline, or the corpus that is `tested`, would train on them.
+    """
+    corpus = hp["train"]["unlabelled_corpus"]
+    if not corpus:
+        return []
+    if hp["model"]["system"] == "baseline":
+        raise UsageError(
+            f"train.unlabelled_corpus={corpus}: the baseline has no loss for an utterance without "
+            "a label; leave it out"
         )
-    classes = sorted({u.emotion for u in features.utterances} - {None})
+    utterances = select_group(load_corpus(corpus, None, run.cache), hp["train"]["unlabelled_group"])
+    if share_recordings(utterances, tested):
+        raise UsageError(
+            f"train.unlabelled_corpus={corpus}: some of its recordings are tested; take another, "
+            "or use train.unlabelled or train.labelled_fraction"
+        )
+    log.info("phases 1 and 2 train on %s, too", describe_corpus(corpus, utterances))
+    # A speaker "03" of each corpus would be one.
+    return [
+        replace(u, speaker=f"{corpus}-{u.speaker}", emotion=None, session=None) for u in utterances
+    ]
+
+
+def load_dataset(utterances, hp, run, unlabelled=()) -> Dataset:
+    """Load the corpus's functionals (section 5.1), or its low-level descriptors (section 5.3).
+
+    unlabelled: which of the utterances are of another corpus; it has a cache entry of its own.
+    """
+    settings, in_frames = hp["features"], hp["model"]["level"] == "frame"
+    feature, of_others = make_opensmile(hp), set(unlabelled)
+    corpora = [[u for u in utterances if u not in of_others], list(unlabelled)]
+    features = [
+        feature_cache.load_features(corpus, feature, **run.cache_options)
+        for corpus in corpora
+        if corpus
+    ]
+    utterances = [u for corpus in features for u in corpus.utterances]
+    frames, lengths = features[0].frames, np.diff(features[0].offsets)
+    if len(features) > 1:
+        frames = np.concatenate([corpus.frames for corpus in features])
+        lengths = np.concatenate([np.diff(corpus.offsets) for corpus in features])
+    if settings["normalize"] == "speaker":
+        speakers = np.repeat([u.speaker for u in utterances], lengths)
+        frames = opensmile.normalize_by_speaker(frames, speakers)
+    classes = sorted({u.emotion for u in utterances} - {None})
     class_numbers = {name: k for k, name in enumerate(classes)}
     return Dataset(
-        key=features.key,
-        utterances=list(features.utterances),
+        key=" ".join(corpus.key for corpus in features),
+        utterances=utterances,
         classes=classes,
-        y=np.array([class_numbers.get(u.emotion, -1) for u in features.utterances]),
+        y=np.array([class_numbers.get(u.emotion, -1) for u in utterances]),
         frames=pipelines.as_tensor(frames),
-        offsets=features.offsets,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
         n_frames=hp["frames"]["n_frames"] if in_frames else None,
         names=feature.names,
     )
@@ -141,9 +180,12 @@ def sample_labels(labelled, y, fraction, rng) -> np.ndarray:
 
 def describe_unlabelled(dataset, hp) -> dict:
     """Return the facts of a result about labels that were not used, or that are missing."""
-    fraction, n_unlabelled = hp["train"]["labelled_fraction"], int(np.sum(dataset.y < 0))
-    return ({"labelled_fraction": fraction} if fraction < 1 else {}) | (
-        {"unlabelled": n_unlabelled} if n_unlabelled else {}
+    settings, n_unlabelled = hp["train"], int(np.sum(dataset.y < 0))
+    fraction, corpus = settings["labelled_fraction"], settings["unlabelled_corpus"]
+    return (
+        ({"labelled_fraction": fraction} if fraction < 1 else {})
+        | ({"unlabelled": n_unlabelled} if n_unlabelled else {})
+        | ({"unlabelled_corpus": corpus} if corpus else {})
     )
 
 
@@ -172,27 +214,56 @@ def make_batches(dataset, numbers, one_hot, batch_size, **options):
     )
 
 
-def add_priors(batches, batch_size, n_classes, n_z, *, seed, epoch):
-    """Add samples of the priors (section 5.2): one-hot with equal probabilities, and N(0, I).
+def make_labelled_batches(dataset, labelled, batch_size, n_batches, **options):
+    """Return `n_batches` of (features, labels): passes over the utterances `labelled`.
 
-    In the tf.data pipeline, so that the samples depend on (seed, epoch) alone, not on how often a
+    All batches have one size, for which one graph is compiled: an utterance of few is in one twice.
+    """
+    n_passes = -(-n_batches * batch_size // len(labelled))
+    numbers = np.tile(labelled, n_passes)
+    one_hot = np.eye(len(dataset.classes), dtype="float32")[dataset.y[numbers]]
+    batches = make_batches(dataset, numbers, one_hot, batch_size, drop_remainder=True, **options)
+    return batches.take(n_batches)
+
+
+def make_autoencoder_batches(dataset, known, labelled, batch_size, n_z, *, seed, epoch):
+    """Return the batches of an epoch of the AAE, see `AdversarialAutoencoder.train_step`.
+
+    Phases 1 and 2 have the utterances `known`, phase 3 the utterances `labelled` in batches of its
+    own; where all have a label, the batches are the same. The samples of the priors (section 5.2:
+    one-hot with equal probabilities, and N(0, I)) depend on (seed, epoch) alone, not on how often a
     run was resumed or on how many devices share a batch. `epoch` may be a tf.Variable, see
     `pipelines.utterance_batches`.
     """
+    n_batches, n_classes = len(known) // batch_size, len(dataset.classes)
+    options = {"seed": seed, "epoch": epoch}
+    batches = make_labelled_batches(dataset, labelled, batch_size, n_batches, **options)
+    if len(labelled) == len(known):
+        batches = batches.map(unconverted(lambda x, labels: (x, (x, labels))))
+    else:
+        others = make_batches(dataset, known, None, batch_size, drop_remainder=True, **options)
+        batches = tf.data.Dataset.zip(others, batches)
 
     @unconverted
-    def add(number, batch):
-        x, labels = batch
+    def add_priors(number, batch):
+        x, labelled_batch = batch
         fold_in = tf.random.experimental.stateless_fold_in
         of_batch = fold_in(tf.stack([seed, epoch]), number)
         of_y, of_z = (fold_in(of_batch, prior) for prior in range(2))
         classes = tf.random.stateless_uniform([batch_size], of_y, 0, n_classes, "int32")
         prior_z = tf.random.stateless_normal([batch_size, n_z], of_z)
-        return x, (labels, tf.one_hot(classes, n_classes), prior_z)
+        return x, (*labelled_batch, tf.one_hot(classes, n_classes), prior_z)
 
-    return batches.enumerate().map(add)
+    return batches.enumerate().map(add_priors)
 
 
 def extract_features(corpus, utterances, hp, make) -> None:
     """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`."""
-    make(select_utterances(utterances, hp), make_opensmile(hp))
+    settings, feature = hp["train"], make_opensmile(hp)
+    if corpus == settings["unlabelled_corpus"]:
+        make(select_group(utterances, settings["unlabelled_group"]), feature)
+        return
+    target = hp["labels"]["target"]
+    for name in ATTRIBUTES if target == "attributes" else [target]:
+        labels = hp["labels"] | {"target": name}
+        make(select_utterances(utterances, hp | {"labels": labels}), feature)

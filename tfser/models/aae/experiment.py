@@ -10,29 +10,22 @@ from tfser.evaluation import classification_report, cross_validation
 from tfser.models.aae import figures
 from tfser.models.aae.dataset import (
     Dataset,
-    add_priors,
     check_frames,
     describe_unlabelled,
     feature_statistics,
     load_dataset,
+    load_unlabelled,
+    make_autoencoder_batches,
     make_batches,
+    make_labelled_batches,
     make_splits,
     sample_labels,
     select_utterances,
 )
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
 from tfser.storage import atomic_files, run_directory
-from tfser.training import fold, loop, mixed_precision
+from tfser.training import fold, loop, mixed_precision, nadam
 from tfser.training.epoch import predict_batches
-
-ROWS = {  # of table 1; "FR + AAE" has the changes of section 5.2, here "FR + AAE Optimized"
-    ("utterance", "baseline"): "UTT + Base",
-    ("utterance", "vanilla"): "UTT + AAE",
-    ("utterance", "optimized"): "UTT + AAE Optimized",
-    ("frame", "baseline"): "FR + Base",
-    ("frame", "vanilla"): "FR + AAE vanilla",
-    ("frame", "optimized"): "FR + AAE Optimized",
-}
 
 
 class Experiment(NamedTuple):
@@ -49,20 +42,20 @@ def train(utterances, hp, run) -> dict | None:
     """Cross-validate one row of table 1; return the scores, as in scores.json."""
     loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     check_frames(hp)
+    unlabelled = load_unlabelled(utterances, hp, run)
 
     def load_checked(utterances):
-        dataset = load_dataset(utterances, hp, run)
+        dataset = load_dataset(utterances, hp, run, unlabelled)
         run_directory.check_data(run.folder, dataset.utterances, dataset.key)
         return dataset
 
     dataset, splits = cross_validation.load_with_splits(
-        select_utterances(utterances, hp),
+        select_utterances(utterances, hp) + unlabelled,
         run,
         lambda utterances: dict.fromkeys(run.seeds, make_splits(utterances, run)),
         load_checked,
     )
-    system = hp["model"]["system"]
-    name = ROWS[hp["model"]["level"], system]
+    system, name = hp["model"]["system"], name_row(hp)
     model = compiled_network(dataset, hp, run)
     shifts = []  # of the features by each class, one array per network
 
@@ -89,6 +82,7 @@ def train(utterances, hp, run) -> dict | None:
         figures.write_generation(run, name, dataset.classes, dataset.names, mean_shifts)
     labels = describe_labels(**hp["labels"]) | describe_unlabelled(dataset, hp)
     transductive = hp["features"]["normalize"] == "speaker"
+    masked = hp["frames"]["masked"]
     return classification_report.finish_run(
         run,
         "aae",
@@ -99,6 +93,9 @@ def train(utterances, hp, run) -> dict | None:
         facts=[
             f"{hp['features']['feature_set']}, {len(dataset.names)} "
             + (f"descriptors, {dataset.n_frames} frames" if dataset.n_frames else "functionals"),
+            f"schedule_decay {hp['optimizer']['schedule_decay']:g}",
+            *[f"padding {'not ' * masked}reconstructed"]
+            * (dataset.n_frames is not None and system != "baseline"),
             *(f"{k} {v}" for k, v in labels.items()),
             *["z-score per speaker (transductive)"] * transductive,
         ],
@@ -106,19 +103,42 @@ def train(utterances, hp, run) -> dict | None:
     )
 
 
+def name_row(hp) -> str:
+    """Return the row of table 1, such as "UTT + AAE Optimized", or the ablation of one.
+
+    Three changes of section 5.2 make the optimized AAE; "FR + AAE" of the table has them, too.
+    """
+    system = hp["model"]["system"]
+    changes, of_frames = hp[system], hp["model"]["level"] == "frame"
+    level, parts = "FR" if of_frames else "UTT", ["batch norm"] * changes["batch_norm"]
+    if system == "baseline":
+        return " + ".join([level, "Base", *parts])
+    if dropout := changes["discriminator_dropout"]:
+        parts.append(f"discriminator dropout {dropout:g}")
+    if (ratio := changes["discriminator_ratio"]) != 1:
+        parts.append(f"discriminator ratio {ratio:g}")
+    vanilla = "AAE vanilla" if of_frames else "AAE"
+    name = " + ".join([level, *(["AAE Optimized"] if len(parts) == 3 else [vanilla, *parts])])
+    return name if changes["regularization"] else f"{name}, no regularization"
+
+
 def compiled_network(dataset, hp, run) -> keras.Model:
     """Return the compiled network of this experiment; `train_network` sets its weights."""
-    rate = hp["train"]["learning_rate"]
-    optimized = hp["model"]["system"] == "optimized"
+    rate, schedule_decay = hp["train"]["learning_rate"], hp["optimizer"]["schedule_decay"]
     with loop.select_strategy(run.strategy).scope():
         model = new_network(dataset, hp)
         if hp["model"]["system"] == "baseline":
-            return loop.compile_model(
-                model, keras.optimizers.Nadam(rate), keras.losses.CategoricalCrossentropy()
-            )
-        # Section 5.2: '"strengthened" generator'.
-        ratio = hp["train"]["discriminator_ratio"] if optimized else 1.0
-        model.prepare(learning_rate=rate, discriminator_learning_rate=ratio * rate)
+            optimizer = nadam.Nadam(rate, schedule_decay=schedule_decay)
+            return loop.compile_model(model, optimizer, keras.losses.CategoricalCrossentropy())
+        changes = hp[hp["model"]["system"]]
+        model.prepare(
+            learning_rate=rate,
+            # Section 5.2: '"strengthened" generator'.
+            discriminator_learning_rate=changes["discriminator_ratio"] * rate,
+            schedule_decay=schedule_decay,
+            regularization=changes["regularization"],
+            masks_padding=hp["frames"]["masked"],
+        )
         return model
 
 
@@ -126,18 +146,20 @@ def new_network(dataset, hp) -> keras.Model:
     """Return a randomly initialized network for the corpus."""
     n_features, settings = len(dataset.names), hp["model"]
     shape = (dataset.n_frames, n_features) if dataset.n_frames else (n_features,)
+    changes, n_classes = hp[settings["system"]], len(dataset.classes)
     options = {
         "units": settings["units"],
         "dropout": settings["dropout"],
         "clip": hp["features"]["clip"],
     }
     if settings["system"] == "baseline":
-        return baseline(shape, len(dataset.classes), **options)
+        return baseline(shape, n_classes, norm=changes["batch_norm"], **options)
     return AdversarialAutoencoder(
         shape=shape,
-        n_classes=len(dataset.classes),
+        n_classes=n_classes,
         n_z=settings["n_z"],
-        optimized=settings["system"] == "optimized",
+        batch_norm=changes["batch_norm"],
+        discriminator_dropout=changes["discriminator_dropout"],
         **options,
     )
 
@@ -156,29 +178,29 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     loop.reinitialize(model, new_network(dataset, hp))
 
     is_baseline = hp["model"]["system"] == "baseline"
-    labelled = split.train[dataset.y[split.train] >= 0]
+    known, dev = split.train, split.dev
+    labelled = known[dataset.y[known] >= 0]
     if (fraction := hp["train"]["labelled_fraction"]) < 1:
-        labelled = sample_labels(labelled, dataset.y, fraction, np.random.default_rng(order_seed))
-    known = labelled if is_baseline else split.train
+        rng = np.random.default_rng(order_seed)
+        labelled, dev = (
+            sample_labels(numbers, dataset.y, fraction, rng) for numbers in (labelled, dev)
+        )
     model.get_layer("standardize").set_statistics(*feature_statistics(dataset, known))
-    # One-hot, and zeros for an utterance whose label is not used.
-    one_hot = np.eye(len(dataset.classes), dtype="float32")[dataset.y[known]]
-    one_hot[~np.isin(known, labelled)] = 0
     batch_size = loop.shared_batch_size(min(hp["train"]["batch_size"], len(known)), run.strategy)
-    dev_batches = make_batches(dataset, split.dev, None, 256)
+    dev_batches = make_batches(dataset, dev, None, 256)
 
     def make_train_batches(epoch):
         options = {"seed": order_seed, "epoch": epoch}
-        batches = make_batches(dataset, known, one_hot, batch_size, drop_remainder=True, **options)
-        if is_baseline:
-            return batches
-        sizes = len(dataset.classes), hp["model"]["n_z"]
-        return add_priors(batches, batch_size, *sizes, **options)
+        if is_baseline:  # as many updates as of phase 3
+            n_batches = len(known) // batch_size
+            return make_labelled_batches(dataset, labelled, batch_size, n_batches, **options)
+        sizes = batch_size, hp["model"]["n_z"]
+        return make_autoencoder_batches(dataset, known, labelled, *sizes, **options)
 
     history = fold.train_epochs(
         model,
         make_train_batches,
-        lambda: fold.score_classes(dataset.y[split.dev], predict_batches(model, dev_batches)),
+        lambda: fold.score_classes(dataset.y[dev], predict_batches(model, dev_batches)),
         max_epochs=hp["train"]["max_epochs"],
         run=run,
         folder=folder,
@@ -190,11 +212,11 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     outputs = {"probabilities": predict_batches(precise, test_batches)}
     if not is_baseline:
         outputs["generated"] = figures.class_shifts(precise)
-    write_network(folder, bar.place, history, model, is_baseline)
+    write_network(folder, bar.place, history, model)
     return fold.finish(folder / "test.npz", **outputs)
 
 
-def write_network(folder, place, history, model, is_baseline) -> None:
+def write_network(folder, place, history, model) -> None:
     """Write the history, its figure and the network of one fold."""
     best = history[loop.best_uar_epoch(history)]
     fold.log_best_epoch(place, history, best)
@@ -202,14 +224,16 @@ def write_network(folder, place, history, model, is_baseline) -> None:
         "cross-entropy (nats)": {"training": "loss", "dev": "dev_loss"},
         "UAR": {"dev": "dev_uar"},
     }
-    if not is_baseline:
-        panels |= {
-            "mean squared error (sd²)": {"reconstruction": "reconstruction"},
-            "adversarial cross-entropy (nats)": {
-                "both discriminators": "discriminators",
-                "generator": "generator",
-            },
+    if "reconstruction" in best:
+        panels["mean squared error (sd²)"] = {"reconstruction": "reconstruction"}
+    if "generator" in best:
+        panels["adversarial cross-entropy (nats)"] = {
+            "both discriminators": "discriminators",
+            "generator": "generator",
         }
     fold.write_history(folder, history, best, f"AAE, {place}", panels)
     with atomic_files.replace_file(folder / "model.keras") as path:
-        loop.save_model(model, path) if is_baseline else model.save_for_prediction(path)
+        if isinstance(model, AdversarialAutoencoder):
+            model.save_for_prediction(path)
+        else:
+            loop.save_model(model, path)
