@@ -302,7 +302,7 @@ def test_a_loss_scale_is_not_made_anew(tmp_path):
     model.adams[0].dynamic_scale.assign(8.0)
     saved = loop._arrays(loop._state(model)) | {"history": np.frombuffer(b"[]", np.uint8)}
     model.adams[0].dynamic_scale.assign(2.0)
-    assert loop._restore(model, saved) == []
+    assert loop._restore(model, saved, tmp_path) == []
     assert float(model.adams[0].dynamic_scale.numpy()) == 8.0
     assert len(loop._state(model)) == n
 
