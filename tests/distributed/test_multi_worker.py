@@ -394,7 +394,8 @@ def test_batches_that_cannot_be_shared(monkeypatch, n, batch_size):
     from tfser.training.epoch import train_epoch
 
     monkeypatch.setattr(epoch, "is_multi_worker", lambda model: True)
-    model = SimpleNamespace(distribute_strategy=SimpleNamespace(num_replicas_in_sync=2))
+    strategy = SimpleNamespace(num_replicas_in_sync=2)
+    model = SimpleNamespace(distribute_strategy=strategy, _flatten_layers=list)
     batches = tf.data.Dataset.range(n).batch(batch_size, drop_remainder=True)
     with pytest.raises(UsageError, match="2 replicas cannot share"):
         train_epoch(model, batches)
