@@ -194,7 +194,7 @@ def saved_networks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
     hp = load_hparams("began", "toy", overrides=["model.n_filters=1", "model.hidden=2"])
     began.new_network(hp, make_magnitude_slices(hp)).save_for_use(folder / "began.keras")
-    hp = load_hparams("auxvae", "toy", overrides=["model.n_latent=2"])
+    hp = load_hparams("auxvae", "toy", overrides=["model.n_latent=4"])
     auxvae.new_network(hp, make_mel_pieces(hp)).save(folder / "vae.keras")
     hp = load_hparams("aae", "toy", overrides=["model.system=optimized", "model.units=3"])
     features = SimpleNamespace(names=list("ab"), n_frames=None, classes=["anger", "fear"])

@@ -20,6 +20,8 @@ CLASSES = {  # those with keras.saving.register_keras_serializable
     "tfser.models.acnn.network": ["AttentionPooling"],
     "tfser.models.auxvae.network": ["AuxVAE", "MeanOfChunks"],
     "tfser.models.began.network": ["Began", "Picture"],
+    "tfser.models.epr.schedule": ["EpochDecay"],
+    "tfser.training.nadam": ["Nadam"],
 }
 
 
