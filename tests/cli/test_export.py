@@ -362,8 +362,7 @@ def test_runs_of_epr_in_16_bits_may_be_older_than_its_export(model, precision, s
 
 OTHERS = {
     "of segments that know all speakers": [
-        "--model", "epr", "--protocol", "paper", "--folds", "2", *overrides("epr"),
-        "--set", "refinery.labels=all", "--set", "refinery.rounds=2",
+        "--model", "epr", "--protocol", "paper", "--folds", "2", *overrides("epr")
     ],
     "of frames": [
         "--model", "aae", "--protocol", "loso", "--folds", "3", *overrides("aae"),
