@@ -108,9 +108,10 @@ def draw_curves(cells: list[dict], n_seeds: int):
         axes.set_xlabel("training utterances with a label (%)")
         axes.set_title(CORPORA[corpus][0])
         axes.grid(color="0.9")
-        axes.legend(loc="lower right", edgecolor="none")
+        axes.legend(loc="upper left", edgecolor="none")
     panels[0].set_ylabel("UAR (%)")
-    figure.suptitle(f"AAE with few labels: mean and standard deviation of {n_seeds} seeds")
+    seeds = f"{n_seeds} seed{'s' * (n_seeds > 1)}"
+    figure.suptitle(f"AAE with few labels: mean and standard deviation of {seeds}")
     return figure
 
 
