@@ -35,13 +35,13 @@ train: $(INSTALLED)
 	$(BIN)/tfser-train --model epr --corpus toy
 
 test: $(WITH_EXTRAS)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(WITH_EXTRAS)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-io: $(WITH_IO)
-	.venv-io/bin/python -m pytest -n 2 --dist loadfile $(TESTS)
+	.venv-io/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-io-part: TESTS = $(SOME_TESTS)
 test-io-part: test-io
