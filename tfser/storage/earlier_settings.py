@@ -3,6 +3,22 @@
 A setting that is new has, in a run without it, the value that the run was made with.
 """
 
+# Settings that some runs do not record, and their values in these runs: labels.rounding was removed
+# from the models that never read it, the other settings were added after the first runs.
+UNRECORDED = {
+    "hparams.train.precision": "float32",
+    "hparams.audio.decoder": "soundfile",
+    "hparams.schedule.staircase": True,
+    "hparams.schedule.warmup_epochs": 0.0,
+    "hparams.labels.rounding": "between",
+    "hparams.features.normalize": "corpus",
+    "hparams.model.standardizes_representation": False,
+    "hparams.protocol.dev": "utterances",
+    "hparams.plots.baseline": "",
+    "hparams.features.scale": "mel",
+    "hparams.protocol.lists": "",
+}
+PRETRAINING = ("autoencoder", "vae", "began")  # sections with a corpus and a group of it
 # Of runs of the AAE from before each change of section 5.2 had a setting.
 AAE = {
     "hparams.baseline.batch_norm": False,
@@ -22,6 +38,7 @@ SYSTEMS = ("baseline", "vanilla", "optimized")
 
 def update_settings(flat: dict) -> dict:
     """Return settings {"section.key": value} of a run as a run of today records them."""
+    flat = _add_groups(UNRECORDED | flat)
     if flat["hparams.labels.rounding"] == "nearest":  # its earlier name
         flat = flat | {"hparams.labels.rounding": "ties-to-neutral"}
     if flat.get("model") != "aae" or "hparams.model.system" not in flat:
@@ -30,6 +47,18 @@ def update_settings(flat: dict) -> dict:
         flat = _add_changes(flat)
     # A search may try systems that its own settings do not name.
     return flat if "algorithm" in flat else _drop_unused(flat)
+
+
+def _add_groups(flat: dict) -> dict:
+    """Add the group of each pre-training.
+
+    It is all ("") in older runs, and where it is not of librispeech, the only corpus whose groups
+    it selects.
+    """
+    for section in PRETRAINING:
+        name, corpus = f"hparams.{section}.group", flat.get(f"hparams.{section}.corpus")
+        flat[name] = flat.get(name, "") if corpus == "librispeech" else ""
+    return flat
 
 
 def _add_changes(flat: dict) -> dict:

@@ -14,22 +14,6 @@ from tfser.storage import atomic_files, environment, s3
 from tfser.storage.earlier_settings import update_settings
 
 log = logging.getLogger("tfser")
-# Settings that some runs do not record, and their values in these runs: labels.rounding was removed
-# from the models that never read it, the other settings were added after the first runs.
-UNRECORDED = {
-    "hparams.train.precision": "float32",
-    "hparams.audio.decoder": "soundfile",
-    "hparams.schedule.staircase": True,
-    "hparams.schedule.warmup_epochs": 0.0,
-    "hparams.labels.rounding": "between",
-    "hparams.features.normalize": "corpus",
-    "hparams.model.standardizes_representation": False,
-    "hparams.protocol.dev": "utterances",
-    "hparams.plots.baseline": "",
-    "hparams.features.scale": "mel",
-    "hparams.protocol.lists": "",
-}
-PRETRAINING = ("autoencoder", "vae", "began")  # sections with a corpus and a group of it
 
 
 @dataclass(frozen=True)
@@ -224,18 +208,8 @@ def describe_differences(before: dict, now: dict) -> str:
 
 
 def flatten_settings(settings: dict) -> dict:
-    """Return settings as {"section.key": value}, those of an earlier run as a run of today's.
-
-    Missing values are those of UNRECORDED. The group of a pre-training is all ("") in older runs,
-    and where it is not of librispeech, the only corpus whose groups it selects.
-    """
-    flat = update_settings(UNRECORDED | _flatten(settings))
-    for section in PRETRAINING:
-        name = f"hparams.{section}.group"
-        flat[name] = (
-            flat.get(name, "") if flat.get(f"hparams.{section}.corpus") == "librispeech" else ""
-        )
-    return flat
+    """Return settings as {"section.key": value}, those of an earlier run as a run of today's."""
+    return update_settings(_flatten(settings))
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict:
