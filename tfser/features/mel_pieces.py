@@ -72,7 +72,7 @@ class MelPieces(FeatureLayer):
 
     @property
     def is_linear(self) -> bool:
-        """Whether the bands are the bins of the Fourier transform."""
+        """Return true where the bands are the bins of the Fourier transform."""
         return self.arguments["scale"] == "linear"
 
     def settings(self):

@@ -175,8 +175,10 @@ def fit(
         means = train_epoch(model, of_epoch)
         dev_means = evaluate_batches(model, dev)
         row = {
-            **{name: means[name] for name in ("loss", "accuracy")},
-            **{f"dev_{name}": dev_means[name] for name in ("loss", "accuracy")},
+            "loss": means["loss"],
+            "accuracy": means["accuracy"],
+            "dev_loss": dev_means["loss"],
+            "dev_accuracy": dev_means["accuracy"],
             "learning_rate": learning_rate,
         }
         row["learnt"] = row["loss"] < learnt_loss or (bool(history) and history[-1]["learnt"])
