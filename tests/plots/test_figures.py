@@ -1,11 +1,14 @@
 """What the pictures show, read from the figures, and how they come to lie on the disk."""
 
+import io
 import sys
 
+import matplotlib.image
 import numpy as np
 import pytest
 
 from tfser.plots.figures import (
+    DPI,
     draw_confusion_matrices,
     draw_confusion_matrix,
     draw_emotion_profile,
@@ -124,6 +127,17 @@ def test_pictures_are_written_whole_and_nothing_else_stays(tmp_path):
 
 def test_png_is_for_tensorboard():
     assert is_png(encode_png(draw_confusion_matrix(np.eye(3, dtype=int), NAMES, "t")))
+
+
+def test_a_long_title_is_inside_the_picture():
+    title = "a title of one line that is wider than the matrix of three classes below it"
+    figure = draw_confusion_matrix(np.eye(3, dtype=int), NAMES, title)
+    image = matplotlib.image.imread(io.BytesIO(encode_png(figure)))
+    [axes, _] = figure.axes
+    width = axes.title.get_window_extent(dpi=DPI).width
+    assert width > figure.get_figwidth() * DPI  # else nothing is tested
+    assert image.shape[1] >= width
+    assert image[:, :8].min() == 1 and image[:, -8:].min() == 1  # no letter at the edges
 
 
 def test_pyplot_and_its_global_state_are_not_touched():

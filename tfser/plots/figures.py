@@ -268,9 +268,9 @@ def draw_trials(trials: list[dict], space: dict, title: str, score: str) -> Figu
 
 
 def encode_png(figure: Figure) -> bytes:
-    """Encode the figure as PNG, 120 dots per inch."""
+    """Encode the figure as PNG, 120 dots per inch, as wide as its longest title takes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
 
 
