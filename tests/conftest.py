@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import networks
+import pictures
 import pytest
 
 pytest_plugins = ["skips"]
@@ -34,6 +35,12 @@ def eager():
             yield
         finally:
             tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Pictures of one pixel, for tests about other files."""
+    monkeypatch.setattr("tfser.plots.figures.encode_png", pictures.encode_pixel)
 
 
 @pytest.fixture

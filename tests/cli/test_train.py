@@ -107,12 +107,6 @@ def static_run(few_run):
 
 
 @pytest.fixture
-def without_pictures(monkeypatch):
-    """Pictures of one pixel, for tests about other files."""
-    monkeypatch.setattr(figures, "encode_png", encode_pixel)
-
-
-@pytest.fixture
 def without_networks(monkeypatch, without_pictures):
     """Profiles are the labels: no network is trained."""
     from tfser.models.epr import experiment, refinery

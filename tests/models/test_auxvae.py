@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from pictures import encode_pixel
 from running import called
 
 from tfser.audio import decode
@@ -30,7 +29,7 @@ from tfser.evaluation.splits import Split, is_speaker_independent
 from tfser.features.mel_pieces import MelPieces, make_mel_pieces
 from tfser.models.auxvae import dataset as corpus_of
 from tfser.models.auxvae import experiment, network, pretraining, probes, transformation
-from tfser.plots import figures, tsne
+from tfser.plots import tsne
 from tfser.storage import atomic_files, run_directory
 from tfser.training import replicas
 
@@ -46,12 +45,6 @@ SMALL = {
     "legacy_dropout": False, "medium": True, "predictive": False, "alpha": 0.5, "beta": 0.25,
     "gamma": 2.0,
 }  # fmt: skip
-
-
-@pytest.fixture
-def without_pictures(monkeypatch):
-    """Pictures of one pixel, for tests about other files."""
-    monkeypatch.setattr(figures, "encode_png", encode_pixel)
 
 
 # What the network hears.

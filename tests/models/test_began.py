@@ -30,7 +30,6 @@ from tfser.evaluation.splits import is_speaker_independent
 from tfser.features.magnitude_slices import Slices, make_magnitude_slices
 from tfser.models.began import dataset as corpus_of
 from tfser.models.began import experiment, heads, network, pretraining
-from tfser.plots import figures
 from tfser.search import trials
 from tfser.storage import run_directory
 from tfser.training import loop
@@ -48,11 +47,10 @@ SMALL = {
 
 
 @pytest.fixture
-def without_pictures(monkeypatch):
-    """Pictures of one pixel, for tests about other files."""
+def without_pictures(without_pictures, monkeypatch):
+    """Pictures of one pixel, of a pre-training, too, which imports the encoder by its name."""
     monkeypatch.setattr(pretraining, "draw_grid", lambda *_: None)
-    for module in (figures, pretraining):
-        monkeypatch.setattr(module, "encode_png", encode_pixel)
+    monkeypatch.setattr(pretraining, "encode_png", encode_pixel)
 
 
 # What the network sees.

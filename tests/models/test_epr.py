@@ -116,12 +116,6 @@ def tiny():
     return epr.compiled_network(speech_of(voices()), hyperparameters(), run_in(Path()))
 
 
-@pytest.fixture
-def without_pictures(monkeypatch):
-    """Pictures of one pixel, for tests about other files."""
-    monkeypatch.setattr(plots, "encode_png", encode_pixel)
-
-
 # The network: section 4.1.
 
 
