@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from pictures import encode_pixel
 from running import called
 
 from tfser.cache import feature_cache
@@ -24,7 +23,6 @@ from tfser.inference.finished_run import load_run
 from tfser.models.aae import dataset as corpus_of
 from tfser.models.aae import experiment as aae
 from tfser.models.aae import figures, network
-from tfser.plots import figures as plots
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop, nadam
 
@@ -613,6 +611,13 @@ def test_the_features_of_the_other_corpus_are_extracted():
     speech = [Utterance(Path(g), g, "s", None, group=g) for g in ("clean", "noisy")]
     corpus_of.extract_features("librispeech", speech, hp, lambda u, feature: wanted.append(u))
     assert wanted == [speech[:1]]
+    hp["train"]["unlabelled_group"] = "cleen"
+    with pytest.raises(UsageError) as caught:
+        corpus_of.extract_features("librispeech", speech, hp, lambda u, feature: None)
+    assert str(caught.value) == (
+        "train.unlabelled_group: no 'cleen' in librispeech (did you mean 'clean'?); it has clean "
+        "noisy: take one of them, or --set train.unlabelled_group= for all"
+    )
     rated = [
         Utterance(Path(n), n, "s", "joy", activation=a, valence=a, dominance=a)
         for n, a in (("a", 1.0), ("b", 5.0))
@@ -793,12 +798,6 @@ def test_a_row_of_table_1(corpus, tmp_path, request, name, seeds, epochs):
         "history.csv", "history.png", "model.keras", "test.npz"
     }  # fmt: skip
     assert aae.train(corpus, hp, run_in(tmp_path, seeds=seeds)) == scores  # nothing is left to do
-
-
-@pytest.fixture
-def without_pictures(monkeypatch):
-    """Pictures of one pixel, for tests about other files."""
-    monkeypatch.setattr(plots, "encode_png", encode_pixel)
 
 
 @pytest.fixture

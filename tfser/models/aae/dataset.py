@@ -108,6 +108,13 @@ def select_utterances(utterances, hp) -> list:
     return select_by_labels(utterances, **hp["labels"], unlabelled=unlabelled)
 
 
+def select_unlabelled(utterances, hp) -> list:
+    """Select the utterances of train.unlabelled_group from train.unlabelled_corpus."""
+    settings = hp["train"]
+    name, corpus = "train.unlabelled_group", settings["unlabelled_corpus"]
+    return select_group(utterances, settings["unlabelled_group"], name, corpus)
+
+
 def load_unlabelled(tested, hp, run) -> list:
     """Load the utterances of train.unlabelled_corpus, without labels; [] where none is named.
 
@@ -121,7 +128,7 @@ def load_unlabelled(tested, hp, run) -> list:
             f"train.unlabelled_corpus={corpus}: the baseline has no loss for an utterance without "
             "a label; leave it out"
         )
-    utterances = select_group(load_corpus(corpus, None, run.cache), hp["train"]["unlabelled_group"])
+    utterances = select_unlabelled(load_corpus(corpus, None, run.cache), hp)
     if share_recordings(utterances, tested):
         raise UsageError(
             f"train.unlabelled_corpus={corpus}: some of its recordings are tested; take another, "
@@ -261,7 +268,7 @@ def extract_features(corpus, utterances, hp, make) -> None:
     """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`."""
     settings, feature = hp["train"], make_opensmile(hp)
     if corpus == settings["unlabelled_corpus"]:
-        make(select_group(utterances, settings["unlabelled_group"]), feature)
+        make(select_unlabelled(utterances, hp), feature)
         return
     target = hp["labels"]["target"]
     for name in ATTRIBUTES if target == "attributes" else [target]:
