@@ -1,6 +1,7 @@
 """Fixtures of all tests: the folder of real speech, shared networks, eager mode."""
 
 import os
+import tarfile
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import_keras` does
 for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+MADE_BEFORE = Path(__file__).parent / "made_before"
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +57,12 @@ def shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real speech at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def before(tmp_path_factory):
+    """The runs, cache entries and exports of an older commit, see made_before/README.md."""
+    folder = tmp_path_factory.mktemp("before")
+    with tarfile.open(MADE_BEFORE / "df458cb.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder

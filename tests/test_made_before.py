@@ -3,7 +3,6 @@
 import csv
 import importlib
 import shutil
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +24,6 @@ RESULTS = {
     "began": "uar=0.6667 wa=0.6667 majority=0.5000 n=18 folds=3 seeds=1 "
     "macro_f1=0.6494 f0_5_of_batches=0.6667",
 }
-
-
-@pytest.fixture(scope="module")
-def before(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("before")
-    with tarfile.open(MADE_BEFORE / "df458cb.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
-    return folder
 
 
 def contents(folder):
