@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import contextlib
 import logging
 import os
 import signal
@@ -12,6 +13,42 @@ from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 from tfser.storage import atomic_files, s3
 
 log = logging.getLogger("tfser")
+
+
+# Flags of other programs, and the flags that stand for them here: the first that a command has.
+FLAGS_OF_OTHERS = {
+    ("--epoch", "--epochs", "--max-epochs", "--n-epochs", "--num-epochs"): (
+        "--set train.max_epochs=N",
+    ),
+    ("--lr", "--learning-rate"): ("--set train.learning_rate=X",),
+    ("--batch", "--batch-size", "--bs"): ("--set train.batch_size=N",),
+    ("--dropout",): ("--set model.dropout=X",),
+    ("--cuda", "--device", "--devices", "--gpu", "--gpus", "--n-gpus", "--num-gpus"): (
+        "--strategy",
+    ),
+    ("--amp", "--bf16", "--fp16", "--half"): ("--precision",),
+    ("--jobs", "--n-jobs", "--num-workers", "--workers"): ("--spark",),
+    ("--data", "--database", "--dataset", "--db"): ("--corpus", "--table", "--folder"),
+    ("--data-dir", "--data-path", "--dataset-path", "--dataset-root", "--root"): (
+        "--data-root",
+        "--folder",
+    ),
+    ("--checkpoint", "--checkpoint-dir", "--log-dir", "--logdir", "--outdir", "--output",
+     "--output-dir", "--out-dir", "--out", "--result-dir", "--save", "--save-dir"): (
+        "--workdir",
+        "--out",
+        "--cache",
+    ),
+    ("--arch", "--architecture", "--network", "--system"): ("--model",),
+    ("--config", "--cfg", "--params"): ("--hparams",),
+    ("--cv", "--k", "--k-fold", "--k-folds", "--kfold", "--n-folds", "--n-splits"): ("--folds",),
+    ("--random-seed", "--random-state"): ("--seed",),
+    ("--partition", "--split", "--splits"): ("--protocol",),
+    ("--label", "--labels", "--task"): ("--target",),
+    ("--input", "--input-dir", "--wav-dir", "--wavs"): ("--folder",),
+    ("--n-trials", "--trials"): ("--evals",),
+    ("--verbose",): ("--debug",),
+}  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,17 +65,45 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """Parse the flags; refuse an unknown flag and name the nearest one."""
-        known, unknown = self.parse_known_args(args, namespace)
+        words = sys.argv[1:] if args is None else list(args)
+        words = words[: words.index("--")] if "--" in words else words
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        # Before argparse, which first names the flag that stands in for the unknown one as missing.
+        names = [word.partition("=")[0] for word in words if word.startswith("--")]
+        unknown = [name for name in names if name not in flags]
+        known = None
+        if not unknown:
+            known, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            flags = [flag for action in self._actions for flag in action.option_strings]
             word = unknown[0].partition("=")[0]
-            self.error(f"unknown argument {word}{did_you_mean(word, flags)}")
+            self.error(f"unknown argument {word}{_name_flag(word, flags)}")
         return known
 
     def error(self, message):
         """Print the error in one line and end the process with exit code 2."""
         print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(UsageError.exit_code)
+
+    def print_help(self, file=None):
+        """Print the help; a full disk behind stdout is an error, which argparse does not tell."""
+        try:
+            print(self.format_help(), end="", file=file or sys.stdout, flush=True)
+        except OSError as error:
+            _discard_stdout()
+            if isinstance(error, BrokenPipeError):
+                raise SystemExit(0) from None
+            print(f"error: {_stdout_message(error)}", file=sys.stderr)
+            raise SystemExit(TfserError.exit_code) from None
+
+
+def _name_flag(word: str, flags: list[str]) -> str:
+    """Return " (did you mean '--folds'?)" for the flag that stands for an unknown one, or ""."""
+    for others, ours in FLAGS_OF_OTHERS.items():
+        if word.lower().replace("_", "-") in others:
+            for flag in ours:
+                if flag.partition(" ")[0] in flags:
+                    return f" (did you mean {flag!r}?)"
+    return did_you_mean(word, flags)
 
 
 CONTINUES = "what is finished is kept, the same command continues"
@@ -73,6 +138,9 @@ def _is_command() -> bool:
 
 
 def _exit_code(function, options, interrupted) -> int:
+    if sys.stderr is None:  # closed: the next file that is opened would get its number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = open(2, "w", closefd=False)
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -81,17 +149,23 @@ def _exit_code(function, options, interrupted) -> int:
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
         signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed
     try:
+        if sys.stdout is None:
+            raise TfserError("stdout is closed, and the results are lost; use > FILE or > /dev/null")
         subprocesses.end_with_parent()
         function(options)
+        sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
         return _fail(f"interrupted; {interrupted}", 130)
     except TfserError as error:
         return _fail(str(error), error.exit_code, options.debug)
     except BrokenPipeError:  # the reader has closed the pipe: `tfser-train .. | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 0
     except OSError as error:
+        if _is_of_stdout(error):
+            _discard_stdout()
+            return _fail(_stdout_message(error), 1, options.debug)
         where = error.filename or getattr(options, "workdir", None) or "the run directory"
         if error.errno in atomic_files.FULL:
             message = (
@@ -105,6 +179,27 @@ def _exit_code(function, options, interrupted) -> int:
         return _fail(f"{type(error).__name__}: {first_line}; --debug shows where", 1, options.debug)
     finally:
         log.removeHandler(handler)
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Return whether stdout cannot be written: what it has buffered fails again."""
+    if error.filename is not None:
+        return False
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _stdout_message(error: OSError) -> str:
+    return f"stdout cannot be written: {error.strerror or error}; use > FILE on a disk with space"
+
+
+def _discard_stdout() -> None:
+    """Send what stdout has buffered to /dev/null: Python writes it at its end, and would fail."""
+    with contextlib.suppress(OSError, ValueError):  # a test's stdout has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_new(path) -> None:
