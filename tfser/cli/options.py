@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import logging
 import os
 import pkgutil
 import re
@@ -15,9 +16,13 @@ from tfser.config.hparams import (
     hparams_names,
     load_hparams,
 )
-from tfser.corpora.loader import corpus_names, load_corpus
+from tfser.corpora.loader import check_complete, check_corpus, corpus_names, load_corpus
 from tfser.errors import UsageError, did_you_mean
-from tfser.storage import run_directory, s3
+from tfser.storage import atomic_files, run_directory, s3
+
+log = logging.getLogger("tfser")
+
+PRETRAINED = ("autoencoder", "vae", "began")  # sections of hyperparameters with a `corpus`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +37,13 @@ class Options:
     overrides: tuple[str, ...] = ()  # "section.key=value"
     cache: Path | None = None
     max_bad: int = 0
+    partial: bool = False
     spark: str | None = None  # URL of a Spark master
     debug: bool = False
     # Train and search.
     test_corpus: str | None = None
     test_root: Path | None = None
-    protocol: str = "paper"
+    protocol: str | None = None  # see `resolve_protocol`
     seed: int = 0
     seeds: int = 1
     folds: int | None = None
@@ -111,7 +117,12 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="leave out up to N unreadable files (default: 0)",
+        help="leave out up to N unreadable or missing files (default: 0)",
+    )
+    p.add_argument(
+        "--partial",
+        action="store_true",
+        help="take a corpus of which a class or a large part is missing",
     )
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
@@ -152,19 +163,19 @@ def check_minimum(options: Options, **lowest: int) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be {least} or more")
 
 
-def check_svm(options: Options) -> None:
-    """Raise UsageError for options that an SVM has no use for."""
+def check_svm(options: Options, protocol: str) -> None:
+    """Raise UsageError for options that an SVM has no use for, under a protocol."""
     if options.model != "svm":
         return
     if options.strategy == "multiworker":
         raise UsageError("--strategy multiworker: an SVM is no network; leave it out")
     if any(o.startswith("train.precision=") for o in options.overrides):
         raise UsageError("--precision: an SVM is no network; leave it out")
-    is_random = options.protocol == "paper" and not options.test_corpus
+    is_random = protocol == "paper" and not options.test_corpus
     if options.seeds > 1 and not is_random:
         raise UsageError(
-            f"--seeds {options.seeds}: nothing is random in an SVM under --protocol loso or with "
-            "--test-corpus; leave it out"
+            f"--seeds {options.seeds}: nothing is random in an SVM under --protocol loso or split "
+            "or with --test-corpus; leave it out"
         )
 
 
@@ -209,11 +220,56 @@ def is_table(corpus: str) -> bool:
     return corpus.lower().endswith((".csv", ".tsv"))
 
 
+def resolve_protocol(options: Options, utterances, hp) -> str:
+    """Return --protocol, or else that of the run in --workdir, or the default.
+
+    The default of a named corpus is the paper's, that of a table see `choose_protocol`. Runs of
+    earlier versions have the paper's; the same command continues them.
+    """
+    if options.protocol:
+        return options.protocol
+    if options.test_corpus or not is_table(options.corpus):
+        return "paper"
+    if options.workdir and run_directory.has_results(options.workdir):
+        settings = options.workdir / "hparams.json"
+        recorded = atomic_files.read_json(settings) if settings.exists() else {}
+        if protocol := recorded.get("protocol"):
+            log.info("--protocol %s, as of the run in %s", protocol, options.workdir)
+            return protocol
+    from tfser.evaluation.protocols import choose_protocol  # NumPy, which --help does not need
+
+    plain = load_hyperparameters(
+        Options(model=options.model, corpus=options.corpus), options.corpus
+    )
+    return choose_protocol(
+        utterances,
+        model=options.model,
+        target=hp["labels"]["target"],
+        folds=options.folds,
+        is_set=hp.get("protocol") != plain.get("protocol"),
+    )
+
+
+def check_unlabelled(hp) -> None:
+    """Raise UsageError or DataError where a corpus that trains without labels has no folder."""
+    corpora = [hp["train"].get("unlabelled_corpus")] if "train" in hp else []
+    for section in PRETRAINED:
+        settings = hp.get(section, {"weights": "none"})
+        is_used = section != "began" or hp.get("head", {}).get("encoder") == "pretrained"
+        if is_used and not settings["weights"]:
+            corpora.append(settings["corpus"])
+    for corpus in corpora:
+        if corpus and corpus != "tested":
+            check_corpus(corpus)
+
+
 def load_named_corpus(options: Options, corpus: str, root, cache: Path) -> tuple[str, list, dict]:
     """Return the corpus's name in results, its utterances and its hyperparameters."""
     hp = load_hyperparameters(options, corpus)
     s3.import_decoder(hp["audio"]["decoder"])
     utterances = load_corpus(corpus, root, cache)
+    if not options.partial:
+        check_complete(corpus, root, utterances, options.max_bad)
     name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table(corpus) else corpus
     if is_table(corpus) and name in corpus_names():  # emodb.csv is not Emo-DB
         name = f"table-{name}"
@@ -229,4 +285,4 @@ def format_flags(options: Options, parameters: dict) -> list[str]:
             words += [f"--{name.replace('_', '-')}", str(value)]
     for override in [*options.overrides, *format_overrides(parameters)]:
         words += ["--set", override]
-    return words + ["--debug"] * options.debug
+    return words + ["--partial"] * options.partial + ["--debug"] * options.debug

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tfser.cli import base, spark_jobs, train
 from tfser.cli.options import Options, format_flags, list_overrides, load_hyperparameters
+from tfser.cli.task import prepare_task
 from tfser.config import search_space
 from tfser.config.hparams import format_overlay, format_overrides, format_toml
 from tfser.distributed import spark_session
@@ -113,7 +114,8 @@ def search(options: Options) -> None:
         raise UsageError("--strategy multiworker is for one training; leave it out, or use --spark")
     if options.spark is not None:
         spark_session.check_master(options.spark)
-    task = train.prepare_task(options)
+    task = prepare_task(options)
+    options = replace(options, protocol=task.protocol)
     if task.hp["labels"]["target"] == "attributes":
         raise UsageError(
             "labels.target=attributes has three scores, and a search compares one; give --target "

@@ -3,28 +3,18 @@
 import argparse
 import contextlib
 import importlib
-import inspect
 import itertools
 import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from tfser import tensorflow_startup
 from tfser.cli import base, spark_jobs
-from tfser.cli.options import (
-    Options,
-    add_data_flags,
-    check_minimum,
-    check_model,
-    check_svm,
-    describe_models,
-    load_named_corpus,
-    resolve_cache,
-)
+from tfser.cli.options import Options, add_data_flags, describe_models
+from tfser.cli.task import Task, make_run, prepare_task, select_tested
 from tfser.corpora import omg
-from tfser.corpora.labels import ATTRIBUTES, select_by_labels
+from tfser.corpora.labels import ATTRIBUTES
 from tfser.corpora.loader import corpus_root, describe_corpus
 from tfser.distributed import multi_worker, spark_session
 from tfser.errors import ConflictError, UsageError
@@ -36,12 +26,15 @@ EPILOG = f"""\
 models:
 {describe_models()}
 
---protocol paper, by model, on a table of your own as on a corpus: epr, svm: random folds that mix
-speakers; aae: the two speakers of a session validate and test in turn, without sessions leave one
-speaker out; acnn: leave one session out, without sessions five groups of speakers; auxvae: the
-table's own parts train, dev, test, else random fifths; began: an own network for each speaker.
-RESULT says speaker_independent=yes or no, and majority, the share of the commonest class: the wa of
-a constant answer. --protocol loso is the same for all models.
+--protocol: the default of a corpus above is paper. That of a table of your own is split where it
+has a column split, else loso, and paper with fewer than 3 speakers. RESULT says protocol=,
+speaker_independent=yes or no, and majority, the share of the commonest class: the wa of a constant
+answer. paper, by model: epr, svm: random folds that mix speakers; aae: the two speakers of a
+session validate and test in turn, without sessions leave one speaker out; acnn: leave one session
+out, without sessions five groups of speakers; auxvae: the corpus's own parts, else random fifths;
+began: an own network for each speaker. loso, of all models: leave one speaker out. split, of all
+models: train, dev (or val, valid, validation, devel) and test of the corpus; without dev a random
+share of each class of train takes its place.
 
 exit codes: 0 done, 1 the run failed, 2 usage or configuration, 3 data, 4 the run directory holds
 another run or is in use, 130 interrupted. The same command continues where it stopped.
@@ -90,10 +83,10 @@ def add_flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--protocol",
-        choices=("paper", "loso"),
-        default="paper",
+        choices=("paper", "loso", "split"),
         help="paper: the folds of the model's paper (see below); loso: leave one speaker out, no "
-        "speaker of the test set is in the training set (default: paper)",
+        "speaker of the test set is in the training set; split: the corpus's own train, dev and "
+        "test (default: paper; of a table split or loso, see below)",
     )
     p.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
     p.add_argument(
@@ -135,25 +128,15 @@ def main(argv=None) -> int:
     return base.run_command(train, base.parse(parser(), argv, Options))
 
 
-class Task(NamedTuple):
-    """A training task, checked as far as possible without reading audio."""
-
-    corpus: str  # its name in results
-    utterances: list
-    hp: dict
-    test_utterances: list | None  # those of --test-corpus
-    cache: Path
-    settings: dict  # a resumed run must have been started with equal settings
-
-
 def train(options: Options) -> None:
     """Check the options and the corpus before reading audio, then train and print the scores."""
     if options.spark is not None:
         spark_session.check_master(options.spark)
     task = prepare_task(options)
-    folder = options.workdir or Path("runs", f"{options.model}-{task.corpus}-{options.protocol}")
+    folder = options.workdir or Path("runs", f"{options.model}-{task.corpus}-{task.protocol}")
     if task.hp["labels"]["target"] == "attributes":
         return train_attributes(options, folder)
+    options = replace(options, protocol=task.protocol)
     if options.strategy != "multiworker":
         return train_in_folder(folder, options, task)
     if options.spark is not None:
@@ -181,19 +164,7 @@ def train_in_folder(folder: Path, options: Options, task: Task) -> None:
     if not multi_worker.is_chief():  # trains every fold and leaves the scores to the chief
         seeds = range(options.seed, options.seed + options.seeds)
         parts = frozenset(itertools.product(seeds, range(len(task.utterances))))
-    run = run_directory.Run(
-        folder=folder if options.part is None else folder.parents[1],
-        cache=task.cache,
-        corpus=task.corpus,
-        protocol=options.protocol,
-        n_folds=options.folds,
-        seeds=tuple(range(options.seed, options.seed + options.seeds)),
-        strategy=options.strategy,
-        max_bad=options.max_bad,
-        evaluate=options.evaluate,
-        parts=parts,
-        decoder=task.hp["audio"]["decoder"],
-    )
+    run = make_run(folder if options.part is None else folder.parents[1], options, task, parts)
     # Runs with --evaluate test do not have the key: older ones were started without it.
     settings = task.settings | ({"evaluate": "dev"} if options.evaluate == "dev" else {})
     with run_directory.open_run(folder, settings, run.seeds):
@@ -205,12 +176,8 @@ def train_in_folder(folder: Path, options: Options, task: Task) -> None:
         train_paper, precision_policy = _import_paper(options.model, task.hp)
         more = []
         if task.test_utterances is not None:
-            if "tested" not in inspect.signature(train_paper).parameters:
-                raise UsageError(
-                    f"--test-corpus: {options.model} has no test across corpora; leave it out"
-                )
             log.info("tested on %s", describe_corpus(options.test_corpus, task.test_utterances))
-            more = [select_by_labels(task.test_utterances, **settings["tested"]["labels"])]
+            more = [select_tested(task)]
         with precision_policy:
             scores = train_paper(task.utterances, task.hp, run, *more)
         if scores is None:  # another process computes the scores
@@ -239,54 +206,6 @@ def _import_paper(model: str, hp: dict):
     from tfser.training import mixed_precision
 
     return paper.train, mixed_precision.precision_policy(hp["train"]["precision"])
-
-
-def prepare_task(options: Options) -> Task:
-    """Check the options and load the corpus; raise UsageError or DataError."""
-    check_model(options.model)
-    check_minimum(options, seeds=1, seed=0, folds=2, max_bad=0)
-    if isinstance(options.workdir, s3.S3Path):
-        raise UsageError(
-            f"--workdir {options.workdir}: results are written to a disk; give a folder"
-        )
-    check_svm(options)
-    if options.test_root and not options.test_corpus:
-        raise UsageError("--test-root is the folder of --test-corpus, which is not given")
-    if options.test_corpus and options.protocol == "loso":
-        raise UsageError("--protocol loso: with --test-corpus there are no folds; leave one out")
-    if options.test_corpus and options.folds:
-        raise UsageError(f"--folds {options.folds}: with --test-corpus there are no folds")
-    cache = resolve_cache(options)
-    corpus, utterances, hp = load_named_corpus(options, options.corpus, options.data_root, cache)
-    settings = {"model": options.model, "corpus": corpus, "protocol": options.protocol}
-    test_utterances = None
-    if options.test_corpus:
-        test_name, test_utterances, test_hp = load_named_corpus(
-            options, options.test_corpus, options.test_root, cache
-        )
-        spans = [
-            {(u.path.resolve(), u.start_seconds, u.end_seconds) for u in side}
-            for side in (utterances, test_utterances)
-        ]
-        if common := len(spans[0] & spans[1]):
-            raise UsageError(
-                f"--test-corpus {options.test_corpus}: {common} of its utterances are those of "
-                f"--corpus {options.corpus}, and would be tested and heard in training"
-            )
-        # A speaker "03" of each corpus would be one.
-        test_utterances = [replace(u, speaker=f"{test_name}-{u.speaker}") for u in test_utterances]
-        settings["tested"] = {
-            "corpus": test_name,
-            "labels": test_hp["labels"],
-            "utterances": run_directory.fingerprint(test_utterances),
-        }
-        corpus = f"{corpus}-to-{test_name}"
-    settings |= {
-        "folds": options.folds,
-        "utterances": run_directory.fingerprint(utterances),
-        "hparams": hp,
-    }
-    return Task(corpus, utterances, hp, test_utterances, cache, settings)
 
 
 if __name__ == "__main__":

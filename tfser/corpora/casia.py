@@ -17,11 +17,23 @@ from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 
 EXPECTED = 7_200
+SMALLEST = 1_200  # the free copies
+OTHER_FILES = re.compile(r"(?!)")  # none that the reader leaves out by its name
 PAPER_GROUP = "same-text"
 LAYOUT = "<speaker>/<emotion>/<nnn>.wav, such as liuchanhg/angry/201.wav"
 
 EMOTIONS = {"angry": "anger", "fear": "fear", "happy": "happiness", "neutral": "neutral",
-            "normal": "neutral", "sad": "sadness", "surprise": "surprise"}  # fmt: skip
+            "sad": "sadness", "surprise": "surprise"}  # fmt: skip
+# The release has normal for neutral in its different-text part, copies have spellings of their own.
+SPELLINGS = {"anger": "angry", "生气": "angry", "愤怒": "angry",
+             "afraid": "fear", "fearful": "fear", "scared": "fear", "恐惧": "fear", "害怕": "fear",
+             "happiness": "happy", "joy": "happy",
+             "高兴": "happy", "快乐": "happy", "开心": "happy",
+             "calm": "neutral", "normal": "neutral", "中性": "neutral", "平静": "neutral",
+             "sadness": "sad", "悲伤": "sad", "伤心": "sad", "难过": "sad",
+             "surprised": "surprise", "surprising": "surprise", "suprise": "surprise",
+             "惊讶": "surprise", "惊奇": "surprise", "吃惊": "surprise",
+             } | {word: word for word in EMOTIONS}  # fmt: skip
 # The different-text folders turn the names around: Chang.Liu.
 SPEAKERS = {"liuchanhg": "liuchanhg", "liuchang": "liuchanhg", "changliu": "liuchanhg",
             "wangzhe": "wangzhe", "zhewang": "wangzhe",
@@ -39,20 +51,19 @@ def read(root: Path) -> list[Utterance]:
         # First the file name, then the nearest folder; the root itself may be a speaker's folder.
         places = [path.stem, *reversed(inner), root.absolute().name]
         words = [word for place in places for word in split_name(place)]
-        emotion = next((word for word in words if word in EMOTIONS), None)
+        native = next((SPELLINGS[word] for word in words if word in SPELLINGS), None)
         speaker = next((SPEAKERS[word] for word in words if word in SPEAKERS), None)
         numbers = [word for word in split_name(path.stem) if re.fullmatch(r"\d{1,3}", word)]
-        if emotion is None or speaker is None or len(numbers) != 1:
+        if native is None or speaker is None or len(numbers) != 1:
             continue
         number = numbers[0].zfill(3)
         group = get_text_group(places, number)
-        native = "neutral" if emotion == "normal" else emotion
         utterances.append(
             Utterance(
                 path,
                 name=f"{speaker}-{native}-{number}",
                 speaker=speaker,
-                emotion=EMOTIONS[emotion],
+                emotion=EMOTIONS[native],
                 gender=GENDERS[speaker],
                 text=number if group == "same-text" else f"{native}-{number}",
                 group=group,

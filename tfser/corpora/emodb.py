@@ -14,13 +14,14 @@ from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 
 EXPECTED = 535
+OTHER_FILES = re.compile(r"(?!)")  # none that the reader leaves out by its name
 LAYOUT = "wav/03a01Fa.wav"
 
 EMOTIONS = {"W": "anger", "L": "boredom", "E": "disgust", "A": "fear",
             "F": "happiness", "N": "neutral", "T": "sadness"}  # fmt: skip
 GENDERS = {"03": "male", "08": "female", "09": "female", "10": "male", "11": "male",
            "12": "male", "13": "female", "14": "female", "15": "male", "16": "female"}  # fmt: skip
-NAME = re.compile(r"(\d\d)([ab]\d\d)([WLEAFNT])[a-z]")
+NAME = re.compile(r"(\d\d)([ab]\d\d)([WLEAFNT])[a-z]", re.IGNORECASE)
 
 
 def read(root: Path) -> list[Utterance]:
@@ -32,6 +33,7 @@ def read(root: Path) -> list[Utterance]:
         if match is None or match[1] not in GENDERS:
             continue
         speaker, text, letter = match.groups()
+        text, letter = text.lower(), letter.upper()  # copies from other disks: 03A01FA.WAV
         utterances.append(
             Utterance(
                 path,

@@ -16,6 +16,10 @@ from tfser.storage import s3
 # Modules beside the readers, and the reader of tables.
 NOT_CORPORA = {"audio_folder", "labels", "loader", "table", "utterance"}
 
+LARGE_PART = 0.8  # of the utterances of a corpus: fewer are too few
+MOST_FILES = 0.9  # of the audio files of a corpus: fewer that are read are too few
+OTHER_TABLES = (".json", ".jsonl", ".ods", ".parquet", ".txt", ".xls", ".xlsm", ".xlsx")
+
 log = logging.getLogger(__name__)
 
 
@@ -47,11 +51,7 @@ def load_corpus(
             s3.to_path(corpus).expanduser(), None if root is None else check_folder(root)
         )
         return check_unique_names(corpus, utterances)
-    if corpus not in corpus_names():
-        raise UsageError(
-            f"no corpus {corpus!r}{did_you_mean(corpus, corpus_names())}; there are "
-            f"{', '.join(corpus_names())}, and any table given by its path, such as my/table.csv"
-        )
+    check_name(corpus)
     module = importlib.import_module(f"tfser.corpora.{corpus}")
     if hasattr(module, "make"):  # a corpus that is synthesized, not downloaded
         root = root or os.environ.get(_variable(corpus))
@@ -65,6 +65,35 @@ def load_corpus(
     utterances = check_unique_names(corpus, module.read(root))
     check_files(corpus, root, utterances, module.LAYOUT)
     return utterances
+
+
+def check_name(corpus: str) -> None:
+    """Raise UsageError for a name that no corpus has."""
+    if corpus in corpus_names():
+        return
+    path, names = Path(corpus).expanduser(), ", ".join(corpus_names())
+    hint = did_you_mean(path.name, corpus_names())
+    if path.is_dir():
+        raise UsageError(
+            f"--corpus {corpus} is a folder{hint}; give the name of the corpus ({names}) and the "
+            "folder by --data-root, or a table of its files, such as my/table.csv"
+        )
+    if path.is_file() or path.suffix.lower() in OTHER_TABLES:
+        raise UsageError(
+            f"--corpus {corpus} is no table in .csv or .tsv; save it as CSV in UTF-8, with columns "
+            "file, speaker, emotion"
+        )
+    raise UsageError(
+        f"no corpus {corpus!r}{hint}; there are {names}, and any table given by its path, such as "
+        "my/table.csv"
+    )
+
+
+def check_corpus(corpus: str) -> None:
+    """Raise UsageError or DataError where a named corpus is unknown or has no folder."""
+    check_name(corpus)
+    if not hasattr(importlib.import_module(f"tfser.corpora.{corpus}"), "make"):
+        corpus_root(corpus, None)
 
 
 def corpus_root(corpus: str, root: Path | None) -> Path:
@@ -96,6 +125,54 @@ def check_files(corpus: str, root: Path, utterances: list[Utterance], layout: st
             "%s: %d of the %d audio files under %s are not read, being copies, unlisted or not "
             "of the corpus; the first is %s",
             *(corpus, len(unused), len(files), root, unused[0]),
+        )
+
+
+def check_complete(corpus: str, root: Path | None, utterances, max_bad: int) -> None:
+    """Raise DataError where a class or a large part of a named corpus is missing.
+
+    Missing is a class of the corpus, more than a fifth of its utterances, or, of a corpus with its
+    labels in the file names, more than a tenth of the audio files: those with another name, but no
+    copies of a file that is read. OMG-Emotion, most of whose links are dead, and corpora without
+    emotions are not checked.
+
+    max_bad: the number of missing utterances that is allowed.
+    """
+    module = (
+        importlib.import_module(f"tfser.corpora.{corpus}") if corpus in corpus_names() else None
+    )
+    if (
+        not hasattr(module, "EXPECTED")
+        or not hasattr(module, "EMOTIONS")
+        or hasattr(module, "make")
+    ):
+        return
+    problems, n = [], len(utterances)
+    classes = {emotion for emotion in module.EMOTIONS.values() if emotion}
+    if missing := sorted(classes - {u.emotion for u in utterances}):
+        problems.append(f"no utterance of {', '.join(missing)}")
+    expected = getattr(module, "SMALLEST", module.EXPECTED)
+    if n < LARGE_PART * expected:
+        problems.append(f"{n:,} of {expected:,} utterances")
+    unread = []
+    if hasattr(module, "OTHER_FILES"):
+        names = {u.path.stem for u in utterances}
+        root = corpus_root(corpus, root)
+        unread = [
+            path.relative_to(root)
+            for path in list_audio_files(root)
+            if path.stem not in names and not module.OTHER_FILES.fullmatch(path.stem)
+        ]
+        if len(unread) > (1 - MOST_FILES) * (n + len(unread)):
+            problems.append(
+                f"{len(unread):,} of {n + len(unread):,} audio files are not read, the first is "
+                f"{unread[0]}, expected {module.LAYOUT}"
+            )
+    n_missing = max(expected - n, len(unread))
+    if problems and n_missing > max_bad:
+        raise DataError(
+            f"{corpus} is not complete: {'; '.join(problems)}; see the folder, or take it as it is "
+            f"by --partial (or --max-bad {n_missing})"
         )
 
 

@@ -16,6 +16,7 @@ from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 
 EXPECTED = 1_440
+OTHER_FILES = re.compile(r"0[123]-0[12]-.*")  # songs, and the sound of videos
 LAYOUT = "Actor_<nn>/03-01-<emotion>-<intensity>-<statement>-<repetition>-<actor>.wav"
 
 EMOTIONS = {"01": "neutral", "02": "calm", "03": "happiness", "04": "sadness",

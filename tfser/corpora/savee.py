@@ -13,6 +13,7 @@ from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
 
 EXPECTED = 480
+OTHER_FILES = re.compile(r"(?!)")  # none that the reader leaves out by its name
 LAYOUT = "AudioData/<DC|JE|JK|KL>/a01.wav, or DC_a01.wav"
 
 EMOTIONS = {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral",

@@ -159,9 +159,11 @@ def leave_groups_out(groups, labels, *, dev_fraction: float, seed: int) -> list[
 def assign_speaker_groups(speakers, *, n_folds: int, strata=None) -> np.ndarray:
     """Return the group [n] of each utterance: the `n_folds` groups of `leave_speakers_out`.
 
-    Raises UsageError for more groups than speakers.
+    Raises DataError for a single speaker, UsageError for more groups than speakers.
     """
     n_speakers = len(set(speakers))
+    if n_folds > n_speakers == 1:
+        raise DataError(f"--folds {n_folds}: the folds are of speakers, the corpus has 1; add some")
     if n_folds > n_speakers:
         raise UsageError(
             f"--folds {n_folds}: corpus has {n_speakers} speakers; use --folds {n_speakers}"
@@ -218,7 +220,8 @@ def per_speaker_split(
 def predefined_split(parts, labels, dev_fraction: float, seed: int) -> Split:
     """Make the split of the corpus's own parts "train", "dev" and "test".
 
-    Without dev, a random part of train is dev. Raises DataError where train or test is missing.
+    Without dev, a random part of train is dev; dev_fraction 0 leaves dev empty. Raises DataError
+    where train or test is missing, or where dev would be empty.
     """
     parts, labels = np.asarray(parts, object), np.asarray(labels)
     train, dev, test = (np.flatnonzero(parts == part) for part in ("train", "dev", "test"))
@@ -229,13 +232,20 @@ def predefined_split(parts, labels, dev_fraction: float, seed: int) -> Split:
         )
     if not len(dev):
         dev = _sample_classes(train, labels, dev_fraction, np.random.default_rng([seed, 0]))
+        if dev_fraction and not len(dev):
+            raise DataError("each class has one utterance to train on, and dev would be empty")
     return Split(np.setdiff1d(train, dev), dev, test)
 
 
 def is_speaker_independent(speakers, splits) -> bool:
-    """Return whether the training and the test set of each fold share no speaker."""
+    """Return whether no test speaker of a fold is in its training set, or in another dev set."""
     speakers = np.asarray(speakers)
-    return not any(set(speakers[s.train]) & set(speakers[s.test]) for s in splits)
+    for split in splits:
+        # With --evaluate dev, the dev set is the test set.
+        dev = [] if np.array_equal(split.dev, split.test) else split.dev
+        if set(speakers[split.test]) & {*speakers[split.train], *speakers[dev]}:
+            return False
+    return True
 
 
 def speaker_group_k_fold(

@@ -17,7 +17,7 @@ Where to look:
   network.AdversarialAutoencoder.phases, which train_step runs on each mini-batch;
 - section 4.1, q(y, z | x), p(x | y, z) and the discriminators: network.encoder, network.decoder,
   network.discriminator;
-- section 5.1, the baseline: network.baseline; the folds: dataset.make_splits; the epoch that is
+- section 5.1, the baseline: network.baseline; the folds: splits.make_splits; the epoch that is
   kept: training.loop.best_uar_epoch;
 - section 5.2, the priors: dataset.make_autoencoder_batches; the changes of the optimized AAE, each
   with a setting: [vanilla] and [optimized] of hparams/aae.toml, which experiment.new_network and
@@ -37,9 +37,6 @@ Not in the paper (reasons on the card, zoo/aae/README.md):
 - the dev score that chooses the epoch: UAR, then the loss;
 - frames cut or padded to a fixed length, the decoder's last convolution to 65 descriptors;
 - corpora without sessions: leave one speaker out, the next speaker is dev.
+
+This package re-exports nothing, so that its splits are made without TensorFlow.
 """
-
-from tfser.models.aae.experiment import train
-from tfser.models.aae.network import AdversarialAutoencoder, baseline
-
-__all__ = ["AdversarialAutoencoder", "baseline", "train"]

@@ -1,4 +1,4 @@
-"""The data of AAE: utterances, splits, openSMILE features and batches."""
+"""The data of AAE: utterances, openSMILE features and batches."""
 
 import logging
 from dataclasses import replace
@@ -9,17 +9,12 @@ import tensorflow as tf
 
 from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import ATTRIBUTES, list_strata, select_by_labels, select_group
+from tfser.corpora.labels import ATTRIBUTES, select_group
 from tfser.corpora.loader import describe_corpus, load_corpus
-from tfser.errors import DataError, UsageError
-from tfser.evaluation.splits import (
-    Split,
-    leave_speakers_of_sessions_out,
-    leave_speakers_out,
-    select_evaluated_part,
-)
+from tfser.errors import UsageError
 from tfser.features import opensmile
 from tfser.models.aae.network import FRAMES_PER_STEP
+from tfser.models.aae.splits import select_utterances
 from tfser.training.pretraining import share_recordings
 
 log = logging.getLogger("tfser")
@@ -48,50 +43,6 @@ def check_frames(hp) -> None:
         )
 
 
-def make_splits(utterances, run) -> list[Split]:
-    """Make the splits of section 5.1: the speakers of a session are dev and test in turn.
-
-    Without sessions, and under `--protocol loso`: leave one speaker out, the next speaker is dev.
-    Utterances without a label train, unless their speaker is dev or test.
-    """
-    labelled = np.flatnonzero([u.emotion is not None for u in utterances])
-    speakers, sessions = (
-        np.array([getattr(u, name) for u in utterances], object) for name in ("speaker", "session")
-    )
-    by_speaker, by_session = speakers[labelled].astype(str), sessions[labelled]
-    if run.protocol == "paper" and all(by_session):
-        if run.n_folds:
-            raise UsageError(
-                f"--folds {run.n_folds}: the folds of --protocol paper are the corpus's sessions; "
-                "leave it out or use --protocol loso"
-            )
-        splits = leave_speakers_of_sessions_out(by_speaker, by_session.astype(str))
-    else:
-        if run.protocol == "paper" and any(by_session):
-            log.warning("some utterances have no session: one speaker is left out instead")
-        strata = list_strata(utterances[i] for i in labelled)
-        splits = leave_speakers_out(by_speaker, n_folds=run.n_folds, strata=strata)
-    splits = [add_unlabelled(split, labelled, speakers) for split in splits]
-    for fold, split in enumerate(splits):
-        if len(split.train) < 2:
-            raise DataError(
-                f"fold-{fold:02} would train on {len(split.train)} utterance, and batch "
-                "normalization needs two; add speech"
-            )
-    return select_evaluated_part(run.evaluate, splits)
-
-
-def add_unlabelled(split, labelled, speakers) -> Split:
-    """Add the utterances without a label to the training set of a split of `labelled`.
-
-    Utterances of a dev or test speaker are left out.
-    """
-    train, dev, test = (labelled[part] for part in split)
-    held_out = np.isin(speakers, speakers[np.concatenate([dev, test])])
-    held_out[labelled] = True
-    return Split(np.sort(np.concatenate([train, np.flatnonzero(~held_out)])), dev, test)
-
-
 def make_opensmile(hp) -> opensmile.OpenSmile:
     """Return the feature: one row of functionals, or one row of descriptors per 10 ms."""
     return opensmile.OpenSmile(
@@ -99,13 +50,6 @@ def make_opensmile(hp) -> opensmile.OpenSmile:
         feature_set=hp["features"]["feature_set"],
         level="lld" if hp["model"]["level"] == "frame" else "functionals",
     )
-
-
-def select_utterances(utterances, hp) -> list:
-    """Select the utterances of [labels], and those without a label where they train."""
-    # The baseline has no loss for an utterance without a label.
-    unlabelled = hp["train"]["unlabelled"] and hp["model"]["system"] != "baseline"
-    return select_by_labels(utterances, **hp["labels"], unlabelled=unlabelled)
 
 
 def select_unlabelled(utterances, hp) -> list:

@@ -18,11 +18,10 @@ from tfser.models.aae.dataset import (
     make_autoencoder_batches,
     make_batches,
     make_labelled_batches,
-    make_splits,
     sample_labels,
-    select_utterances,
 )
 from tfser.models.aae.network import AdversarialAutoencoder, baseline
+from tfser.models.aae.splits import make_splits, select_utterances
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision, nadam
 from tfser.training.epoch import predict_batches
@@ -52,7 +51,9 @@ def train(utterances, hp, run) -> dict | None:
     dataset, splits = cross_validation.load_with_splits(
         select_utterances(utterances, hp) + unlabelled,
         run,
-        lambda utterances: dict.fromkeys(run.seeds, make_splits(utterances, run)),
+        lambda utterances: {
+            seed: make_splits(utterances, hp, run, seed, unlabelled) for seed in run.seeds
+        },
         load_checked,
     )
     system, name = hp["model"]["system"], name_row(hp)

@@ -18,7 +18,7 @@ Where to look:
   dataset.make_views;
 - figure 1 left, steps (1) and (2): pretraining.train_autoencoder and
   pretraining.load_representations; the autoencoder: autoencoder.autoencoder, autoencoder.rmse;
-- section 4.1, sessions and two corpora: dataset.make_splits; the conditions of table 1:
+- section 4.1, sessions and two corpora: splits.make_splits; the conditions of table 1:
   hparams/acnn.*.toml, experiment.condition_name;
 - section 4.3, table 1: experiment.train, experiment.train_network; figure 2:
   figures.write_confusion_pair; figures 3 and 4: figures.write_figures.
@@ -31,9 +31,6 @@ Not in the paper (reasons on the card, zoo/acnn/README.md):
 - settings that auDeep leaves to its user: 7.5 s, -60 dB, batches of 64;
 - corpora without arousal and valence: the emotion's cross-entropy alone;
 - corpora without sessions: five groups of speakers.
+
+This package re-exports nothing, so that its splits are made without TensorFlow.
 """
-
-from tfser.models.acnn.experiment import train
-from tfser.models.acnn.network import AttentionPooling, acnn
-
-__all__ = ["AttentionPooling", "acnn", "train"]

@@ -1,4 +1,4 @@
-"""The data of ACNN: splits, log-mel frames, representations, labels of all views, batches."""
+"""The data of ACNN: log-mel frames, representations, labels of all views, batches."""
 
 import logging
 from pathlib import Path
@@ -9,25 +9,13 @@ import tensorflow as tf
 
 from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import (
-    list_strata,
-    number_classes,
-    select_by_labels,
-    to_three_classes,
-)
-from tfser.errors import DataError, UsageError
-from tfser.evaluation.splits import (
-    Split,
-    assign_speaker_groups,
-    cross_corpus_split,
-    leave_groups_out,
-    leave_speakers_out,
-    select_evaluated_part,
-)
+from tfser.corpora.labels import number_classes, to_three_classes
+from tfser.errors import UsageError
 from tfser.features.log_mel import LogMel
 from tfser.features.opensmile import normalize_by_speaker
 from tfser.models.acnn import pretraining
 from tfser.models.acnn.network import VIEWS
+from tfser.models.acnn.splits import select_utterances
 from tfser.storage import run_directory
 from tfser.training.pretraining import (
     copy_network,
@@ -56,64 +44,6 @@ class Dataset(NamedTuple):
     views: dict[str, np.ndarray]  # one-hot labels of each view [n, K], zeros without a label
     representations: np.ndarray | None  # [n, n_representation]
     transductive: bool  # whether the autoencoder was trained on tested utterances
-
-
-def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
-    """Make the splits of section 4.1: leave one session out, or test on a second corpus.
-
-    The second corpus begins after `n_trained` utterances. Corpora without sessions are divided into
-    groups of speakers. `--protocol loso`: leave one speaker out, the next speaker is dev.
-    protocol.dev: the dev set is a session of its own (the next session, across corpora the session
-    with the number `seed`, cyclically), or a random part of the training sessions' utterances.
-    """
-    if n_trained is None and run.protocol == "loso":
-        speakers = [u.speaker for u in utterances]
-        splits = leave_speakers_out(speakers, n_folds=run.n_folds, strata=list_strata(utterances))
-    elif hp["protocol"]["dev"] == "speakers":
-        groups = sessions_or_groups(utterances[:n_trained], hp, run)
-        splits = hold_out_groups(groups, len(utterances), seed)
-    else:
-        emotions = [u.emotion for u in utterances]
-        dev = {"dev_fraction": hp["train"]["dev_fraction"], "seed": seed}
-        if n_trained is None:
-            splits = leave_groups_out(sessions_or_groups(utterances, hp, run), emotions, **dev)
-        else:
-            splits = cross_corpus_split(emotions, n_trained, **dev)
-    return select_evaluated_part(run.evaluate, splits)
-
-
-def hold_out_groups(groups, n: int, seed: int) -> list[Split]:
-    """Make splits of `n` utterances whose dev set is a group (a session, or speakers) of its own.
-
-    groups: of the first utterances. Where these are all utterances, fold i tests on the i-th group
-    and the next group is dev. Otherwise the utterances after them are the test set, and the group
-    with the number `seed`, cyclically, is dev. Raises DataError for too few groups.
-    """
-    groups, tested = np.asarray(groups), np.arange(len(groups), n)
-    names = np.unique(groups)
-    if len(names) < (2 if len(tested) else 3):
-        raise DataError(
-            f"{'' if len(tested) else 'test, '}dev and training set need a session or a group of "
-            f"speakers each, there are {len(names)}; use --set protocol.dev=utterances"
-        )
-    if not len(tested):
-        return leave_speakers_out(groups)
-    dev = groups == names[seed % len(names)]
-    return [Split(train=np.flatnonzero(~dev), dev=np.flatnonzero(dev), test=tested)]
-
-
-def sessions_or_groups(utterances, hp, run) -> list[str] | np.ndarray:
-    """Return the session of each utterance, or its group of speakers without usable sessions."""
-    speakers, sessions = ([getattr(u, name) for u in utterances] for name in ("speaker", "session"))
-    n_speakers = len(set(speakers))
-    # A speaker of two sessions would be in a training set and in its test set.
-    apart = len(set(zip(speakers, sessions, strict=True))) == n_speakers
-    if not run.n_folds and all(sessions) and len(set(sessions)) > 1 and apart:
-        return sessions
-    if any(sessions):
-        log.warning("the folds are groups of speakers, not the corpus's sessions")
-    n_folds = run.n_folds or min(hp["protocol"]["n_folds"], n_speakers)
-    return assign_speaker_groups(speakers, n_folds=n_folds, strata=list_strata(utterances))
 
 
 def make_input_layer(hp) -> tuple[LogMel, int]:
@@ -254,7 +184,7 @@ def extract_features(corpus, utterances, hp, make) -> None:
         make(select_training_part("autoencoder", settings, utterances), spectrogram)
         if not any(u.emotion for u in utterances):
             return
-    utterances = select_by_labels(utterances, **hp["labels"])
+    utterances = select_utterances(utterances, hp)
     framed = make(utterances, layer).utterances
     if settings["corpus"] == "tested":
         make(utterances, spectrogram)

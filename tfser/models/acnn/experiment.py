@@ -16,10 +16,10 @@ from tfser.models.acnn.dataset import (
     load_dataset,
     make_batches,
     make_input_layer,
-    make_splits,
     representation_statistics,
 )
 from tfser.models.acnn.network import acnn, cross_entropy, view_weights
+from tfser.models.acnn.splits import make_splits
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.epoch import predict_batches

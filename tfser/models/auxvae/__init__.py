@@ -17,7 +17,7 @@ Where to look:
   network.AuxVAE.encode, network.AuxVAE.predict_latents;
 - section 4, figure 1, the six networks: network.timescale (h and m), network.frame_by_frame;
 - section 5.2, training: pretraining.train_autoencoder, network.AuxVAE.train_step;
-- section 6, splits: dataset.make_splits, of published lists: dataset.read_lists;
+- section 6, splits: splits.make_splits, of published lists: splits.read_lists;
   probes: probes.make_classifiers, probes.make_regressors, probes.train_probes;
   tables 1 to 3: experiment.train, experiment.score_seed;
 - figure 2: figures.write_figures; section 6.4: transformation.transform.
@@ -29,9 +29,6 @@ Not in the paper (reasons on the card, zoo/auxvae/README.md):
 - emotions as classes, and the spectrogram's mean over time as a row beside h, m and z;
 - gender and emotion of unseen speakers (`--protocol loso`);
 - the CCC over all utterances, as in the challenge.
+
+This package re-exports nothing, so that its splits are made without TensorFlow.
 """
-
-from tfser.models.auxvae.experiment import train
-from tfser.models.auxvae.network import AuxVAE
-
-__all__ = ["AuxVAE", "train"]

@@ -15,14 +15,8 @@ from tfser.evaluation import (
 )
 from tfser.features.mel_pieces import make_mel_pieces
 from tfser.models.auxvae import figures, pretraining, probes
-from tfser.models.auxvae.dataset import (
-    Dataset,
-    check_lists,
-    list_files,
-    load_dataset,
-    make_splits,
-    select_utterances,
-)
+from tfser.models.auxvae.dataset import Dataset, load_dataset
+from tfser.models.auxvae.splits import check_lists, list_files, make_splits, select_utterances
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.pretraining import copy_network, file_digest, load_unlabelled, share_recordings

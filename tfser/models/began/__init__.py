@@ -16,7 +16,7 @@ Where to look:
 - section 2.2, the head: heads.head; its search space: [search] in hparams/began.toml;
 - section 2.3, pre-training: pretraining.train_began; the frozen encoder: pretraining.maps_network;
 - section 3.2, slices of 1 s: features.magnitude_slices;
-- section 3.3, the protocols: dataset.make_splits; the heads: experiment.train,
+- section 3.3, the protocols: splits.make_splits; the heads: experiment.train,
   experiment.train_head;
 - section 4, tables 1 to 3: experiment.score_seed; utterances from slices: dataset.merge_slices.
 
@@ -27,10 +27,6 @@ Not in the paper (reasons on the card, zoo/began/README.md):
 - the epoch that is kept: of BEGAN the lowest M_global, of a head the best on dev;
 - pictures between 0 and 1;
 - the rows beside: an untrained encoder, and an encoder that is trained with the head.
+
+This package re-exports nothing, so that its splits are made without TensorFlow.
 """
-
-from tfser.models.began.experiment import train
-from tfser.models.began.heads import head
-from tfser.models.began.network import Began
-
-__all__ = ["Began", "head", "train"]

@@ -1,4 +1,4 @@
-"""The data of BEGAN's heads: utterances, splits, slices of magnitudes and their targets."""
+"""The data of BEGAN's heads: utterances, slices of magnitudes and their targets."""
 
 import logging
 from typing import NamedTuple
@@ -6,24 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tfser.cache import feature_cache
-from tfser.corpora.labels import (
-    check_classes,
-    list_strata,
-    number_classes,
-    select_by_labels,
-    select_rated,
-)
-from tfser.errors import DataError, UsageError
+from tfser.corpora.labels import check_classes, number_classes
+from tfser.errors import DataError
 from tfser.evaluation import regression_report
-from tfser.evaluation.splits import (
-    Split,
-    leave_speakers_out,
-    per_speaker_split,
-    predefined_split,
-    select_evaluated_part,
-)
 from tfser.features.magnitude_slices import make_magnitude_slices
 from tfser.models.began import pretraining
+from tfser.models.began.splits import select_utterances
 from tfser.training.pretraining import drop_empty, select_training_part
 
 log = logging.getLogger("tfser")
@@ -38,35 +26,6 @@ class Dataset(NamedTuple):
     slices: np.ndarray  # magnitudes [n_slices, n_frames, bins]
     utterance: np.ndarray  # [n_slices], the utterance of each slice
     key: str  # digest of the features
-
-
-def select_utterances(utterances, hp) -> list:
-    """Select the utterances that have the target."""
-    if hp["labels"]["target"] == "ratings":
-        return select_rated(utterances, hp["labels"]["group"])
-    return select_by_labels(utterances, **hp["labels"])
-
-
-def make_splits(utterances, hp, run, seed) -> list[Split]:
-    """Make the splits of section 3.3: per speaker, leave one speaker out, or the corpus's parts."""
-    return select_evaluated_part(run.evaluate, _make_splits(utterances, hp, run, seed))
-
-
-def _make_splits(utterances, hp, run, seed) -> list[Split]:
-    kind = "loso" if run.protocol == "loso" else hp["protocol"]["kind"]
-    is_rating = hp["labels"]["target"] == "ratings"
-    classes = [0 if is_rating else u.emotion for u in utterances]
-    speakers, fraction = [u.speaker for u in utterances], hp["train"]["dev_fraction"]
-    if kind == "loso":
-        return leave_speakers_out(speakers, n_folds=run.n_folds, strata=list_strata(utterances))
-    if run.n_folds:
-        raise UsageError(f"--folds {run.n_folds}: protocol.kind={kind} has folds of its own")
-    if kind == "official":
-        return [predefined_split([u.split for u in utterances], classes, fraction, seed)]
-    share = hp["protocol"]["train_fraction"]
-    return per_speaker_split(
-        speakers, classes, train_fraction=share, dev_fraction=fraction, seed=seed
-    )
 
 
 def load_dataset(utterances, hp, run) -> Dataset:

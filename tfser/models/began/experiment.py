@@ -19,14 +19,9 @@ from tfser.evaluation import (
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.features.magnitude_slices import make_magnitude_slices
 from tfser.models.began import pretraining
-from tfser.models.began.dataset import (
-    Dataset,
-    load_dataset,
-    make_splits,
-    merge_slices,
-    select_utterances,
-)
+from tfser.models.began.dataset import Dataset, load_dataset, merge_slices
 from tfser.models.began.heads import new_network
+from tfser.models.began.splits import make_splits, select_utterances
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.epoch import predict_batches

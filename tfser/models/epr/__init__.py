@@ -15,8 +15,8 @@ Where to look:
 - section 2.2, rounds: refinery.list_networks, experiment.train_rounds; refined labels:
   refinery.refine;
 - section 2.2.1, Eq. (3) and (4), soft cross-entropy: experiment.compiled_network;
-- section 4.1, segments: dataset.load_dataset; both ten-fold cross-validations: dataset.make_splits,
-  dataset.make_forest_splits; training: experiment.train_network, training.loop.fit; decay of the
+- section 4.1, segments: dataset.load_dataset; both ten-fold cross-validations: splits.make_splits,
+  splits.make_forest_splits; training: experiment.train_network, training.loop.fit; decay of the
   learning rate: schedule.EpochDecay;
 - sections 4.2 to 4.4, tables 2 to 4: experiment.train (refinery.labels=all); figures 2 and 4:
   figures.draw_profiles; figure 3: evaluation.classification_report.finish_run.
@@ -28,10 +28,6 @@ Not in the paper (reasons on the card, zoo/epr/README.md):
 - per-band z-score with the training set's statistics, the floor of the logarithm, the Hann window;
 - the four statistics (maximum, minimum, mean, share of segments above a threshold);
 - protocol `loso`: neither networks nor forest are trained on the test speaker.
+
+This package re-exports nothing, so that its splits are made without TensorFlow.
 """
-
-from tfser.models.epr.experiment import train
-from tfser.models.epr.network import vgg
-from tfser.models.epr.refinery import refine
-
-__all__ = ["refine", "train", "vgg"]

@@ -1,4 +1,4 @@
-"""The data of EPR: splits, and log-mel frames that are cut into segments."""
+"""The data of EPR: log-mel frames that are cut into segments."""
 
 import itertools
 import logging
@@ -8,16 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import list_strata, number_classes, select_by_labels
+from tfser.corpora.labels import number_classes
 from tfser.errors import UsageError
-from tfser.evaluation.splits import (
-    Split,
-    leave_speakers_out,
-    select_evaluated_part,
-    speaker_group_k_fold,
-    stratified_k_fold,
-)
 from tfser.features.log_mel import LogMel
+from tfser.models.epr.splits import select_utterances
 
 log = logging.getLogger("tfser")
 
@@ -35,64 +29,6 @@ class Dataset(NamedTuple):
     starts: np.ndarray  # [segments], the first frame of each segment
     owner: np.ndarray  # [segments], the utterance of each segment
     one_hot: np.ndarray  # [segments, K], labels inherited from the utterances
-
-
-def make_splits(utterances, hp, run, seed) -> list[Split]:
-    """Make the splits of the networks: random ten-fold (section 4.1), or leave speakers out."""
-    if run.protocol == "loso":
-        speakers, strata = [u.speaker for u in utterances], list_strata(utterances)
-        splits = leave_speakers_out(speakers, n_folds=run.n_folds, strata=strata)
-    else:
-        splits = stratified_k_fold(
-            [u.emotion for u in utterances],
-            n_folds=run.n_folds or hp["protocol"]["n_folds"],
-            dev_fraction=hp["train"]["dev_fraction"],
-            seed=seed,
-        )
-    return select_evaluated_part(run.evaluate, splits)
-
-
-def make_inner_splits(utterances, n_folds: int) -> list[tuple]:
-    """Make the folds inside a training set, for forest.profiles=inner: (train, test) pairs."""
-    speakers, strata = [u.speaker for u in utterances], list_strata(utterances)
-    return speaker_group_k_fold(speakers, n_folds=n_folds, strata=strata)
-
-
-def make_forest_splits(dataset, network_splits, seed) -> list[Split]:
-    """Make a second random k-fold of the tested utterances, with other folds than the networks'."""
-    tested = list_tested(network_splits)
-    splits = stratified_k_fold(
-        [dataset.classes[k] for k in dataset.y[tested]],
-        n_folds=len(network_splits),
-        dev_fraction=0.0,
-        seed=seed + 1_000_003,
-    )
-    return [Split(*(tested[part] for part in split)) for split in splits]
-
-
-def list_tested(splits) -> np.ndarray:
-    """List the utterances in the test set of any fold: with `--evaluate dev` not all of them."""
-    return np.unique(np.concatenate([split.test for split in splits]))
-
-
-def select_tested(dataset, profiles, splits) -> tuple[Dataset, np.ndarray]:
-    """Select the utterances in the test set of any fold, with their profiles.
-
-    profiles: [networks, segments, K]. For scores and figures alone: frames, offsets and band sums
-    stay those of the corpus.
-    """
-    numbers = list_tested(splits)
-    if len(numbers) == len(dataset.y):
-        return dataset, profiles
-    segments = np.isin(dataset.owner, numbers)
-    tested = dataset._replace(
-        utterances=[dataset.utterances[i] for i in numbers],
-        y=dataset.y[numbers],
-        starts=dataset.starts[segments],
-        owner=np.searchsorted(numbers, dataset.owner[segments]),
-        one_hot=dataset.one_hot[segments],
-    )
-    return tested, profiles[:, segments]
 
 
 def make_log_mel(hp) -> LogMel:
@@ -149,4 +85,4 @@ def band_statistics(dataset, utterances) -> tuple[np.ndarray, np.ndarray]:
 
 def extract_features(corpus, utterances, hp, make) -> None:
     """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`."""
-    make(select_by_labels(utterances, **hp["labels"]), make_log_mel(hp))
+    make(select_utterances(utterances, hp), make_log_mel(hp))

@@ -6,24 +6,22 @@ import keras
 import numpy as np
 
 from tfser.cache import pipelines
-from tfser.corpora.labels import describe_labels, select_by_labels
-from tfser.errors import UsageError
+from tfser.corpora.labels import describe_labels
 from tfser.evaluation import classification_report, cross_validation
 from tfser.evaluation.splits import Split
 from tfser.models.epr import figures
-from tfser.models.epr.dataset import (
-    Dataset,
-    band_statistics,
-    load_dataset,
-    make_forest_splits,
-    make_inner_splits,
-    make_splits,
-    select_tested,
-)
+from tfser.models.epr.dataset import Dataset, band_statistics, load_dataset
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
 from tfser.models.epr.network import standardize, vgg
 from tfser.models.epr.refinery import list_networks, refine
 from tfser.models.epr.schedule import EpochDecay, set_steps
+from tfser.models.epr.splits import (
+    make_forest_splits,
+    make_inner_splits,
+    make_splits,
+    select_tested,
+    select_utterances,
+)
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.epoch import predict_batches
@@ -43,18 +41,13 @@ class Experiment(NamedTuple):
 def train(utterances, hp, run) -> dict | None:
     """Run the paper's experiment (section 4); return the scores, as in scores.json."""
     loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
-    utterances = select_by_labels(utterances, **hp["labels"])
+    utterances = select_utterances(utterances, hp)
     drawn = figures.find_names(utterances, hp["plots"]["utterances"])
     inner = hp["forest"]["profiles"] == "inner"
-    if inner and run.protocol != "loso":
-        raise UsageError("forest.profiles=inner is for --protocol loso; leave it out")
     n_inner = hp["forest"]["inner_folds"] if inner else 0
 
-    def make_checked_splits(utterances):
-        splits = {seed: make_splits(utterances, hp, run, seed) for seed in run.seeds}
-        for split in splits[run.seeds[0]] if inner else []:
-            make_inner_splits([utterances[i] for i in split.train], n_inner)
-        return splits
+    def make_all_splits(utterances):
+        return {seed: make_splits(utterances, hp, run, seed) for seed in run.seeds}
 
     def load_checked(utterances):
         dataset = load_dataset(utterances, hp, run)
@@ -64,7 +57,7 @@ def train(utterances, hp, run) -> dict | None:
         return dataset
 
     dataset, splits = cross_validation.load_with_splits(
-        utterances, run, make_checked_splits, load_checked
+        utterances, run, make_all_splits, load_checked
     )
     forest_splits = splits
     if run.protocol == "paper":  # section 4.1: "another ten-fold cross-validation" for the forest

@@ -52,7 +52,7 @@ def make_inference_function(run) -> served_model.InferenceFunction:
     layer = LogMel(**hp["features"], min_frames=n_frames)
     hop = round(hp["segments"]["hop_seconds"] / hp["features"]["hop_seconds"])  # frames
     network = served_model.load_network(run.network / f"round-{t}" / "model.keras")
-    of_folds = run.scores["protocol"] == "loso"
+    of_folds = run.scores["protocol"] != "paper"  # else the forest has folds of its own
     folder = run.network if of_folds else run.network.parent / "forests" / run.network.name
     forest = Forest(served_model.load_arrays(folder / f"forest-{t}.npz"))
 

@@ -9,7 +9,7 @@ test speaker. This is transductive: such a system cannot predict one utterance o
 Every result names it.
 
 Where to look:
-- features and splits: dataset.make_opensmile, dataset.make_splits;
+- features and splits: dataset.make_opensmile, splits.make_splits;
 - the SVM: experiment.fit_folds; the scores: experiment.train;
 - the SVM in TensorFlow, for exports: inference.Votes.
 

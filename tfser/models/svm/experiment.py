@@ -14,7 +14,8 @@ from tfser.cache import feature_cache
 from tfser.corpora.labels import describe_labels
 from tfser.evaluation import classification_report, cross_validation
 from tfser.features.opensmile import normalize_by_speaker
-from tfser.models.svm.dataset import make_opensmile, make_splits
+from tfser.models.svm.dataset import make_opensmile
+from tfser.models.svm.splits import make_splits
 from tfser.storage import atomic_files, run_directory
 
 
