@@ -35,10 +35,10 @@ def main():
     if args.control == "dev-trains":
         make_splits = experiment.make_splits
 
-        def make_splits_with_dev(utterances, run):
+        def make_splits_with_dev(*arguments):
             return [
                 split._replace(train=np.sort(np.concatenate([split.train, split.dev])))
-                for split in make_splits(utterances, run)
+                for split in make_splits(*arguments)
             ]
 
         experiment.make_splits = make_splits_with_dev

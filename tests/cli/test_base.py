@@ -1,9 +1,18 @@
-"""Stderr, which belongs to the whole process."""
+"""Stdout and stderr of the commands; stderr belongs to the whole process."""
 
+import contextlib
+import errno
+import importlib
+import io
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import pytest
 from running import REPOSITORY
+
+from tfser.cli import base
 
 # Each thread stays until the other is in, or for 0.3 s; the first one that came leaves first.
 TWO_THREADS = """
@@ -43,3 +52,69 @@ def test_stderr_comes_back_after_threads_were_quiet_at_once():
         capture_output=True, text=True, timeout=60, cwd=REPOSITORY,
     )  # fmt: skip
     assert (answer.returncode, answer.stderr) == (0, "seen\n")
+
+
+# A stdout that takes nothing.
+
+COMMANDS = ("train", "search", "extract", "export", "predict", "serve", "transform", "card")
+
+
+@pytest.fixture
+def full_stdout(monkeypatch):
+    """stdout is a full disk."""
+    with open("/dev/full", "w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        yield file
+        with contextlib.suppress(OSError):
+            file.flush()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_on_a_full_disk_is_an_error(command, full_stdout, capsys):
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"tfser.cli.{command}").main(["--help"])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: stdout cannot be written: No space left on device; use > FILE on a disk with "
+        "space\n"
+    )
+
+
+def run(function):
+    """Run a function as a command: (exit code, stderr)."""
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        code = base.run_command(lambda options: function(), SimpleNamespace(debug=False))
+    return code, err.getvalue()
+
+
+def test_results_on_a_full_disk_are_an_error(full_stdout):
+    message = "error: stdout cannot be written: No space left on device; use > FILE on a disk "
+    for flushes in (False, True):  # at the end, or in the middle, as tfser-predict does
+        code, err = run(lambda flushes=flushes: print("RESULT", flush=flushes))
+        assert code == 1 and err == message + "with space\n"
+        os.dup2(os.open("/dev/full", os.O_WRONLY), full_stdout.fileno())
+
+
+def test_another_full_disk_is_named(capsys):
+    def fail():
+        raise OSError(errno.ENOSPC, "No space left on device", "/cache/shard")
+
+    assert run(fail)[1].startswith("error: disk full while writing /cache/shard; free space")
+
+
+def test_a_closed_stdout_is_an_error_before_any_work(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    code, err = run(lambda: pytest.fail("the command began"))
+    assert (code, err) == (
+        1, "error: stdout is closed, and takes no results; use > FILE or > /dev/null\n"
+    )  # fmt: skip
+
+
+def test_a_reader_that_leaves_is_no_error(monkeypatch):
+    """As of tfser-train ... | head -1."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        assert run(lambda: print("RESULT")) == (0, "")

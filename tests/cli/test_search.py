@@ -24,9 +24,9 @@ from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.evaluation import cross_validation, recorded_runs
 from tfser.evaluation.splits import Split, select_evaluated_part
-from tfser.models.aae import dataset as aae
-from tfser.models.acnn import dataset as acnn
-from tfser.models.epr import dataset as epr
+from tfser.models.aae import splits as aae
+from tfser.models.acnn import splits as acnn
+from tfser.models.epr import splits as epr
 from tfser.models.svm import experiment
 from tfser.plots.figures import draw_trials
 from tfser.search import summary as outcomes
@@ -731,7 +731,7 @@ def run_on(part, protocol="paper", folder=Path(), n_folds=None):
 
 
 PLANS = {
-    "aae": lambda u, run: aae.make_splits(u, run),
+    "aae": lambda u, run: aae.make_splits(u, load_hparams("aae", "emodb"), run, 0),
     "acnn": lambda u, run: acnn.make_splits(u, load_hparams("acnn", "emodb"), run, 0),
     "acnn, across": lambda u, run: acnn.make_splits(u, load_hparams("acnn", "emodb"), run, 0, 48),
     "epr": lambda u, run: epr.make_splits(u, load_hparams("epr", "emodb"), run, 0),

@@ -86,8 +86,9 @@ def few_run(cache, tmp_path_factory):
 
 
 def on_few(path, workdir, *arguments, labels):
-    command = ["--model", "epr", "--corpus", path, "--workdir", workdir, *arguments]
-    return tfser_train(*command, overrides=[*TINY, ONE_EPOCH, f"refinery.labels={labels}"])
+    command = ["--model", "epr", "--corpus", path, "--workdir", workdir, "--protocol", "paper"]
+    overrides = [*TINY, ONE_EPOCH, f"refinery.labels={labels}"]
+    return tfser_train(*command, *arguments, overrides=overrides)
 
 
 @pytest.fixture(scope="module")
@@ -444,7 +445,8 @@ def started_slowly(*arguments):
 
 def test_interrupted_and_killed_and_continued(few_files, tmp_path):
     """In one directory: refused to a second process, SIGINT, kill -9; then as if never stopped."""
-    command = ["--model", "svm", "--corpus", few_files(), "--folds", 6, "--workdir"]
+    command = ["--model", "svm", "--corpus", few_files(), "--protocol", "paper", "--folds", 6]
+    command += ["--workdir"]
     reference, folder = tmp_path / "reference", tmp_path / "run"
     answer = tfser_train(*command, reference)
     assert answer.code == 0, answer.err
@@ -602,6 +604,7 @@ def few_files(cache, tmp_path):
 def on_table(path, *arguments, overrides=()):
     overrides = [*TINY, ONE_EPOCH, "refinery.rounds=1", *overrides]
     command = ["--model", "epr", "--corpus", path, "--workdir", path.with_name("run")]
+    command += ["--protocol", "paper"]  # of two --protocol the last one counts
     return tfser_train(*command, *arguments, overrides=overrides)
 
 

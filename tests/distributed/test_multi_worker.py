@@ -451,7 +451,8 @@ def curve(strategy, folder):
     )
     speech = test_aae.speech_of(test_aae.voices())
     lab = test_aae.experiment(folder, hp, speech, strategy=strategy)
-    split = experiment.make_splits(speech.utterances, test_aae.run_in(folder, "loso"))[0]
+    run = test_aae.run_in(folder, "loso")
+    split = experiment.make_splits(speech.utterances, test_aae.hyperparameters(), run, 0)[0]
     found = experiment.train_network(lab, split, folder / "seed-0" / "fold-00", [0, 0])
     return lines(folder / "seed-0" / "fold-00"), found["probabilities"].tolist()
 """

@@ -527,7 +527,8 @@ def test_the_speaker_with_most_utterances_goes_to_the_smallest_group():
         (lambda: stratified_k_fold(list("xxxyy"), n_folds=3, dev_fraction=0, seed=0), DataError,
          "class 'y' has 2 utterances, fewer than the 3 folds; use --folds 2"),
         (lambda: leave_speakers_out(list("abc"), n_folds=2), UsageError,
-         "--folds 2: leaving speakers out needs at least 3 folds (test, dev, train)"),
+         "--folds 2: leaving speakers out needs at least 3 folds (test, dev, train); use "
+         "--folds 3"),
         (lambda: leave_speakers_out(list("abc"), n_folds=4), UsageError,
          "--folds 4: corpus has 3 speakers; use --folds 3"),
         (lambda: leave_speakers_of_sessions_out(list("stt"), list("aab")), DataError,

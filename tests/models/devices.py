@@ -52,7 +52,8 @@ def train_aae(folder, strategy, system, n_frames):
     )  # fmt: skip
     corpus = test_aae.speech_of(test_aae.voices(), n_frames=n_frames)
     lab = test_aae.experiment(folder, hp, corpus, strategy=strategy)
-    split = aae.make_splits(corpus.utterances, test_aae.run_in(folder, "loso"))[0]
+    run = test_aae.run_in(folder, "loso")
+    split = aae.make_splits(corpus.utterances, test_aae.hyperparameters(), run, 0)[0]
     fold = folder / "seed-0" / "fold-00"
     outputs = aae.train_network(lab, split, fold, [0, 0])["probabilities"]
     return n_replicas(lab.model), read_history(fold), outputs.tolist()

@@ -502,25 +502,26 @@ def test_the_two_speakers_of_a_session_validate_and_test_in_turn(tmp_path):
     utterances = [
         u for session in "123" for u in voices((f"{session}F", f"{session}M"), session=session)
     ]
-    splits = aae.make_splits(utterances, run_in(tmp_path))
+    splits = aae.make_splits(utterances, hyperparameters(), run_in(tmp_path), 0)
     parts = [[sorted({utterances[i].speaker for i in part}) for part in split] for split in splits]
     first = [["2F", "2M", "3F", "3M"], ["1M"], ["1F"]]
     assert len(parts) == 6 and parts[0] == first
     assert parts[1] == [first[0], ["1F"], ["1M"]]
     assert parts[5] == [["1F", "1M", "2F", "2M"], ["3F"], ["3M"]]
     with pytest.raises(UsageError, match="--folds 3: the folds of --protocol paper are"):
-        aae.make_splits(utterances, run_in(tmp_path, n_folds=3))
-    loso = aae.make_splits(utterances, run_in(tmp_path, "loso", n_folds=3))
+        aae.make_splits(utterances, hyperparameters(), run_in(tmp_path, n_folds=3), 0)
+    loso = aae.make_splits(utterances, hyperparameters(), run_in(tmp_path, "loso", n_folds=3), 0)
     assert len(loso) == 3
     alone = [u for u in utterances if u.speaker != "3M"]
     with pytest.raises(DataError, match="session '3' is the only one or has one speaker"):
-        aae.make_splits(alone, run_in(tmp_path))
+        aae.make_splits(alone, hyperparameters(), run_in(tmp_path), 0)
 
 
 def test_without_sessions_one_speaker_is_left_out(tmp_path):
     utterances = voices()
     for protocol in ("paper", "loso"):
-        for i, split in enumerate(aae.make_splits(utterances, run_in(tmp_path, protocol))):
+        splits = aae.make_splits(utterances, hyperparameters(), run_in(tmp_path, protocol), 0)
+        for i, split in enumerate(splits):
             assert {utterances[j].speaker for j in split.test} == {"abcd"[i]}
             assert {utterances[j].speaker for j in split.dev} == {"abcd"[(i + 1) % 4]}
             assert len(split.train) == 24
@@ -529,7 +530,7 @@ def test_without_sessions_one_speaker_is_left_out(tmp_path):
 def test_utterances_without_a_label_train_unless_their_speaker_is_held_out(tmp_path):
     utterances = voices()
     utterances += [Utterance(Path(f"{s}.wav"), f"{s}-none", s, None) for s in "abe"]
-    splits = aae.make_splits(utterances, run_in(tmp_path, "loso"))
+    splits = aae.make_splits(utterances, hyperparameters(), run_in(tmp_path, "loso"), 0)
     names = [[{utterances[i].name for i in part} for part in split] for split in splits]
     train, dev, test = names[0]  # tests a, dev b
     assert "e-none" in train and not {"a-none", "b-none"} & (train | dev | test)
@@ -550,7 +551,7 @@ def test_a_share_of_the_labels(tmp_path, monkeypatch):
 
     monkeypatch.setattr(corpus_of, "make_batches", recorded)
     monkeypatch.setattr(aae, "make_batches", recorded)
-    split = aae.make_splits(speech.utterances, run_in(tmp_path, "loso"))[0]
+    split = aae.make_splits(speech.utterances, hyperparameters(), run_in(tmp_path, "loso"), 0)[0]
     labels, dev_sets = {}, {}
     for system in ("vanilla", "baseline"):
         made.clear()
@@ -687,7 +688,7 @@ def test_xla_for_large_dense_networks_on_one_device_alone(monkeypatch):
 def test_networks_share_one_trace_and_leave_nothing_in_each_other(tmp_path, monkeypatch, by_xla):
     monkeypatch.setattr(network, "_XLA_WEIGHTS", 0 if by_xla else np.inf)
     speech = speech_of(voices())
-    split = aae.make_splits(speech.utterances, run_in(tmp_path, "loso"))[0]
+    split = aae.make_splits(speech.utterances, hyperparameters(), run_in(tmp_path, "loso"), 0)[0]
     lab = experiment(tmp_path, hyperparameters("train.learning_rate=1e-2"), speech)
     traces, minimize = [0], loop.minimize
 
@@ -717,7 +718,7 @@ def test_nothing_of_the_test_speaker_reaches_a_network(tmp_path, system, n_frame
     histories = []
     for spoilt in (None, "a"):
         speech = speech_of(voices("abc", 2), n_frames=n_frames, spoilt=spoilt)
-        split = aae.make_splits(speech.utterances, run_in(tmp_path, "loso"))[0]
+        split = aae.make_splits(speech.utterances, hp, run_in(tmp_path, "loso"), 0)[0]
         folder = tmp_path / str(spoilt)
         aae.train_network(
             experiment(folder, hp, speech), split, folder / "seed-0" / "fold-00", [0, 0]
@@ -955,7 +956,7 @@ def test_frames_that_cannot_be_pooled(tmp_path):
 def test_a_batch_of_one(tmp_path):
     few = [u for u in voices("abc", 1) if u.speaker != "b" or u.emotion == "joy"]
     with pytest.raises(DataError, match="fold-02 would train on 1 utterance, and batch"):
-        aae.make_splits(few, run_in(tmp_path, "loso"))
+        aae.make_splits(few, hyperparameters(), run_in(tmp_path, "loso"), 0)
     with pytest.raises(UsageError, match="train.batch_size=1 is out of range 2 to"):
         load_hparams("aae", "emodb", overrides=["train.batch_size=1"])
 

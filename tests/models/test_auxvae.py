@@ -29,6 +29,7 @@ from tfser.evaluation.splits import Split, is_speaker_independent
 from tfser.features.mel_pieces import MelPieces, make_mel_pieces
 from tfser.models.auxvae import dataset as corpus_of
 from tfser.models.auxvae import experiment, network, pretraining, probes, transformation
+from tfser.models.auxvae import splits as splits_of
 from tfser.plots import tsne
 from tfser.storage import atomic_files, run_directory
 from tfser.training import replicas
@@ -495,7 +496,7 @@ def test_a_speaker_with_one_utterance(tmp_path):
     hp = hyperparameters("labels.target=speaker")
     utterances = corpus_of.select_utterances(sounds(tmp_path)[5:], hp)
     with pytest.raises(DataError, match="1 of 4 speakers have one utterance, the first is a"):
-        corpus_of.make_splits(utterances, hp, run_in(tmp_path), 0)
+        splits_of.make_splits(utterances, hp, run_in(tmp_path), 0)
 
 
 def test_the_folds(tmp_path):
@@ -504,7 +505,7 @@ def test_the_folds(tmp_path):
     def plan(target, protocol="paper", of=utterances, **options):
         hp = hyperparameters(f"labels.target={target}")
         chosen = corpus_of.select_utterances(of, hp)
-        splits = corpus_of.make_splits(chosen, hp, run_in(tmp_path, protocol, **options), 0)
+        splits = splits_of.make_splits(chosen, hp, run_in(tmp_path, protocol, **options), 0)
         return splits, is_speaker_independent([u.speaker for u in chosen], splits)
 
     for target in ("speaker", "gender", "emotion", "ratings"):
@@ -542,7 +543,7 @@ def test_the_folds(tmp_path):
         chosen = corpus_of.select_utterances(utterances, hp)
         run = replace(run_in(tmp_path, protocol), evaluate="dev")
         tested, _ = plan(target, protocol)
-        for split, of_test in zip(corpus_of.make_splits(chosen, hp, run, 0), tested, strict=True):
+        for split, of_test in zip(splits_of.make_splits(chosen, hp, run, 0), tested, strict=True):
             assert len(split.dev) and (split.test == split.dev).all()
             assert not set(split.train) & set(split.dev)
             assert not set(of_test.test) & {*split.train, *split.dev}
@@ -562,23 +563,23 @@ def test_the_split_of_two_lists(tmp_path, caplog):
     for target in ("speaker", "gender"):
         hp = hyperparameters(f"labels.target={target}", setting)
         with caplog.at_level("INFO"):
-            corpus_of.check_lists(utterances, hp)
+            splits_of.check_lists(utterances, hp)
         assert caplog.messages.pop() == (
             "protocol.lists: 6 of 24 utterances are in neither list, the first is a-anger-0"
         )
         chosen = corpus_of.select_utterances(utterances, hp)
-        [split] = corpus_of.make_splits(chosen, hp, run_in(tmp_path), 0)
+        [split] = splits_of.make_splits(chosen, hp, run_in(tmp_path), 0)
         assert [part.tolist() for part in split] == [
             list(range(1, 24, 2)), [], list(range(2, 24, 4))
         ]  # fmt: skip
     run = replace(run_in(tmp_path), evaluate="dev")
-    [split] = corpus_of.make_splits(chosen, hp, run, 0)
+    [split] = splits_of.make_splits(chosen, hp, run, 0)
     assert {*split.train, *split.dev} == {*range(1, 24, 2)} and len(split.dev) == 2
     for more in ({"protocol": "loso"}, {"n_folds": 3}):
         with pytest.raises(UsageError, match="is one split; leave out --folds and --protocol"):
-            corpus_of.make_splits(chosen, hp, replace(run_in(tmp_path), **more), 0)
+            splits_of.make_splits(chosen, hp, replace(run_in(tmp_path), **more), 0)
     with pytest.raises(DataError, match="none of the utterances that \\[labels\\] select"):
-        corpus_of.make_splits(chosen[::2], hp, run_in(tmp_path), 0)
+        splits_of.make_splits(chosen[::2], hp, run_in(tmp_path), 0)
 
 
 def test_one_autoencoder_serves_the_rows_of_two_lists(tmp_path, monkeypatch):
@@ -589,7 +590,7 @@ def test_one_autoencoder_serves_the_rows_of_two_lists(tmp_path, monkeypatch):
     for target in ("speaker", "gender"):
         hp = hyperparameters(f"labels.target={target}", lists(tmp_path, names[::2], names[1::2]))
         chosen = corpus_of.select_utterances(utterances, hp)
-        [split] = corpus_of.make_splits(chosen, hp, run, 0)
+        [split] = splits_of.make_splits(chosen, hp, run, 0)
         dataset = SimpleNamespace(utterances=chosen)
         experiment.fold_network(experiment.Experiment(dataset, hp, run, None, None), split)
     assert len(keys) == 2 and keys[0] == keys[1] and keys[0]["known"]
@@ -616,7 +617,7 @@ def test_lists_that_make_no_split(tmp_path, train, test, change, kind, message):
     for old, new in change.items():
         setting = setting.replace(old, new)
     with pytest.raises(kind, match=message):
-        corpus_of.check_lists(
+        splits_of.check_lists(
             [SimpleNamespace(name=name) for name in "ab"], hyperparameters(setting)
         )
 
@@ -625,7 +626,7 @@ def test_a_list_that_is_no_text(tmp_path):
     setting = lists(tmp_path, "a", "b")
     (tmp_path / "test.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="test.txt \\(it is no text"):
-        corpus_of.read_lists(hyperparameters(setting))
+        splits_of.read_lists(hyperparameters(setting))
 
 
 def test_rare_speakers_are_named(tmp_path, caplog):
@@ -634,7 +635,7 @@ def test_rare_speakers_are_named(tmp_path, caplog):
     utterances = corpus_of.select_utterances(sounds(tmp_path, n_takes=3), hp)
     rare = [u for i, u in enumerate(utterances) if u.speaker != "c" or i % 6 < 2]
     for seed in (0, 1):  # a warning, not one a seed
-        splits = corpus_of.make_splits(rare, hp, run_in(tmp_path, seeds=(0, 1)), seed)
+        splits = splits_of.make_splits(rare, hp, run_in(tmp_path, seeds=(0, 1)), seed)
         assert [len(s.test) for s in splits] == [10, 10]
     assert caplog.messages == [
         "1 of 4 speakers have fewer than 5 utterances, the first is c, the fewest are 2: 2 folds "
@@ -1144,7 +1145,7 @@ def test_the_card_s_commands_name_what_there_is():
         options = base.parse(train.parser(), ["--model", "auxvae", *words], Options)
         hp = load_hyperparameters(options, options.corpus)
         make_mel_pieces(hp)
-        assert options.workdir and len(corpus_of.list_files(hp)) in (0, 2)
+        assert options.workdir and len(splits_of.list_files(hp)) in (0, 2)
     assert len({words[-1] for words in commands.values()}) == 7  # a run directory each
 
 

@@ -284,7 +284,7 @@ def sounds(folder, n_takes=5, speakers="abc", **more):
 def test_the_folds(tmp_path):
     utterances = sounds(tmp_path)  # ten of each of three speakers
     hp = hyperparameters()
-    splits = corpus_of.make_splits(utterances, hp, run_in(tmp_path), 0)
+    splits = experiment.make_splits(utterances, hp, run_in(tmp_path), 0)
     assert len(splits) == 3
     for speaker, split in zip("abc", splits, strict=True):
         assert {utterances[i].speaker for part in split for i in part} == {speaker}
@@ -292,29 +292,29 @@ def test_the_folds(tmp_path):
         assert sorted(utterances[i].emotion for i in split.test) == ["anger"] * 2 + ["sadness"] * 2
     assert not is_speaker_independent([u.speaker for u in utterances], splits)
     # Section 4: "ten executions of the model"; a search on the dev sets has seen no test utterance.
-    again = corpus_of.make_splits(utterances, hp, run_in(tmp_path), 1)
+    again = experiment.make_splits(utterances, hp, run_in(tmp_path), 1)
     assert all((a.test == b.test).all() for a, b in zip(splits, again, strict=True))
     assert any((a.dev != b.dev).any() for a, b in zip(splits, again, strict=True))
     # Table 3.
     for run, of in ((run_in(tmp_path), "emodb"), (run_in(tmp_path, "loso"), "savee")):
-        splits = corpus_of.make_splits(utterances, hyperparameters(corpus=of), run, 0)
+        splits = experiment.make_splits(utterances, hyperparameters(corpus=of), run, 0)
         assert is_speaker_independent([u.speaker for u in utterances], splits)
         assert [{utterances[i].speaker for i in s.test} for s in splits] == [{"a"}, {"b"}, {"c"}]
         assert all(len(s.dev) == 10 for s in splits)
     # Table 2.
     parts = dict(zip("abc", ("train", "dev", "test"), strict=True))
     official = [replace(u, split=parts[u.speaker]) for u in utterances]
-    [split] = corpus_of.make_splits(official, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
+    [split] = experiment.make_splits(official, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
     assert [len(part) for part in split] == [10, 10, 10]
     no_dev = [replace(u, split="train") if u.split == "dev" else u for u in official]
-    [split] = corpus_of.make_splits(no_dev, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
+    [split] = experiment.make_splits(no_dev, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
     assert [len(part) for part in split] == [14, 6, 10]
     with pytest.raises(DataError, match="train has 0 utterances and test 0; use --protocol loso"):
-        corpus_of.make_splits(utterances, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
+        experiment.make_splits(utterances, hyperparameters(corpus="omg"), run_in(tmp_path), 0)
     with pytest.raises(DataError, match="speaker 'a' has one utterance of class 'anger'"):
-        corpus_of.make_splits(utterances[4:], hp, run_in(tmp_path), 0)
+        experiment.make_splits(utterances[4:], hp, run_in(tmp_path), 0)
     with pytest.raises(UsageError, match="--folds 3: protocol.kind=per-speaker"):
-        corpus_of.make_splits(utterances, hp, run_in(tmp_path, n_folds=3), 0)
+        experiment.make_splits(utterances, hp, run_in(tmp_path, n_folds=3), 0)
 
 
 def test_slices_know_whose_they_are(tmp_path):
@@ -641,7 +641,7 @@ def test_a_fold_is_the_same_after_another(encoder, tmp_path, eager, without_pict
         lab = experiment.Experiment(
             speech, hp, run, None, heads.new_network(shaped, speech, hp), bar
         )
-        splits = corpus_of.make_splits(utterances, hp, run, 0)
+        splits = experiment.make_splits(utterances, hp, run, 0)
         for fold in [*folds_before, 1]:
             folder = run.folder / f"fold-{fold:02}"
             outputs = experiment.train_head(lab, splits[fold], folder, [0, fold])["outputs"]

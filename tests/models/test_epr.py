@@ -19,7 +19,7 @@ from tfser.corpora import casia
 from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
 from tfser.evaluation import classification_report, cross_validation
-from tfser.models.epr import dataset, figures, forest, network, refinery, schedule
+from tfser.models.epr import dataset, figures, forest, network, refinery, schedule, splits
 from tfser.models.epr import experiment as epr
 from tfser.plots import figures as plots
 from tfser.storage import atomic_files, run_directory
@@ -807,7 +807,7 @@ def clean_and_spoilt(tmp_path_factory, tiny):
         folder = tmp_path_factory.mktemp("run")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(plots, "encode_png", encode_pixel)
-            patch.setattr(epr, "make_splits", lambda *a: dataset.make_splits(*a)[:1])
+            patch.setattr(epr, "make_splits", lambda *a: splits.make_splits(*a)[:1])
             patch.setattr(epr, "load_dataset", lambda u, *_, names=names: speech_of(u, names))
             patch.setattr(epr, "compiled_network", lambda *_: tiny)
             epr.train(utterances, hp, run_in(folder))

@@ -40,7 +40,8 @@ def train_aae(folder, wavs, *, system, n_frames, seed=0):
     hp = test_aae.hyperparameters(
         f"model.system={system}", "train.learning_rate=1e-2", f"train.max_epochs={EPOCHS}"
     )
-    split = aae.make_splits(speech.utterances, test_aae.run_in(folder, "loso"))[0]
+    run = test_aae.run_in(folder, "loso")
+    split = aae.make_splits(speech.utterances, test_aae.hyperparameters(), run, 0)[0]
     lab = test_aae.experiment(folder, hp, speech)
     return aae.train_network(lab, split, folder / "seed-0" / "fold-00", [seed, 0])
 
@@ -86,7 +87,7 @@ def train_head(folder, wavs, *, encoder):
     bar = SimpleNamespace(epoch=lambda row: None, place="")
     network = began.compiled_network(None, speech, hp, run)
     lab = began.Experiment(speech, hp, run, None, network, bar)
-    split = began_dataset.make_splits(utterances, hp, run, 0)[0]
+    split = began.make_splits(utterances, hp, run, 0)[0]
     began.train_head(lab, split, folder / "seed-0" / "fold-00", [0, 0])
 
 

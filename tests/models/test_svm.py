@@ -15,7 +15,7 @@ from tfser.config.hparams import load_hparams
 from tfser.corpora.loader import load_corpus
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.models.began.dataset import make_splits as plan_of_began
+from tfser.models.began.splits import make_splits as plan_of_began
 from tfser.models.svm import experiment
 from tfser.storage import run_directory
 

@@ -16,7 +16,7 @@ from tfser.config.hparams import (
     hparams_names,
     load_hparams,
 )
-from tfser.corpora.loader import check_complete, check_corpus, corpus_names, load_corpus
+from tfser.corpora.loader import check_complete, check_unlabelled, corpus_names, load_corpus
 from tfser.errors import UsageError, did_you_mean
 from tfser.storage import atomic_files, run_directory, s3
 
@@ -250,17 +250,17 @@ def resolve_protocol(options: Options, utterances, hp) -> str:
     )
 
 
-def check_unlabelled(hp) -> None:
+def check_unlabelled_corpora(hp) -> None:
     """Raise UsageError or DataError where a corpus that trains without labels has no folder."""
-    corpora = [hp["train"].get("unlabelled_corpus")] if "train" in hp else []
+    corpora = {"train.unlabelled_corpus": hp.get("train", {}).get("unlabelled_corpus")}
     for section in PRETRAINED:
         settings = hp.get(section, {"weights": "none"})
         is_used = section != "began" or hp.get("head", {}).get("encoder") == "pretrained"
         if is_used and not settings["weights"]:
-            corpora.append(settings["corpus"])
-    for corpus in corpora:
-        if corpus and corpus != "tested":
-            check_corpus(corpus)
+            corpora[f"{section}.corpus"] = settings["corpus"]
+    for setting, corpus in corpora.items():
+        if corpus not in (None, "", "tested"):
+            check_unlabelled(setting, corpus)
 
 
 def load_named_corpus(options: Options, corpus: str, root, cache: Path) -> tuple[str, list, dict]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfser.cli import base
+from tfser.inference.finished_run import check_folder, load_run
 from tfser.inference.web_page import LOOPBACK, open_page
 
 EPILOG = """\
@@ -52,6 +53,10 @@ def main(argv=None) -> int:
 
 def serve(options: ServeOptions) -> None:
     """Open the page and wait for an interrupt."""
+    for folder in options.export:  # before TensorFlow is imported
+        check_folder(folder)
+        if not (folder / "tfser.json").exists():
+            load_run(folder)
     with open_page(options.export, options.host, options.port) as url:
         print(f"{url} (Ctrl-C ends it)", flush=True)
         threading.Event().wait()

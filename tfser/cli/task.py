@@ -12,7 +12,7 @@ from tfser.cli.options import (
     check_minimum,
     check_model,
     check_svm,
-    check_unlabelled,
+    check_unlabelled_corpora,
     is_table,
     load_named_corpus,
     resolve_cache,
@@ -55,7 +55,7 @@ def prepare_task(options: Options) -> Task:
         raise UsageError(f"--folds {options.folds}: with --test-corpus there are no folds")
     cache = resolve_cache(options)
     corpus, utterances, hp = load_named_corpus(options, options.corpus, options.data_root, cache)
-    check_unlabelled(hp)
+    check_unlabelled_corpora(hp)
     protocol = resolve_protocol(options, utterances, hp)
     check_svm(options, protocol)
     settings = {"model": options.model, "corpus": corpus, "protocol": protocol}

@@ -89,11 +89,24 @@ def check_name(corpus: str) -> None:
     )
 
 
-def check_corpus(corpus: str) -> None:
-    """Raise UsageError or DataError where a named corpus is unknown or has no folder."""
-    check_name(corpus)
-    if not hasattr(importlib.import_module(f"tfser.corpora.{corpus}"), "make"):
-        corpus_root(corpus, None)
+def check_unlabelled(setting: str, corpus: str) -> None:
+    """Raise UsageError or DataError where the corpus of a setting is unknown or has no folder.
+
+    setting: its name, such as "vae.corpus"; the corpus trains without labels.
+    """
+    if corpus not in corpus_names():
+        raise UsageError(
+            f"{setting}={corpus!r} is not known{did_you_mean(corpus, corpus_names())}; one of: "
+            f"tested {' '.join(corpus_names())}"
+        )
+    if hasattr(importlib.import_module(f"tfser.corpora.{corpus}"), "make"):
+        return
+    if not os.environ.get(_variable(corpus)):
+        raise UsageError(
+            f"{setting}={corpus}: set {_variable(corpus)} to its folder (--data-root is the folder "
+            f"of --corpus), or take other speech by --set {setting}=..."
+        )
+    corpus_root(corpus, None)
 
 
 def corpus_root(corpus: str, root: Path | None) -> Path:
@@ -156,12 +169,14 @@ def check_complete(corpus: str, root: Path | None, utterances, max_bad: int) -> 
         problems.append(f"{n:,} of {expected:,} utterances")
     unread = []
     if hasattr(module, "OTHER_FILES"):
-        names = {u.path.stem for u in utterances}
+        names, paths = {u.name for u in utterances}, {u.path for u in utterances}
         root = corpus_root(corpus, root)
         unread = [
             path.relative_to(root)
             for path in list_audio_files(root)
-            if path.stem not in names and not module.OTHER_FILES.fullmatch(path.stem)
+            if path not in paths
+            and path.stem not in names  # else a copy
+            and not module.OTHER_FILES.fullmatch(path.stem)
         ]
         if len(unread) > (1 - MOST_FILES) * (n + len(unread)):
             problems.append(

@@ -84,7 +84,8 @@ def leave_speakers_out(speakers, *, n_folds: int | None = None, strata=None) -> 
         )
     if n_folds is not None and n_folds < 3:
         raise UsageError(
-            f"--folds {n_folds}: leaving speakers out needs at least 3 folds (test, dev, train)"
+            f"--folds {n_folds}: leaving speakers out needs at least 3 folds (test, dev, train); "
+            "use --folds 3"
         )
     if n_folds is not None and n_folds > n_speakers:
         raise UsageError(
