@@ -629,8 +629,9 @@ def test_a_corrected_command_may_use_the_directory_of_a_refused_one(
     few_files, tmp_path, without_networks
 ):
     path = few_files()
-    assert on_table(path, "--folds", 7).code == 3
-    assert "use --folds 6" in (tmp_path / "run" / "log.txt").read_text()
+    refused = on_table(path, "--folds", 2, overrides=['plots.utterances=["f1-anger-1"]'])
+    assert refused.code == 2
+    assert "did you mean 'f1-anger-01'" in (tmp_path / "run" / "log.txt").read_text()
     assert on_table(path, "--folds", 2).code == 0
     [process] = atomic_files.read_json(tmp_path / "run" / "environment.json")["processes"]
     assert process["versions"]

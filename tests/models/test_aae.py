@@ -832,7 +832,7 @@ def on_iemocap(root, workdir, *arguments, command=main):
     settings = ["model.system=baseline", "model.units=4", "train.max_epochs=1"]
     return called(
         command, "--model", "aae", "--corpus", "iemocap", "--data-root", root, "--workdir", workdir,
-        *arguments, *(word for setting in settings for word in ("--set", setting)),
+        "--partial", *arguments, *(word for setting in settings for word in ("--set", setting)),
     )  # fmt: skip
 
 

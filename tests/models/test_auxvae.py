@@ -927,7 +927,7 @@ def table(folder, **more):
 
 def command(tmp_path, *more):
     tiny = [f"--set={override}" for override in TINY]
-    return ["--model", "auxvae", "--corpus", str(tmp_path / "tones.csv"),
+    return ["--model", "auxvae", "--corpus", str(tmp_path / "tones.csv"), "--protocol", "paper",
             "--cache", str(tmp_path / "cache"), *tiny, *more]  # fmt: skip
 
 

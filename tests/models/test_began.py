@@ -540,7 +540,7 @@ def table(folder, **more):
 
 def command(tmp_path, *more):
     tiny = [f"--set={override}" for override in TINY]
-    return ["--model", "began", "--corpus", str(tmp_path / "tones.csv"),
+    return ["--model", "began", "--corpus", str(tmp_path / "tones.csv"), "--protocol", "paper",
             "--cache", str(tmp_path / "cache"), *tiny, *more]  # fmt: skip
 
 
@@ -747,7 +747,8 @@ def test_the_commands_of_the_card(
     small = [s for s in TINY if not s.startswith(("head.", "began.corpus", "train.max_epochs"))]
     answer = called(
         search.main, *flags, "--evals", 1, "--data-root", corpora[corpus], "--cache",
-        tmp_path / "cache", "--workdir", tmp_path / "search", "--set=train.max_epochs=1",
+        tmp_path / "cache", "--workdir", tmp_path / "search", "--partial",
+        "--set=train.max_epochs=1",
         *(f"--set={setting}" for setting in small),
     )  # fmt: skip
     assert answer.code == 0, answer.err

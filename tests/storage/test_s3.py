@@ -208,7 +208,7 @@ def command(server, name, *words, cwd):
     return done.returncode, done.stdout, done.stderr
 
 
-SMALL = ["--model", "epr", "--folds", "2", *(
+SMALL = ["--model", "epr", "--folds", "2", "--partial", *(
     word
     for setting in ("train.max_epochs=1", "refinery.rounds=1", "model.width_multiplier=0.02",
                     "segments.hop_seconds=0.1")
@@ -250,6 +250,7 @@ def test_a_training_on_s3_is_the_one_on_the_disk(server, s3, emodb, tmp_path):
 @on_s3
 def test_an_extraction_continues_and_mends_what_is_damaged(server, s3, emodb, tmp_path):
     flags = ["--model", "epr", "--corpus", "emodb", "--data-root", emodb, "--cache", "s3://cache"]
+    flags += ["--partial"]
     code, out, err = command(server, "extract", *flags, cwd=tmp_path)
     assert code == 0 and "utterances=24 left_out=0 " in out, err
     assert "shards=24 " in out and " folder=s3://cache/LogMel-" in out
@@ -301,7 +302,8 @@ def test_what_is_not_on_s3(server, s3, emodb, tmp_path):
     ):
         code, out, err = command(
             server, "extract", "--model", "epr", "--corpus", "emodb", "--data-root", root,
-            "--cache", tmp_path / "c", "--set", f"audio.decoder={decoder}", cwd=tmp_path,
+            "--partial", "--cache", tmp_path / "c", "--set", f"audio.decoder={decoder}",
+            cwd=tmp_path,
         )  # fmt: skip
         assert (code, out) == (3, "") and f"error: {message}" in err, err
     code, out, err = command(
@@ -316,7 +318,8 @@ def test_a_stream_of_shards(server, s3, emodb, tmp_path):
     """An autoencoder reads its batches from S3; what it writes bit by bit stays here."""
     words = [
         "--model", "acnn", "--corpus", "emodb", "--data-root", "s3://corpora/emodb", "--folds", "2",
-        "--cache", "s3://cache", "--workdir", "run", "--set", "labels.keep=[]", "--set",
+        "--cache", "s3://cache", "--workdir", "run", "--partial", "--set",
+        "labels.keep=[]", "--set",
         "autoencoder.corpus=tested",
     ]  # fmt: skip
     for setting in ("units=4", "max_epochs=1", "n_bands=8", "n_layers=1"):

@@ -45,6 +45,7 @@ def prepare_task(options: Options) -> Task:
         raise UsageError(
             f"--workdir {options.workdir}: results are written to a disk; give a folder"
         )
+    check_svm(options, options.protocol or "paper")
     if options.test_root and not options.test_corpus:
         raise UsageError("--test-root is the folder of --test-corpus, which is not given")
     if options.test_corpus and options.protocol in ("loso", "split"):
