@@ -8,6 +8,10 @@ import sys
 import pytest
 from running import REPOSITORY
 
+from tfser.cli.options import Options, resolve_protocol
+from tfser.config.hparams import load_hparams
+from tfser.corpora.utterance import Utterance
+
 LONGEST_SECONDS = 2
 # The cases of a table that fail, in one process that imports neither TensorFlow nor the like.
 PROGRAM = """
@@ -49,3 +53,32 @@ def test_wrong_commands_end_before_tensorflow_is_imported():
     slow = [(name, seconds) for name, _, seconds in answers if seconds > LONGEST_SECONDS]
     if slow:
         pytest.fail(f"slower than {LONGEST_SECONDS} s: {slow}")
+
+
+def resolve(corpus="table.csv", *, split=None, more=(), **options):
+    utterances = [Utterance(f"{s}.wav", s, s, "joy", split=split) for s in "abc"]
+    hp = load_hparams("svm", "table", overrides=more)
+    options = {"overrides": tuple(more)} | options
+    return resolve_protocol(Options(model="svm", corpus=corpus, **options), utterances, hp)
+
+
+def test_the_protocol_of_a_command(tmp_path):
+    assert resolve() == "loso" and resolve(split="train") == "split"
+    assert resolve(protocol="paper") == "paper" and resolve(split="test", protocol="loso") == "loso"
+    assert resolve("emodb") == resolve("omg", split="train") == "paper"
+    assert resolve(test_corpus="emodb", split="train") == "paper"
+    # A setting that the folds of the paper read alone.
+    assert resolve(more=["protocol.kind=per-speaker"]) == "paper"
+    assert resolve(more=["svm.c=0.1"]) == "loso"
+
+
+def test_a_run_of_before_goes_on_with_its_protocol(tmp_path, caplog):
+    """The default of a table was paper; a run that was begun with it stays so."""
+    caplog.set_level("INFO", "tfser")
+    settings = tmp_path / "hparams.json"
+    settings.write_text('{"model": "svm", "protocol": "paper"}')
+    assert resolve(workdir=tmp_path) == "loso"  # nothing is trained yet
+    (tmp_path / "seed-0").mkdir()
+    assert resolve(workdir=tmp_path) == resolve(workdir=tmp_path, split="test") == "paper"
+    assert f"--protocol paper, as of the run in {tmp_path}" in caplog.text
+    assert resolve(workdir=tmp_path, protocol="loso") == "loso"  # which the run then refuses

@@ -171,13 +171,19 @@ def test_what_is_said_of_a_split(caplog):
     protocols.check_split(voices(), None)
     assert caplog.messages == ["split: train 30, dev 10, test 20 utterances"]
     caplog.clear()
-    mixed = [replace(u, split="test") if u.name == "a-joy-4" else u for u in voices({"b": "train"})]
+    mixed = [
+        replace(u, speaker="a", split="test") if u.name == "f-joy-4" else u
+        for u in voices({"a": "train"})
+    ]
     protocols.check_split(mixed, None)
     assert caplog.messages == [
         "split: train 10, dev 0, test 1 utterances",
         "split: 49 of 60 utterances are in no part and left out, the first is a-anger-0",
         "split: no dev part; where the system chooses an epoch, a random share of each class of "
         "train is dev",
+        "split: no test utterance of anger: the score leaves it out",
+        "split: 1 of the 1 test speakers are in train or dev, too, the first is 'a': the score is "
+        "of known speakers (speaker_independent=no)",
     ]
     caplog.clear()
     shared = voices({"a": "train", "b": "dev", "c": "test"})
@@ -214,7 +220,7 @@ def test_the_default_of_a_table(caplog):
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
     two = [u for u in voices({}) if u.speaker in "ab"]
     assert choose(two) == "paper"
-    assert "as the table has 2 speakers" in caplog.messages[-1]
+    assert "as the table has 2 speakers, and leave one" in caplog.messages[-1]
     assert choose(voices({}), target="speaker") == "paper"
     assert choose(voices({}), is_set=True) == "paper"
     caplog.clear()
@@ -229,6 +235,19 @@ def test_many_speakers_are_many_folds(caplog):
     assert choose(many, folds=10) == "loso" and not caplog.messages
     assert choose(many) == "loso"
     assert "60 speakers are as many folds, each a training of svm; --folds 10" in caplog.text
+
+
+def test_known_speakers_are_told(caplog):
+    for protocol, target, n_told in (
+        ("paper", "emotion", 1), ("paper", "speaker", 0), ("loso", "emotion", 0)
+    ):  # fmt: skip
+        caplog.clear()
+        utterances, splits = make_splits("svm", voices({}), protocol=protocol)
+        protocols.warn_of_known_speakers(utterances, splits, protocol, target)
+        assert len(caplog.messages) == n_told
+    _, independent = make_splits("svm", voices({}), protocol="loso")
+    protocols.warn_of_known_speakers(voices({}), independent, "paper", "emotion")
+    assert not caplog.messages
 
 
 # Speaker and label

@@ -142,8 +142,10 @@ def check_folds(options: Options, task: Task) -> None:
             protocols.check_split(utterances, options.folds)
             log.setLevel(logging.ERROR)
         run = make_run(Path(), options, task, None)
-        splits.make_splits(utterances, task.hp, run, options.seed, **more)
+        folds = splits.make_splits(utterances, task.hp, run, options.seed, **more)
     finally:
         log.setLevel(level)
-    if is_table(options.corpus) and target not in ("speaker", "gender", "ratings") and not more:
-        protocols.warn_if_confounded(utterances)
+    if is_table(options.corpus) and not more:
+        protocols.warn_of_known_speakers(utterances, folds, task.protocol, target)
+        if target not in ("speaker", "gender", "ratings"):
+            protocols.warn_if_confounded(utterances)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from tfser.errors import DataError, UsageError, did_you_mean
-from tfser.evaluation.splits import Split, predefined_split
+from tfser.evaluation.splits import Split, is_speaker_independent, predefined_split
 
 PROTOCOLS = ("paper", "loso", "split")
 PARTS = {"train": "train", "test": "test"} | dict.fromkeys(
@@ -52,9 +52,8 @@ def choose_protocol(utterances, *, model: str, target: str, folds, is_set: bool)
         log.info("--protocol split, as the table has a column split")
         return "split"
     if n_speakers < FEWEST_SPEAKERS:
-        log.warning(
-            "--protocol paper, as the table has %d speaker%s: where its folds are random, the "
-            "score is of known speakers alone; leave one speaker out needs %d speakers",
+        log.info(
+            "--protocol paper, as the table has %d speaker%s, and leave one speaker out needs %d",
             *(n_speakers, "s" * (n_speakers != 1), FEWEST_SPEAKERS),
         )
         return "paper"
@@ -95,6 +94,10 @@ def check_split(utterances, folds) -> None:
             "split: no dev part; where the system chooses an epoch, a random share of each class "
             "of train is dev"
         )
+    classes = {u.emotion for u in utterances} - {None}
+    tested = {u.emotion for u, part in zip(utterances, parts, strict=True) if part == "test"}
+    if tested and (untested := sorted(classes - tested)):
+        log.warning("split: no test utterance of %s: the score leaves it out", " ".join(untested))
     parts_of = defaultdict(set)
     for u, part in zip(utterances, parts, strict=True):
         if part:
@@ -146,6 +149,19 @@ def make_predefined_split(utterances, labels, dev_fraction: float, seed: int) ->
             "use --protocol loso"
         )
     return [split]
+
+
+def warn_of_known_speakers(utterances, splits, protocol: str, target: str) -> None:
+    """Warn where the paper's folds of a table train on the speakers whom they test."""
+    speakers = [u.speaker for u in utterances]
+    if protocol != "paper" or target == "speaker" or is_speaker_independent(speakers, splits):
+        return
+    advice = "--protocol loso leaves them out" if len(set(speakers)) > 2 else "add speakers"
+    log.warning(
+        "--protocol paper: test speakers train, too, and the score is of known speakers alone "
+        "(speaker_independent=no); %s",
+        advice,
+    )
 
 
 def warn_if_confounded(utterances) -> None:

@@ -118,10 +118,8 @@ def draw_profiles(run, dataset, hp, profiles, names) -> None:
     names: the utterances to draw, [] for the first of each emotion. Where the networks have
     several labellings, each has a figure, of C1 and its own: <utterance>-<labelling>.png.
     """
-    names = names or [
-        next(u.name for u in dataset.utterances if u.emotion == emotion)
-        for emotion in dataset.classes
-    ]
+    first = {u.emotion: u.name for u in reversed(dataset.utterances)}  # a class may be untested
+    names = names or list(first.values())
     networks = list_networks(**hp["refinery"])
     labellings = list(dict.fromkeys(network.labelling for network in networks[1:])) or [None]
     folder = run.folder / "profiles"
