@@ -18,6 +18,7 @@ from tfser.config.hparams import (
 )
 from tfser.corpora.loader import check_complete, check_unlabelled, corpus_names, load_corpus
 from tfser.errors import UsageError, did_you_mean
+from tfser.evaluation.protocols import choose_protocol
 from tfser.storage import atomic_files, run_directory, s3
 
 log = logging.getLogger("tfser")
@@ -236,8 +237,6 @@ def resolve_protocol(options: Options, utterances, hp) -> str:
         if protocol := recorded.get("protocol"):
             log.info("--protocol %s, as of the run in %s", protocol, options.workdir)
             return protocol
-    from tfser.evaluation.protocols import choose_protocol  # NumPy, which --help does not need
-
     plain = load_hyperparameters(
         Options(model=options.model, corpus=options.corpus), options.corpus
     )

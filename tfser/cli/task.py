@@ -20,6 +20,7 @@ from tfser.cli.options import (
 )
 from tfser.corpora.labels import select_by_labels, select_common_classes
 from tfser.errors import UsageError
+from tfser.evaluation import protocols
 from tfser.storage import run_directory, s3
 
 log = logging.getLogger("tfser")
@@ -119,8 +120,6 @@ def check_folds(options: Options, task: Task) -> None:
 
     The training makes the same folds and logs what they lack: here logs are of the protocol alone.
     """
-    from tfser.evaluation import protocols  # NumPy, which --help does not need
-
     splits = importlib.import_module(f"tfser.models.{options.model}.splits")
     target = task.hp["labels"]["target"]
     if target == "attributes":  # each is a run of its own

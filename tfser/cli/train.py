@@ -18,6 +18,7 @@ from tfser.corpora.labels import ATTRIBUTES
 from tfser.corpora.loader import corpus_root, describe_corpus
 from tfser.distributed import multi_worker, spark_session
 from tfser.errors import ConflictError, UsageError
+from tfser.evaluation.protocols import PROTOCOLS
 from tfser.storage import run_directory, s3
 
 log = logging.getLogger("tfser")
@@ -83,7 +84,7 @@ def add_flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--protocol",
-        choices=("paper", "loso", "split"),
+        choices=PROTOCOLS,
         help="paper: the folds of the model's paper (see below); loso: leave one speaker out, no "
         "speaker of the test set is in the training set; split: the corpus's own train, dev and "
         "test (default: paper; of a table split or loso, see below)",
