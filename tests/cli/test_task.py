@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
-from running import REPOSITORY
+from cases import protocols
+from running import REPOSITORY, called
 
+from tfser.cli import train
 from tfser.cli.options import Options, resolve_protocol
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
@@ -53,6 +56,15 @@ def test_wrong_commands_end_before_tensorflow_is_imported():
     slow = [(name, seconds) for name, _, seconds in answers if seconds > LONGEST_SECONDS]
     if slow:
         pytest.fail(f"slower than {LONGEST_SECONDS} s: {slow}")
+
+
+@pytest.mark.slow  # test_cases.py has the first one, test_protocols.py the splits of all
+@pytest.mark.parametrize("case", protocols.TRAINED[1:], ids=lambda case: case.name)
+def test_the_protocol_of_a_table(case, tmp_path):
+    answer = called(train.main, *case.arguments(tmp_path))
+    assert answer.code == 0, answer.err
+    assert re.search(case.message, answer.err), answer.err
+    case.check(answer, tmp_path)
 
 
 def resolve(corpus="table.csv", *, split=None, more=(), **options):

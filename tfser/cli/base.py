@@ -150,9 +150,7 @@ def _exit_code(function, options, interrupted) -> int:
         signal.signal(signal.SIGHUP, _interrupt)  # the terminal was closed
     try:
         if sys.stdout is None:
-            raise TfserError(
-                "stdout is closed, and the results are lost; use > FILE or > /dev/null"
-            )
+            raise TfserError("stdout is closed, and takes no results; use > FILE or > /dev/null")
         subprocesses.end_with_parent()
         function(options)
         sys.stdout.flush()

@@ -73,7 +73,7 @@ def check_name(corpus: str) -> None:
         return
     path, names = Path(corpus).expanduser(), ", ".join(corpus_names())
     hint = did_you_mean(path.name, corpus_names())
-    if path.is_dir():
+    if corpus and path.is_dir():
         raise UsageError(
             f"--corpus {corpus} is a folder{hint}; give the name of the corpus ({names}) and the "
             "folder by --data-root, or a table of its files, such as my/table.csv"
