@@ -194,5 +194,5 @@ CASES = [
     Case("speakers as the target: the split is not used, and the warning says so", "train",
          train_on(list_rows(OFFICIAL, n_takes=1), "--target", "speaker", "--folds", "3",
                   *ALONE["auxvae"], model="auxvae"), 3,
-         "the table's split is not used, because of --target speaker"),
+         "--protocol paper, because of --target speaker; --protocol split takes"),
 ]  # fmt: skip

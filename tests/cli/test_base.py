@@ -10,7 +10,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from running import REPOSITORY
+from running import REPOSITORY, called
 
 from tfser.cli import base
 
@@ -65,56 +65,57 @@ MESSAGE = (
 
 
 @contextlib.contextmanager
-def full_stdout():
-    """stdout is a full disk."""
+def full_disk():
+    """Yield a file on a full disk; closing it fails if a command has left something in it."""
     file = open("/dev/full", "w")
-    with contextlib.redirect_stdout(file):
-        yield
-    file.close()  # which fails if the command has left something in it
+    yield file
+    file.close()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_on_a_full_disk_is_an_error(command, capsys):
-    with full_stdout(), pytest.raises(SystemExit) as end:
-        importlib.import_module(f"tfser.cli.{command}").main(["--help"])
+    main = importlib.import_module(f"tfser.cli.{command}").main
+    with full_disk() as stdout, contextlib.redirect_stdout(stdout):
+        with pytest.raises(SystemExit) as end:
+            main(["--help"])
     assert end.value.code == 1 and capsys.readouterr().err == MESSAGE
 
 
-def run(function):
-    """Run a function as a command: (exit code, stderr)."""
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err):
-        code = base.run_command(lambda options: function(), SimpleNamespace(debug=False))
-    return code, err.getvalue()
+def run(function, stdout):
+    """Run a function as a command with this stdout: (exit code, stderr)."""
+
+    def main(_):
+        with contextlib.redirect_stdout(stdout):
+            return base.run_command(lambda options: function(), SimpleNamespace(debug=False))
+
+    answer = called(main)
+    return answer.code, answer.err
 
 
 @pytest.mark.parametrize("flushes", [False, True])
 def test_results_on_a_full_disk_are_an_error(flushes):
     """Which is found at the end, or in the middle, as tfser-predict writes row by row."""
-    with full_stdout():
-        answer = run(lambda: print("RESULT", flush=flushes))
-    assert answer == (1, MESSAGE)
+    with full_disk() as stdout:
+        assert run(lambda: print("RESULT", flush=flushes), stdout) == (1, MESSAGE)
 
 
 def test_another_full_disk_is_named():
     def fail():
         raise OSError(errno.ENOSPC, "No space left on device", "/cache/shard")
 
-    assert run(fail)[1].startswith("error: disk full while writing /cache/shard; free space")
+    message = run(fail, io.StringIO())[1]
+    assert message.startswith("error: disk full while writing /cache/shard; free space")
 
 
-def test_a_closed_stdout_is_an_error_before_any_work(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", None)
-    code, err = run(lambda: pytest.fail("the command began"))
-    assert (code, err) == (
-        1, "error: stdout is closed, and takes no results; use > FILE or > /dev/null\n"
-    )  # fmt: skip
+def test_a_closed_stdout_is_an_error_before_any_work():
+    code, message = run(lambda: pytest.fail("the command began"), None)
+    assert code == 1
+    assert message == "error: stdout is closed, and takes no results; use > FILE or > /dev/null\n"
 
 
-def test_a_reader_that_leaves_is_no_error(monkeypatch):
+def test_a_reader_that_leaves_is_no_error():
     """As of tfser-train ... | head -1."""
     read, write = os.pipe()
     os.close(read)
-    with open(write, "w") as file:
-        monkeypatch.setattr(sys, "stdout", file)
-        assert run(lambda: print("RESULT")) == (0, "")
+    with open(write, "w") as stdout:
+        assert run(lambda: print("RESULT"), stdout) == (0, "")

@@ -225,7 +225,10 @@ def test_the_default_of_a_table(caplog):
     assert choose(voices({}), is_set=True) == "paper"
     caplog.clear()
     assert choose(voices(), is_set=True) == "paper"
-    assert "split is not used, because of [protocol] of the hyperparameters" in caplog.text
+    assert (
+        "--protocol paper, because of [protocol] of the hyperparameters; --protocol split"
+        in caplog.text
+    )
     with pytest.raises(UsageError, match="--folds 5: the table has a column split"):
         choose(voices(), folds=5)
 

@@ -40,7 +40,7 @@ def choose_protocol(utterances, *, model: str, target: str, folds, is_set: bool)
         reason = "--target speaker" if target == "speaker" else "[protocol] of the hyperparameters"
         if has_split:
             log.warning(
-                "the table's split is not used, because of %s; --protocol split uses it", reason
+                "--protocol paper, because of %s; --protocol split takes the table's split", reason
             )
         return "paper"
     if has_split:
