@@ -656,7 +656,7 @@ def test_a_fold_is_the_same_after_another(encoder, tmp_path, eager, without_pict
         (["--target", "speaker"], 2, "labels.target='speaker' is not known"),
         (["--folds", "3"], 2, "has folds of its own"),
         (["--set", "head.encoder=pretraned"], 2, "did you mean 'pretrained'"),
-        (["--set", "train.optimizer=sgd"], 2, "train.optimizer='sgd' is not known"),
+        (["--set", "train.optimizer=nadam"], 2, "train.optimizer='nadam' is not known"),
         (["--strategy", "mirrored"], 2, "needs two devices or more"),
     ],
 )
