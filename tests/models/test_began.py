@@ -176,6 +176,7 @@ def test_a_step_by_hand():
 
     real, generated = distance(x), distance(model.generator(z_d).numpy())
     before = {name: [w.numpy() for w in getattr(model, name).weights] for name in PARTS}
+    pictures = model.generator(z_g).numpy()
     losses = []
     minimize = loop.minimize
 
@@ -190,6 +191,7 @@ def test_a_step_by_hand():
     finally:
         loop.minimize = minimize
     assert losses[0] == pytest.approx(real - 0.3 * generated, rel=1e-5)
+    assert losses[1] == pytest.approx(distance(pictures), rel=1e-5)  # of the D that has moved
     balance = 0.7 * real - generated
     assert float(found["real"]) == pytest.approx(real, rel=1e-5)
     assert float(found["generated"]) == pytest.approx(generated, rel=1e-5)
