@@ -25,7 +25,7 @@ from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.evaluation import metrics
+from tfser.evaluation import classification_report, metrics
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.features.magnitude_slices import Slices, make_magnitude_slices
 from tfser.models.began import dataset as corpus_of
@@ -363,6 +363,21 @@ def test_scores_of_the_tables_have_their_spread_over_the_executions():
     }  # fmt: skip
     alone = {"wa_of_DC": metrics.summarize([0.75]), "wa": metrics.summarize([0.75])}
     assert experiment.describe_scores(alone) == {"wa_of_DC": "0.7500"}
+
+
+def test_a_name_with_blanks_is_one_word_of_the_result_line(tmp_path, capsys):
+    summary = metrics.summarize([0.5])
+    scores = {
+        "model": "began", "corpus": "my tones", "protocol": "paper", "speaker_independent": False,
+        "uar": 0.5, "wa": 0.5, "majority": 0.5, "n": 8, "folds": 2, "seeds": 1,
+        "systems": {"BEGAN + head": {"uar": summary, "wa": summary}},
+        "flags": {"wa_of_Anna K": "0.7500", "wa_of_b=c": "0.2500"},
+    }  # fmt: skip
+    classification_report.print_results(scores, tmp_path)
+    result = capsys.readouterr().out.splitlines()[-1]
+    words = dict(word.split("=") for word in result.split()[1:])
+    assert words["corpus"] == "my_tones"
+    assert (words["wa_of_Anna_K"], words["wa_of_b_c"]) == ("0.7500", "0.2500")
 
 
 # Pre-training.
