@@ -550,7 +550,7 @@ def test_sigterm_is_an_interrupt(tmp_path, monkeypatch):
         (["--folds", 2], ["train.patience=4"], "hparams.train.patience: 3 -> 4"),
         (["--folds", 4], [], "folds: 2 -> 4"),
         ([], [], "folds: 2 -> None"),
-        (["--folds", 2, "--protocol", "loso"], [], "protocol: paper -> loso"),
+        (["--folds", 3, "--protocol", "loso"], [], "folds: 2 -> 3, protocol: paper -> loso"),
     ],
 )
 def test_another_run_in_the_same_directory(paper_run, arguments, overrides, changed):
