@@ -1115,7 +1115,7 @@ def test_an_omg_of_tones(tmp_path, capsys):
         (["--target", "speaker", "--protocol", "loso"], 2, "use --protocol paper"),
         (["--target", "speeker"], 2, "did you mean 'speaker'"),
         (["--target", "activation"], 2, "labels.target='activation' is not known"),
-        (["--set", "vae.corpus=librispeech"], 2, "librispeech needs its folder"),
+        (["--set", "vae.corpus=librispeech"], 2, "librispeech: set TFSER_LIBRISPEECH_ROOT to"),
         (["--test-corpus", "toy"], 2, "auxvae has no test across corpora"),
         (["--set", "input.n_frames=20"], 2, "cuts them"),
         (["--strategy", "mirrored"], 2, "needs two devices or more"),

@@ -703,7 +703,11 @@ def test_the_card_has_a_command_for_each_row_of_the_paper():
     protocols = {}
     for row, corpus, flags, names in card_rows():
         options = base.parse(search.parser(), flags, Options)
-        assert (options.seeds, options.trial_seeds, options.protocol) == (10, 1, "paper")
+        assert (options.seeds, options.trial_seeds, options.protocol) == (
+            10,
+            1,
+            None,
+        )  # the default of a named corpus: paper
         hp = load_hyperparameters(options, corpus)
         protocols[row] = corpus, hp["protocol"]["kind"], hp["labels"]["target"]
         assert names
