@@ -140,3 +140,24 @@ def test_describe_a_free_copy(tmp_path):
         "casia: 1,200 of the paper's 7,200 utterances, 4 speakers, 6 emotions: anger 200, "
         "fear 200, happiness 200, neutral 200, sadness 200, surprise 200"
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "native", "emotion"),
+    [
+        ("surprised", "surprise", "surprise"),
+        ("Anger", "angry", "anger"),
+        ("fearful", "fear", "fear"),
+        ("happiness", "happy", "happiness"),
+        ("normal", "neutral", "neutral"),
+        ("sadness", "sad", "sadness"),
+        ("惊讶", "surprise", "surprise"),
+        ("生气", "angry", "anger"),
+    ],
+)
+def test_other_spellings(tmp_path, word, native, emotion):
+    touch(tmp_path, f"wangzhe/{word}/201.wav", f"wangzhe_{word}_202.wav")
+    assert [(u.name, u.emotion, u.speaker) for u in casia.read(tmp_path)] == [
+        (f"wangzhe-{native}-201", emotion, "wangzhe"),
+        (f"wangzhe-{native}-202", emotion, "wangzhe"),
+    ]

@@ -51,3 +51,10 @@ def test_the_real_corpus(shared_data):
     assert "".join(sorted(speakers)) == "03080910111213141516"
     assert Counter(speakers.values()) == {"male": 5, "female": 5}
     assert len({utterance.text for utterance in utterances}) == 10
+
+
+def test_names_in_capitals_or_small_letters(tmp_path):
+    for name in ("03A01FA", "08a02wb"):
+        (tmp_path / f"{name}.wav").touch()
+    labels = [(u.name, u.speaker, u.emotion, u.text) for u in emodb.read(tmp_path)]
+    assert labels == [("03A01FA", "03", "happiness", "a01"), ("08a02wb", "08", "anger", "a02")]
