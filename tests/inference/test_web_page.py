@@ -272,6 +272,9 @@ def test_what_cannot_be_served(tmp_path, monkeypatch):
     monkeypatch.setattr(
         predictor, "load_predictor", lambda folder: predictor.Predictor(loud, CLASSES, 16000)
     )
+    for folder in (tmp_path / "loud", tmp_path / "other" / "loud"):
+        folder.mkdir(parents=True)
+        (folder / "tfser.json").touch()
     export = ["--export", tmp_path / "loud"]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -291,7 +294,7 @@ def test_what_cannot_be_served(tmp_path, monkeypatch):
     answer = called(serve.main, *export, tmp_path / "other" / "loud")
     assert answer.code == 2 and "same name" in answer.err
     monkeypatch.undo()
-    answer = called(serve.main, *export)
+    answer = called(serve.main, "--export", tmp_path / "nowhere")
     assert answer.code == 2 and "there is no folder" in answer.err
     monkeypatch.setattr(web_page.importlib.util, "find_spec", lambda name: None)
     answer = called(serve.main, *export)
