@@ -3,8 +3,8 @@
 import os
 
 from cases.case import Case
+from cases.corpus import train_on, write_corpus
 from cases.protocols import list_rows
-from cases.tables import train_on, write_corpus
 
 from tfser.corpora import casia, emodb, ravdess, savee
 

@@ -8,7 +8,7 @@ import json
 import re
 
 from cases.case import Case
-from cases.tables import train_on, write_corpus
+from cases.corpus import train_on, write_corpus
 
 EMOTIONS = ("anger", "sadness")
 # Flags with which a system trains on the table alone.

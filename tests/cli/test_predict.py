@@ -218,18 +218,18 @@ def test_a_picture_decodes_its_recording_once(model, tmp_path, monkeypatch):
         (["a.wav", "--plot", "there.csv"], 4, "new or empty folder"),
         (["a.wav", "--out", "x.txt"], 2, ".csv or .jsonl"),
         (["a.wav", "--out", "there.csv"], 4, "exists"),
-        (["--table", "none.csv"], 3, "No such file"),
-        (["--table", "there.csv"], 3, "no column named file"),
-        (["--table", "bad.csv"], 3, "line 2: start and end are seconds"),
-        (["--table", "nan.csv"], 3, "line 2: start and end are seconds"),
-        (["--table", "gap.csv"], 3, "line 3: names no file"),
+        (["--table", "none.csv"], 3, "there is no table none.csv"),
+        (["--table", "there.csv"], 3, "there.csv: no column 'file'"),
+        (["--table", "bad.csv"], 3, "line 2: start is 'soon', not a number; write seconds"),
+        (["--table", "inf.csv"], 3, "line 2: start is 'inf', not a number; write seconds"),
+        (["--table", "gap.csv"], 3, "line 3: the file is empty"),
     ],
 )
 def test_flags_that_cannot_be(words, code, said, model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.csv").write_text("name\na\n")
     (tmp_path / "bad.csv").write_text("file,start\na.wav,soon\n")
-    (tmp_path / "nan.csv").write_text("file,start\na.wav,nan\n")
+    (tmp_path / "inf.csv").write_text("file,start\na.wav,inf\n")
     (tmp_path / "gap.csv").write_text("file,start\na.wav,1\n,2\n")
     assert predict.main(["--run", "r", *words]) == code
     assert said in capsys.readouterr().err

@@ -639,14 +639,13 @@ def test_a_corrected_command_may_use_the_directory_of_a_refused_one(
 
 
 def test_audio_that_changes_is_not_resumed(few_files, tmp_path, without_networks):
-    first, second = (tmp_path / f"{n}.wav" for n in "ab")
-    for seed, wav in enumerate((first, second)):
+    for seed, name in enumerate("abc"):
         noise = np.random.default_rng(seed).normal(size=16000) / 10
-        soundfile.write(wav, noise, 16000)
+        soundfile.write(tmp_path / f"{name}.wav", noise, 16000)
     path = few_files("a.wav,m1,anger", "b.wav,m1,sadness")
     assert on_table(path, "--folds", 2).code == 0
     before = (tmp_path / "run" / "scores.json").read_bytes()
-    first.write_bytes(second.read_bytes())  # of the same size
+    (tmp_path / "c.wav").rename(tmp_path / "a.wav")  # of the same size
     answer = on_table(path, "--folds", 2)
     assert answer.code == 4 and "the audio has changed" in error_line(answer)
     assert (tmp_path / "run" / "scores.json").read_bytes() == before

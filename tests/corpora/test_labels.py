@@ -8,6 +8,7 @@ import pytest
 from tfser.corpora.labels import (
     describe_labels,
     number_classes,
+    scale_ratings,
     select_by_labels,
     select_common_classes,
     select_rated,
@@ -254,3 +255,40 @@ def test_what_two_corpora_share():
         "the two corpora share 1 emotions, and two are needed: they have anger fear and anger "
         "calm; see labels.keep and labels.merge"
     )
+
+
+def rated(*ratings):
+    return [Utterance(f"{i}", f"u{i}", "s", valence=rating) for i, rating in enumerate(ratings)]
+
+
+def test_ratings_are_mapped_to_the_scale_of_the_papers():
+    assert scale_ratings(rated(1, None, 5), "valence") == [1, None, 5]
+    assert scale_ratings(rated(1, 4, None, 7), "valence", [1, 7]) == [1, 3, None, 5]
+    assert scale_ratings(rated(-1, 0.5), "valence", [-1, 1]) == [1, 4]
+    assert scale_ratings(rated(-2, -3), "valence", [-3, -2]) == [5, 1]
+    mapped = names(rated(1, 2.4, 2.6, 4, 5.4, 5.6), target="valence", scale=[1, 7])
+    assert [label for _, label in mapped] == ["low", "low", "neutral", "neutral", "neutral", "high"]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "message"),
+    [((3, 6, 7), r"u1: valence is 6, outside 1 to 5; .*--set labels.scale=\[1,7\]"),
+     ((0.5, 1), r"u0: valence is 0.5, .*=\[0,1\]"), ((1, -0.5), r"u1: .*=\[-1,1\]"),
+     ((1, 0), r"u1: .*=\[0,1\]"), ((5, 0), r"=\[0,5\]"), ((200, 3), r"=\[3,200\]")],
+)  # fmt: skip
+def test_ratings_outside_the_scale(ratings, message):
+    with pytest.raises(DataError, match=message):
+        names(rated(*ratings), target="valence")
+
+
+@pytest.mark.parametrize("scale", [[1], [1, 5, 7], [5, 1], [1, 1], ["a", "b"], [0, float("inf")]])
+def test_a_scale_that_is_none(scale):
+    with pytest.raises(UsageError, match="labels.scale: .* is not of the form"):
+        scale_ratings(rated(1, 5), "valence", scale)
+
+
+def test_another_scale_is_described():
+    flags = {"target": "valence", "rounding": "between"}
+    assert describe_labels(**flags, scale=[1, 5], keep=[]) == flags
+    assert describe_labels(**flags, scale=[-1, 1]) == flags | {"scale": "-1to1"}
+    assert describe_labels(target="emotion", scale=[-1, 1]) == {}

@@ -448,13 +448,14 @@ def test_views_are_what_a_corpus_is_rated_for():
         Utterance(Path("b"), "b", "s", "joy", activation=None, valence=None),
         Utterance(Path("c"), "c", "s", "anger", activation=2.0, valence=None),
     ]
-    views = corpus_of.make_views(rated, np.array([0, 1, 0]), 2, "between")
+    labels = {"rounding": "between", "scale": [1, 5]}
+    views = corpus_of.make_views(rated, np.array([0, 1, 0]), 2, labels)
     assert list(views) == ["emotion", "arousal"]
     np.testing.assert_array_equal(views["emotion"], [[1, 0], [0, 1], [1, 0]])
     np.testing.assert_array_equal(views["arousal"], [[0, 0, 1], [0, 0, 0], [1, 0, 0]])
     # Ratings of the other corpus alone train nothing.
     strangers = [rated[0], rated[2]]
-    assert list(corpus_of.make_views(rated, np.array([0, 1, 0]), 2, "between", strangers)) == [
+    assert list(corpus_of.make_views(rated, np.array([0, 1, 0]), 2, labels, strangers)) == [
         "emotion"
     ]
 

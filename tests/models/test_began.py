@@ -617,6 +617,14 @@ def test_a_run_of_classes(run_of, without_pictures, encoder):
     assert (run / "seed-0" / "fold-00" / "test.npz").stat().st_mtime_ns == before
 
 
+def test_ratings_that_the_network_cannot_reach():
+    hp = hyperparameters("labels.target=ratings")
+    rated = [Utterance("a", f"u{v}", "s", activation=0.5, valence=v) for v in (-1.0, 1.0, 3.0)]
+    assert corpus_of.select_utterances(rated[:2], hp) == rated[:2]
+    with pytest.raises(DataError, match="u3.0: arousal is 0.5 and valence 3; .* from -1 to 1"):
+        corpus_of.select_utterances(rated, hp)
+
+
 def test_a_run_of_ratings(tmp_path, capsys, without_pictures):
     table(tmp_path)
     run = tmp_path / "run"

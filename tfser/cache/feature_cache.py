@@ -20,6 +20,7 @@ from tqdm import tqdm
 from tfser.audio import tfio_decoder
 from tfser.cache import extraction, pipelines
 from tfser.cache.content_hash import LONG, hash_contents
+from tfser.cache.copies import check_copies, warn_of_equal_features
 from tfser.cache.tfrecord import read_shards, replace_shard, shard_path, utterance_names
 from tfser.distributed import multi_worker
 from tfser.errors import DataError, TfserError
@@ -85,7 +86,9 @@ def load_features(utterances, feature, *, cache: Path, max_bad=0, decoder="sound
     make = extraction.extract_in_threads
     key, _, shards = _complete_entry(utterances, feature, cache, max_bad, decoder, read, make)
     utterances, n_frames = _usable_utterances(utterances, shards)
-    return Features(utterances, frames, np.cumsum([0, *n_frames], dtype="int64"), key)
+    offsets = np.cumsum([0, *n_frames], dtype="int64")
+    warn_of_equal_features(utterances, frames, offsets)
+    return Features(utterances, frames, offsets, key)
 
 
 class Pieces(NamedTuple):
@@ -150,6 +153,7 @@ def _complete_entry(utterances, feature, cache, max_bad, decoder, read, make, co
     if not utterances:
         raise DataError("no utterances to extract features from")
     contents = hash_contents(utterances, {} if contents is None else contents)
+    check_copies(utterances, contents)
     key = _key(utterances, feature, contents, decoder)
     folder = s3.to_path(cache) / f"{type(feature).__name__}-{key[:16]}"
     size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))

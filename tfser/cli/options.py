@@ -16,7 +16,13 @@ from tfser.config.hparams import (
     hparams_names,
     load_hparams,
 )
-from tfser.corpora.loader import check_complete, check_unlabelled, corpus_names, load_corpus
+from tfser.corpora.loader import (
+    check_complete,
+    check_unlabelled,
+    corpus_names,
+    is_table,
+    load_corpus,
+)
 from tfser.errors import UsageError, did_you_mean
 from tfser.evaluation.protocols import choose_protocol
 from tfser.storage import atomic_files, run_directory, s3
@@ -74,8 +80,8 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"{', '.join(corpus_names())}, or a table of your own: path/to/files.csv (or .tsv) "
         "with columns file, speaker, emotion and, if there are, start, end, session, gender, "
-        "split, activation, valence, dominance; audio files that libsndfile reads (wav, flac, "
-        "ogg, mp3, sph, ...)",
+        "split, activation, valence, dominance; or db.yaml of audformat; audio files that "
+        "libsndfile reads (wav, flac, ogg, mp3, sph, ...)",
     )
     p.add_argument(
         "--data-root",
@@ -214,11 +220,6 @@ def _hparams_table(corpus: str) -> str:
 def list_overrides(options: Options) -> list[str]:
     """List the overrides of --set and --target."""
     return [*options.overrides, *([f"labels.target={options.target}"] if options.target else [])]
-
-
-def is_table(corpus: str) -> bool:
-    """Tell the path of a table from the name of a corpus."""
-    return corpus.lower().endswith((".csv", ".tsv"))
 
 
 def resolve_protocol(options: Options, utterances, hp) -> str:

@@ -3,14 +3,13 @@
 import argparse
 import csv
 import json
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfser import tensorflow_startup
 from tfser.cli import base
-from tfser.corpora import audio_folder
+from tfser.corpora import audio_folder, table
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.inference.finished_run import check_folder, load_run
 from tfser.inference.windows import check_window
@@ -40,8 +39,8 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--export", type=Path, metavar="DIR", help="folder of tfser-export")
     p.add_argument("files", nargs="*", type=Path, metavar="FILE", help="audio files")
     p.add_argument("--folder", type=Path, metavar="DIR", help="all audio files under a folder")
-    p.add_argument("--table", type=Path, metavar="CSV", help="a .csv or .tsv file with a column "
-                   "file and, for parts of recordings, start and end in seconds")  # fmt: skip
+    p.add_argument("--table", type=Path, metavar="CSV", help="a table as for tfser-train, with a "
+                   "column file and, for parts of recordings, start and end")  # fmt: skip
     p.add_argument("--out", type=Path, metavar="FILE", help=".csv or .jsonl (default: stdout, CSV)")
     p.add_argument("--window", type=float, metavar="S", help="window length in seconds")
     p.add_argument(
@@ -129,33 +128,9 @@ def list_recordings(options: PredictOptions) -> list[tuple]:
             raise DataError(f"no recordings under {options.folder}")
         recordings += [(path, None, None) for path in files]
     if options.table:
-        recordings += read_table(options.table)
+        recordings += table.read_recordings(options.table.expanduser())
     if not recordings:
         raise UsageError("no recordings: give files, --folder or --table")
-    return recordings
-
-
-def read_table(path: Path) -> list[tuple]:
-    """Read the recordings of a table; their paths are relative to its folder."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-            rows = list(csv.DictReader(file, delimiter=delimiter))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if not rows or "file" not in rows[0]:
-        raise DataError(f"{path}: no column named file, or no rows")
-    recordings = []
-    for number, row in enumerate(rows, start=2):
-        try:
-            times = [float(row[name]) if row.get(name) else None for name in ("start", "end")]
-        except ValueError:
-            times = [math.nan]
-        if not all(t is None or 0 <= t < math.inf for t in times):
-            raise DataError(f"{path}, line {number}: start and end are seconds, from 0")
-        if not row["file"]:
-            raise DataError(f"{path}, line {number}: names no file")
-        recordings.append((path.parent / row["file"], *times))
     return recordings
 
 
@@ -169,6 +144,8 @@ def write_rows(rows, columns, path: Path | None) -> int:
     out = open(partial, "w", newline="", **options) if path else sys.stdout
     try:
         writer = csv.DictWriter(out, columns, lineterminator="\n")
+        # Before Python 3.13, csv leaves a name with a carriage return without quotes.
+        quoted = csv.DictWriter(out, columns, lineterminator="\n", quoting=csv.QUOTE_ALL)
         as_csv = path is None or path.suffix == ".csv"
         if as_csv:
             writer.writeheader()
@@ -176,7 +153,7 @@ def write_rows(rows, columns, path: Path | None) -> int:
             if row["error"]:
                 failed.add(row["file"])
             if as_csv:
-                writer.writerow(row)
+                (quoted if "\r" in row["file"] else writer).writerow(row)
             else:
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
             out.flush()

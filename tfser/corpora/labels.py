@@ -1,11 +1,14 @@
 """Selection of utterances and classes by [labels] of the hparams."""
 
 import logging
+import math
 from dataclasses import replace
 
 from tfser.errors import DataError, UsageError, did_you_mean
 
 ATTRIBUTES = ("activation", "valence", "dominance")
+SCALE = (1, 5)  # of the ratings of IEMOCAP and MSP-IMPROV
+OTHER_SCALES = ((0, 1), (-1, 1), (0, 4), (0, 5), (1, 7), (1, 9), (0, 10), (0, 100))
 
 log = logging.getLogger("tfser")
 
@@ -18,6 +21,7 @@ def select_by_labels(
     merge,
     target,
     rounding="between",
+    scale=SCALE,
     unlabelled=False,
 ) -> list:
     """Return the utterances selected by [labels], with the class as their `emotion`.
@@ -28,7 +32,7 @@ def select_by_labels(
         merge: "excitement=happiness" renames the first emotion to the second.
         target: "emotion", "speaker", "gender", or an attribute ("activation", "valence",
             "dominance") in three classes.
-        rounding: of an attribute, see `to_three_classes`.
+        rounding, scale: of an attribute, see `to_three_classes` and `scale_ratings`.
         unlabelled: select utterances without a label, and those of emotions that `keep` leaves out,
             too; their `emotion` is None.
 
@@ -37,9 +41,11 @@ def select_by_labels(
     selected = select_group(utterances, group)
     if target != "emotion":
         is_attribute = target not in ("speaker", "gender")
-        labels = [getattr(u, target) for u in selected]
         if is_attribute:
-            labels = [to_three_classes(rating, rounding) for rating in labels]
+            ratings = scale_ratings(selected, target, scale)
+            labels = [to_three_classes(rating, rounding) for rating in ratings]
+        else:
+            labels = [getattr(u, target) for u in selected]
         selected = [replace(u, emotion=label) for u, label in zip(selected, labels, strict=True)]
         if all(label is None for label in labels):
             raise DataError(
@@ -131,6 +137,34 @@ def select_common_classes(utterances, tested) -> tuple[list, list]:
     return tuple([u for u in side if u.emotion in names] for side in (utterances, tested))
 
 
+def scale_ratings(utterances, attribute: str, scale=SCALE) -> list[float | None]:
+    """Return the ratings of an attribute, mapped linearly from `scale` to 1 to 5.
+
+    scale: lowest and highest rating that raters could give.
+
+    Raises UsageError for a damaged scale, DataError for a rating outside the scale.
+    """
+    numbers = [x for x in scale if isinstance(x, int | float) and math.isfinite(x)]
+    if len(scale) != 2 or len(numbers) != 2 or scale[0] >= scale[1]:
+        raise UsageError(f"labels.scale: {scale} is not of the form [1, 5], lowest and highest")
+    low, high = scale
+    ratings = [getattr(u, attribute) for u in utterances]
+    rated = [rating for rating in ratings if rating is not None]
+    for utterance, rating in zip(utterances, ratings, strict=True):
+        if rating is not None and not low <= rating <= high:
+            limits = min(rated), max(rated)
+            other = next(
+                (s for s in OTHER_SCALES if s[0] <= limits[0] and limits[1] <= s[1]), limits
+            )
+            raise DataError(
+                f"{utterance.name}: {attribute} is {rating:g}, outside {low:g} to {high:g}; give "
+                f"the scale of the ratings, such as --set labels.scale=[{other[0]:g},{other[1]:g}]"
+            )
+    if (low, high) == SCALE:
+        return ratings
+    return [None if r is None else 1 + 4 * (r - low) / (high - low) for r in ratings]
+
+
 def to_three_classes(rating: float | None, rounding: str) -> str | None:
     """Return "low" for 1 and 2, "neutral" for 3, "high" for 4 and 5 (AAE section 3.1), or None.
 
@@ -152,11 +186,14 @@ def to_three_classes(rating: float | None, rounding: str) -> str | None:
     return "low" if is_low else "high" if is_high else "neutral"
 
 
-def describe_labels(*, target, rounding="between", **_) -> dict[str, str]:
-    """Return the flags of [labels] in a result: {} for emotions, else target and rounding."""
+def describe_labels(*, target, rounding="between", scale=SCALE, **_) -> dict[str, str]:
+    """Return the flags of [labels] in a result: {} for emotions, else target, rounding, scale."""
     if target in ("speaker", "gender", "ratings"):
         return {"target": target}
-    return {} if target == "emotion" else {"target": target, "rounding": rounding}
+    if target == "emotion":
+        return {}
+    other = {} if tuple(scale) == SCALE else {"scale": f"{scale[0]:g}to{scale[1]:g}"}
+    return {"target": target, "rounding": rounding, **other}
 
 
 def _check_known(key, name, utterances) -> None:

@@ -13,6 +13,7 @@ from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError, did_you_mean
 from tfser.storage import s3
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".yaml", ".parquet")  # the last two are of audformat
 # Modules beside the readers, and the reader of tables.
 NOT_CORPORA = {"audio_folder", "labels", "loader", "table", "utterance"}
 
@@ -29,13 +30,18 @@ def corpus_names() -> list[str]:
     return sorted(modules - NOT_CORPORA)
 
 
+def is_table(corpus: str) -> bool:
+    """Tell the path of a table from the name of a corpus."""
+    return corpus.lower().endswith(TABLE_SUFFIXES)
+
+
 def load_corpus(
     corpus: str, root: Path | None = None, cache: Path | None = None
 ) -> list[Utterance]:
     """Return the utterances of a corpus, sorted by name, or of a table in the table's order.
 
     Args:
-        corpus: one of `corpus_names()`, or the path of a table ending in .csv or .tsv.
+        corpus: one of `corpus_names()`, or the path of a table, see `is_table`.
         root: the folder of the corpus; None: TFSER_<CORPUS>_ROOT. For a table: the folder of
             relative files; None: the folder of the table.
         cache: folder for the toy corpus; None: ~/.cache/tfser.
@@ -45,7 +51,7 @@ def load_corpus(
         DataError: the folder or table is missing or damaged.
     """
     corpus = str(corpus)
-    if corpus.lower().endswith((".csv", ".tsv")):
+    if is_table(corpus):
         table = importlib.import_module("tfser.corpora.table")
         utterances = table.read(
             s3.to_path(corpus).expanduser(), None if root is None else check_folder(root)

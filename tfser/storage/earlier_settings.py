@@ -11,6 +11,7 @@ UNRECORDED = {
     "hparams.schedule.staircase": True,
     "hparams.schedule.warmup_epochs": 0.0,
     "hparams.labels.rounding": "between",
+    "hparams.labels.scale": [1, 5],
     "hparams.features.normalize": "corpus",
     "hparams.model.standardizes_representation": False,
     "hparams.protocol.dev": "utterances",

@@ -1,6 +1,7 @@
 """The data of ACNN: log-mel frames, representations, labels of all views, batches."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
-from tfser.corpora.labels import number_classes, to_three_classes
+from tfser.corpora.labels import number_classes, scale_ratings, to_three_classes
 from tfser.errors import UsageError
 from tfser.features.log_mel import LogMel
 from tfser.features.opensmile import normalize_by_speaker
@@ -103,24 +104,26 @@ def load_dataset(utterances, tested, hp, run) -> Dataset:
         frames=pipelines.as_tensor(frames),
         offsets=features.offsets,
         n_frames=n_frames,
-        views=make_views(utterances, y, len(classes), hp["labels"]["rounding"], tested),
+        views=make_views(utterances, y, len(classes), hp["labels"], tested),
         representations=representations,
         transductive=bool(settings["corpus"])
         and share_recordings(unlabelled, tested or utterances),
     )
 
 
-def make_views(utterances, y, n_classes, rounding, tested=()) -> dict[str, np.ndarray]:
+def make_views(utterances, y, n_classes, labels, tested=()) -> dict[str, np.ndarray]:
     """Return one-hot labels of the emotion and of each view that the corpus has ratings for.
 
+    labels: the section [labels], for the rounding and scale of the ratings.
     tested: utterances of a second corpus. No network trains on them: their ratings make no view.
     """
     tested = set(tested)
     trains = np.array([u not in tested for u in utterances])
+    rated = [replace(u, activation=None, valence=None) if u in tested else u for u in utterances]
     views = {"emotion": np.eye(n_classes, dtype="float32")[y]}
     for name in VIEWS[1:]:
-        ratings = [getattr(u, ATTRIBUTES[name]) for u in utterances]
-        levels = [to_three_classes(rating, rounding) for rating in ratings]
+        ratings = scale_ratings(rated, ATTRIBUTES[name], labels["scale"])
+        levels = [to_three_classes(rating, labels["rounding"]) for rating in ratings]
         one_hot = np.array([[level == name for name in LEVELS] for level in levels], "float32")
         if one_hot[trains].any():
             views[name] = one_hot

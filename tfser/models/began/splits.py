@@ -1,7 +1,7 @@
 """The splits of BEGAN's heads (section 3.3)."""
 
 from tfser.corpora.labels import list_strata, select_by_labels, select_rated
-from tfser.errors import UsageError
+from tfser.errors import DataError, UsageError
 from tfser.evaluation.protocols import make_predefined_split
 from tfser.evaluation.splits import (
     Split,
@@ -14,8 +14,19 @@ from tfser.evaluation.splits import (
 def select_utterances(utterances, hp) -> list:
     """Select the utterances that have the target."""
     if hp["labels"]["target"] == "ratings":
-        return select_rated(utterances, hp["labels"]["group"])
+        return check_ratings(select_rated(utterances, hp["labels"]["group"]))
     return select_by_labels(utterances, **hp["labels"])
+
+
+def check_ratings(utterances) -> list:
+    """Return the utterances unchanged; raise DataError for ratings that tanh cannot reach."""
+    for u in utterances:
+        if not (-1 <= u.activation <= 1 and -1 <= u.valence <= 1):
+            raise DataError(
+                f"{u.name}: arousal is {u.activation:g} and valence {u.valence:g}; the network "
+                "rates from -1 to 1: write the ratings in this range"
+            )
+    return utterances
 
 
 def make_splits(utterances, hp, run, seed) -> list[Split]:

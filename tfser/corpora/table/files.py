@@ -1,0 +1,103 @@
+"""Files that a table names."""
+
+import os
+import re
+import unicodedata
+from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote
+
+from tfser.errors import DataError
+from tfser.storage import s3
+
+
+def find_files(
+    path: Path, folder: Path, rows: list[tuple[int, dict[str, str]]], elsewhere: str = ""
+) -> tuple[list[str], DataError | None]:
+    r"""Return the name of each row's file, relative to the folder if the table has it so.
+
+    A name as Windows writes it (wav\a.wav), in another Unicode form, as file:// or below ~ is
+    turned into that of the file. The error, if any, names the first missing file.
+
+    elsewhere: the advice for files outside the folder.
+    """
+    test, names, missing = s3.make_file_test(folder), [], []
+
+    def is_file(file):
+        try:
+            return test(file)
+        except OSError:  # a name that is too long, a folder that cannot be read
+            return False
+
+    for line, row in rows:
+        if row["file"] == "":
+            raise DataError(f"{path}, line {line}: the file is empty")
+        name = next((name for name in list_names(row["file"]) if is_file(folder / name)), None)
+        if name is None:
+            missing.append((line, row["file"]))
+        names.append(name or row["file"])
+    if not missing:
+        return names, None
+    line, name = missing[0]
+    shown = repr(str(folder / name)) if "\r" in name or "\n" in name else folder / name
+    more = f" and {len(missing) - 1:,} more are missing" if missing[1:] else ""
+    return names, DataError(
+        f"{path}, line {line}: there is no file {shown}{more}; {explain(folder, name, elsewhere)}"
+    )
+
+
+def list_names(cell: str):
+    """Yield the names that a cell may mean, the likeliest first."""
+    yield cell
+    if cell.startswith("~"):
+        yield os.path.expanduser(cell)
+    if cell.lower().startswith("file://"):
+        yield unquote(re.sub("^file://(localhost)?", "", cell, flags=re.IGNORECASE))
+    if "\\" in cell:
+        cell = cell.replace("\\", "/")
+        yield cell
+    if not cell.isascii():
+        yield unicodedata.normalize("NFC", cell)
+        yield unicodedata.normalize("NFD", cell)
+
+
+def explain(folder: Path, name: str, elsewhere: str) -> str:
+    """Return the fix for a missing file, such as the name of a similar file."""
+    if "\r" in name or "\n" in name:
+        return "the cell has a line break: is a quote not closed?"
+    if PureWindowsPath(name).drive and not name.startswith("//"):
+        return (
+            "a path of another machine, with a drive of Windows; write paths relative to the "
+            "folder of the table"
+        )
+    if "://" in name and not name.lower().startswith("file:"):
+        return "an address; download the files, and write their paths"
+    try:
+        if (folder / name).is_dir():
+            return "it is a folder; write a row for each file"
+        similar = find_similar(folder / list(list_names(name))[-1])
+    except OSError:  # a name that is too long, a folder that cannot be read
+        similar = None
+    if similar:
+        return f"there is {similar!r}; write the names as those of the files"
+    return f"files are looked for under {folder}{elsewhere}"
+
+
+def find_similar(file: Path) -> str | None:
+    """Return the path with parts that differ in case, spaces, quotes or Unicode form, or None."""
+    if isinstance(file, s3.S3Path):
+        return None
+    found = Path(file.anchor)
+    for part in file.parts[bool(file.anchor) :]:
+        if not (found / part).exists():
+            names = os.listdir(found) if found.is_dir() else []
+            part = next((name for name in sorted(names) if fold(name) == fold(part)), None)
+            if part is None:
+                return None
+        found /= part
+    return str(found)
+
+
+def fold(name: str) -> str:
+    """Return a name without case, spaces, quotes and invisible characters."""
+    name = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(c for c in name if c.isprintable() and c not in " '\"‘’“”")
