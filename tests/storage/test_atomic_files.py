@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from tfser.errors import DataError
 from tfser.storage import atomic_files
 
 
@@ -42,7 +43,7 @@ def test_arrays(tmp_path):
 
 def test_no_pickle_is_loaded(tmp_path):
     np.savez(tmp_path / "evil.npz", a=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match="pickle"):
+    with pytest.raises(DataError, match="pickle.*copy the run whole"):
         atomic_files.read_arrays(tmp_path / "evil.npz")
 
 
@@ -116,3 +117,34 @@ def test_damaged_arrays_are_as_good_as_none(tmp_path, content):
     assert atomic_files.read_arrays_if_complete(path)["x"].tolist() == [0, 1, 2]
     path.write_bytes(content)
     assert atomic_files.read_arrays_if_complete(path) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 251 + ".npz", "ü" * 123 + ".keras", "a" * 255, "." + "b" * 254]
+)
+def test_long_names_have_temporary_names(tmp_path, name):
+    path = tmp_path / name
+    with atomic_files.replace_file(path) as temporary:
+        assert not path.suffix or temporary.suffix == path.suffix  # Keras needs it
+        assert atomic_files.TEMPORARY.fullmatch(temporary.name)
+        temporary.write_bytes(b"whole")
+    assert path.read_bytes() == b"whole" and names(tmp_path) == [name]
+
+
+def test_names_fit():
+    assert atomic_files.fit_name("a.png") == "a.png"
+    long = [atomic_files.fit_name("ü" * 200 + f"{k}.png") for k in range(2)]
+    assert len(set(long)) == 2
+    for name in long:
+        assert len(name.encode()) <= 255 and name.startswith("ü" * 100) and name.endswith(".png")
+
+
+@pytest.mark.parametrize("content, reason", [
+    (b"", "no column seed"), (b"seed\n1,2\n", "row 1 has not 1 fields"),
+    (b"seed,b\n1\n", "row 1 has not 2 fields"), (b'seed\n"1\n2\n', "unexpected end of data"),
+    (b"seed\n\xff\n", "utf-8"),
+])  # fmt: skip
+def test_damaged_tables_of_a_run(tmp_path, content, reason):
+    (tmp_path / "splits.csv").write_bytes(content)
+    with pytest.raises(DataError, match=f"splits.csv is damaged: .*{reason}.*; copy the run whole"):
+        atomic_files.read_csv(tmp_path / "splits.csv", ["seed"])

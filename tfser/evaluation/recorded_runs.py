@@ -7,7 +7,7 @@ from pathlib import Path
 from tfser.errors import DataError
 from tfser.evaluation import metrics
 from tfser.evaluation.model_card import format_table, split_card
-from tfser.storage import atomic_files, run_directory
+from tfser.storage import atomic_files, environment, run_directory
 
 
 def record_run(folder: Path, zoo: Path, note: str = "") -> None:
@@ -21,9 +21,9 @@ def record_run(folder: Path, zoo: Path, note: str = "") -> None:
             run, or its card has no place for the table.
     """
     try:
-        scores = atomic_files.read_json(folder / "scores.json")
-        settings = atomic_files.read_json(folder / "hparams.json")
-        processes = atomic_files.read_json(folder / "environment.json")["processes"]
+        scores = atomic_files.read_dict(folder / "scores.json")
+        settings = atomic_files.read_dict(folder / "hparams.json")
+        processes = environment.read_processes(folder / "environment.json")
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run: {error.filename} is missing") from None
     if scores["flags"].get("evaluate") == "dev":

@@ -9,6 +9,7 @@ from tfser.errors import UsageError
 from tfser.models.acnn.dataset import LEVELS, make_batches
 from tfser.models.acnn.network import attention_model
 from tfser.plots import tsne
+from tfser.plots.drawing_errors import keep_going
 from tfser.plots.figures import draw_confusion_matrices, save_figure
 from tfser.plots.spectrograms import draw_attention
 from tfser.storage import atomic_files
@@ -24,9 +25,9 @@ def load_baseline(folder: str, corpus: str, classes: list[str]) -> np.ndarray | 
         return None
     path = Path(folder).expanduser()
     try:
-        scores = atomic_files.read_json(path / "scores.json")
+        scores = atomic_files.read_dict(path / "scores.json")
         matrices = [
-            atomic_files.read_json(path / f"seed-{seed}" / "scores.json")["confusion"]
+            atomic_files.read_dict(path / f"seed-{seed}" / "scores.json")["confusion"]
             for seed in scores["seed_numbers"]
         ]
     except OSError as error:
@@ -51,8 +52,9 @@ def write_confusion_pair(run, baseline, results, classes, condition: str) -> Non
     """
     matrices = {"BL": baseline, condition: np.sum([r["confusion"] for r in results], axis=0)}
     title = f"ACNN on {run.corpus}, {run.protocol}: all seeds"
-    figure = draw_confusion_matrices(matrices, classes, title)
-    save_figure(figure, run.folder / "confusion-pair.png")
+    with keep_going("confusion-pair.png"):
+        figure = draw_confusion_matrices(matrices, classes, title)
+        save_figure(figure, run.folder / "confusion-pair.png")
 
 
 def write_figures(dataset, hp, run, split, condition: str) -> None:
@@ -72,7 +74,8 @@ def write_figures(dataset, hp, run, split, condition: str) -> None:
     def write_map(name, numbers, vectors, title):
         utterances = [dataset.utterances[i] for i in numbers]
         labels = point_labels(dataset, numbers)
-        tsne.write_map(run, name, vectors, utterances, labels, title, hidden)
+        with keep_going(f"{name}.png"):
+            tsne.write_map(run, name, vectors, utterances, labels, title, hidden)
 
     title = f"ACNN, {condition} on {run.corpus}: t-SNE of its pooled vector, fold 0's test part"
     write_map("tsne-network", split.test, outputs["pooled"], title)
@@ -106,13 +109,15 @@ def _write_attention(run, dataset, hp, test, alphas, condition) -> None:
         number = test[of_class[0]]
         utterance = dataset.utterances[number]
         start, end = dataset.offsets[number], dataset.offsets[number + 1]
-        figure = draw_attention(
-            dataset.frames[start : min(end, start + dataset.n_frames)].numpy(),
-            alphas[of_class[0]],
-            f"ACNN, {condition} on {run.corpus}: {utterance.name} ({emotion})",
-            hop_seconds=hop_seconds,
-            step_seconds=hop_seconds * hp["model"]["stride_frames"] * hp["model"]["pool_steps"],
-            label="z-score per speaker" if by_speaker else "ln of mel power",
-        )
-        file = re.sub(r"[^\w.-]+", "-", emotion)
-        save_figure(figure, run.folder / "attention" / f"{file}.png")
+        name = re.sub(r"[^\w.-]+", "-", emotion)
+        file = run.folder / "attention" / f"{name}.png"
+        with keep_going(file):
+            figure = draw_attention(
+                dataset.frames[start : min(end, start + dataset.n_frames)].numpy(),
+                alphas[of_class[0]],
+                f"ACNN, {condition} on {run.corpus}: {utterance.name} ({emotion})",
+                hop_seconds=hop_seconds,
+                step_seconds=hop_seconds * hp["model"]["stride_frames"] * hp["model"]["pool_steps"],
+                label="z-score per speaker" if by_speaker else "ln of mel power",
+            )
+            save_figure(figure, file)

@@ -13,6 +13,7 @@ from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.magnitude_slices import make_magnitude_slices
 from tfser.models.began.network import MODES, Began, Picture
+from tfser.plots.drawing_errors import keep_going
 from tfser.plots.figures import encode_png, save_figure
 from tfser.plots.spectrograms import draw_image_grid
 from tfser.storage import atomic_files
@@ -149,6 +150,11 @@ def train_began(slices, layer, hp, folder: Path, strategy: str) -> None:
         )
         return train_epoch(model, noisy)
 
+    def encode_pictures():
+        with keep_going("a picture for TensorBoard"):
+            return {"pictures": encode_png(draw_grid(model, batches(0), hp))}
+        return {}
+
     history = train_network(
         model,
         one_epoch,
@@ -164,10 +170,11 @@ def train_began(slices, layer, hp, folder: Path, strategy: str) -> None:
         title=f"BEGAN, {n_slices:,} slices of {hp['features']['slice_seconds']:g} s",
         shown="M_global {m_global:.4f} k {k:.3f}",
         advice="try a lower --set began.learning_rate",
-        pictures=lambda: {"pictures": encode_png(draw_grid(model, batches(0), hp))},
+        pictures=encode_pictures,
     )
     warn_of_divergence(history)
-    save_figure(draw_grid(model, batches(0), hp), folder / "pictures.png")
+    with keep_going("pictures.png"):
+        save_figure(draw_grid(model, batches(0), hp), folder / "pictures.png")
     with atomic_files.replace_file(folder / "began.keras") as path:  # last: it is finished
         model.save_for_use(path)
     loop.delete_checkpoints(folder)
