@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from tfser.errors import DataError
+from tfser.errors import ConflictError, DataError
 from tfser.storage import atomic_files
 
 
@@ -148,3 +148,42 @@ def test_damaged_tables_of_a_run(tmp_path, content, reason):
     (tmp_path / "splits.csv").write_bytes(content)
     with pytest.raises(DataError, match=f"splits.csv is damaged: .*{reason}.*; copy the run whole"):
         atomic_files.read_csv(tmp_path / "splits.csv", ["seed"])
+
+
+def test_a_folder_is_complete_or_missing(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(KeyError), atomic_files.replace_folder(out) as folder:
+        (folder / "half").touch()
+        raise KeyError
+    assert not names(tmp_path)
+    killed = tmp_path / ".1-0a1b2c3d.out"  # its process is no more
+    own = [".1-0a1b2c3d.other", ".1.out", ".2024-01-31.out"]
+    for folder in (killed, *(tmp_path / name for name in own)):
+        folder.mkdir()
+        (folder / "half").touch()
+    with atomic_files.replace_folder(out) as first:
+        (first / "whole").touch()
+        with atomic_files.replace_folder(out.with_name("out2")), pytest.raises(OSError):
+            with atomic_files.replace_folder(out) as second:  # another process, at the same time
+                assert first.exists() and not killed.exists()
+                (second / "half").touch()
+                first.rename(out)
+        out.rename(first)
+    assert names(tmp_path) == sorted([*own, "out", "out2"]) and names(out) == ["whole"]
+
+
+def test_errors_of_a_write_name_the_file(tmp_path, monkeypatch):
+    def fail(number):
+        def fsync(_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    fail(errno.ENOSPC)
+    with pytest.raises(OSError) as caught:
+        atomic_files.write_json(tmp_path / "s.json", {})
+    assert caught.value.filename == str(tmp_path / "s.json")
+    fail(errno.EROFS)
+    with pytest.raises(ConflictError, match="s.json .Read-only file system.; make its folder"):
+        atomic_files.write_json(tmp_path / "s.json", {})
+    assert not names(tmp_path)

@@ -319,7 +319,7 @@ def test_the_fold_of_another_run_is_refused(folder):
     shutil.copytree(fold, fold.with_name("fold-01"))
     for run, number in ((other, 0), (folder, 1)):
         copied = run / "seed-0" / f"fold-0{number}"
-        with pytest.raises(ConflictError, match="is of another run, or of another fold; delete"):
+        with pytest.raises(ConflictError, match="is of another run or fold, or"):
             run_directory.mark_fold(run, copied)
     (folder / "seed-0" / "fold-02").mkdir()  # of an earlier version
     run_directory.mark_fold(folder, folder / "seed-0" / "fold-02")

@@ -59,6 +59,9 @@ def run_command(function, options, *, interrupted=CONTINUES) -> int:
         options: a dataclass with `debug`, and with `workdir` if the command has that flag.
         interrupted: the end of the message after Ctrl-C: the state of the results.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a locale may lack the characters of a name
+            stream.reconfigure(errors="backslashreplace")
     code = _exit_code(function, options, interrupted)
     # A program that calls this function has an exit code of its own.
     if _is_command():
@@ -100,6 +103,9 @@ def _exit_code(function, options, interrupted) -> int:
         else:
             message = f"{where}: {error.strerror or error}"
         return _fail(message, 1, options.debug)
+    except UnicodeEncodeError as error:
+        message = f"{error.object!r} is no file name in {error.encoding}, the locale's encoding"
+        return _fail(f"{message}; set PYTHONUTF8=1", 1, options.debug)
     except Exception as error:
         first_line = str(error).partition("\n")[0]
         return _fail(f"{type(error).__name__}: {first_line}; --debug shows where", 1, options.debug)

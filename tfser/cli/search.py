@@ -256,7 +256,7 @@ def write_best(options: Options, trials: list[dict], space: dict, folder: Path) 
             load_hyperparameters(options, options.corpus, format_overrides(best["parameters"])),
         )
         head = f"# tfser-search: {title}\n# {format_summary(trials)}\n"
-        atomic_files.write_bytes(folder / "best.toml", (head + text).encode())
+        atomic_files.write_text(folder / "best.toml", head + text)
     with keep_going("search.png"):
         draw_search(trials, search_space.flatten_space(space), title, folder / "search.png")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfser.errors import DataError
 from tfser.evaluation import metrics
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.plots import figures as plots
@@ -222,8 +223,12 @@ def write_results(run, scores: dict, figures: dict) -> None:
         }
     before = run.folder / "scores.json"
     seeds = list(run.seeds)
-    if before.exists() and atomic_files.read_dict(before).get("seed_numbers") != seeds:
-        log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
+    if before.exists():
+        try:
+            if atomic_files.read_dict(before).get("seed_numbers") != seeds:
+                log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
+        except DataError:
+            log.warning("%s is replaced: it was damaged", before)
     parts = [
         (run.folder / f"seed-{seed}" / "predictions.csv").read_bytes().partition(b"\n")
         for seed in seeds

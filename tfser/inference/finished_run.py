@@ -32,7 +32,7 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
     Raises:
         UsageError: the folder is no run directory, or has no such seed or fold.
         DataError: hparams.json or scores.json is damaged, or of another run.
-        ConflictError: the run is not finished, or its fold is of another run.
+        ConflictError: the run is not finished, lacks its settings, or its fold is of another run.
     """
     try:
         settings = atomic_files.read_dict(folder / "hparams.json")
@@ -40,8 +40,7 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         if inner := find_runs(folder):
             names = " ".join(map(str, inner))
             raise UsageError(f"{folder} holds several runs; give one of them: {names}") from None
-        if run_directory.has_results(folder):
-            check_exists(folder / "hparams.json")
+        run_directory.check_present(folder / "hparams.json")
         raise UsageError(f"{folder} is no run directory of tfser-train") from None
     if not (folder / "scores.json").exists():
         raise ConflictError(f"{folder} is not finished; the same tfser-train command continues it")

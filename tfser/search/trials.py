@@ -60,7 +60,7 @@ def _check_trial(n: int, trial: dict) -> None:
 def write_trials(path: Path, trials: list[dict]) -> None:
     """Write the trials for `read_trials`."""
     text = "".join(json.dumps(trial, ensure_ascii=False) + "\n" for trial in trials)
-    atomic_files.write_bytes(path, text.encode())
+    atomic_files.write_text(path, text)
 
 
 def run_trial(

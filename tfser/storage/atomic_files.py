@@ -3,12 +3,14 @@
 import contextlib
 import csv
 import errno
+import fcntl
 import hashlib
 import io
 import json
 import logging
 import os
 import re
+import shutil
 import uuid
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tfser.errors import ConflictError, DataError
 
 log = logging.getLogger("tfser")
 FULL = (errno.ENOSPC, errno.EDQUOT)  # of a disk, of a quota
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 LONGEST_NAME = 255  # bytes, of Linux' file systems
 TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}\..*", re.DOTALL)  # the names of `replace_file`
 REPAIR = "copy the run whole, or train into another --workdir"
@@ -70,7 +73,7 @@ def damaged_error(path: Path, reason, fix: str = REPAIR) -> DataError:
 
 def write_json(path: Path, content) -> None:
     """Write indented JSON."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -79,7 +82,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
+    write_text(path, text.getvalue())
 
 
 def write_arrays(path: Path, **arrays) -> None:
@@ -115,6 +118,11 @@ def read_arrays_if_complete(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
+def write_text(path: Path, text: str) -> None:
+    r"""Write text as UTF-8 whatever the locale; bytes of a file name that are none as "\udcff"."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
 def write_bytes(path: Path, content) -> None:
     """Write a file that is complete or missing, even after kill -9 or on a full disk."""
     with replace_file(path) as temporary, open(temporary, "wb") as file:
@@ -125,14 +133,27 @@ def write_bytes(path: Path, content) -> None:
 
 @contextlib.contextmanager
 def replace_file(path: Path):
-    """Yield a temporary path; its file becomes `path` at the end of the block without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path; its file becomes `path` at the end of the block without an error.
+
+    Raises ConflictError where the folder cannot be written; the OSError of a full disk names it.
+    """
     temporary = temporary_path(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None:  # of a write
+            error.filename = str(path)
+        own = str(error.filename).startswith(str(path.parent))
+        if own and error.errno in READ_ONLY:
+            raise ConflictError(
+                f"cannot write {path} ({error.strerror}); make its folder writable, or give another"
+            ) from None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def temporary_path(path: Path) -> Path:
@@ -140,6 +161,40 @@ def temporary_path(path: Path) -> Path:
     # Keras needs the suffix. In containers many processes have the id 1, hence the uuid.
     head = f".{os.getpid()}-{uuid.uuid4().hex[:8]}."
     return path.with_name(head + fit_name(path.name, LONGEST_NAME - len(head)))
+
+
+@contextlib.contextmanager
+def replace_folder(path: Path):
+    """Yield a new temporary folder, which becomes `path` at the end of the block without an error.
+
+    Temporary folders of killed processes for the same path are deleted first: a process holds a
+    lock on its own.
+    """
+    name = temporary_path(path).name
+    ending = name[name.index(".", 1) :]
+    for leftover in path.parent.iterdir():
+        if TEMPORARY.fullmatch(leftover.name) and leftover.name.endswith(ending):
+            with contextlib.suppress(OSError), _locked_folder(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
+    temporary = path.with_name(name)
+    temporary.mkdir()
+    try:
+        with _locked_folder(temporary):
+            yield temporary
+            temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked_folder(folder: Path):
+    """Hold the lock of a folder; raise OSError where another process holds it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def fit_name(name: str, n_bytes: int = LONGEST_NAME) -> str:
@@ -169,11 +224,12 @@ def delete_temporary_files(folder: Path) -> None:
 def open_log(path: Path, mode: str):
     """Open a text file to write ("w") or append ("a"), never the target of a symbolic link.
 
-    Raises ConflictError for a link: its target is another file than tfser's.
+    Raises ConflictError for a link: its target is another file than tfser's. A named pipe is an
+    OSError: it would wait for its reader.
     """
 
     def open_no_link(name, flags):
-        return os.open(name, flags | os.O_NOFOLLOW, 0o666)
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
     try:
         return open(path, mode, encoding="utf-8", errors="backslashreplace", opener=open_no_link)

@@ -52,19 +52,20 @@ def default_cache() -> Path:
 
 
 @contextlib.contextmanager
-def open_run(folder: Path, settings: dict, seeds, *, waits=False):
+def open_run(folder: Path, settings: dict, seeds, *, waits=False, flag="--workdir"):
     """Lock a run directory for one process, check its settings and log to log.txt.
 
     Args:
         settings: of the run; the recorded settings must equal them once training has begun.
         seeds: recorded in environment.json.
         waits: wait for another process that holds the lock.
+        flag: gives another folder, for errors.
 
     Raises:
         ConflictError: another process holds the lock, or the run has other settings.
     """
     with contextlib.ExitStack() as stack:
-        lock = stack.enter_context(_create_folder(folder))
+        lock = stack.enter_context(_create_folder(folder, flag))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -131,7 +132,7 @@ def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
             results and no data.json.
     """
     path = folder / "data.json"
-    _check_present(path)
+    check_present(path)
     data = {"features": feature_key, "utterances": fingerprint(utterances)} | more
     before = atomic_files.read_dict(path) if path.exists() else None
     if before == data:  # several processes that train folds check at the same time
@@ -157,7 +158,7 @@ def check_splits(folder: Path, rows: list[dict]) -> None:
         DataError: the file is damaged.
     """
     path = folder / "splits.csv"
-    _check_present(path)
+    check_present(path)
     if not has_results(folder):
         return
     before = atomic_files.read_csv(path, ("seed", "fold", "utterance", "part"))
@@ -186,7 +187,7 @@ def has_results(folder: Path) -> bool:
     return any(any(folder.glob(pattern)) for pattern in RESULTS)
 
 
-def _check_present(path: Path) -> None:
+def check_present(path: Path) -> None:
     """Raise ConflictError where a run has results and lacks the file of what they are made of."""
     if has_results(path.parent) and not path.exists():
         raise ConflictError(
@@ -211,8 +212,8 @@ def check_fold(folder: Path, fold: Path) -> None:
     path = fold / "fold.json"
     if path.exists() and atomic_files.read_dict(path) != {"run": _fold_digest(folder, fold)}:
         raise ConflictError(
-            f"{fold} is of another run, or of another fold; delete that folder, and the same "
-            "tfser-train command trains the fold again"
+            f"{fold} is of another run or fold, or hparams.json or data.json was changed; copy the "
+            "run whole, or delete that folder, and the same tfser-train command trains it again"
         )
 
 
@@ -225,23 +226,23 @@ def _fold_digest(folder: Path, fold: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _create_folder(folder: Path):
+def _create_folder(folder: Path, flag: str):
     files = [(folder / name).exists() for name in ("hparams.json", "environment.json")]
     ours = (folder / ".lock").exists() or all(files)  # `cp run/* copy` leaves .lock behind
     if folder.is_dir() and any(folder.iterdir()) and not ours:
-        raise ConflictError(f"{folder} holds other files; give --workdir an empty or new folder")
+        raise ConflictError(f"{folder} holds other files; give {flag} an empty or new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return atomic_files.open_log(folder / ".lock", "a")
     except OSError as error:
         if error.errno in atomic_files.FULL:
             raise
-        raise ConflictError(f"cannot write to {folder} ({error.strerror}); use --workdir") from None
+        raise ConflictError(f"cannot write to {folder} ({error.strerror}); use {flag}") from None
 
 
 def _check_settings(folder: Path, settings: dict) -> None:
     path = folder / "hparams.json"
-    _check_present(path)
+    check_present(path)
     settings = json.loads(json.dumps(settings))  # as read back: lists, not tuples
     if has_results(folder):
         before = atomic_files.read_dict(path)

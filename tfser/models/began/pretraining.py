@@ -259,7 +259,7 @@ def _read_maps(file: Path, shape: tuple) -> np.ndarray | None:
         return None
     try:
         maps = np.load(file)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # a header may name any shape and type
         log.warning("%s is damaged (%s): made again", file, error)
         return None
     return maps if maps.shape == shape else None
