@@ -103,9 +103,6 @@ def _exit_code(function, options, interrupted) -> int:
         else:
             message = f"{where}: {error.strerror or error}"
         return _fail(message, 1, options.debug)
-    except UnicodeEncodeError as error:
-        message = f"{error.object!r} is no file name in {error.encoding}, the locale's encoding"
-        return _fail(f"{message}; set PYTHONUTF8=1", 1, options.debug)
     except Exception as error:
         first_line = str(error).partition("\n")[0]
         return _fail(f"{type(error).__name__}: {first_line}; --debug shows where", 1, options.debug)
@@ -128,5 +125,7 @@ def _interrupt(*_):
 def _fail(message: str, code: int, debug: bool = False) -> int:
     if debug:
         log.exception("traceback")
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        log.warning("file names are read as %s, by the locale; set PYTHONUTF8=1 for UTF-8", encoding)
     log.error("error: %s", message)
     return code
