@@ -11,7 +11,7 @@ from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.evaluation import classification_report, cross_validation
 from tfser.evaluation.splits import Split
-from tfser.storage import run_directory
+from tfser.storage import atomic_files, run_directory
 
 EMOTIONS = ("anger", "fear")
 
@@ -158,6 +158,32 @@ def test_splits_and_their_file(tmp_path):
     assert rows[-1] == {
         "seed": "5", "fold": "2", "utterance": "c-fear", "speaker": "c", "part": "dev"
     }  # fmt: skip
+
+
+def test_further_folds_are_written_with_the_first_ones(tmp_path, monkeypatch):
+    """Once: a run that is killed between two writes would lack a column."""
+    written, write_csv = [], atomic_files.write_csv
+    monkeypatch.setattr(
+        atomic_files, "write_csv", lambda *file: written.append(file[0].name) or write_csv(*file)
+    )
+
+    def make_more(dataset, splits):
+        assert dataset.utterances == utterances and sorted(splits) == [3, 5]
+        return {"more": {seed: of_seed[::-1] for seed, of_seed in splits.items()}}
+
+    run, utterances = run_in(tmp_path), voices()
+    cross_validation.load_with_splits(
+        utterances,
+        run,
+        splits_of_seeds,
+        lambda u: SimpleNamespace(utterances=u),
+        make_more=make_more,
+    )
+    assert written == ["splits.csv"]
+    rows = rows_of(tmp_path / "splits.csv")
+    for column, fold in (("part", "0"), ("more", "2")):
+        parts = [row[column] for row in rows if (row["seed"], row["fold"]) == ("5", fold)]
+        assert parts == ["train", "train", "train", "dev", "test", "test"]
 
 
 def test_a_run_of_other_folds_is_refused_and_keeps_its_file(tmp_path):

@@ -25,7 +25,7 @@ from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.evaluation import metrics
+from tfser.evaluation import classification_report, metrics
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.features.magnitude_slices import Slices, make_magnitude_slices
 from tfser.models.began import dataset as corpus_of
@@ -176,6 +176,7 @@ def test_a_step_by_hand():
 
     real, generated = distance(x), distance(model.generator(z_d).numpy())
     before = {name: [w.numpy() for w in getattr(model, name).weights] for name in PARTS}
+    pictures = model.generator(z_g).numpy()
     losses = []
     minimize = loop.minimize
 
@@ -190,6 +191,7 @@ def test_a_step_by_hand():
     finally:
         loop.minimize = minimize
     assert losses[0] == pytest.approx(real - 0.3 * generated, rel=1e-5)
+    assert losses[1] == pytest.approx(distance(pictures), rel=1e-5)  # of the D that has moved
     balance = 0.7 * real - generated
     assert float(found["real"]) == pytest.approx(real, rel=1e-5)
     assert float(found["generated"]) == pytest.approx(generated, rel=1e-5)
@@ -361,6 +363,21 @@ def test_scores_of_the_tables_have_their_spread_over_the_executions():
     }  # fmt: skip
     alone = {"wa_of_DC": metrics.summarize([0.75]), "wa": metrics.summarize([0.75])}
     assert experiment.describe_scores(alone) == {"wa_of_DC": "0.7500"}
+
+
+def test_a_name_with_blanks_is_one_word_of_the_result_line(tmp_path, capsys):
+    summary = metrics.summarize([0.5])
+    scores = {
+        "model": "began", "corpus": "my tones", "protocol": "paper", "speaker_independent": False,
+        "uar": 0.5, "wa": 0.5, "majority": 0.5, "n": 8, "folds": 2, "seeds": 1,
+        "systems": {"BEGAN + head": {"uar": summary, "wa": summary}},
+        "flags": {"wa_of_Anna K": "0.7500", "wa_of_b=c": "0.2500"},
+    }  # fmt: skip
+    classification_report.print_results(scores, tmp_path)
+    result = capsys.readouterr().out.splitlines()[-1]
+    words = dict(word.split("=") for word in result.split()[1:])
+    assert words["corpus"] == "my_tones"
+    assert (words["wa_of_Anna_K"], words["wa_of_b_c"]) == ("0.7500", "0.2500")
 
 
 # Pre-training.
@@ -656,7 +673,7 @@ def test_a_fold_is_the_same_after_another(encoder, tmp_path, eager, without_pict
         (["--target", "speaker"], 2, "labels.target='speaker' is not known"),
         (["--folds", "3"], 2, "has folds of its own"),
         (["--set", "head.encoder=pretraned"], 2, "did you mean 'pretrained'"),
-        (["--set", "train.optimizer=sgd"], 2, "train.optimizer='sgd' is not known"),
+        (["--set", "train.optimizer=nadam"], 2, "train.optimizer='nadam' is not known"),
         (["--strategy", "mirrored"], 2, "needs two devices or more"),
     ],
 )

@@ -2,18 +2,24 @@
 
 import csv
 import dataclasses
+import itertools
 import logging
+import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 from pictures import encode_pixel
+from running import called
 from sklearn.ensemble import RandomForestClassifier
 
 from tfser.cache import pipelines
+from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora import casia
 from tfser.corpora.utterance import Utterance
@@ -1057,3 +1063,69 @@ def test_scores_of_a_seed(tmp_path):
         "0,VGG,0,a-anger-0,a,anger,anger,0.8,0.2",
         "0,VGG,1,a-anger-1,a,anger,fear,0.3,0.7",
     ]
+
+
+# The commands of the card.
+
+CARD = (Path(__file__).parents[2] / "zoo" / "epr" / "README.md").read_text(encoding="utf-8")
+
+
+def card_commands():
+    """(corpus, arguments) of the card's commands for every row of tables 2 to 4."""
+    lines = re.findall(r"^tfser-train (.* refinery.labels=all.*)$", CARD.replace("\\\n", ""), re.M)
+    commands = [shlex.split(line) for line in lines]
+    return [(words[words.index("--corpus") + 1], words) for words in commands]
+
+
+def test_the_card_has_a_command_for_each_corpus_of_the_paper():
+    assert [corpus for corpus, _ in card_commands()] == ["casia", "emodb", "savee"]
+
+
+def write_trees(root):
+    """Write small trees in the official layouts."""
+    names = [
+        f"casia/{speaker}/{emotion}/{number}.wav"
+        for speaker, emotion, number in itertools.product(
+            ("liuchanhg", "wangzhe", "zhaoquanyin", "ZhaoZuoxiang"),
+            ("angry", "fear", "happy", "neutral", "sad", "surprise"),
+            (440, 441),
+        )
+    ]
+    names += [
+        f"emodb/wav/{s}a0{take}{letter}a.wav"
+        for s, letter, take in itertools.product(("03", "08"), "WLEAFTN", (1, 2))
+    ]
+    names += [
+        f"savee/AudioData/{s}/{code}0{take}.wav"
+        for s, code, take in itertools.product(
+            ("DC", "JE"), ("a", "d", "f", "h", "n", "sa", "su"), (1, 2)
+        )
+    ]
+    for i, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(i).normal(0, 0.1, 8000)
+        soundfile.write(root / name, noise, 16000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("corpus", "arguments"), card_commands())
+def test_the_commands_of_the_card(corpus, arguments, tmp_path, without_pictures):
+    """With small networks, two folds and one epoch."""
+    write_trees(tmp_path)
+    small = [s for s in TINY if not s.startswith(("refinery.", "train.max_epochs"))]
+    answer = called(
+        main, *arguments, "--folds", 2, "--data-root", tmp_path / corpus, "--cache",
+        tmp_path / "cache", "--workdir", tmp_path / "run", "--set=train.max_epochs=1",
+        *(f"--set={setting}" for setting in small),
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    *rows, _, result = answer.out.splitlines()
+    assert result.startswith(f"RESULT model=epr corpus={corpus} protocol=paper ")
+    # The columns of the card's tables: the line of each row, the files of the figures.
+    lines = re.findall(r"^\| tables? [^|]*\| ([^|`]*?) \| [\d.]+/", CARD, re.M)
+    assert [row.partition(" UAR ")[0].strip() for row in rows] == lines and len(lines) == 9
+    of_figures = "".join(re.findall(r"^\| figure .*$", CARD, re.M))
+    files = re.findall(r"`([\w/*-]+\.png)`", of_figures)
+    assert len(files) == 4
+    for file in files:
+        assert (tmp_path / "run" / file).exists() == ("liuchanhg" not in file or corpus == "casia")

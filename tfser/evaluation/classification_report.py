@@ -255,7 +255,7 @@ def write_results(run, scores: dict, figures: dict) -> None:
 
 
 def print_results(scores: dict, folder: Path) -> None:
-    """Print the results on stdout; the last line is for grep."""
+    """Print the results on stdout; the last line is for grep: words name=value."""
     names = metrics.headline_scores(scores)
     of_classes = names[0] == "uar"
 
@@ -282,9 +282,15 @@ def print_results(scores: dict, folder: Path) -> None:
     print(f"results, predictions and pictures: {folder}")
     independent = "yes" if scores["speaker_independent"] else "no"
     print(
-        f"RESULT model={scores['model']} corpus={scores['corpus']} protocol={scores['protocol']} "
+        f"RESULT model={scores['model']} corpus={_one_word(scores['corpus'])} "
+        f"protocol={scores['protocol']} "
         f"speaker_independent={independent} "
         + " ".join(f"{name}={scores[name]:.4f}" for name in (*names, "majority") if name in scores)
         + f" n={scores['n']} folds={scores['folds']} seeds={scores['seeds']}"
-        + "".join(f" {name}={value}" for name, value in scores["flags"].items())
+        + "".join(f" {_one_word(name)}={value}" for name, value in scores["flags"].items())
     )
+
+
+def _one_word(name: str) -> str:
+    """Replace the blanks and "=" in a name of the user's: a table's or a speaker's."""
+    return re.sub(r"[\s=]+", "_", name)

@@ -27,7 +27,9 @@ from tfser.storage import atomic_files, run_directory
 log = logging.getLogger("tfser")
 
 
-def load_with_splits(utterances, run, make_splits, load_dataset, *, has_classes=True) -> tuple:
+def load_with_splits(
+    utterances, run, make_splits, load_dataset, *, has_classes=True, make_more=None
+) -> tuple:
     """Make the splits of all seeds, load the dataset, and write splits.csv: (dataset, splits).
 
     The splits come before any audio: a corpus that does not allow them fails at once. Utterances
@@ -37,6 +39,8 @@ def load_with_splits(utterances, run, make_splits, load_dataset, *, has_classes=
         make_splits: function(utterances) -> {seed: list of Split}.
         load_dataset: function(utterances) -> object with the loaded `utterances`.
         has_classes: False where the target is a rating.
+        make_more: function(dataset, splits) -> further folds of the paper, as `more` of
+            `write_splits`.
     """
 
     def make_checked_splits(utterances):
@@ -51,7 +55,7 @@ def load_with_splits(utterances, run, make_splits, load_dataset, *, has_classes=
         splits = make_checked_splits(
             check_classes(dataset.utterances) if has_classes else dataset.utterances
         )
-    write_splits(run, dataset.utterances, splits)
+    write_splits(run, dataset.utterances, splits, make_more and make_more(dataset, splits))
     return dataset, splits
 
 

@@ -25,7 +25,7 @@ Not in the paper (reasons on the card, zoo/began/README.md):
   hparams/began.toml;
 - the head's layers, and the space in which they are searched;
 - the epoch that is kept: of BEGAN the lowest M_global, of a head the best on dev;
-- pictures between 0 and 1;
+- the scale of the pictures: magnitudes as they are (code), or between 0 and 1 (features.scaling);
 - the rows beside: an untrained encoder, and an encoder that is trained with the head.
 """
 

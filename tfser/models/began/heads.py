@@ -10,7 +10,6 @@ OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
     "adamax": keras.optimizers.Adamax,
     "adagrad": keras.optimizers.Adagrad,
-    "nadam": keras.optimizers.Nadam,
 }
 
 

@@ -63,15 +63,16 @@ def train(utterances, hp, run) -> dict | None:
         run_directory.check_data(run.folder, dataset.utterances, dataset.key, **kind)
         return dataset
 
+    def make_forest_folds(dataset, splits):
+        if run.protocol != "paper":
+            return {}
+        # Section 4.1: "another ten-fold cross-validation" for the forest.
+        return {"forest_part": {s: make_forest_splits(dataset, splits[s], s) for s in run.seeds}}
+
     dataset, splits = cross_validation.load_with_splits(
-        utterances, run, make_checked_splits, load_checked
+        utterances, run, make_checked_splits, load_checked, make_more=make_forest_folds
     )
-    forest_splits = splits
-    if run.protocol == "paper":  # section 4.1: "another ten-fold cross-validation" for the forest
-        forest_splits = {s: make_forest_splits(dataset, splits[s], s) for s in run.seeds}
-        cross_validation.write_splits(
-            run, dataset.utterances, splits, {"forest_part": forest_splits}
-        )
+    forest_splits = make_forest_folds(dataset, splits).get("forest_part", splits)
     n_networks = len(list_networks(**hp["refinery"]))
     experiment = make_experiment(dataset, hp, run, None)
 
