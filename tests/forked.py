@@ -134,7 +134,7 @@ def end(process, seconds=300):
     return SimpleNamespace(code=process.returncode, out=out, err=err)
 
 
-def run(arguments, *, capture_output=True, text=True, **options):
+def run(arguments, *, capture_output=True, encoding=None, errors=None, **options):
     """Run `[sys.executable, *options, script, ...]` as subprocess.run does."""
     words = [word for word in arguments[1:] if word != "-P"]  # it has its own folder in no path
     done = end(Process(words, **options))

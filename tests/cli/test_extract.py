@@ -1,5 +1,6 @@
 """tfser-extract: the shards that training makes, byte for byte, whatever is killed or broken."""
 
+import errno
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ from tfser.cache import content_hash, extraction, feature_cache, spark_extractio
 from tfser.cli import extract, train
 from tfser.corpora.utterance import Utterance
 from tfser.distributed import spark_session
-from tfser.errors import TfserError, UsageError
+from tfser.errors import ConflictError, TfserError, UsageError
 
 RATE = 8000
 LINE = re.compile(
@@ -464,8 +465,8 @@ def test_what_a_worker_must_share(of_worker, tmp_path):
         (["--set", "features.sample_rate=8000"], 2, "did you mean 'features.sample_rate_hz'"),
         (["--hparams", "none.toml"], 2, "none.toml"),
         (["--max-bad", "-1"], 2, "--max-bad -1: must be 0 or more"),
-        (["--cache", "/dev/null"], 2, "--cache /dev/null cannot be written: "),
-        (["--cache", "/proc/none"], 2, "--cache /proc/none cannot be written: "),
+        (["--cache", "/dev/null"], 4, "--cache /dev/null cannot be written: "),
+        (["--cache", "/proc/none"], 4, "--cache /proc/none cannot be written: "),
         (["--spark", "loacl[2]"], 2, "--spark loacl[2] is no master (did you mean 'local[2]'?)"),
         (["--workdir", "x"], 2, "unknown argument --workdir"),
         (["--set", 'labels.keep=["joy"]'], 2, "labels.keep: no 'joy' in this corpus"),
@@ -489,9 +490,22 @@ def test_whether_the_cache_can_be_written(tmp_path):
         (tmp_path / "file" / "below", "Not a directory"),
         (tmp_path / ("n" * 300), "File name too long"),
     ):
-        with pytest.raises(UsageError) as caught:
+        with pytest.raises(ConflictError) as caught:
             extract.check_writable(cache)
         assert str(caught.value) == f"--cache {cache} cannot be written: {reason}; give another"
+
+
+@pytest.mark.parametrize("number, kind", [(errno.EROFS, None), (errno.ENOSPC, TfserError)])
+def test_a_cache_that_is_there_is_read(tmp_path, monkeypatch, number, kind):
+    def fail(**_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(extract.tempfile, "TemporaryFile", fail)
+    if kind is None:
+        return extract.check_writable(tmp_path)
+    with pytest.raises(kind, match=f"--cache {tmp_path} cannot be written: No space") as caught:
+        extract.check_writable(tmp_path)
+    assert caught.value.exit_code == 1
 
 
 def test_a_corpus_that_the_system_cannot_use(tmp_path):

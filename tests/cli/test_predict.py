@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -261,3 +262,22 @@ def test_what_is_no_model(tmp_path):
             predictor.load_predictor(tmp_path)
     with pytest.raises(UsageError, match="leave both out"):
         predictor.load_predictor(tmp_path, fold=2)
+
+
+@pytest.mark.parametrize(
+    "name", ["=cmd|' /C calc'!A0.wav", "+1.wav", "-1.wav", "@sum.wav", "a.wav"]
+)
+def test_file_names_are_no_formulas(tmp_path, name):
+    rows = [{"file": name, "error": ""}]
+    for suffix in (".csv", ".jsonl"):
+        predict.write_rows(rows, ["file", "error"], tmp_path / f"out{suffix}")
+    [row] = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert row["file"] == ("a.wav" if name == "a.wav" else f"./{name}")
+    assert Path(row["file"]) == Path(name)  # the same file
+    assert json.loads((tmp_path / "out.jsonl").read_text())["file"] == name
+
+
+def test_a_long_name_of_the_output(tmp_path):
+    out = tmp_path / ("n" * 251 + ".csv")
+    predict.write_rows([{"file": "a", "error": ""}], ["file", "error"], out)
+    assert list(tmp_path.iterdir()) == [out]

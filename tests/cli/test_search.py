@@ -958,3 +958,57 @@ def test_a_search_end_to_end(few, tmp_path):
     assert len(list((folder / "events").rglob("*tfevents*"))) == 2
     assert not [*folder.glob("trial-*/**/*.npz"), *folder.glob("trial-*/**/*.keras")]
     assert "trial 1: failed: " in (folder / "log.txt").read_text()
+
+
+TRIAL = {"trial": 0, "parameters": {"svm.c": 1.0}, "status": "ok", "score": 0.5, "measure": "UAR"}
+
+
+@pytest.mark.parametrize("content", [
+    '{"trial": 0', "[]", "[" * 5_000 + "]" * 5_000, "9" * 5_000, '{"trial": 0, "status": "ok"}',
+    json.dumps(TRIAL | {"trial": 1}), json.dumps(TRIAL | {"score": "high"}),
+    json.dumps(TRIAL | {"status": "good"}), json.dumps(TRIAL | {"measure": "WER"}),
+    json.dumps(TRIAL | {"after": [0]}), json.dumps(TRIAL | {"parameters": [1]}),
+])  # fmt: skip
+def test_damaged_trials(tmp_path, content):
+    path = tmp_path / "trials.jsonl"
+    path.write_text(content + "\n")
+    with pytest.raises(ConflictError, match="trials.jsonl is damaged .*; use another --workdir"):
+        search_trials.read_trials(path)
+
+
+def test_trials_that_are_lost(tmp_path):
+    assert search_trials.read_trials(tmp_path / "trials.jsonl") == []
+    trials = [TRIAL | {"reason": "two\u2028lines"}, TRIAL | {"trial": 1, "after": [0]}]
+    search_trials.write_trials(tmp_path / "trials.jsonl", trials)
+    assert search_trials.read_trials(tmp_path / "trials.jsonl") == trials
+    (tmp_path / "trials.jsonl").unlink()
+    (tmp_path / "trial-000").mkdir()
+    with pytest.raises(ConflictError, match="trials.jsonl is missing, and .* has trials; copy the"):
+        search_trials.read_trials(tmp_path / "trials.jsonl")
+
+
+def test_what_a_kill_after_the_last_trial_left_out_is_made(tmp_path, monkeypatch):
+    draw = outcomes.draw_search
+    stub(monkeypatch, good)
+    monkeypatch.setattr(search, "draw_search", draw)
+    assert on_toy(tmp_path, "--evals", 3).code == 0
+    files = [tmp_path / "best.toml", tmp_path / "search.png"]
+    files.append(tmp_path / "events" / "trial-001" / "events.out.tfevents.0")
+    before = [file.read_bytes() for file in files]
+    for file in files:
+        file.unlink()
+    (tmp_path / "trial-001" / "fold" / "model.keras").touch()
+    assert on_toy(tmp_path, "--evals", 3).code == 0
+    assert [file.read_bytes() for file in files[:2]] == before[:2] and files[2].exists()
+    files[0].write_text("# of an older best")
+    assert on_toy(tmp_path, "--evals", 3).code == 0
+    assert files[0].read_bytes() == before[0] and not list(tmp_path.rglob("*.keras"))
+
+
+def test_a_trial_in_a_folder_of_other_settings_ends_the_search(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        search_trials, "run_training", lambda *_: (4, "", "it holds a run of other settings")
+    )
+    answer = on_toy(tmp_path, "--evals", 2)
+    assert answer.code == 4 and "trial 0: it holds a run of other settings" in error_line(answer)
+    assert [trial["status"] for trial in trials_of(tmp_path)] == ["begun"]

@@ -748,7 +748,7 @@ def test_a_full_disk(few_files, tmp_path, monkeypatch):
     answer = on_table(path, "--folds", 2)
     assert answer.code == 1
     assert error_line(answer) == (
-        f"error: disk full while writing {tmp_path / 'run'}; "
+        f"error: disk full while writing {tmp_path / 'run/seed-0/fold-00/round-1/state.npz'}; "
         "free space, then the same command continues"
     )
     assert not [p for p in (tmp_path / "run").rglob(".*") if p.name != ".lock"]

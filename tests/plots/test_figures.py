@@ -1,6 +1,7 @@
 """What the pictures show, read from the figures, and how they come to lie on the disk."""
 
 import io
+import logging
 import sys
 
 import matplotlib.image
@@ -248,3 +249,21 @@ def test_pictures_have_a_row_each_and_low_frequencies_below():
     assert all(a.images[0].origin == "lower" for a in axes)
     assert axes[4].images[0].get_clim() == (0, of["speech"].max())
     assert axes[0].images[0].norm(of["speech"].max() / 16) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", ["a" * 252 + ".png", "ü" * 140 + ".png"])
+def test_a_long_name_is_cut(tmp_path, name):
+    rows = [{"epoch": 1, "loss": 1.0}]
+    write_training_curves(rows, tmp_path / name, "t", {"loss": {"training": "loss"}}, kept_epoch=1)
+    [path] = tmp_path.iterdir()
+    assert path.suffix == ".png" and path.name[:50] == name[:50]
+
+
+def test_a_picture_that_cannot_be_written_is_said(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("tfser"), "propagate", True)
+    (tmp_path / "file").touch()
+    path, panels = tmp_path / "file" / "history.png", {"loss": {"training": "loss"}}
+    write_training_curves([{"epoch": 1, "loss": 1.0}], path, "title", panels, kept_epoch=1)
+    assert f"{path} is not drawn: " in caplog.text
+    write_training_curves([], tmp_path / "it.png", "title", panels, kept_epoch=1)
+    assert "it.png is not drawn: " in caplog.text

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 
+from tfser.errors import ConflictError, DataError
 from tfser.storage import atomic_files
 
 
@@ -42,7 +43,7 @@ def test_arrays(tmp_path):
 
 def test_no_pickle_is_loaded(tmp_path):
     np.savez(tmp_path / "evil.npz", a=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match="pickle"):
+    with pytest.raises(DataError, match="pickle.*copy the run whole"):
         atomic_files.read_arrays(tmp_path / "evil.npz")
 
 
@@ -116,3 +117,73 @@ def test_damaged_arrays_are_as_good_as_none(tmp_path, content):
     assert atomic_files.read_arrays_if_complete(path)["x"].tolist() == [0, 1, 2]
     path.write_bytes(content)
     assert atomic_files.read_arrays_if_complete(path) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 251 + ".npz", "ü" * 123 + ".keras", "a" * 255, "." + "b" * 254]
+)
+def test_long_names_have_temporary_names(tmp_path, name):
+    path = tmp_path / name
+    with atomic_files.replace_file(path) as temporary:
+        assert not path.suffix or temporary.suffix == path.suffix  # Keras needs it
+        assert atomic_files.TEMPORARY.fullmatch(temporary.name)
+        temporary.write_bytes(b"whole")
+    assert path.read_bytes() == b"whole" and names(tmp_path) == [name]
+
+
+def test_names_fit():
+    assert atomic_files.fit_name("a.png") == "a.png"
+    long = [atomic_files.fit_name("ü" * 200 + f"{k}.png") for k in range(2)]
+    assert len(set(long)) == 2
+    for name in long:
+        assert len(name.encode()) <= 255 and name.startswith("ü" * 100) and name.endswith(".png")
+
+
+@pytest.mark.parametrize("content, reason", [
+    (b"", "no column seed"), (b"seed\n1,2\n", "row 1 has not 1 fields"),
+    (b"seed,b\n1\n", "row 1 has not 2 fields"), (b'seed\n"1\n2\n', "unexpected end of data"),
+    (b"seed\n\xff\n", "utf-8"),
+])  # fmt: skip
+def test_damaged_tables_of_a_run(tmp_path, content, reason):
+    (tmp_path / "splits.csv").write_bytes(content)
+    with pytest.raises(DataError, match=f"splits.csv is damaged: .*{reason}.*; copy the run whole"):
+        atomic_files.read_csv(tmp_path / "splits.csv", ["seed"])
+
+
+def test_a_folder_is_complete_or_missing(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(KeyError), atomic_files.replace_folder(out) as folder:
+        (folder / "half").touch()
+        raise KeyError
+    assert not names(tmp_path)
+    killed = tmp_path / ".1-0a1b2c3d.out"  # its process is no more
+    own = [".1-0a1b2c3d.other", ".1.out", ".2024-01-31.out"]
+    for folder in (killed, *(tmp_path / name for name in own)):
+        folder.mkdir()
+        (folder / "half").touch()
+    with atomic_files.replace_folder(out) as first:
+        (first / "whole").touch()
+        with atomic_files.replace_folder(out.with_name("out2")), pytest.raises(OSError):
+            with atomic_files.replace_folder(out) as second:  # another process, at the same time
+                assert first.exists() and not killed.exists()
+                (second / "half").touch()
+                first.rename(out)
+        out.rename(first)
+    assert names(tmp_path) == sorted([*own, "out", "out2"]) and names(out) == ["whole"]
+
+
+def test_errors_of_a_write_name_the_file(tmp_path, monkeypatch):
+    def fail(number):
+        def fsync(_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    fail(errno.ENOSPC)
+    with pytest.raises(OSError) as caught:
+        atomic_files.write_json(tmp_path / "s.json", {})
+    assert caught.value.filename == str(tmp_path / "s.json")
+    fail(errno.EROFS)
+    with pytest.raises(ConflictError, match="s.json .Read-only file system.; make its folder"):
+        atomic_files.write_json(tmp_path / "s.json", {})
+    assert not names(tmp_path)

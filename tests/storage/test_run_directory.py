@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -218,11 +219,115 @@ def test_an_error_is_in_the_log(folder):
 
 def test_what_a_killed_process_left_is_swept(folder):
     open_and_close(folder)
-    leftover = folder / "seed-0" / ".123.state.npz"
-    atomic_files.write_bytes(leftover, b"half")
-    atomic_files.write_bytes(folder / "seed-0" / "state.npz", b"whole")
+    atomic_files.write_bytes(folder / "seed" / ".123-0a1b2c3d.state.npz", b"half")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        atomic_files.replace_file(folder / "seed" / "it") as path,
+    ):
+        path.with_name(path.name + "2").write_bytes(b"half")  # as a library beside its file
+        raise KeyboardInterrupt
+    own = [".1password.txt", ".2024.plan.md", ".2024-01-31.txt", ".123-0a1b2c3.npz", "state.npz"]
+    for name in own:
+        atomic_files.write_bytes(folder / "seed" / name, b"whole")
+    (folder / "seed" / ".123-0a1b2c3d.folder").mkdir()
+    (folder / "seed" / ".123-0a1b2c3d.link").symlink_to(folder / "seed" / "state.npz")
     open_and_close(folder)
-    assert names(folder / "seed-0") == ["state.npz"]
+    kept = [*own, ".123-0a1b2c3d.folder", ".123-0a1b2c3d.link"]
+    assert names(folder / "seed") == sorted(kept)
+
+
+@pytest.mark.parametrize("results", ["seed-0", "trial-000", "scores.json", "predictions.csv"])
+def test_results_without_settings_are_nobodys(folder, results):
+    open_and_close(folder)
+    (folder / results).mkdir()
+    (folder / "hparams.json").unlink()
+    assert conflict(folder) == (
+        f"{folder} has results without hparams.json, which says what they are of; copy the file "
+        "back, or use another --workdir"
+    )
+    assert not (folder / "hparams.json").exists()
+
+
+@pytest.mark.parametrize("check, name", [
+    (lambda folder: run_directory.check_data(folder, [], "key"), "data.json"),
+    (lambda folder: run_directory.check_splits(folder, []), "splits.csv"),
+])  # fmt: skip
+def test_results_need_their_data_and_their_splits(folder, check, name):
+    folder.mkdir(parents=True)
+    check(folder)
+    (folder / name).unlink(missing_ok=True)
+    (folder / "seed-0").mkdir()
+    with pytest.raises(ConflictError, match=f"has results without {name}"):
+        check(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b"9" * 5_000, b"3"])
+def test_damaged_files_are_named(folder, content):
+    open_and_close(folder)
+    (folder / "seed-0").mkdir()
+    calls = {
+        "hparams.json": lambda: open_and_close(folder),
+        "environment.json": lambda: open_and_close(folder),
+        "data.json": lambda: run_directory.check_data(folder, [], "key"),
+        "splits.csv": lambda: run_directory.check_splits(folder, []),
+    }
+    for name, call in calls.items():
+        before = (folder / name).read_bytes() if (folder / name).exists() else None
+        (folder / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"{name} is damaged: .*; copy the "):
+            call()
+        assert (folder / name).read_bytes() == content
+        if before:
+            (folder / name).write_bytes(before)
+
+
+def test_lost_commands_are_said(folder, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("tfser"), "propagate", True)
+    open_and_close(folder)
+    (folder / "seed-0").mkdir()
+    (folder / "environment.json").unlink()
+    open_and_close(folder)
+    assert "has no environment.json: its earlier commands are not known" in caplog.text
+
+
+@pytest.mark.parametrize("name", [".lock", "log.txt"])
+def test_the_target_of_a_link_is_not_written(folder, tmp_path, name):
+    open_and_close(folder)
+    (tmp_path / "thesis").write_text("years of work")
+    (folder / name).unlink()
+    (folder / name).symlink_to(tmp_path / "thesis")
+    assert conflict(folder) == f"{folder / name} is a symbolic link; delete it"
+    if name == ".lock":
+        with pytest.raises(ConflictError, match="is a symbolic link"):
+            run_directory.wait_until_free(folder)
+    assert (tmp_path / "thesis").read_text() == "years of work"
+
+
+def test_a_copy_without_the_lock_is_a_run(folder):
+    open_and_close(folder)
+    (folder / ".lock").unlink()  # `cp run/* copy` leaves it behind
+    open_and_close(folder)
+
+
+def test_the_fold_of_another_run_is_refused(folder):
+    open_and_close(folder)
+    fold, other = folder / "seed-0" / "fold-00", folder.with_name("other")
+    run_directory.mark_fold(folder, fold)
+    run_directory.mark_fold(folder, fold)
+    open_and_close(other, SETTINGS | {"model": "svm"})
+    shutil.copytree(folder / "seed-0", other / "seed-0")
+    shutil.copytree(fold, fold.with_name("fold-01"))
+    for run, number in ((other, 0), (folder, 1)):
+        copied = run / "seed-0" / f"fold-0{number}"
+        with pytest.raises(ConflictError, match="is of another run or fold, or"):
+            run_directory.mark_fold(run, copied)
+    (folder / "seed-0" / "fold-02").mkdir()  # of an earlier version
+    run_directory.mark_fold(folder, folder / "seed-0" / "fold-02")
+    assert not list((folder / "seed-0" / "fold-02").iterdir())
+    shutil.copytree(folder, folder.with_name("moved"))
+    run_directory.check_fold(
+        folder.with_name("moved"), folder.with_name("moved") / "seed-0/fold-00"
+    )
 
 
 def test_settings_that_change_begin_the_environment_anew(folder):

@@ -96,8 +96,10 @@ def _check_waveform(path, waveform, rate_hz, sample_rate_hz):
     return waveform
 
 
-def duration_seconds(path) -> float:
+def duration_seconds(path, *, limit_seconds=np.inf) -> float:
     """Return the duration of a file, by decoding where the header has no length (mp3, streams).
+
+    limit_seconds: stop counting at this duration, or soon after it.
 
     Raises DataError as `load_audio`.
     """
@@ -107,7 +109,12 @@ def duration_seconds(path) -> float:
         with open_sound(path, source, head) as file:
             n_frames = file.frames
             if file.format == "MP3" or n_frames == UNKNOWN_FRAMES:
-                n_frames = sum(len(block) for block in read_blocks(file, UNKNOWN_FRAMES))
+                limit = min(UNKNOWN_FRAMES, limit_seconds * file.samplerate)
+                n_frames = 0
+                for block in read_blocks(file, UNKNOWN_FRAMES):
+                    n_frames += len(block)
+                    if n_frames > limit:
+                        break
             return n_frames / file.samplerate
 
 

@@ -67,7 +67,8 @@ def load_features(utterances, feature, *, cache: Path, max_bad=0, decoder="sound
 
     Raises:
         DataError: more than `max_bad` utterances have no features.
-        TfserError: the cache cannot be written.
+        ConflictError: the cache cannot be written.
+        TfserError: its disk is full.
     """
     frames = None
 
@@ -271,14 +272,15 @@ def _read_index(folder, key, groups, decoder):
     An index with bad files of another decoder is not complete: this decoder may read them.
     """
     try:
-        index = json.loads((folder / "index.json").read_text())
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         shards = index["shards"]
         names = [shard["utterances"] for shard in shards]
         is_complete = names == list(map(utterance_names, groups)) and (
             index.get("decoder", "soundfile") == decoder or not any(s["bad"] for s in shards)
         )
         return shards if index["key"] == key and is_complete else None
-    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged
+    # Missing or damaged.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -295,4 +297,4 @@ def _write_index(folder, key, shards, work):
         "shards": shards,
     }
     with replace_shard(folder / "index.json") as temporary:
-        temporary.write_text(json.dumps(index, indent=1))
+        temporary.write_text(json.dumps(index, indent=1), encoding="utf-8")

@@ -14,7 +14,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfser.audio.tf_data import disable_autotuning, unconverted
-from tfser.errors import TfserError
+from tfser.errors import ConflictError, TfserError
 from tfser.storage import atomic_files, s3
 
 
@@ -82,7 +82,10 @@ def replace_shard(path):
 
 @contextlib.contextmanager
 def translate_disk_errors(folder):
-    """Raise errors of the disk, from Python or TensorFlow, as a TfserError of one line."""
+    """Raise errors of the disk, from Python or TensorFlow, in one line.
+
+    A full disk is a TfserError, a folder that cannot be written a ConflictError.
+    """
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
@@ -92,4 +95,5 @@ def translate_disk_errors(folder):
                 f"disk full at {folder}: {error}; free space or pass --cache "
                 "elsewhere (finished parts are kept)"
             ) from error
-        raise TfserError(f"cannot write {folder}: {error}; pass --cache elsewhere") from error
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise ConflictError(f"cannot write {folder}: {reason}; pass --cache elsewhere") from error

@@ -124,6 +124,9 @@ def run_command(function, options, *, interrupted=CONTINUES) -> int:
         options: a dataclass with `debug`, and with `workdir` if the command has that flag.
         interrupted: the end of the message after Ctrl-C: the state of the results.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a locale may lack the characters of a name
+            stream.reconfigure(errors="backslashreplace")
     code = _exit_code(function, options, interrupted)
     # A program that calls this function has an exit code of its own.
     if _is_command():
@@ -217,5 +220,7 @@ def _interrupt(*_):
 def _fail(message: str, code: int, debug: bool = False) -> int:
     if debug:
         log.exception("traceback")
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        log.warning("file names are read as %s, by the locale; set PYTHONUTF8=1 for UTF-8", encoding)
     log.error("error: %s", message)
     return code

@@ -1,9 +1,7 @@
 """tfser-export: writes a finished run as a model that needs no tfser, and checks the model."""
 
 import argparse
-import csv
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +86,7 @@ def export(options: ExportOptions) -> None:
     export_formats.check_format(options.format, run)
     served = served_model.load_inference_function(run)
     inputs, expected = load_test_part(run, served, options.data_root)
-    unchecked = options.out.with_name(f".{os.getpid()}.{options.out.name}")
-    try:
+    with atomic_files.replace_folder(options.out) as unchecked:
         with tensorflow_startup.quiet():
             write_export(options.format, run, served, unchecked)
         if options.format == "keras":  # `save_keras` has compared the weights bit by bit
@@ -103,9 +100,6 @@ def export(options: ExportOptions) -> None:
                 f"{worst:.1e}; {options.out} is not written; see that the corpus is the one that "
                 "was tested" + _older_run_hint(run)
             )
-        unchecked.rename(options.out)
-    finally:
-        shutil.rmtree(unchecked, ignore_errors=True)
     result = "equal to the run"
     if options.format == "keras":
         result = "the weights and predictions of the run"
@@ -162,10 +156,10 @@ def select_test_rows(run) -> list[dict]:
     part = run.scores["flags"].get("evaluate", "test")
     of_fold = {
         row["utterance"]
-        for row in read_rows(run.folder / "splits.csv")
+        for row in read_rows(run.folder / "splits.csv", ("seed", "fold", "part", "utterance"))
         if (row["seed"], row["fold"], row["part"]) == (str(run.seed), str(run.fold), part)
     }
-    rows = read_rows(run.network.parent / "predictions.csv")
+    rows = read_rows(run.network.parent / "predictions.csv", ("system", "utterance"))
     rows = [
         row
         for row in rows
@@ -178,30 +172,29 @@ def select_test_rows(run) -> list[dict]:
     return rows
 
 
-def read_rows(path) -> list[dict]:
-    """Read a .csv file of a run; raise DataError if it is missing."""
+def read_rows(path, columns) -> list[dict]:
+    """Read a .csv file of a run; raise DataError if it is missing, damaged, or lacks a column."""
     check_exists(path)
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return atomic_files.read_csv(path, columns)
 
 
 def recorded_outputs(run, rows) -> np.ndarray:
     """Return the outputs in predictions.csv [n, K]: probabilities, ratings or one-hot classes."""
     columns = [f"p_{c}" for c in run.classes] or ["predicted_arousal", "predicted_valence"]
-    if columns[0] in rows[0]:
-        return np.array([[float(row[column]) for column in columns] for row in rows])
-    return np.array([[row["predicted"] == c for c in run.classes] for row in rows], float)
+    try:
+        if columns[0] in rows[0]:
+            return np.array([[float(row[column]) for column in columns] for row in rows])
+        return np.array([[row["predicted"] == c for c in run.classes] for row in rows], float)
+    except (KeyError, ValueError) as error:
+        raise atomic_files.damaged_error(run.network.parent / "predictions.csv", error) from None
 
 
 def write_export(form, run, served, folder: Path) -> None:
-    """Write the model in a format, the README and tfser.json into a new folder."""
+    """Write the model in a format, the README and tfser.json into an empty folder."""
     from tfser.inference import export_formats, served_model
 
-    folder.mkdir()
     getattr(export_formats, f"save_{form}")(run, served, folder)
-    (folder / "README.md").write_text(
-        export_readme.format_readme(form, run, served), encoding="utf-8"
-    )
+    atomic_files.write_text(folder / "README.md", export_readme.format_readme(form, run, served))
     about = {
         "format": served_model.FORMAT,
         "form": form,

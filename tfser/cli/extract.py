@@ -27,8 +27,8 @@ from tfser.cli.options import (
 )
 from tfser.corpora.loader import describe_corpus
 from tfser.distributed import spark_session
-from tfser.errors import DataError, UsageError
-from tfser.storage import s3
+from tfser.errors import ConflictError, DataError, TfserError
+from tfser.storage import atomic_files, s3
 
 log = logging.getLogger("tfser")
 
@@ -113,16 +113,20 @@ def extract(options: Options) -> None:
 
 
 def check_writable(cache: Path) -> None:
-    """Raise UsageError if the cache cannot be written."""
+    """Raise ConflictError if the cache cannot be written and is not there to be read.
+
+    Raises TfserError if its disk is full.
+    """
     if isinstance(cache, s3.S3Path):  # `resolve_cache` has checked the bucket
         return
     try:
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
     except OSError as error:
-        raise UsageError(
-            f"--cache {cache} cannot be written: {error.strerror}; give another"
-        ) from None
+        if cache.is_dir() and error.errno not in atomic_files.FULL:
+            return  # what is extracted already is read
+        kind = TfserError if error.errno in atomic_files.FULL else ConflictError
+        raise kind(f"--cache {cache} cannot be written: {error.strerror}; give another") from None
 
 
 def format_line(model, corpus, feature, stored, n_wanted: int, seconds: float) -> str:

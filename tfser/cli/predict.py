@@ -12,7 +12,9 @@ from tfser.cli import base
 from tfser.corpora import audio_folder, table
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.inference.finished_run import check_folder, load_run
+from tfser.inference.prediction_table import format_file_name
 from tfser.inference.windows import check_window
+from tfser.storage import atomic_files
 
 EPILOG = """\
 Audio files: wav, flac, ogg, opus, mp3, aiff, au, sph, at any sampling rate, mono or not.
@@ -20,7 +22,8 @@ Audio files: wav, flac, ogg, opus, mp3, aiff, au, sph, at any sampling rate, mon
 A recording of a minute or less gives one row. A longer recording is cut into windows of 10 s
 (--window and --hop), which are read one after the other. A system with an input of fixed length
 (ACNN 7.5 s) has windows of that length at most. Columns: file, start, end (seconds), predicted,
-confidence, a probability for each class, error.
+confidence, a probability for each class, error. A CSV has ./=a.wav for a file =a.wav, which
+spreadsheets would take for a formula.
 
 exit codes: 0 done, 1 failed, 2 usage, 3 some recordings could not be used (the column error gives
 the reason; the other recordings are done), 4 --out exists, 130 interrupted.
@@ -137,7 +140,7 @@ def list_recordings(options: PredictOptions) -> list[tuple]:
 def write_rows(rows, columns, path: Path | None) -> int:
     """Write rows as they arrive and return the number of recordings that failed."""
     failed = set()
-    partial = path and path.with_name(f"{path.name}.part")
+    partial = path and path.with_name(atomic_files.fit_name(f"{path.name}.part"))
     options = {"encoding": "utf-8", "errors": "surrogateescape"}  # file names may not be UTF-8
     if path is None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(**options)
@@ -153,7 +156,8 @@ def write_rows(rows, columns, path: Path | None) -> int:
             if row["error"]:
                 failed.add(row["file"])
             if as_csv:
-                (quoted if "\r" in row["file"] else writer).writerow(row)
+                written = row | {"file": format_file_name(row["file"])}
+                (quoted if "" in row["file"] else writer).writerow(written)
             else:
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
             out.flush()

@@ -25,10 +25,12 @@ from tfser.config.hparams import format_overlay, format_overrides, format_toml
 from tfser.distributed import spark_session
 from tfser.distributed.subprocesses import run_training
 from tfser.errors import ConflictError, TfserError, UsageError
+from tfser.plots.drawing_errors import keep_going
 from tfser.search.sampler import Sampler
 from tfser.search.summary import (
     best_trial,
     draw_search,
+    event_file,
     format_outcome,
     format_parameters,
     format_summary,
@@ -206,16 +208,18 @@ def run_trials(options: Options, space: dict, folder: Path) -> list[dict]:
         """Write the result of trial n and delete its networks."""
         trials[n] |= result
         write_trials(path, trials)
-        for weights in itertools.chain(*map((folder / trial_folder_name(n)).rglob, WEIGHTS)):
-            weights.unlink()
+        finish_trial(trials[n], folder)
         finished = finished_trials(trials)
         log.info("%s; %s", format_outcome(trials[n]), format_summary(finished))
         n_networks = len(read_dev_scores(folder / trial_folder_name(n)))
         if options.stop_hopeless and len(finished) == 1 and n_networks == 1:
             log.warning("--stop-hopeless stops no trial: a trial of this command has one network")
         write_best(options, finished, space, folder)
-        write_event(trials[n], folder / "events")
 
+    if finished := finished_trials(trials):  # a kill may have come between the steps of `end`
+        for trial in finished:
+            finish_trial(trial, folder)
+        write_best(options, finished, space, folder)
     unfinished = [
         n for n in range(options.evals) if n >= len(trials) or trials[n]["status"] == "begun"
     ]
@@ -232,6 +236,15 @@ def run_trials(options: Options, space: dict, folder: Path) -> list[dict]:
     return finished_trials(trials)
 
 
+def finish_trial(trial: dict, folder: Path) -> None:
+    """Delete the networks of a finished trial and write its event for TensorBoard."""
+    of_trial = folder / trial_folder_name(trial["trial"])
+    for weights in itertools.chain(*map(of_trial.rglob, WEIGHTS)):
+        weights.unlink()
+    if not event_file(trial, folder / "events").exists():
+        write_event(trial, folder / "events")
+
+
 def write_best(options: Options, trials: list[dict], space: dict, folder: Path) -> None:
     """Write best.toml, an overlay of the differences from the model's file, and search.png."""
     title = (
@@ -245,8 +258,9 @@ def write_best(options: Options, trials: list[dict], space: dict, folder: Path) 
             load_hyperparameters(options, options.corpus, format_overrides(best["parameters"])),
         )
         head = f"# tfser-search: {title}\n# {format_summary(trials)}\n"
-        atomic_files.write_bytes(folder / "best.toml", (head + text).encode())
-    draw_search(trials, search_space.flatten_space(space), title, folder / "search.png")
+        atomic_files.write_text(folder / "best.toml", head + text)
+    with keep_going("search.png"):
+        draw_search(trials, search_space.flatten_space(space), title, folder / "search.png")
 
 
 if __name__ == "__main__":

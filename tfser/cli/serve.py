@@ -12,8 +12,10 @@ from tfser.inference.web_page import LOOPBACK, open_page
 
 EPILOG = """\
 The page is for this machine alone unless --host gives another address. It takes recordings of up
-to 5 minutes and 25 MB. An upload is deleted with its answer, or after ten minutes without a
-request; answers stay in memory while their tab is open. The page reads no other file and no URL.
+to 5 minutes and 25 MB, 500 MB of all together. An upload is deleted with its answer, or after ten
+minutes without a request; answers stay in memory while their tab is open. The page reads no other
+file and no URL, and answers requests to --host or to this machine alone, whatever other name leads
+here.
 
 exit codes: 0 done, 1 failed, 2 usage, 3 an export cannot be read, 4 a run is not finished, 130
 ended by Ctrl-C.

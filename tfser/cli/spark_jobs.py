@@ -6,7 +6,6 @@ the new task waits until the folder is free and continues the training.
 """
 
 import contextlib
-import csv
 import functools
 import logging
 import time
@@ -149,8 +148,8 @@ def train_folds(options: Options, folder: Path) -> None:
     words = [*format_flags(options, {}), "--evaluate", options.evaluate]
     log.info("the steps that all folds share run first, see %s", tasks / "shared.txt")
     _raise_error(run_training([*words, "--part", "none"], tasks / "shared"))
-    with open(folder / "splits.csv", newline="") as file:
-        parts = sorted({(int(row["seed"]), int(row["fold"])) for row in csv.DictReader(file)})
+    rows = atomic_files.read_csv(folder / "splits.csv", ["seed", "fold"])
+    parts = sorted({(int(row["seed"]), int(row["fold"])) for row in rows})
     folders = {(seed, fold): tasks / f"seed-{seed}-fold-{fold:02}" for seed, fold in parts}
     unfinished = [part for part in parts if not (folders[part] / "done").exists()]
     if not unfinished:

@@ -127,11 +127,11 @@ def transform(options: TransformOptions) -> None:
 def _find_network(folder: Path) -> tuple[dict, Path]:
     """Return the hyperparameters of an Aux-VAE's run and the file of its first network."""
     try:
-        settings = atomic_files.read_json(folder / "hparams.json")
+        settings = atomic_files.read_dict(folder / "hparams.json")
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"--run {folder} is no run directory of tfser-train") from None
-    if settings["model"] != "auxvae":
-        raise UsageError(f"--run {folder} is of {settings['model']}; only auxvae transforms voices")
+    if (model := settings.get("model")) != "auxvae":
+        raise UsageError(f"--run {folder} is of {model}; only auxvae transforms voices")
     files = sorted(folder.glob("seed-*/fold-*/vae.keras"))
     if not files:
         raise UsageError(f"--run {folder} has no network yet; let its tfser-train finish")

@@ -13,6 +13,10 @@ from pathlib import Path
 
 from tfser.errors import UsageError, did_you_mean
 
+LARGEST_FILE = 10**6  # bytes
+DEEPEST = 20  # tables and lists in each other
+DEEP = "tables or lists are nested too deep"
+
 
 def hparams_folder():
     """Return the folder of the hparams files: beside the package, or inside it in a wheel."""
@@ -110,15 +114,38 @@ def read_files(
 
 def _read(path) -> dict:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ValueError("it has more than a million bytes, which no such file has")
+        tables = tomllib.loads(content.decode("utf-8-sig"))
+        _check_content(tables)
+        return tables
     except FileNotFoundError:
         names = hparams_names()
         hint = did_you_mean(path.name.removesuffix(".toml"), names)
         raise UsageError(
             f"no hyperparameter file {path}{hint}; there are: {' '.join(names)}"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read hyperparameters {path}: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise UsageError(f"cannot read hyperparameters {path}: {reason}; correct it") from None
+    except RecursionError:
+        raise UsageError(f"cannot read hyperparameters {path}: {DEEP}; correct it") from None
+
+
+def _check_content(tables: dict) -> None:
+    """Raise ValueError for tables nested too deep, and for numbers that no computer word holds."""
+    pending = [(tables, 0)]
+    while pending:
+        value, depth = pending.pop()
+        if depth > DEEPEST:
+            raise ValueError(DEEP)
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError(f"a whole number of {value.bit_length()} bits, 64 are the most")
+        if isinstance(value, dict | list):
+            inner = value.values() if isinstance(value, dict) else value
+            pending += [(item, depth + 1) for item in inner]
 
 
 def _take_corpus_tables(tables: dict, source: str, corpora) -> dict[str, dict]:
@@ -144,9 +171,16 @@ def parse_override(override: str) -> dict:
             f"--set {override}: expected section.key=value, such as train.max_epochs=5"
         )
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        tables = tomllib.loads(f"value = {text}")
+        value = tables["value"]
     except (tomllib.TOMLDecodeError, KeyError):
-        value = text.strip()
+        value, tables = text.strip(), {}
+    except (ValueError, RecursionError):
+        raise UsageError(f"--set {name}: {DEEP}, or a number of too many digits") from None
+    try:
+        _check_content(tables)
+    except ValueError as error:
+        raise UsageError(f"--set {name}: {error}") from None
     return {section: {key: value}}
 
 

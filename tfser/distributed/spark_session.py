@@ -123,7 +123,7 @@ def _redirect_stderr(file: Path):
     """Append to `file` the stderr of processes that are started inside, until they end."""
     sys.stderr.flush()
     stderr = os.dup(2)
-    with open(file, "a") as errors:
+    with open(file, "a", encoding="utf-8") as errors:
         os.dup2(errors.fileno(), 2)
     try:
         yield

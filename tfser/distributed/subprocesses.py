@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tfser.storage import run_directory
+from tfser.storage import atomic_files, run_directory
 
 POLL_SECONDS = 1.0
 PARENT = "TFSER_PARENT"  # the environment variable with the parent's process id
+IO_ENCODING = "utf-8:backslashreplace"  # of the child's stdout and stderr, whatever the locale
 PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
@@ -24,15 +25,16 @@ def run_training(arguments: list[str], folder: Path, stops=lambda: False) -> tup
     command = [sys.executable, "-m", "tfser.cli.train", *arguments, "--workdir", str(folder)]
     errors = folder.with_name(f"{folder.name}.txt")
     stopped = False
-    with open(errors, "w") as stderr:
+    with atomic_files.open_log(errors, "w") as stderr:
         # In a session of its own the child gets Ctrl-C once, from here, not from the terminal too.
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
             start_new_session=True,
-            env=os.environ | {PARENT: str(os.getpid())},
+            env=os.environ | {PARENT: str(os.getpid()), "PYTHONIOENCODING": IO_ENCODING},
         )
         try:
             while True:
@@ -50,7 +52,7 @@ def run_training(arguments: list[str], folder: Path, stops=lambda: False) -> tup
     code = process.returncode
     if code in (130, -signal.SIGINT, -signal.SIGTERM) and not stopped:
         raise KeyboardInterrupt
-    lines = errors.read_text(errors="replace").splitlines()
+    lines = errors.read_text(encoding="utf-8", errors="replace").splitlines()
     reasons = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if code == -signal.SIGKILL:
         reasons = ["killed by SIGKILL, as where memory is used up"]

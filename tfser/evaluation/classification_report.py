@@ -4,15 +4,18 @@ A paper's `train` calls `score_seed` for each seed, then `finish_run`. Scores ar
 row of a results table; a run has one or several systems ("VGG", "VGG*2").
 """
 
+import functools
 import logging
 import re
 from pathlib import Path
 
 import numpy as np
 
+from tfser.errors import DataError
 from tfser.evaluation import metrics
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.plots import figures as plots
+from tfser.plots.drawing_errors import keep_going
 from tfser.storage import atomic_files
 
 log = logging.getLogger("tfser")
@@ -166,9 +169,11 @@ def finish_run(
             what=flags.get("target", "emotion"),
         )
 
-    figures = {"confusion": draw(name)}
+    figures = {"confusion": functools.partial(draw, name)}
     if len(systems) > 1:
-        figures |= {f"confusion-{file_name(system)}": draw(system) for system in systems}
+        figures |= {
+            f"confusion-{file_name(system)}": functools.partial(draw, system) for system in systems
+        }
     write_results(run, scores, figures)
     return scores
 
@@ -205,7 +210,10 @@ def summarize_seeds(results: list[dict]) -> dict:
 
 
 def write_results(run, scores: dict, figures: dict) -> None:
-    """Write predictions.csv of all seeds, figures {name: Figure} and TensorBoard's, scores.json."""
+    """Write predictions.csv of all seeds, figures and TensorBoard's, scores.json.
+
+    figures: {name: function that draws a Figure}.
+    """
     from tfser.plots import tensorboard  # it imports TensorFlow
 
     if run.evaluate == "dev":  # a flag of the RESULT line; no card takes such scores
@@ -214,17 +222,26 @@ def write_results(run, scores: dict, figures: dict) -> None:
             "facts": [*scores["facts"], "scored on the dev part"],
         }
     before = run.folder / "scores.json"
-    if before.exists() and atomic_files.read_json(before)["seed_numbers"] != list(run.seeds):
-        log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
+    seeds = list(run.seeds)
+    if before.exists():
+        try:
+            if atomic_files.read_dict(before).get("seed_numbers") != seeds:
+                log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
+        except DataError:
+            log.warning("%s is replaced: it was damaged", before)
     parts = [
-        (run.folder / f"seed-{seed}" / "predictions.csv").read_text().splitlines(keepends=True)
-        for seed in run.seeds
+        (run.folder / f"seed-{seed}" / "predictions.csv").read_bytes().partition(b"\n")
+        for seed in seeds
     ]
-    text = "".join(parts[0][:1] + sum((part[1:] for part in parts), []))
-    atomic_files.write_bytes(run.folder / "predictions.csv", text.encode())
-    drawn = {name: plots.encode_png(figure) for name, figure in figures.items()}
-    for name, png in drawn.items():
-        atomic_files.write_bytes(run.folder / f"{name}.png", png)
+    header, newline, _ = parts[0]
+    content = header + newline + b"".join(rows for _, _, rows in parts)
+    atomic_files.write_bytes(run.folder / "predictions.csv", content)
+    drawn = {}
+    for name, draw in figures.items():
+        with keep_going(f"{name}.png"):
+            png = plots.encode_png(draw())
+            atomic_files.write_bytes(run.folder / f"{name}.png", png)
+            drawn[name] = png
     with tensorboard.open_event_writer(run.folder / "events" / "scores") as to_tensorboard:
         for step, of_system in enumerate(scores["systems"].values(), start=1):
             shown = {key: of_system[key]["mean"] for key in metrics.headline_scores(scores)}

@@ -184,7 +184,9 @@ def iterate_own_folds(run, seed: int, splits, bar):
     for fold, split in enumerate(splits):
         if run.parts is None or (seed, fold) in run.parts:
             bar.where = f"seed-{seed} fold-{fold:02} of {len(splits)}"
-            yield fold, split, fold_folder(run, seed, fold)
+            folder = fold_folder(run, seed, fold)
+            run_directory.mark_fold(run.folder, folder)
+            yield fold, split, folder
 
 
 def fold_folder(run, seed: int, fold: int) -> Path:

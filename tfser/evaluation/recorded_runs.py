@@ -7,7 +7,10 @@ from pathlib import Path
 from tfser.errors import DataError
 from tfser.evaluation import metrics
 from tfser.evaluation.model_card import format_table, split_card
-from tfser.storage import atomic_files, run_directory
+from tfser.storage import atomic_files, environment, run_directory
+
+# Of scores.json, which all cards need.
+KEYS = {"corpus", "facts", "flags", "folds", "model", "n", "protocol", "seed_numbers", "systems"}
 
 
 def record_run(folder: Path, zoo: Path, note: str = "") -> None:
@@ -21,11 +24,13 @@ def record_run(folder: Path, zoo: Path, note: str = "") -> None:
             run, or its card has no place for the table.
     """
     try:
-        scores = atomic_files.read_json(folder / "scores.json")
-        settings = atomic_files.read_json(folder / "hparams.json")
-        processes = atomic_files.read_json(folder / "environment.json")["processes"]
+        scores = atomic_files.read_dict(folder / "scores.json")
+        settings = atomic_files.read_dict(folder / "hparams.json")
+        processes = environment.read_processes(folder / "environment.json")
     except FileNotFoundError as error:
         raise DataError(f"{folder} is not a finished run: {error.filename} is missing") from None
+    if missing := KEYS - scores.keys():
+        raise atomic_files.damaged_error(folder / "scores.json", f"it has no {min(missing)}")
     if scores["flags"].get("evaluate") == "dev":
         raise DataError(
             f"{folder} is scored on its dev part, which compares settings and is no result; "
@@ -53,7 +58,7 @@ def record_run(folder: Path, zoo: Path, note: str = "") -> None:
     entries.sort(key=_sort_key)
     text = head + format_table(join_runs(entries)) + tail
     atomic_files.write_json(path, entries)
-    atomic_files.write_bytes(card, text.encode())
+    atomic_files.write_text(card, text)
 
 
 def _sort_key(entry: dict) -> tuple:

@@ -3,6 +3,7 @@
 The CCC is that of the OMG-Emotion challenge's later script: one number over all test utterances.
 """
 
+import functools
 import logging
 
 import numpy as np
@@ -88,13 +89,12 @@ def finish_run(
         "systems": systems,
     }
     of_last = results[-1]["systems"][name]
-    figure = draw_ratings(
-        true_ratings(tested),
-        predicted,
+    title = (
         f"{model.upper()}: {name} on {run.corpus}, {run.protocol} "
         f"(speaker-{'in' if independent else ''}dependent), seed {run.seeds[-1]}\n"
         + ", ".join(f"CCC of {a} {of_last[f'ccc_{a}']:.3f}" for a in ATTRIBUTES)
-        + f", {len(tested)} utterances",
+        + f", {len(tested)} utterances"
     )
-    classification_report.write_results(run, scores, {"ratings": figure})
+    draw = functools.partial(draw_ratings, true_ratings(tested), predicted, title)
+    classification_report.write_results(run, scores, {"ratings": draw})
     return scores

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfser.errors import TfserError, UsageError
 from tfser.features import stft
-from tfser.inference import served_model
+from tfser.inference import export_graph, served_model
 from tfser.storage import atomic_files
 
 OPSET = 18  # of ONNX
@@ -49,6 +49,7 @@ def save_savedmodel(run, inference, folder: Path) -> None:
         signatures = waveform_signatures(module, inference, add_names)
     tf.saved_model.save(module, folder, signatures=signatures)
     classes.unlink()  # the asset is a copy of it
+    export_graph.check_graph(folder)
 
 
 def waveform_signatures(module, inference, add_names) -> dict:
@@ -149,6 +150,9 @@ def freeze_function(inference) -> tuple:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     def infer_waveform(waveform):
+        # TensorFlow Lite resizes the input to any batch, and has no assertions: with more rows
+        # than one the samples do not fit this shape.
+        waveform = tf.reshape(waveform, [1, tf.shape(waveform)[1]])
         return inference.function(waveform, tf.shape(waveform)[1:])
 
     if inference.opensmile_input:
@@ -172,7 +176,9 @@ def run_export(folder: Path, inputs) -> list[np.ndarray]:
     atomic_files.write_arrays(input_file, **{str(i): x for i, x in enumerate(inputs)})
     script = Path(__file__).with_name("export_check.py")
     command = [sys.executable, "-P", script, folder, input_file, output_file]
-    process = subprocess.run(command, capture_output=True, text=True)
+    process = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="backslashreplace"
+    )
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
         raise TfserError(f"the export cannot be used: {reason}; take another --format")

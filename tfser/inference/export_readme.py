@@ -41,6 +41,9 @@ The run's scores for speakers {independent} in training, protocol {scores["proto
 {figures} ({scores["n"]} utterances).
 The corpus's licence holds for what is done with a network trained on it.
 
+An export is a program: whoever loads it runs it. Load exports of people whom you trust alone.
+`tfser-predict` and `tfser-serve` refuse operations that no export of tfser has.
+
 ```
 {example}
 ```

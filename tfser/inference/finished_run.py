@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfser.errors import ConflictError, DataError, UsageError
-from tfser.storage import atomic_files
-
-REPAIR = "copy the run whole, or train into another --workdir"
+from tfser.storage import atomic_files, run_directory
 
 
 class FinishedRun(NamedTuple):
@@ -33,35 +31,57 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
 
     Raises:
         UsageError: the folder is no run directory, or has no such seed or fold.
-        ConflictError: the run is not finished.
+        DataError: hparams.json or scores.json is damaged, or of another run.
+        ConflictError: the run is not finished, lacks its settings, or its fold is of another run.
     """
     try:
-        settings = atomic_files.read_json(folder / "hparams.json")
+        settings = atomic_files.read_dict(folder / "hparams.json")
     except (FileNotFoundError, NotADirectoryError):
         if inner := find_runs(folder):
             names = " ".join(map(str, inner))
             raise UsageError(f"{folder} holds several runs; give one of them: {names}") from None
+        run_directory.check_present(folder / "hparams.json")
         raise UsageError(f"{folder} is no run directory of tfser-train") from None
     if not (folder / "scores.json").exists():
         raise ConflictError(f"{folder} is not finished; the same tfser-train command continues it")
-    scores = atomic_files.read_json(folder / "scores.json")
-    seeds = scores["seed_numbers"]
-    seed = seeds[0] if seed is None else seed
-    if seed not in seeds:
+    scores = atomic_files.read_dict(folder / "scores.json")
+    try:
+        _check_same_run(folder, settings, scores)
+        seeds, n_folds = list(scores["seed_numbers"]), int(scores["folds"])
+        run = FinishedRun(
+            folder=folder,
+            model=settings["model"],
+            corpus=settings["corpus"],
+            test_corpus=settings.get("tested", settings)["corpus"],
+            hp=settings["hparams"],
+            scores=scores,
+            classes=scores.get("classes", []),
+            seed=seeds[0] if seed is None else seed,
+            fold=fold,
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        reason = f"hparams.json or scores.json has no {error}"
+        raise atomic_files.damaged_error(folder, reason) from None
+    if run.seed not in seeds:
         raise UsageError(f"--seed {seed}: the seeds of {folder} are {' '.join(map(str, seeds))}")
-    if not 0 <= fold < scores["folds"]:
-        raise UsageError(f"--fold {fold}: {folder} has folds 0 to {scores['folds'] - 1}")
-    return FinishedRun(
-        folder=folder,
-        model=settings["model"],
-        corpus=settings["corpus"],
-        test_corpus=settings.get("tested", settings)["corpus"],
-        hp=settings["hparams"],
-        scores=scores,
-        classes=scores.get("classes", []),
-        seed=seed,
-        fold=fold,
-    )
+    if not 0 <= fold < n_folds:
+        raise UsageError(f"--fold {fold}: {folder} has folds 0 to {n_folds - 1}")
+    run_directory.check_fold(folder, run.network)
+    return run
+
+
+def _check_same_run(folder: Path, settings: dict, scores: dict) -> None:
+    """Raise DataError where hparams.json and scores.json are of two runs."""
+    corpus = settings["corpus"]
+    if "tested" in settings:
+        corpus = f"{corpus}-to-{settings['tested']['corpus']}"
+    expected = {"model": settings["model"], "corpus": corpus, "protocol": settings["protocol"]}
+    for name, value in expected.items():
+        if scores[name] != value:
+            raise DataError(
+                f"{folder}: hparams.json is of {name} {value}, scores.json of {scores[name]}; "
+                f"{atomic_files.REPAIR}"
+            )
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -78,4 +98,4 @@ def check_folder(folder: Path) -> None:
 def check_exists(path: Path) -> None:
     """Raise DataError where a file of a run is missing."""
     if not path.exists():
-        raise DataError(f"{path} is missing; {REPAIR}")
+        raise DataError(f"{path} is missing; {atomic_files.REPAIR}")

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from tfser.audio import decode
 from tfser.errors import DataError, UsageError
-from tfser.inference import served_model
+from tfser.inference import export_graph, served_model
 from tfser.inference.finished_run import check_folder, load_run
 from tfser.inference.windows import check_window, split_into_windows
+from tfser.plots.drawing_errors import keep_going
 from tfser.plots.figures import save_figure
 from tfser.plots.spectrograms import draw_prediction
 from tfser.storage import atomic_files
@@ -78,9 +79,11 @@ class Predictor:
             figure = self.draw_figure(path, start, end, **times)
             if figure:
                 name = path.stem if start is None else f"{path.stem}-{start:g}"
-                numbered = (folder / f"{name}-{n}.png" for n in itertools.count(2))
-                files = itertools.chain([folder / f"{name}.png"], numbered)
-                save_figure(figure, next(file for file in files if not file.exists()))
+                numbered = (f"{name}-{n}.png" for n in itertools.count(2))
+                names = map(atomic_files.fit_name, itertools.chain([f"{name}.png"], numbered))
+                files = (folder / name for name in names)
+                with keep_going(f"{path}: its picture"):
+                    save_figure(figure, next(file for file in files if not file.exists()))
 
     def draw_figure(self, path, start=None, end=None, *, window_seconds=None, hop_seconds=None):
         """Draw the predictions for a recording over time; windows overlap by default.
@@ -207,7 +210,7 @@ def load_predictor(folder, *, seed=None, fold=0) -> Predictor:
 
 def _load_export(folder: Path) -> Predictor:
     try:
-        about = atomic_files.read_json(folder / "tfser.json")
+        about = atomic_files.read_dict(folder / "tfser.json", "export the run again")
         if about["format"] != served_model.FORMAT:
             raise DataError(f"{folder} is of another version of tfser; export the run again")
         if (form := about.get("form", "savedmodel")) != "savedmodel":
@@ -218,6 +221,7 @@ def _load_export(folder: Path) -> Predictor:
         opensmile_input = about["smile"] and served_model.OpenSmileInput(**about["smile"])
         settings = about["sample_rate_hz"], opensmile_input, about["heard_seconds"]
         classes = about["classes"]
+        export_graph.check_graph(folder)
         model = tf.saved_model.load(str(folder))
         signature = model.signatures["serving_default" if opensmile_input else "lengths"]
     except (OSError, ValueError, KeyError, TypeError, IndexError, tf.errors.OpError) as error:

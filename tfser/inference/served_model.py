@@ -4,7 +4,6 @@ Each model has `models/<name>/inference.py` with `make_inference_function(run)`.
 """
 
 import importlib
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import tensorflow as tf
 
 from tfser.errors import DataError, UsageError
 from tfser.features.opensmile import OpenSmile
-from tfser.inference.finished_run import REPAIR, FinishedRun, check_exists
+from tfser.inference.finished_run import FinishedRun, check_exists
 from tfser.storage import atomic_files
 
 FORMAT = 1  # of exports: raise it when older exports cannot be read
@@ -75,18 +74,15 @@ def load_network(path: Path):
     check_exists(path)
     try:
         return mixed_precision.load_in_float32(path)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        reason = str(error).partition(". ")[0].partition("\n")[0]
-        raise DataError(f"{path} is damaged: {reason}; {REPAIR}") from None
+    except Exception as error:  # a damaged archive makes zipfile, h5py and Keras raise any kind
+        reason = (str(error) or type(error).__name__).partition(". ")[0]
+        raise atomic_files.damaged_error(path, reason) from None
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Load the arrays of a run's .npz; raise DataError where the file is missing or damaged."""
     check_exists(path)
-    try:
-        return atomic_files.read_arrays(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is damaged: {error}; {REPAIR}") from None
+    return atomic_files.read_arrays(path)
 
 
 def main_output(outputs):

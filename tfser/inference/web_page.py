@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tfser import tensorflow_startup
 from tfser.errors import DataError, UsageError
-from tfser.inference.request_filter import RequestFilter
+from tfser.inference.prediction_table import format_file_name
+from tfser.inference.request_filter import LOOPBACK, RequestFilter
 
 log = logging.getLogger("tfser")
 
@@ -25,7 +26,6 @@ LONGEST_SECONDS = 300.0
 LARGEST = "25mb"  # of an upload
 UPLOAD_SECONDS = 600  # lifetime of an upload that no prediction has used
 SWEEP_SECONDS = 60
-LOOPBACK = ("127.0.0.1", "localhost")
 ENVIRONMENT = {  # Gradio's variables that must have these values
     "GRADIO_ALLOWED_PATHS": "", "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_MCP_SERVER": "False",
 }  # fmt: skip
@@ -68,7 +68,9 @@ def open_page(folders, host: str, port: int):
                 server_name=host, server_port=port, prevent_thread_lock=True,
                 max_file_size=LARGEST, quiet=True, share=False, ssr_mode=False, footer_links=[],
                 run_history=False,
-                app_kwargs={"middleware": [Middleware(RequestFilter, folder=Path(folder))]},
+                app_kwargs={
+                    "middleware": [Middleware(RequestFilter, host=host, folder=Path(folder))]
+                },
             )  # fmt: skip
             yield url
         finally:
@@ -173,16 +175,18 @@ def check_length(path: Path) -> None:
     """Raise DataError for a file that is no sound, or too long for the page."""
     from tfser.audio import decode  # NumPy and soundfile, which --help must not wait for
 
-    if decode.duration_seconds(path) > LONGEST_SECONDS:
+    if decode.duration_seconds(path, limit_seconds=LONGEST_SECONDS) > LONGEST_SECONDS:
         raise DataError(f"{path.name}: longer than {LONGEST_SECONDS:g} s; tfser-predict takes it")
 
 
 def answer_recording(model, path: Path):
-    """Return ({class: mean probability over the windows}, figure over time, link to the CSV).
+    """Return ({class: mean probability over the windows}, figure over time, HTML).
 
-    Return the reason as a string where the recording is unusable.
+    The HTML has a link to the CSV, the warnings of `tfser-predict`, and the number of windows that
+    are left out. Return the reason as a string where the recording is unusable.
     """
-    rows = [row | {"file": path.name} for row in model.predict(path)]
+    with collect_warnings() as warnings:
+        rows = [row | {"file": format_file_name(path.name)} for row in model.predict(path)]
     usable = [row for row in rows if not row["error"]]
     if not usable:
         return f"{path.name}: {rows[0]['error']}"
@@ -191,7 +195,24 @@ def answer_recording(model, path: Path):
         name: sum(row[name] * n for row, n in zip(usable, seconds, strict=True)) / sum(seconds)
         for name in model.classes
     }
-    return means, model.draw_figure(path), csv_link(rows, model.columns)
+    if n_bad := len(rows) - len(usable):
+        warnings.append(f"{n_bad} of {len(rows)} windows cannot be used, see the column error")
+    notes = [text.replace(f"{path.parent}/", "") for text in dict.fromkeys(warnings)]
+    lines = [csv_link(rows, model.columns), *map(html.escape, notes)]
+    return means, model.draw_figure(path), "<br>".join(lines)
+
+
+@contextlib.contextmanager
+def collect_warnings():
+    """Yield a list to which the warnings of this thread are added, as a command prints them."""
+    texts, thread = [], threading.get_ident()
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: record.thread == thread and texts.append(record.getMessage())
+    log.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        log.removeHandler(handler)
 
 
 def csv_link(rows, columns) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfser.plots.drawing_errors import keep_going
 from tfser.storage import atomic_files
 
 # matplotlib takes half a second to import, so every function here imports it when it draws.
@@ -45,15 +46,15 @@ def write_emotion_profile(
     profiles, class_names, path, title: str, *, hop_seconds: float, segment_seconds: float
 ):
     """Write the figure of `draw_emotion_profile` to `path`."""
-    figure = draw_emotion_profile(
-        profiles, class_names, title, hop_seconds=hop_seconds, segment_seconds=segment_seconds
-    )
-    save_figure(figure, path)
+    times = {"hop_seconds": hop_seconds, "segment_seconds": segment_seconds}
+    with keep_going(path):
+        save_figure(draw_emotion_profile(profiles, class_names, title, **times), path)
 
 
 def write_training_curves(rows, path, title: str, panels: dict, **options):
     """Write the figure of `draw_training_curves` to `path`."""
-    save_figure(draw_training_curves(rows, title, panels, **options), path)
+    with keep_going(path):
+        save_figure(draw_training_curves(rows, title, panels, **options), path)
 
 
 def draw_confusion_matrix(matrix, class_names, title: str, what: str = "emotion") -> Figure:
@@ -275,8 +276,10 @@ def encode_png(figure: Figure) -> bytes:
 
 
 def save_figure(figure: Figure, path):
-    """Write the figure as PNG; `path` is never incomplete."""
-    atomic_files.write_bytes(Path(path), encode_png(figure))
+    """Write the figure as PNG; `path` is never incomplete, and a long name is cut to fit."""
+    path = Path(path)
+    path = path.with_name(atomic_files.fit_name(path.name))
+    atomic_files.write_bytes(path, encode_png(figure))
 
 
 def new_figure(width, height):

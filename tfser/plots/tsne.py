@@ -37,9 +37,9 @@ def write_map(
     table = "\t".join(["utterance", *labels]) + "\n"
     for row in zip([u.name for u in utterances], *labels.values(), strict=True):
         table += "\t".join(row) + "\n"
-    atomic_files.write_bytes(folder / "metadata.tsv", table.encode())
+    atomic_files.write_text(folder / "metadata.tsv", table)
     lines = "".join("\t".join(f"{x:.5g}" for x in vector) + "\n" for vector in vectors)
-    atomic_files.write_bytes(folder / "vectors.tsv", lines.encode())
+    atomic_files.write_text(folder / "vectors.tsv", lines)
     config = projector.ProjectorConfig()
     config.embeddings.add(tensor_path="vectors.tsv", metadata_path="metadata.tsv", tensor_name=name)
     projector.visualize_embeddings(str(folder), config)

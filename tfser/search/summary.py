@@ -66,9 +66,12 @@ def write_event(trial: dict, folder: Path) -> None:
     for value in values:
         event = Event(wall_time=now, step=0, summary=Summary(value=[value]))
         writer.write(event.SerializeToString())
-    atomic_files.write_bytes(
-        folder / trial_folder_name(trial["trial"]) / "events.out.tfevents.0", file.getvalue()
-    )
+    atomic_files.write_bytes(event_file(trial, folder), file.getvalue())
+
+
+def event_file(trial: dict, folder: Path) -> Path:
+    """Return the file of `write_event`."""
+    return folder / trial_folder_name(trial["trial"]) / "events.out.tfevents.0"
 
 
 def trial_folder_name(n: int) -> str:

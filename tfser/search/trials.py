@@ -21,18 +21,46 @@ def finished_trials(trials: list[dict]) -> list[dict]:
 
 
 def read_trials(path: Path) -> list[dict]:
-    """Read the trials of an earlier search, [] where there is no file."""
+    """Read the trials of an earlier search, [] where there is no file.
+
+    Raises ConflictError for a damaged file, or one that is missing where trials were run.
+    """
+    if not path.exists():
+        if any(path.parent.glob("trial-*")):
+            raise ConflictError(
+                f"{path} is missing, and {path.parent} has trials; copy the file back, or use "
+                "another --workdir"
+            )
+        return []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
+        # Not `splitlines`, which splits at characters that JSON allows in strings.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        trials = [json.loads(line) for line in lines if line]
+        for n, trial in enumerate(trials):
+            _check_trial(n, trial)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise ConflictError(f"{path} is damaged ({error}); use another --workdir") from None
+    return trials
+
+
+def _check_trial(n: int, trial: dict) -> None:
+    """Raise ValueError, LookupError, TypeError or AttributeError unless it is the n-th trial."""
+    trial["parameters"].items()
+    is_ok = trial["status"] == "ok"
+    if trial["trial"] != n or trial["status"] not in ("begun", "ok", "failed", "stopped"):
+        raise ValueError(f"line {n + 1} is not trial {n}")
+    if trial["status"] != "begun" and is_ok != isinstance(trial["score"], float):
+        raise ValueError(f"trial {n} has the score {trial['score']}")
+    if is_ok and trial["measure"] not in ("UAR", "CCC"):
+        raise ValueError(f"trial {n} has the measure {trial['measure']}")
+    if not all(0 <= k < n for k in trial.get("after", [])):
+        raise ValueError(f"trial {n} comes after itself")
 
 
 def write_trials(path: Path, trials: list[dict]) -> None:
     """Write the trials for `read_trials`."""
     text = "".join(json.dumps(trial, ensure_ascii=False) + "\n" for trial in trials)
-    atomic_files.write_bytes(path, text.encode())
+    atomic_files.write_text(path, text)
 
 
 def run_trial(
@@ -61,9 +89,11 @@ def run_trial(
     if stops():  # checked again: a trial may end before the last check
         reason = "its first networks are below the median of the trials before"
         return result | {"status": "stopped", "reason": reason}
+    if code == ConflictError.exit_code:  # no fault of the parameters
+        raise ConflictError(f"trial {n}: {result['reason']}")
     if code:
         return result
-    return result | score_trial(atomic_files.read_json(trial_folder / "scores.json"))
+    return result | score_trial(atomic_files.read_dict(trial_folder / "scores.json"))
 
 
 def score_trial(scores: dict) -> dict:
@@ -85,13 +115,15 @@ def read_dev_scores(folder: Path) -> dict[str, float]:
     best_scores = {}
     files = folder.glob("seed-*/**/history.csv")
     for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
-        header, *rows = (line.split(",") for line in path.read_text().splitlines())
-        column = next(
-            (name for name in ("dev_uar", "dev_accuracy", "dev_ccc") if name in header), None
-        )
+        rows = atomic_files.read_csv(path, ["epoch"])
+        columns = ("dev_uar", "dev_accuracy", "dev_ccc")
+        column = next((name for name in columns if rows and name in rows[0]), None)
         if column:
-            position = header.index(column)
-            best_scores[str(path.relative_to(folder))] = max(float(row[position]) for row in rows)
+            try:
+                best = max(float(row[column]) for row in rows)
+            except ValueError as error:
+                raise atomic_files.damaged_error(path, error) from None
+            best_scores[str(path.relative_to(folder))] = best
     return best_scores
 
 

@@ -50,7 +50,7 @@ def record_process(folder: Path, seeds):
         "git_commit": _git_commit(),
         "started": _now(),
     }
-    before = atomic_files.read_json(path)["processes"] if path.exists() else []
+    before = read_processes(path) if path.exists() else []
 
     def write(**fields):
         process.update(fields)
@@ -66,6 +66,15 @@ def record_process(folder: Path, seeds):
 
     write()
     return record_end
+
+
+def read_processes(path: Path) -> list[dict]:
+    """Read the processes of an environment.json; raise DataError where it is damaged."""
+    fix = "copy the file again; without it, only the record of the run's commands is lost"
+    processes = atomic_files.read_dict(path, fix=fix).get("processes")
+    if not isinstance(processes, list) or not all("command" in process for process in processes):
+        raise atomic_files.damaged_error(path, "it lists no processes", fix)
+    return processes
 
 
 def _now() -> str:
@@ -90,11 +99,9 @@ def _git_commit() -> str | None:
     git = ["git", "-C", str(folder)]
     try:
         commit = subprocess.run(
-            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, check=True
         )
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True
-        )
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+    return commit.stdout.decode().strip() + ("+changes" if changed.stdout.strip() else "")

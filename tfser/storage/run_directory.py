@@ -1,7 +1,6 @@
 """The run directory: its lock, its settings and the digests of its data."""
 
 import contextlib
-import csv
 import fcntl
 import hashlib
 import json
@@ -14,6 +13,9 @@ from tfser.storage import atomic_files, environment, s3
 from tfser.storage.earlier_settings import update_settings
 
 log = logging.getLogger("tfser")
+
+# Files and folders of a run or a search that has begun.
+RESULTS = ("seed-*", "trial*", "scores.json", "predictions.csv", "best")
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,20 @@ def default_cache() -> Path:
 
 
 @contextlib.contextmanager
-def open_run(folder: Path, settings: dict, seeds, *, waits=False):
+def open_run(folder: Path, settings: dict, seeds, *, waits=False, flag="--workdir"):
     """Lock a run directory for one process, check its settings and log to log.txt.
 
     Args:
         settings: of the run; the recorded settings must equal them once training has begun.
         seeds: recorded in environment.json.
         waits: wait for another process that holds the lock.
+        flag: gives another folder, for errors.
 
     Raises:
         ConflictError: another process holds the lock, or the run has other settings.
     """
-    with _create_folder(folder) as lock:
+    with contextlib.ExitStack() as stack:
+        lock = stack.enter_context(_create_folder(folder, flag))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -71,29 +75,30 @@ def open_run(folder: Path, settings: dict, seeds, *, waits=False):
                 ) from None
             _wait(folder, lock)
         _check_settings(folder, settings)
-        for temporary in folder.rglob(".[0-9]*.*"):  # of a killed process, see `replace_file`
-            temporary.unlink()
+        atomic_files.delete_temporary_files(folder)
+        if has_results(folder) and not (folder / "environment.json").exists():
+            log.warning("%s has no environment.json: its earlier commands are not known", folder)
         record_end = environment.record_process(folder, seeds)
-        handler = logging.FileHandler(folder / "log.txt")
+        text = stack.enter_context(atomic_files.open_log(folder / "log.txt", "a"))
+        handler = logging.StreamHandler(text)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         try:
             yield
         except BaseException as error:
-            text = f"{type(error).__name__}: {error}"
-            handler.handle(logging.LogRecord("tfser", logging.ERROR, "", 0, text, (), None))
+            reason = f"{type(error).__name__}: {error}"
+            handler.handle(logging.LogRecord("tfser", logging.ERROR, "", 0, reason, (), None))
             raise
         finally:
             with contextlib.suppress(OSError):
                 record_end()
             log.removeHandler(handler)
-            handler.close()
 
 
 def wait_until_free(folder: Path) -> None:
     """Wait for a process that holds the lock of a run directory."""
     if (folder / ".lock").exists():
-        with open(folder / ".lock", "w") as lock:
+        with atomic_files.open_log(folder / ".lock", "a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -123,14 +128,16 @@ def check_data(folder: Path, utterances, feature_key: str, **more) -> None:
         more: further digests of the run's input, by name.
 
     Raises:
-        ConflictError: a file has changed, or other files are left out by --max-bad.
+        ConflictError: a file has changed, or other files are left out by --max-bad; or the run has
+            results and no data.json.
     """
     path = folder / "data.json"
+    check_present(path)
     data = {"features": feature_key, "utterances": fingerprint(utterances)} | more
-    before = atomic_files.read_json(path) if path.exists() else None
+    before = atomic_files.read_dict(path) if path.exists() else None
     if before == data:  # several processes that train folds check at the same time
         return
-    if before and has_results(folder):
+    if before is not None and has_results(folder):
         changed = [name for name in more if before.get(name) != more[name]]
         what = " and ".join(changed) if changed else "audio"
         raise ConflictError(
@@ -145,13 +152,20 @@ def check_splits(folder: Path, rows: list[dict]) -> None:
 
     rows: of splits.csv. Seeds that are in one of both alone are not compared.
 
-    Raises ConflictError: earlier versions of tfser made other folds.
+    Raises:
+        ConflictError: earlier versions of tfser made other folds; or the run has results and no
+            splits.csv.
+        DataError: the file is damaged.
     """
     path = folder / "splits.csv"
-    if not (path.exists() and has_results(folder)):
+    check_present(path)
+    if not has_results(folder):
         return
-    with open(path, newline="", encoding="utf-8") as file:
-        before = _parts_of_seeds(csv.DictReader(file))
+    before = atomic_files.read_csv(path, ("seed", "fold", "utterance", "part"))
+    try:
+        before = _parts_of_seeds(before)
+    except ValueError as error:
+        raise atomic_files.damaged_error(path, error) from None
     now = _parts_of_seeds(rows)
     if differ := [seed for seed in before.keys() & now.keys() if before[seed] != now[seed]]:
         raise ConflictError(
@@ -170,31 +184,78 @@ def _parts_of_seeds(rows) -> dict[int, dict]:
 
 def has_results(folder: Path) -> bool:
     """Return true once training or a search has begun; until then settings may change."""
-    return any(folder.glob("seed-*")) or any(folder.glob("trial*"))
+    return any(any(folder.glob(pattern)) for pattern in RESULTS)
 
 
-def _create_folder(folder: Path):
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists():
-        raise ConflictError(f"{folder} holds other files; give --workdir an empty or new folder")
+def check_present(path: Path) -> None:
+    """Raise ConflictError where a run has results and lacks the file of what they are made of."""
+    if has_results(path.parent) and not path.exists():
+        raise ConflictError(
+            f"{path.parent} has results without {path.name}, which says what they are of; copy "
+            "the file back, or use another --workdir"
+        )
+
+
+def mark_fold(folder: Path, fold: Path) -> None:
+    """Record in the folder of a fold of which run it is, before training; see `check_fold`."""
+    if fold.exists():
+        check_fold(folder, fold)
+    else:
+        atomic_files.write_json(fold / "fold.json", {"run": _fold_digest(folder, fold)})
+
+
+def check_fold(folder: Path, fold: Path) -> None:
+    """Raise ConflictError where the folder of a fold was copied from another run or another fold.
+
+    Folds of older runs have no record, and are not checked.
+    """
+    path = fold / "fold.json"
+    if path.exists() and atomic_files.read_dict(path) != {"run": _fold_digest(folder, fold)}:
+        raise ConflictError(
+            f"{fold} is of another run or fold, or hparams.json or data.json was changed; copy the "
+            "run whole, or delete that folder, and the same tfser-train command trains it again"
+        )
+
+
+def _fold_digest(folder: Path, fold: Path) -> str:
+    """Return a digest of a run's settings and data, which stay the same, and of a fold's place."""
+    digest = hashlib.sha256(str(fold.relative_to(folder)).encode())
+    for name in ("hparams.json", "data.json"):
+        with contextlib.suppress(FileNotFoundError):
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _create_folder(folder: Path, flag: str):
+    files = [(folder / name).exists() for name in ("hparams.json", "environment.json")]
+    ours = (folder / ".lock").exists() or all(files)  # `cp run/* copy` leaves .lock behind
+    if folder.is_dir() and any(folder.iterdir()) and not ours:
+        raise ConflictError(f"{folder} holds other files; give {flag} an empty or new folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return open(folder / ".lock", "w")
+        return atomic_files.open_log(folder / ".lock", "a")
     except OSError as error:
         if error.errno in atomic_files.FULL:
             raise
-        raise ConflictError(f"cannot write to {folder} ({error.strerror}); use --workdir") from None
+        raise ConflictError(f"cannot write to {folder} ({error.strerror}); use {flag}") from None
 
 
 def _check_settings(folder: Path, settings: dict) -> None:
     path = folder / "hparams.json"
+    check_present(path)
     settings = json.loads(json.dumps(settings))  # as read back: lists, not tuples
-    if path.exists() and has_results(folder):
-        if changes := describe_differences(atomic_files.read_json(path), settings):
+    if has_results(folder):
+        before = atomic_files.read_dict(path)
+        try:
+            changes = describe_differences(before, settings)
+        except (KeyError, TypeError) as error:
+            raise atomic_files.damaged_error(path, error) from None
+        if changes:
             raise ConflictError(
                 f"{folder} holds a run of other settings ({changes}); "
                 "use another --workdir, or delete it"
             )
-    elif not path.exists() or atomic_files.read_json(path) != settings:
+    elif not path.exists() or atomic_files.read_dict(path) != settings:
         (folder / "environment.json").unlink(missing_ok=True)  # of commands before any training
         atomic_files.write_json(path, settings)
 

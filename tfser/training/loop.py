@@ -292,8 +292,8 @@ def _assign(variables, arrays: dict) -> None:
 
 def _restore(model, arrays: dict, folder: Path) -> list[dict]:
     state = _state(model)
-    if len(arrays) != len(state) + 1:
-        log.warning("%s: the state is of another version of tfser; training starts anew", folder)
+    if [x.shape for x in arrays.values()][1:] != [tuple(variable.shape) for variable in state]:
+        log.warning("%s: the state is of another version or network; training starts anew", folder)
         return []
     _assign(state, arrays)
     return json.loads(arrays["history"].tobytes())

@@ -10,6 +10,8 @@ import json
 
 import keras
 
+from tfser.training.network_file import check_classes
+
 HALVES = ("mixed_bfloat16", "mixed_float16")
 
 
@@ -67,6 +69,10 @@ def copy_in_float32(network):
 
 
 def load_in_float32(path):
-    """Load a network from a file, in float32."""
+    """Load a network from a file, in float32.
+
+    Raises ValueError where it has a class that no network of the zoo has.
+    """
+    check_classes(path)
     with precision_policy("float32"):
         return copy_in_float32(keras.saving.load_model(path, compile=False))

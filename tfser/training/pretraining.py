@@ -132,8 +132,8 @@ def load_saved_network(path: Path, file: str, *attributes: str):
         network = mixed_precision.load_in_float32(path)
         for name in attributes:
             getattr(network, name)
-    except (ValueError, OSError, AttributeError, TypeError, KeyError, ImportError) as error:
-        reason = str(error).partition(". ")[0]
+    except Exception as error:  # a damaged archive makes zipfile, h5py and Keras raise any kind
+        reason = (str(error) or type(error).__name__).partition(". ")[0].partition("\n")[0]
         raise UsageError(f"{path} is no {file} of an earlier run: {reason}") from None
     return network
 
@@ -150,7 +150,7 @@ def cached_network(name: str, key: dict, run, seed: int, make) -> Path:
     folder = (run.local_cache if multi_worker.is_chief() else run.folder) / f"{name}-{digest}"
     path = folder / f"{name}.keras"
     if not multi_worker.broadcast_from_chief(path.exists()):
-        with run_directory.open_run(folder, key, [seed], waits=True):
+        with run_directory.open_run(folder, key, [seed], waits=True, flag="--cache"):
             if not multi_worker.broadcast_from_chief(
                 path.exists()
             ):  # another process has just trained it

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfser.plots.drawing_errors import keep_going
 from tfser.plots.figures import save_figure
 from tfser.plots.spectrograms import draw_shifts
 from tfser.storage import atomic_files
@@ -52,11 +53,12 @@ def write_generation(run, system: str, classes, names, shifts) -> None:
         ],
     )
     shown = list(dict.fromkeys(strongest[:, :N_SHOWN].ravel()))
-    figure = draw_shifts(
-        shifts[:, shown].T,
-        [names[i] for i in shown],
-        classes,
-        f"{system} on {run.corpus}: what a class changes in the decoded features\n"
-        f"(z = 0; the {N_SHOWN} features that move most for each class)",
-    )
-    save_figure(figure, run.folder / "generation.png")
+    with keep_going("generation.png"):
+        figure = draw_shifts(
+            shifts[:, shown].T,
+            [names[i] for i in shown],
+            classes,
+            f"{system} on {run.corpus}: what a class changes in the decoded features\n"
+            f"(z = 0; the {N_SHOWN} features that move most for each class)",
+        )
+        save_figure(figure, run.folder / "generation.png")

@@ -35,6 +35,8 @@ def load_baseline(folder: str, corpus: str, classes: list[str]) -> np.ndarray | 
             f"plots.baseline: {path} is no finished run ({error.filename} is missing); finish "
             "the run of BL first"
         ) from None
+    except (LookupError, TypeError) as error:
+        raise atomic_files.damaged_error(path / "scores.json", f"it has no {error}") from None
     known = scores.get("classes", [])
     if (scores["corpus"], known) != (corpus, classes):
         raise UsageError(

@@ -4,6 +4,7 @@ import numpy as np
 
 from tfser.models.auxvae import pretraining
 from tfser.plots import tsne
+from tfser.plots.drawing_errors import keep_going
 
 SPEAKERS_A_GENDER = 4  # section 6.2: eight speakers, four of each
 
@@ -21,7 +22,8 @@ def write_figures(dataset, hp, run) -> None:
         if hp["labels"]["target"] != "emotion":  # `emotion` is the target, ratings may have none
             del labels["emotion"]
         title = f"Aux-VAE on {run.corpus}: t-SNE of {name}"
-        tsne.write_map(run, f"tsne-{name}", vectors, utterances, labels, title)
+        with keep_going(f"tsne-{name}.png"):
+            tsne.write_map(run, f"tsne-{name}", vectors, utterances, labels, title)
 
 
 def select_speakers(utterances) -> set[str]:

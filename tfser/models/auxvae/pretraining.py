@@ -12,6 +12,7 @@ from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.mel_pieces import make_mel_pieces
 from tfser.models.auxvae.network import AuxVAE
+from tfser.plots.drawing_errors import keep_going
 from tfser.plots.figures import save_figure
 from tfser.plots.spectrograms import draw_spectrograms
 from tfser.storage import atomic_files
@@ -160,16 +161,17 @@ def train_autoencoder(pieces, layer, hp, folder, strategy, max_epochs, *, start=
                 "weight in [vae]",
                 *(figure_title(name), history[-1][name], LEAST_NATS),
             )
-    [piece] = next(iter(batches(0)))[:1].numpy()
-    picture = {"input": -layer.range_db * piece}
-    picture["reconstructed"] = -layer.range_db * predict_batches(model, piece[None])[0]
-    figure = draw_spectrograms(
-        picture,
-        f"Aux-VAE after {max_epochs} epochs: a piece of its training speech",
-        hop_seconds=layer.hop / layer.sample_rate_hz,
-        label="dB to the loudest",
-    )
-    save_figure(figure, folder / "reconstruction.png")
+    with keep_going("reconstruction.png"):
+        [piece] = next(iter(batches(0)))[:1].numpy()
+        picture = {"input": -layer.range_db * piece}
+        picture["reconstructed"] = -layer.range_db * predict_batches(model, piece[None])[0]
+        figure = draw_spectrograms(
+            picture,
+            f"Aux-VAE after {max_epochs} epochs: a piece of its training speech",
+            hop_seconds=layer.hop / layer.sample_rate_hz,
+            label="dB to the loudest",
+        )
+        save_figure(figure, folder / "reconstruction.png")
     with atomic_files.replace_file(folder / "vae.keras") as path:  # last: it is finished
         optimizer, model.optimizer = model.optimizer, None
         try:
