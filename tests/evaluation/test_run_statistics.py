@@ -1,8 +1,11 @@
 """The statistics of a run against values worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tfser.corpora.utterance import Utterance
 from tfser.evaluation.run_statistics import describe_genders, describe_predictions
 
 SPEAKERS = np.repeat(["a", "b", "c", "d"], 4)
@@ -11,8 +14,15 @@ Y = np.tile([0, 0, 1, 1], 4)
 P = np.array([0, 1, 1, 1, 0, 0, 1, 1, 0, 1, 0, 1, 0, 0, 1, 0])  # UAR 75, 100, 50, 75
 
 
+def utterances(speakers, genders):
+    return [
+        Utterance(Path(f"{i}.wav"), str(i), speaker, gender=gender)
+        for i, (speaker, gender) in enumerate(zip(speakers, genders, strict=True))
+    ]
+
+
 def test_by_hand():
-    found = describe_predictions(Y, P, None, SPEAKERS, GENDERS, ["x", "y"])
+    found = describe_predictions(Y, P, None, utterances(SPEAKERS, GENDERS), ["x", "y"])
     assert found["interval_over"] == "speakers"
     assert found["recall"] == {"x": 6 / 8, "y": 6 / 8}
     assert found["precision"] == {"x": 6 / 8, "y": 6 / 8}
@@ -32,11 +42,11 @@ def test_by_hand():
     assert "calibration" not in found
 
 
-def test_seeds_probabilities_and_a_class_without_predictions():
-    p = np.zeros((2, 4), int)
-    probabilities = np.tile([0.75, 0.25], (2, 4, 1))
-    found = describe_predictions([0, 0, 0, 1], p, probabilities, ["a"] * 4, [None] * 4, ["x", "y"])
-    assert found["interval_over"] == "utterances"
+def test_probabilities_and_a_class_without_predictions():
+    probabilities = np.tile([0.75, 0.25], (4, 1))
+    spoken = utterances(["a"] * 4, [None] * 4)
+    found = describe_predictions([0, 0, 0, 1], [0] * 4, probabilities, spoken, ["x", "y"])
+    assert found["interval_over"] == "utterances" and found["n_speakers"] == 1
     assert found["precision"] == {"x": 0.75, "y": None}
     assert found["calibration"]["ece"] == pytest.approx(0.0)
     assert found["calibration"]["brier"] == pytest.approx((3 * 2 * 0.25**2 + 2 * 0.75**2) / 4)

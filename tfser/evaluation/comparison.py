@@ -65,7 +65,7 @@ def compare(runs: list[Predictions], splits: list[dict] | None = None) -> Compar
     runs, warnings = select_common(runs, names)
     y, speakers = runs[0].y, runs[0].speakers
     n_speakers = len(np.unique(speakers))
-    over, groups = group_by_speaker(speakers)
+    over, groups = group_by_speaker(speakers, runs[0].utterances)
     if over == "utterances":
         warnings.append("there is one speaker: intervals are over utterances, not over speakers")
     elif n_speakers < FEW_SPEAKERS:
@@ -111,11 +111,11 @@ def name_rows(runs: list[Predictions]) -> list[str]:
     ]
 
 
-def group_by_speaker(speakers) -> tuple[str, np.ndarray]:
+def group_by_speaker(speakers, utterances) -> tuple[str, np.ndarray]:
     """Return what a bootstrap draws, and its groups [n]: utterances where there is one speaker."""
     if len(np.unique(speakers)) > 1:
-        return "speakers", speakers
-    return "utterances", np.arange(len(speakers))
+        return "speakers", np.asarray(speakers)
+    return "utterances", np.asarray(utterances)
 
 
 def select_common(runs, names) -> tuple[list[Predictions], list[str]]:

@@ -12,6 +12,7 @@ from tfser.evaluation import metrics
 
 N_DRAWS = 10_000
 LEVEL = 0.95
+MOST_CELLS = 2**22  # of confusion matrices at once: 32 MiB
 
 
 class Interval(NamedTuple):
@@ -45,6 +46,11 @@ def draw_weights(n_groups: int, *, n_draws: int = N_DRAWS, seed: int = 0) -> np.
     return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_draws)
 
 
+def wa_of_confusions(confusions) -> np.ndarray:
+    """Return the WA of confusion matrices [..., K, K]."""
+    return np.trace(confusions, axis1=-2, axis2=-1) / confusions.sum(axis=(-2, -1))
+
+
 def uar_of_confusions(confusions) -> np.ndarray:
     """Return the UAR of confusion matrices [..., K, K], over the classes that have utterances."""
     confusions = np.asarray(confusions, np.float64)
@@ -62,7 +68,7 @@ def uar_interval(y, p, groups, n_classes: int, *, n_draws=N_DRAWS, seed=0) -> In
     """
     confusions = group_confusions(y, p, groups, n_classes)
     weights = draw_weights(len(confusions), n_draws=n_draws, seed=seed)
-    return percentile_interval(uar_of_confusions(np.tensordot(weights, confusions, 1)))
+    return percentile_interval(draw_scores(uar_of_confusions, confusions, weights))
 
 
 def uar_difference_interval(y, a, b, groups, n_classes: int, *, n_draws=N_DRAWS, seed=0):
@@ -73,9 +79,21 @@ def uar_difference_interval(y, a, b, groups, n_classes: int, *, n_draws=N_DRAWS,
     """
     pair = np.stack([group_confusions(y, p, groups, n_classes) for p in (a, b)], axis=1)
     weights = draw_weights(len(pair), n_draws=n_draws, seed=seed)
-    uars = uar_of_confusions(np.tensordot(weights, pair, 1))  # [n_draws, 2]
+    uars = draw_scores(uar_of_confusions, pair, weights)  # [n_draws, 2]
     both = uar_of_confusions(pair.sum(axis=0))
     return float(both[0] - both[1]), percentile_interval(uars[:, 0] - uars[:, 1])
+
+
+def draw_scores(score, confusions, weights) -> np.ndarray:
+    """Return the scores [n_draws, ...] of draws: score(confusion matrices [draws, ..., K, K]).
+
+    Args:
+        confusions: of each group [groups, ..., K, K].
+        weights: see `draw_weights`.
+    """
+    size = max(1, MOST_CELLS // confusions[0].size)
+    parts = [weights[i : i + size] for i in range(0, len(weights), size)]
+    return np.concatenate([score(np.tensordot(part, confusions, 1)) for part in parts])
 
 
 def percentile_interval(values, level: float = LEVEL) -> Interval:

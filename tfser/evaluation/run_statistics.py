@@ -8,40 +8,47 @@ from tfser.evaluation.comparison import group_by_speaker
 GENDERS = ("female", "male")
 
 
-def describe_predictions(y, p, probabilities, speakers, genders, classes) -> dict:
+def describe_predictions(y, p, probabilities, utterances, classes) -> dict:
     """Return the statistics of a system's predictions, for scores.json.
 
     Args:
-        y: true classes [n].
-        p: predicted classes [seeds, n].
-        probabilities: [seeds, n, K], or None.
-        speakers, genders: of each utterance [n]; a gender may be None.
+        y, p: true and predicted classes [n], of all seeds one after the other.
+        probabilities: [n, K], or None.
+        utterances: the predicted utterance of each prediction [n].
         classes: names [K].
 
-    Returns: {"interval_over", "uar_interval", "wa_interval", "recall", "precision",
-    "uar_by_speaker" (lowest first), "uar_by_gender", "gender_gap", "calibration"}. Means are over
-    the seeds. Entries that the corpus does not allow are missing.
+    Returns: {"interval_over", "n_speakers", "uar_interval", "wa_interval", "recall", "precision",
+    "uar_by_speaker" (lowest first), "uar_by_gender", "gender_gap", "calibration"}. Entries that the
+    corpus does not allow are missing.
     """
-    y, p, speakers = np.asarray(y), np.atleast_2d(p), np.asarray(speakers)
-    over, groups = group_by_speaker(speakers)
+    y, p = np.asarray(y), np.asarray(p)
+    speakers = np.array([u.speaker for u in utterances])
+    over, groups = group_by_speaker(speakers, [u.name for u in utterances])
     confusions = intervals.group_confusions(y, p, groups, len(classes))
-    drawn = np.tensordot(intervals.draw_weights(len(confusions)), confusions, 1)
-    hits = np.trace(drawn, axis1=1, axis2=2)
-    total = confusions.sum(axis=0)
+    weights, total = intervals.draw_weights(len(confusions)), confusions.sum(axis=0)
+
+    def interval(score):
+        drawn = intervals.draw_scores(score, confusions, weights)
+        return list(intervals.percentile_interval(drawn))
+
     of_speaker = {
-        str(s): _mean_uar(y[speakers == s], p[:, speakers == s]) for s in np.unique(speakers)
+        str(s): metrics.uar(y[speakers == s], p[speakers == s]) for s in np.unique(speakers)
     }
     result = {
         "interval_over": over,
-        "uar_interval": list(intervals.percentile_interval(intervals.uar_of_confusions(drawn))),
-        "wa_interval": list(intervals.percentile_interval(hits / drawn.sum(axis=(1, 2)))),
+        "n_speakers": len(of_speaker),
+        "uar_interval": interval(intervals.uar_of_confusions),
+        "wa_interval": interval(intervals.wa_of_confusions),
         "recall": _shares(total.diagonal(), total.sum(axis=1), classes),
         "precision": _shares(total.diagonal(), total.sum(axis=0), classes),
         "uar_by_speaker": dict(sorted(of_speaker.items(), key=lambda item: item[1])),
     }
-    result |= describe_genders(y, p, speakers, genders, len(classes))
+    result |= describe_genders(y, p, speakers, [u.gender for u in utterances], len(classes))
     if probabilities is not None:
-        result["calibration"] = describe_calibration(y, probabilities)
+        result["calibration"] = {
+            "ece": calibration.expected_calibration_error(y, probabilities),
+            "brier": calibration.brier_score(y, probabilities),
+        }
     return result
 
 
@@ -63,10 +70,10 @@ def describe_genders(y, p, speakers, genders, n_classes: int) -> dict:
         return float(intervals.uar_of_confusions(confusions[labels == gender].sum(axis=0)))
 
     women, men = (
-        intervals.uar_of_confusions(
-            np.tensordot(
-                intervals.draw_weights(count, seed=number), confusions[labels == gender], 1
-            )
+        intervals.draw_scores(
+            intervals.uar_of_confusions,
+            confusions[labels == gender],
+            intervals.draw_weights(count, seed=number),
         )
         for number, (gender, count) in enumerate(zip(GENDERS, counts, strict=True))
     )
@@ -81,20 +88,6 @@ def describe_genders(y, p, speakers, genders, n_classes: int) -> dict:
             ),
         },
     }
-
-
-def describe_calibration(y, probabilities) -> dict:
-    """Return {"ece", "brier"}, means over the seeds; probabilities [seeds, n, K]."""
-    return {
-        "ece": float(
-            np.mean([calibration.expected_calibration_error(y, q) for q in probabilities])
-        ),
-        "brier": float(np.mean([calibration.brier_score(y, q) for q in probabilities])),
-    }
-
-
-def _mean_uar(y, p) -> float:
-    return float(np.mean([metrics.uar(y, of_seed) for of_seed in p]))
 
 
 def _shares(parts, totals, names) -> dict:
