@@ -17,9 +17,9 @@ def describe_predictions(y, p, probabilities, utterances, classes) -> dict:
         utterances: the predicted utterance of each prediction [n].
         classes: names [K].
 
-    Returns: {"interval_over", "n_speakers", "uar_interval", "wa_interval", "recall", "precision",
-    "uar_by_speaker" (lowest first), "uar_by_gender", "gender_gap", "calibration"}. Entries that the
-    corpus does not allow are missing.
+    Returns: {"interval_over", "n_speakers", "uar_interval", "wa_interval", "confusion", "recall",
+    "precision", "uar_by_speaker" (lowest first), "uar_by_gender", "gender_gap", "calibration"}.
+    Entries that the corpus does not allow are missing.
     """
     y, p = np.asarray(y), np.asarray(p)
     speakers = np.array([u.speaker for u in utterances])
@@ -39,6 +39,7 @@ def describe_predictions(y, p, probabilities, utterances, classes) -> dict:
         "n_speakers": len(of_speaker),
         "uar_interval": interval(intervals.uar_of_confusions),
         "wa_interval": interval(intervals.wa_of_confusions),
+        "confusion": total.tolist(),
         "recall": _shares(total.diagonal(), total.sum(axis=1), classes),
         "precision": _shares(total.diagonal(), total.sum(axis=0), classes),
         "uar_by_speaker": dict(sorted(of_speaker.items(), key=lambda item: item[1])),
