@@ -945,11 +945,13 @@ def test_a_search_end_to_end(few, tmp_path):
     scores = atomic_files.read_json(folder / "trial-000" / "scores.json")
     assert scores["flags"] == {"evaluate": "dev"} and first["score"] == scores["uar"]
     tested = atomic_files.read_json(folder / "best" / "scores.json")
+    [statistics] = tested["statistics"].values()
+    low, high = statistics["uar_interval"]
     *_, result = answer.out.splitlines()
     assert result == (
         "RESULT model=svm corpus=few protocol=loso speaker_independent=yes "
         f"uar={tested['uar']:.4f} wa={tested['wa']:.4f} majority=0.5000 n=12 folds=3 "
-        "seeds=1"
+        f"seeds=1 uar_low={low:.4f} uar_high={high:.4f}"
     )
     hp = atomic_files.read_json(folder / "best" / "hparams.json")["hparams"]
     assert hp == load_hparams("svm", "table", overlay=str(folder / "best.toml"))

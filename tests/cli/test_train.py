@@ -34,7 +34,7 @@ TINY = [
 ONE_EPOCH = "train.max_epochs=1"
 RESULT = re.compile(
     r"RESULT model=epr corpus=(\w+) protocol=(paper|loso) speaker_independent=(yes|no) "
-    r"uar=(\d\.\d{4}) wa=(\d\.\d{4}) majority=\d\.\d{4} n=(\d+) folds=(\d+) seeds=(\d+)"
+    r"uar=(\d\.\d{4}) wa=(\d\.\d{4}) majority=\d\.\d{4} n=(\d+) folds=(\d+) seeds=(\d+) uar_low=0\.\d{4} uar_high=\d\.\d{4}"
 )
 
 
@@ -247,12 +247,21 @@ def test_the_svm_s_run(cache, tmp_path):
     y, p = ([row[key] for row in rows] for key in ("emotion", "predicted"))
     assert scores["uar"] == pytest.approx(recall_score(y, p, average="macro"))
     assert scores["uar"] > 0.5  # of four emotions, by a stranger's voice
+    [statistics] = scores["statistics"].values()
+    low, high = statistics["uar_interval"]
+    assert low <= scores["uar"] <= high
     *_, result = answer.out.splitlines()
     assert result == (
         "RESULT model=svm corpus=some protocol=loso speaker_independent=yes "
         f"uar={scores['uar']:.4f} wa={scores['wa']:.4f} majority=0.2500 n=64 folds=4 "
-        "seeds=1 normalize=speaker(transductive)"
+        f"seeds=1 uar_low={low:.4f} uar_high={high:.4f} normalize=speaker(transductive)"
     )
+    assert (
+        f"UAR, 95 % interval: {100 * low:.1f} to {100 * high:.1f} % (bootstrap over 4 speakers)"
+        in (answer.out)
+    )
+    counts = [[int(n) for n in list(row.values())[2:]] for row in table(folder / "confusion.csv")]
+    assert counts == statistics["confusion"]
     assert "p_anger" not in rows[0]  # an SVM has no probabilities
     assert (folder / "confusion.png").stat().st_size > 3000
     again = tfser_train(*command, overrides=["features.normalize=corpus"])

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from tfser.evaluation.significance import paired_t_test, t_test
+from tfser.evaluation.significance import holm, mcnemar, paired_t_test, permutation_test, t_test
 
 
 def tail(t, n_degrees):
@@ -84,3 +84,39 @@ def test_scores_of_another_precision_are_taken_as_float64(test):
     a, b = rng.normal(0, 1, (2, 5)).astype(np.float32)
     assert test(a, b) == test(a.astype(np.float64), b.astype(np.float64))
     assert test(a, list(map(float, b))) == test(list(map(float, a)), b)
+
+
+def test_mcnemar_by_hand():
+    # Right alone: a 5 times, b once. P(at most 1 or at least 5 heads of 6) = 14 / 64.
+    a = [True] * 5 + [False] + [True] * 3 + [False] * 2
+    b = [False] * 5 + [True] + [True] * 3 + [False] * 2
+    assert mcnemar(a, b) == pytest.approx(14 / 64) == mcnemar(b, a)
+    assert mcnemar(a, a) == 1
+
+
+def test_holm_by_hand():
+    # Sorted 0.01, 0.02, 0.03, 0.04, times 4, 3, 2, 1 and never falling.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_permutation_test_by_enumeration():
+    values = np.array([5.0, 6.0, 7.0, 1.0, 2.0, 3.0])
+
+    def gap(labels):
+        return values[labels == "f"].mean() - values[labels == "m"].mean()
+
+    # Of 20 arrangements two are as extreme: this one and its mirror image.
+    assert permutation_test(gap, list("fffmmm")) == pytest.approx(2 / 20)
+    many = permutation_test(gap, list("fffmmm"), n_draws=19)  # drawn: (1 + k) / 20
+    assert 1 / 20 <= many <= 10 / 20
+
+
+def test_tests_have_their_size():
+    """Without a difference 5 % of the tests say there is one, or fewer."""
+    rng = np.random.default_rng(0)
+    rejected = [mcnemar(*(rng.random((2, 60)) < 0.6)) < 0.05 for _ in range(1000)]
+    assert 0.015 <= np.mean(rejected) <= 0.06
+    several = [min(holm(rng.random(10))) < 0.05 for _ in range(2000)]
+    assert np.mean(several) == pytest.approx(0.05, abs=0.015)

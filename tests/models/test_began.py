@@ -25,7 +25,7 @@ from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError
-from tfser.evaluation import classification_report, metrics
+from tfser.evaluation import metrics, printed_results
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.features.magnitude_slices import Slices, make_magnitude_slices
 from tfser.models.began import dataset as corpus_of
@@ -373,7 +373,7 @@ def test_a_name_with_blanks_is_one_word_of_the_result_line(tmp_path, capsys):
         "systems": {"BEGAN + head": {"uar": summary, "wa": summary}},
         "flags": {"wa_of_Anna K": "0.7500", "wa_of_b=c": "0.2500"},
     }  # fmt: skip
-    classification_report.print_results(scores, tmp_path)
+    printed_results.print_results(scores, tmp_path)
     result = capsys.readouterr().out.splitlines()[-1]
     words = dict(word.split("=") for word in result.split()[1:])
     assert words["corpus"] == "my_tones"

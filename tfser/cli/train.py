@@ -186,9 +186,9 @@ def train_in_folder(folder: Path, options: Options, task: Task) -> None:
         predefined = "ccc_arousal" in scores and scores["folds"] == 1 and options.evaluate == "test"
         if options.corpus == "omg" and predefined:
             omg.submit(corpus_root("omg", options.data_root), folder, task.utterances)
-    from tfser.evaluation import classification_report  # imports TensorFlow
+    from tfser.evaluation import printed_results  # imports after all checks
 
-    classification_report.print_results(scores, folder)
+    printed_results.print_results(scores, folder)
 
 
 def _import_paper(model: str, hp: dict):

@@ -7,12 +7,15 @@ row of a results table; a run has one or several systems ("VGG", "VGG*2").
 import functools
 import logging
 import re
-from pathlib import Path
 
 import numpy as np
 
+<<<<<<< HEAD
 from tfser.errors import DataError
 from tfser.evaluation import metrics
+=======
+from tfser.evaluation import metrics, run_statistics
+>>>>>>> stats
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.plots import figures as plots
 from tfser.plots.drawing_errors import keep_going
@@ -36,14 +39,16 @@ def score_seed(
 
     Returns: {"seed", "systems": {name: {"uar", "wa", "macro_f1" (pooled), "fold_uar", "fold_wa"
         (lists), further scores}}, "confusion" [K, K] of the last system, "confusions" {name:
-        [K, K]} of all systems}.
+        [K, K]} of all systems, "utterances", "predicted" {name: (y, guess, probabilities)}}. The
+        last two are not in scores.json.
     """
     fold_columns = fold_columns or {"fold": fold_of}
     y = np.array([classes.index(u.emotion) for u in utterances])
     of_fold = [fold_of == fold for fold in np.unique(fold_of)]
-    scores, rows, matrices = {}, [], {}
+    scores, rows, matrices, predicted = {}, [], {}, {}
     for name, system in systems.items():
         guess, probabilities = system["predicted"], system["probabilities"]
+        predicted[name] = y, guess, probabilities
         warn_of_single_class(f"seed-{seed}", name, y, guess, fold_of, classes)
         scores[name] = {
             "uar": metrics.uar(y, guess),
@@ -66,7 +71,8 @@ def score_seed(
             rows.append(row)
         matrices[name] = metrics.confusion_matrix(y, guess, len(classes)).tolist()
     result = {"seed": seed, "systems": scores}
-    return write_seed(run, rows, result | {"confusion": matrices[name], "confusions": matrices})
+    result |= {"confusion": matrices[name], "confusions": matrices}
+    return write_seed(run, rows, result) | {"utterances": utterances, "predicted": predicted}
 
 
 def warn_of_single_class(place: str, system: str, y, guess, fold_of, classes) -> None:
@@ -93,6 +99,8 @@ def describe_prediction(seed: int, system: str, folds: dict, utterance) -> dict:
         **{column: int(fold) for column, fold in folds.items()},
         "utterance": utterance.name,
         "speaker": utterance.speaker,
+        "gender": utterance.gender or "",
+        "session": utterance.session or "",
     }
 
 
@@ -129,7 +137,8 @@ def finish_run(
         flags: facts that are on the RESULT line too, {name: value}.
         more: further entries of scores.json.
 
-    "majority" is the share of the commonest class: the WA of a constant answer.
+    "majority" is the share of the commonest class: the WA of a constant answer. "statistics" has
+    intervals and scores by class, speaker and gender of each system, see `run_statistics`.
     """
     independent = are_speakers_unseen(utterances, splits)
     systems = summarize_seeds(results)
@@ -152,7 +161,9 @@ def finish_run(
         "flags": flags,
         **more,
         "systems": systems,
+        "statistics": {system: describe_system(results, system, classes) for system in systems},
     }
+    write_confusions(run, results, classes)
 
     def draw(name):
         title = name if name.startswith(model.upper()) else f"{model.upper()}: {name}"
@@ -176,6 +187,30 @@ def finish_run(
         }
     write_results(run, scores, figures)
     return scores
+
+
+def describe_system(results: list[dict], system: str, classes) -> dict:
+    """Return the statistics of a system over all seeds, see `run_statistics`."""
+    y, guess, probabilities = zip(*(result["predicted"][system] for result in results), strict=True)
+    return run_statistics.describe_predictions(
+        np.concatenate(y),
+        np.concatenate(guess),
+        None if probabilities[0] is None else np.concatenate(probabilities),
+        [u for result in results for u in result["utterances"]],
+        classes,
+    )
+
+
+def write_confusions(run, results: list[dict], classes) -> None:
+    """Write confusion.csv: counts over all seeds, a row for each system and true class."""
+    rows = []
+    for system in results[0]["confusions"]:
+        matrix = np.sum([result["confusions"][system] for result in results], axis=0)
+        rows += [
+            {"system": system, "true": name} | dict(zip(classes, counts.tolist(), strict=True))
+            for name, counts in zip(classes, matrix, strict=True)
+        ]
+    atomic_files.write_csv(run.folder / "confusion.csv", rows)
 
 
 def file_name(system: str) -> str:
@@ -252,45 +287,3 @@ def write_results(run, scores: dict, figures: dict) -> None:
         }
         to_tensorboard(step, {}, drawn | pictures)
     atomic_files.write_json(run.folder / "scores.json", scores)  # last
-
-
-def print_results(scores: dict, folder: Path) -> None:
-    """Print the results on stdout; the last line is for grep: words name=value."""
-    names = metrics.headline_scores(scores)
-    of_classes = names[0] == "uar"
-
-    def shown(value, decimals=1):
-        return f"{100 * value:.{decimals}f}" if of_classes else f"{value:.{decimals + 2}f}"
-
-    width = max(8, *(len(name) for name in scores["systems"]))
-    for system, values in scores["systems"].items():
-        titles = ["UAR", "WA"] if of_classes else ["CCC arousal", "valence"]
-        line = "  ".join(
-            f"{title} {shown(values[name]['mean']):>5}{' %' * of_classes}"
-            for title, name in zip(titles, names, strict=True)
-        )
-        if scores["seeds"] > 1:
-            spreads = "; ".join(
-                f"{title} sd {shown(values[name]['sd'])}, {shown(values[name]['min'])} to "
-                f"{shown(values[name]['max'])}"
-                for title, name in zip(titles, names, strict=True)
-            )
-            line += f"  ({scores['seeds']} seeds: {spreads})"
-        if "majority" in scores:
-            line += f"  commonest class {shown(scores['majority'])} %"
-        print(f"{system:<{width}} {line}")
-    print(f"results, predictions and pictures: {folder}")
-    independent = "yes" if scores["speaker_independent"] else "no"
-    print(
-        f"RESULT model={scores['model']} corpus={_one_word(scores['corpus'])} "
-        f"protocol={scores['protocol']} "
-        f"speaker_independent={independent} "
-        + " ".join(f"{name}={scores[name]:.4f}" for name in (*names, "majority") if name in scores)
-        + f" n={scores['n']} folds={scores['folds']} seeds={scores['seeds']}"
-        + "".join(f" {_one_word(name)}={value}" for name, value in scores["flags"].items())
-    )
-
-
-def _one_word(name: str) -> str:
-    """Replace the blanks and "=" in a name of the user's: a table's or a speaker's."""
-    return re.sub(r"[\s=]+", "_", name)

@@ -1,0 +1,95 @@
+"""The predictions of a finished run of classes, as arrays."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfser.errors import DataError
+from tfser.storage import atomic_files
+
+
+class Predictions(NamedTuple):
+    """The predictions of one system of a run, over all its seeds.
+
+    Attributes:
+        run: the run directory's name.
+        scores: the content of scores.json.
+        system: such as "VGG*3", the row of a results table.
+        utterances: their names [n], in the order of the file.
+        speakers: [n].
+        y: true classes [n].
+        p: predicted classes [seeds, n].
+        probabilities: [seeds, n, K], None where the system has none.
+    """
+
+    run: str
+    scores: dict
+    system: str
+    utterances: np.ndarray
+    speakers: np.ndarray
+    y: np.ndarray
+    p: np.ndarray
+    probabilities: np.ndarray | None
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes."""
+        return self.scores["classes"]
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the first seed's prediction of each utterance [n] is right."""
+        return self.p[0] == self.y
+
+
+def load_predictions(folder: Path, system: str | None = None) -> Predictions:
+    """Load the predictions of a system of a finished run, by default of its result.
+
+    Raises DataError where the run is not finished, predicts ratings, or has no such system.
+    """
+    if not (folder / "scores.json").is_file():
+        raise DataError(f"{folder} is not a finished run: it has no scores.json")
+    scores = atomic_files.read_json(folder / "scores.json")
+    if "classes" not in scores:
+        raise DataError(f"{folder} predicts ratings; give runs that predict classes")
+    system = system or list(scores["systems"])[-1]
+    if system not in scores["systems"]:
+        raise DataError(f"{folder} has no system {system!r}; it has {', '.join(scores['systems'])}")
+    with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["system"] == system]
+    return _to_arrays(folder, scores, system, rows)
+
+
+def _to_arrays(folder, scores, system, rows) -> Predictions:
+    classes, seeds = scores["classes"], scores["seed_numbers"]
+    of_seed = [[row for row in rows if int(row["seed"]) == seed] for seed in seeds]
+    names = [row["utterance"] for row in of_seed[0]]
+    place = {name: i for i, name in enumerate(names)}
+    if any(sorted(row["utterance"] for row in part) != sorted(names) for part in of_seed):
+        raise DataError(
+            f"{folder}: the seeds of predictions.csv have other utterances; train again"
+        )
+    number = {name: i for i, name in enumerate(classes)}
+    p = np.zeros((len(seeds), len(names)), int)
+    columns = [f"p_{name}" for name in classes]
+    has_probabilities = columns[0] in rows[0]
+    probabilities = np.zeros((*p.shape, len(classes))) if has_probabilities else None
+    for i, part in enumerate(of_seed):
+        for row in part:
+            n = place[row["utterance"]]
+            p[i, n] = number[row["predicted"]]
+            if has_probabilities:
+                probabilities[i, n] = [float(row[column]) for column in columns]
+    first = of_seed[0]
+    return Predictions(
+        folder.name,
+        scores,
+        system,
+        np.array(names),
+        np.array([row["speaker"] for row in first]),
+        np.array([number[row["emotion"]] for row in first]),
+        p,
+        probabilities,
+    )
