@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from tfser.audio import notices
 from tfser.distributed import subprocesses
 from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 from tfser.storage import atomic_files, s3
@@ -73,6 +74,7 @@ def _is_command() -> bool:
 
 
 def _exit_code(function, options, interrupted) -> int:
+    notices.reset()
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -192,7 +192,7 @@ def train_in_folder(folder: Path, options: Options, task: Task) -> None:
         max_bad=options.max_bad,
         evaluate=options.evaluate,
         parts=parts,
-        decoder=task.hp["audio"]["decoder"],
+        **task.hp["audio"],
     )
     # Runs with --evaluate test do not have the key: older ones were started without it.
     settings = task.settings | ({"evaluate": "dev"} if options.evaluate == "dev" else {})

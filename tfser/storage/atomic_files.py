@@ -23,8 +23,9 @@ def read_json(path: Path):
 
 
 def write_json(path: Path, content) -> None:
-    """Write indented JSON."""
-    write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    """Write indented JSON; a path that is not UTF-8 is read back as it was."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -33,7 +34,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def write_arrays(path: Path, **arrays) -> None:

@@ -32,11 +32,17 @@ class Run:
     # (seed, fold) pairs to train here. None: train all folds and write the scores.
     parts: frozenset | None = None
     decoder: str = "soundfile"  # of audio files, see `decode.load_waveforms`
+    channel: int = 0  # of audio files, see `decode.load_audio`
 
     @property
     def cache_options(self) -> dict:
         """Options of `feature_cache.load_features` and `feature_cache.store_features`."""
-        return {"cache": self.cache, "max_bad": self.max_bad, "decoder": self.decoder}
+        return {"cache": self.cache, "max_bad": self.max_bad, **self.decoding}
+
+    @property
+    def decoding(self) -> dict:
+        """Options of `feature_cache.cache_key`."""
+        return {"decoder": self.decoder, "channel": self.channel}
 
     @property
     def local_cache(self) -> Path:
@@ -74,7 +80,9 @@ def open_run(folder: Path, settings: dict, seeds, *, waits=False):
         for temporary in folder.rglob(".[0-9]*.*"):  # of a killed process, see `replace_file`
             temporary.unlink()
         record_end = environment.record_process(folder, seeds)
-        handler = logging.FileHandler(folder / "log.txt")
+        handler = logging.FileHandler(
+            folder / "log.txt", encoding="utf-8", errors="backslashreplace"
+        )
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         try:

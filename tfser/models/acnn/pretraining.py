@@ -75,7 +75,7 @@ def pretrained_network(utterances, layer, hp, run) -> Path:
     }
     key = {
         "version": VERSION,
-        "features": feature_cache.cache_key(utterances, layer, run.decoder),
+        "features": feature_cache.cache_key(utterances, layer, **run.decoding),
         "autoencoder": training_settings,
     }
 

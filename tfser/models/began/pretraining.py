@@ -98,7 +98,7 @@ def pretrained_network(utterances, hp, run, *, known=None) -> Path:
     layer, settings = make_magnitude_slices(hp), hp["began"]
     key = {
         "version": VERSION,
-        "features": feature_cache.cache_key(utterances, layer, run.decoder),
+        "features": feature_cache.cache_key(utterances, layer, **run.decoding),
         "input": [hp["features"]["input_mode"], hp["features"]["scaling"]],
         "model": hp["model"],
         "began": {name: settings[name] for name in (*TRAINING, "max_epochs")},
