@@ -1,6 +1,7 @@
 """The table of cases: inputs that users have, the command's exit code, message and right value."""
 
 import importlib
+import os
 import re
 from pathlib import Path
 
@@ -19,6 +20,7 @@ CASES = [
 def test_case(case, tmp_path, monkeypatch, before):
     (tmp_path / "made_before").symlink_to(before)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # cases may change it
     command = importlib.import_module(f"tfser.cli.{case.command}")
     answer = called(command.main, *case.arguments(tmp_path))
     assert answer.code == case.exit_code, answer.err

@@ -7,10 +7,12 @@ reads rate and depth from the header, and checks that the file is complete.
 """
 
 import functools
+import os
 
 import numpy as np
 
-from tfser.audio import sound_file
+from tfser.audio import sound_file, whole_file
+from tfser.audio.waveform_checks import NOISE, NOISE_OF_8_BITS
 from tfser.errors import DataError
 from tfser.storage import s3
 
@@ -39,29 +41,32 @@ def is_lossless(path) -> bool:
 
 
 def decode_files(paths):
-    """Yield (samples [n, channels] float32, rate in Hz, problem) of each file; "": no problem."""
+    """Yield (samples [n, channels] float32, rate in Hz, noise, problem) of each file.
+
+    noise: see `waveform_checks.find_fault`. problem: "" for none.
+    """
     tf = s3.import_decoder("tensorflow-io")
     from tfser.audio.tf_data import disable_autotuning  # which imports TensorFlow
 
-    names = tf.constant([str(path) for path in paths], tf.string)
+    names = tf.constant([os.fsencode(str(path)) for path in paths], tf.string)
     files = tf.data.Dataset.from_tensor_slices(names).map(_graph()).prefetch(1)
     files = iter(disable_autotuning(files))
     for path in paths:
         try:
             samples, numbers, problem = files.get_next()
-            n_claimed, rate_hz = numbers.numpy()[:2]
-            problem = problem.numpy().decode()
+            n_claimed, rate_hz, *_, is_8_bits = numbers.numpy()
+            problem = os.fsdecode(problem.numpy())
             samples = samples.numpy()
-            spare = sound_file.MP3_SPARE_FRAMES if str(path).lower().endswith(".mp3") else 0
+            spare = whole_file.MP3_SPARE_FRAMES if str(path).lower().endswith(".mp3") else 0
             samples = samples[:n_claimed]
             if not problem and len(samples) < n_claimed - spare:
                 problem = (
                     f"{path}: tensorflow-io finds {len(samples)} of {n_claimed} samples; "
                     f"{USE_SOUNDFILE}"
                 )
-            yield samples, int(rate_hz), problem
+            yield samples, int(rate_hz), NOISE_OF_8_BITS if is_8_bits else NOISE, problem
         except tf.errors.OpError as error:
-            yield np.zeros((0, 1), "float32"), 0, _reason(s3.to_path(path), error)
+            yield np.zeros((0, 1), "float32"), 0, NOISE, _reason(s3.to_path(path), error)
 
 
 def _reason(path, error) -> str:
@@ -78,7 +83,8 @@ def _reason(path, error) -> str:
 def _graph():
     """Return the graph that decodes a path.
 
-    Its outputs: samples [n, channels]; [frames, rate, channels, first byte, bytes]; problem.
+    Its outputs: samples [n, channels]; [frames, rate, channels, first byte, bytes, 1 for 8 bits];
+    problem.
     """
     import tensorflow as tf
 
@@ -88,7 +94,7 @@ def _graph():
         kind, numbers, problem = tf.numpy_function(
             _header, [path, content], [tf.int32, tf.int64, tf.string]
         )
-        numbers = tf.ensure_shape(numbers, [5])
+        numbers = tf.ensure_shape(numbers, [6])
         return _samples(content, tf.ensure_shape(kind, []), numbers), numbers, problem
 
     return decode
@@ -96,7 +102,7 @@ def _graph():
 
 def _header(path, content):
     """Return (index in KINDS, numbers of `_graph`, problem); len(KINDS): decode nothing."""
-    path = s3.to_path(path.decode())
+    path = s3.to_path(os.fsdecode(path))
     try:
         (container, subtype), rate_hz, n_frames, n_channels = sound_file.read_header(path, content)
         kind = ("WAV" if container == "WAVEX" else container, subtype)
@@ -106,10 +112,11 @@ def _header(path, content):
             )
         first = _first_sample(content) if container.startswith("WAV") else 0
         width = WAV_BYTES.get(subtype, 0)
-        numbers = [n_frames, rate_hz, n_channels, first, n_frames * n_channels * width]
+        n_bytes, is_8_bits = n_frames * n_channels * width, subtype in ("PCM_U8", "PCM_S8")
+        numbers = [n_frames, rate_hz, n_channels, first, n_bytes, is_8_bits]
         return np.int32(KINDS.index(kind)), np.array(numbers, "int64"), b""
     except DataError as error:
-        return np.int32(len(KINDS)), np.zeros(5, "int64"), str(error).encode()
+        return np.int32(len(KINDS)), np.zeros(6, "int64"), os.fsencode(str(error))
 
 
 def _first_sample(content: bytes) -> int:

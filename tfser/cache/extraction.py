@@ -35,6 +35,7 @@ class ExtractionJob(NamedTuple):
     feature: object  # see `feature_cache.load_features`
     folder: Path
     decoder: str = "soundfile"  # see `decode.load_waveforms`
+    channel: int = 0  # see `decode.load_audio`
 
 
 def prepare_folder(folder: Path) -> None:
@@ -71,8 +72,9 @@ def extract_in_threads(missing, shards, work) -> None:
         def extract_shard(number):
             try:
                 shard, records = compute_shard(
-                    work.groups[number], work.feature, work.decoder, one_done, stop.is_set
-                )
+                    work.groups[number], work.feature, work.decoder, work.channel,
+                    one_done, stop.is_set,
+                )  # fmt: skip
                 if not stop.is_set():
                     write_shard(shard_path(work.folder, number), shard, records)
             except BaseException:
@@ -90,7 +92,7 @@ def extract_in_threads(missing, shards, work) -> None:
 
 
 def compute_shard(
-    utterances, feature, decoder, one_done=lambda: None, stops=lambda: False
+    utterances, feature, decoder, channel=0, one_done=lambda: None, stops=lambda: False
 ) -> tuple[dict, list]:
     """Return the JSON of a shard (n_frames is null for a bad file) and its frames as bytes.
 
@@ -99,7 +101,7 @@ def compute_shard(
     n_frames, bad, records = [None] * len(utterances), [], []
     waveforms, n_samples = {}, 0
     outputs = decode.load_waveforms(
-        utterances, sample_rate_hz=feature.sample_rate_hz, decoder=decoder
+        utterances, sample_rate_hz=feature.sample_rate_hz, decoder=decoder, channel=channel
     )
     for position, waveform in enumerate(outputs):
         if stops():
@@ -112,6 +114,8 @@ def compute_shard(
         if waveforms and (n_samples > feature.batch_samples or position == len(utterances) - 1):
             features = _extract(list(waveforms.values()), feature)
             for i, frames in zip(waveforms, features, strict=True):
+                if not isinstance(frames, DataError) and not np.isfinite(frames).all():
+                    frames = DataError("its features are not finite; is it a recording?")
                 if isinstance(frames, DataError):
                     bad.append([i, f"{utterances[i].path}: {frames}"])
                 else:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tfser.audio import tfio_decoder
+from tfser.audio import ffmpeg, tfio_decoder
 from tfser.cache import extraction, pipelines
 from tfser.cache.content_hash import LONG, hash_contents
 from tfser.cache.copies import check_copies, warn_of_equal_features
@@ -27,6 +27,7 @@ from tfser.errors import DataError, TfserError
 from tfser.storage import s3
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
+MP3_VERSION = 1  # as VERSION, for entries with mp3
 SHARD_UTTERANCES = 64  # at most; fewer in a corpus of fewer than MIN_SHARDS full shards
 MIN_SHARDS = 32  # keeps all cores busy to the end
 NAMED_FILES = 20  # at most in an error; the log names all
@@ -55,7 +56,9 @@ class StoredFeatures:
     key: str  # as in Features
 
 
-def load_features(utterances, feature, *, cache: Path, max_bad=0, decoder="soundfile") -> Features:
+def load_features(
+    utterances, feature, *, cache: Path, max_bad=0, decoder="soundfile", channel=0
+) -> Features:
     """Load the features of a corpus from the cache, after extraction of missing shards.
 
     Args:
@@ -63,7 +66,7 @@ def load_features(utterances, feature, *, cache: Path, max_bad=0, decoder="sound
             Spark) and extract(waveforms), which runs in one thread per core, on `batch_samples` of
             audio at once, and returns an array [frames, n_features] or a DataError per waveform.
         max_bad: number of utterances without features to leave out, with a warning each.
-        decoder: see `decode.load_waveforms`.
+        decoder, channel: see `decode.load_waveforms`.
 
     Raises:
         DataError: more than `max_bad` utterances have no features.
@@ -85,7 +88,8 @@ def load_features(utterances, feature, *, cache: Path, max_bad=0, decoder="sound
             rest = rest[size:]
 
     make = extraction.extract_in_threads
-    key, _, shards = _complete_entry(utterances, feature, cache, max_bad, decoder, read, make)
+    decoding = decoder, channel
+    key, _, shards = _complete_entry(utterances, feature, cache, max_bad, decoding, read, make)
     utterances, n_frames = _usable_utterances(utterances, shards)
     offsets = np.cumsum([0, *n_frames], dtype="int64")
     warn_of_equal_features(utterances, frames, offsets)
@@ -123,6 +127,7 @@ def store_features(
     cache: Path,
     max_bad=0,
     decoder="soundfile",
+    channel=0,
     make=extraction.extract_in_threads,
     contents=None,
 ) -> StoredFeatures:
@@ -138,7 +143,7 @@ def store_features(
         return (number for number, content in records if content is None)
 
     key, folder, shards = _complete_entry(
-        utterances, feature, cache, max_bad, decoder, read, make, contents
+        utterances, feature, cache, max_bad, (decoder, channel), read, make, contents
     )
     utterances, _ = _usable_utterances(utterances, shards)
     paths = [str(shard_path(folder, number)) for number in range(len(shards))]
@@ -146,8 +151,10 @@ def store_features(
     return StoredFeatures(utterances, paths, n_frames, feature.n_features, key)
 
 
-def _complete_entry(utterances, feature, cache, max_bad, decoder, read, make, contents=None):
+def _complete_entry(utterances, feature, cache, max_bad, decoding, read, make, contents=None):
     """Extract missing shards until `read`(shards, folder) yields no number of a damaged shard.
+
+    decoding: (decoder, channel).
 
     Returns (key, folder, JSON of each shard).
     """
@@ -155,12 +162,12 @@ def _complete_entry(utterances, feature, cache, max_bad, decoder, read, make, co
         raise DataError("no utterances to extract features from")
     contents = hash_contents(utterances, {} if contents is None else contents)
     check_copies(utterances, contents)
-    key = _key(utterances, feature, contents, decoder)
+    key = _key(utterances, feature, contents, *decoding)
     folder = s3.to_path(cache) / f"{type(feature).__name__}-{key[:16]}"
     size = max(1, min(SHARD_UTTERANCES, len(utterances) // MIN_SHARDS))
     groups = [utterances[first : first + size] for first in range(0, len(utterances), size)]
-    work = extraction.ExtractionJob(groups, contents, feature, folder, decoder)
-    shards = _read_index(folder, key, groups, decoder)
+    work = extraction.ExtractionJob(groups, contents, feature, folder, *decoding)
+    shards = _read_index(folder, key, groups, work.decoder)
     is_indexed = shards is not None
     if not is_indexed:
         shards = _find_finished_shards(folder, groups, feature)
@@ -191,15 +198,15 @@ def _check_same_on_workers(contents) -> None:
         )
 
 
-def cache_key(utterances, feature, decoder="soundfile") -> str:
+def cache_key(utterances, feature, decoder="soundfile", channel=0) -> str:
     """Return the sha256 of all that decides the features, including the content of the files.
 
     The folders of the files do not count.
     """
-    return _key(utterances, feature, hash_contents(utterances, {}), decoder)
+    return _key(utterances, feature, hash_contents(utterances, {}), decoder, channel)
 
 
-def _key(utterances, feature, contents, decoder):
+def _key(utterances, feature, contents, decoder, channel):
     described = [
         [u.name, Path(u.path).name, u.start_seconds, u.end_seconds, *contents[u.path]]
         for u in utterances
@@ -208,6 +215,11 @@ def _key(utterances, feature, contents, decoder):
     # Both decoders give the same samples of lossless files.
     if decoder != "soundfile" and any(not tfio_decoder.is_lossless(u.path) for u in utterances):
         decisive["decoder"] = decoder
+    if channel:
+        decisive["channel"] = channel
+    # Versions before 1 cut some of these files.
+    if any(str(u.path).lower().endswith(".mp3") for u in utterances):
+        decisive["mp3"] = MP3_VERSION
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -269,15 +281,19 @@ def _list_bad(shards, groups):
 def _read_index(folder, key, groups, decoder):
     """Return the JSON of each shard, or None unless the index is of a complete extraction.
 
-    An index with bad files of another decoder is not complete: this decoder may read them.
+    An index with bad files of another decoder, or for want of ffmpeg, is not complete: they may be
+    readable now.
     """
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         shards = index["shards"]
         names = [shard["utterances"] for shard in shards]
+        reasons = [reason for shard in shards for _, reason in shard["bad"]]
         is_complete = names == list(map(utterance_names, groups)) and (
-            index.get("decoder", "soundfile") == decoder or not any(s["bad"] for s in shards)
+            index.get("decoder", "soundfile") == decoder or not reasons
         )
+        if any(ffmpeg.INSTALL in reason for reason in reasons) and ffmpeg.is_installed():
+            return None
         return shards if index["key"] == key and is_complete else None
     # Missing or damaged.
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):

@@ -50,7 +50,8 @@ def extract_on_spark(master: str, missing, shards, work) -> None:
         place = spark_session.current_place()
         # The arguments of a Keras layer are a dict of Keras's own, which cannot be unpickled.
         arguments = dict(work.feature.arguments)
-        feature = type(work.feature), arguments, _versions(work.feature), work.decoder
+        decoding = work.decoder, work.channel
+        feature = type(work.feature), arguments, _versions(work.feature), decoding
 
         def extract_shard(number):
             group = work.groups[number]
@@ -145,7 +146,7 @@ def _write_shard(feature, group, contents, path) -> dict:
 
     Raises UsageError if this worker has other versions or other files than the command.
     """
-    feature_class, arguments, versions, decoder = feature
+    feature_class, arguments, versions, decoding = feature
     layer = _create_feature(feature_class, tuple(arguments.items()))
     host = socket.gethostname()
     if differences := _describe_differences(_versions(layer), versions):
@@ -161,7 +162,7 @@ def _write_shard(feature, group, contents, path) -> dict:
                 f"Spark's worker on {host} does not see the {file} of this machine ({reason}); "
                 "the corpus must lie in a folder that all workers share"
             )
-    shard, records = extraction.compute_shard(group, layer, decoder)
+    shard, records = extraction.compute_shard(group, layer, *decoding)
     write_shard(path, shard, records)
     return shard
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+from tfser.audio import notices
 from tfser.distributed import subprocesses
 from tfser.errors import ConflictError, TfserError, UsageError, did_you_mean
 from tfser.storage import atomic_files, s3
@@ -141,9 +142,13 @@ def _is_command() -> bool:
 
 
 def _exit_code(function, options, interrupted) -> int:
+<<<<<<< HEAD
     if sys.stderr is None:  # closed: the next file that is opened would get its number
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         sys.stderr = open(2, "w", closefd=False)
+=======
+    notices.reset()
+>>>>>>> audio
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -134,7 +134,14 @@ def load_test_part(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
         if u is None:
             raise DataError(f"{corpus} has no utterance {row['utterance']!r}: not what was tested")
         times = {"start_seconds": u.start_seconds, "end_seconds": u.end_seconds}
-        waveforms.append(decode.load_audio(u.path, sample_rate_hz=served.sample_rate_hz, **times))
+        waveforms.append(
+            decode.load_audio(
+                u.path,
+                sample_rate_hz=served.sample_rate_hz,
+                channel=run.channel,
+                **times,
+            )
+        )
     expected = recorded_outputs(run, rows)
     if not served.opensmile_input:
         return waveforms, expected
@@ -202,6 +209,7 @@ def write_export(form, run, served, folder: Path) -> None:
         "classes": run.classes,
         "outputs": served.outputs,
         "sample_rate_hz": served.sample_rate_hz,
+        "channel": run.channel,
         "heard_seconds": served.input_seconds,
         "smile": served.opensmile_input and served.opensmile_input._asdict(),
     }

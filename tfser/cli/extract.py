@@ -73,7 +73,6 @@ def extract(options: Options) -> None:
     check_minimum(options, max_bad=0)
     cache = resolve_cache(options)
     corpus, utterances, hp = load_named_corpus(options, options.corpus, options.data_root, cache)
-    decoder = hp["audio"]["decoder"]
     check_writable(cache)
     log.info("%s", describe_corpus(options.corpus, utterances))
     with tensorflow_startup.quiet():
@@ -100,7 +99,7 @@ def extract(options: Options) -> None:
             feature,
             cache=cache,
             max_bad=options.max_bad,
-            decoder=decoder,
+            **hp["audio"],
             make=extract_shards,
             contents=contents,
         )

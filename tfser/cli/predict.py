@@ -3,21 +3,26 @@
 import argparse
 import csv
 import json
+import logging
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfser import tensorflow_startup
+from tfser.audio import file_formats
 from tfser.cli import base
 from tfser.corpora import audio_folder, table
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.inference.finished_run import check_folder, load_run
 from tfser.inference.prediction_table import format_file_name
 from tfser.inference.windows import check_window
-from tfser.storage import atomic_files
+from tfser.storage import atomic_files, file_names
 
+log = logging.getLogger("tfser")
 EPILOG = """\
-Audio files: wav, flac, ogg, opus, mp3, aiff, au, sph, at any sampling rate, mono or not.
+Audio files: wav, flac, ogg, opus, mp3, aiff, au, caf, w64, voc, sph, at any sampling rate, mono or
+not; with ffmpeg on the PATH also m4a, webm, wma, amr, speex and others.
 
 A recording of a minute or less gives one row. A longer recording is cut into windows of 10 s
 (--window and --hop), which are read one after the other. A system with an input of fixed length
@@ -31,7 +36,8 @@ the reason; the other recordings are done), 4 --out exists, 130 interrupted.
 example: tfser-predict --export epr-emodb recordings/*.wav --out emotions.csv
 """
 INTERRUPTED = "what is done stands in a file .part beside --out"
-SUFFIXES = (*audio_folder.AUDIO_SUFFIXES, ".mp3", ".ogg", ".opus", ".aiff", ".aif", ".au")
+HEAD_BYTES = 512  # tell a recording of any name
+NAMED_SUFFIXES = 5  # in the warning of files that are passed over
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +50,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--folder", type=Path, metavar="DIR", help="all audio files under a folder")
     p.add_argument("--table", type=Path, metavar="CSV", help="a table as for tfser-train, with a "
                    "column file and, for parts of recordings, start and end")  # fmt: skip
+    p.add_argument(
+        "--channel", type=int, metavar="N",
+        help="channel of the files, from 1; 0: their mean (default: as in training)",
+    )  # fmt: skip
     p.add_argument("--out", type=Path, metavar="FILE", help=".csv or .jsonl (default: stdout, CSV)")
     p.add_argument("--window", type=float, metavar="S", help="window length in seconds")
     p.add_argument(
@@ -69,6 +79,7 @@ class PredictOptions:
     files: tuple[Path, ...] = ()
     folder: Path | None = None
     table: Path | None = None
+    channel: int | None = None
     out: Path | None = None
     window: float | None = None
     hop: float | None = None
@@ -94,6 +105,8 @@ def predict(options: PredictOptions) -> None:
         if not options.plot.is_dir() or any(options.plot.iterdir()):
             raise ConflictError(f"--plot {options.plot}: give a new or empty folder")
     check_window(options.window, options.hop)
+    if options.channel is not None and options.channel < 0:
+        raise UsageError(f"--channel {options.channel}: give 1 or more, or 0 for the mean")
     folder = options.run or options.export
     if (folder / "tfser.json").exists() != bool(options.export):
         raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
@@ -106,7 +119,9 @@ def predict(options: PredictOptions) -> None:
     with tensorflow_startup.quiet():  # after all checks that need no TensorFlow
         tensorflow_startup.import_keras()
         from tfser.inference import predictor
-    model = predictor.load_predictor(folder, seed=options.seed, fold=options.fold)
+    model = predictor.load_predictor(
+        folder, seed=options.seed, fold=options.fold, channel=options.channel
+    )
     rows = model.predict_rows(recordings, window_seconds=options.window, hop_seconds=options.hop)
     failed = write_rows(rows, model.columns, options.out)
     if options.plot:
@@ -124,11 +139,7 @@ def list_recordings(options: PredictOptions) -> list[tuple]:
     """List (file, start, end) of the recordings; start and end are None for whole files."""
     recordings = [(path, None, None) for path in options.files]
     if options.folder:
-        files = list(
-            audio_folder.list_audio_files(audio_folder.check_folder(options.folder), SUFFIXES)
-        )
-        if not files:
-            raise DataError(f"no recordings under {options.folder}")
+        files = list_folder(options.folder)
         recordings += [(path, None, None) for path in files]
     if options.table:
         recordings += table.read_recordings(options.table.expanduser())
@@ -137,14 +148,54 @@ def list_recordings(options: PredictOptions) -> list[tuple]:
     return recordings
 
 
+def list_folder(folder: Path) -> list[Path]:
+    """List the recordings under a folder by their names, or else their first bytes.
+
+    What is passed over is logged. Raises DataError if there is no recording.
+    """
+    files, others, folders = [], Counter(), []
+    root = audio_folder.check_folder(folder)
+    for path in audio_folder.list_files(root, folders.append):
+        if audio_folder.is_clutter(path.name):
+            others["hidden"] += 1
+        elif file_formats.has_audio_suffix(path.name) or is_recording(path):
+            files.append(path)
+        else:
+            others[path.suffix.lower() or "without suffix"] += 1
+    reason = ""
+    if others:
+        names = [f"{count} {suffix}" for suffix, count in others.most_common(NAMED_SUFFIXES)]
+        rest = others.total() - sum(count for _, count in others.most_common(NAMED_SUFFIXES))
+        names += [f"{rest} others"] if rest else []
+        reason = f"{others.total()} files that are no recordings ({', '.join(names)})"
+    if folders:
+        reason += f"{' and ' if reason else ''}{len(folders)} folders that are hidden or deeper "
+        reason += f"than {audio_folder.MAX_DEPTH} (the first is {folders[0]})"
+    if not files:
+        raise DataError(f"no recordings under {folder}{'; it has ' if reason else ''}{reason}")
+    if reason:
+        log.warning("%s: passed over %s", folder, reason)
+    return files
+
+
+def is_recording(path) -> bool:
+    """Tell a recording by its first bytes; a file that cannot be read is one, for its error."""
+    if not path.is_file():
+        return path.is_symlink()  # a broken link; not a pipe or device
+    try:
+        with path.open("rb") as file:
+            return file_formats.has_audio_head(file.read(HEAD_BYTES))
+    except OSError:
+        return True
+
+
 def write_rows(rows, columns, path: Path | None) -> int:
     """Write rows as they arrive and return the number of recordings that failed."""
-    failed = set()
+    failed, has_escapes = set(), False
     partial = path and path.with_name(atomic_files.fit_name(f"{path.name}.part"))
-    options = {"encoding": "utf-8", "errors": "surrogateescape"}  # file names may not be UTF-8
     if path is None and hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(**options)
-    out = open(partial, "w", newline="", **options) if path else sys.stdout
+        sys.stdout.reconfigure(encoding="utf-8")
+    out = open(partial, "w", newline="", encoding="utf-8") if path else sys.stdout
     try:
         writer = csv.DictWriter(out, columns, lineterminator="\n")
         # Before Python 3.13, csv leaves a name with a carriage return without quotes.
@@ -155,6 +206,11 @@ def write_rows(rows, columns, path: Path | None) -> int:
         for row in rows:
             if row["error"]:
                 failed.add(row["file"])
+            if not file_names.is_utf8(row["file"]):
+                if not has_escapes:
+                    file_names.warn_of_escapes(row["file"])
+                has_escapes = True
+                row |= {key: file_names.escape(row[key]) for key in ("file", "error")}
             if as_csv:
                 written = row | {"file": format_file_name(row["file"])}
                 (quoted if "" in row["file"] else writer).writerow(written)

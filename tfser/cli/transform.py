@@ -79,7 +79,8 @@ def transform(options: TransformOptions) -> None:
 
     rate = hp["features"]["sample_rate_hz"]
     waveforms = [
-        decode.load_audio(path, sample_rate_hz=rate) for path in (options.content, options.style)
+        decode.load_audio(path, sample_rate_hz=rate, channel=hp.get("audio", {}).get("channel", 0))
+        for path in (options.content, options.style)
     ]
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()

@@ -11,8 +11,25 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".sph")
 MAX_DEPTH = 6  # folders below the root: enough for every release, and quick for "/"
 
 
-def list_audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
+def list_audio_files(root: Path) -> Iterator[Path]:
     """Yield the audio files under a folder, in sorted order, without clutter.
+
+    Raises DataError for a folder that cannot be read.
+    """
+    for path in list_files(root):
+        if path.name.lower().endswith(AUDIO_SUFFIXES) and not is_clutter(path.name):
+            yield path
+
+
+def is_clutter(name: str) -> bool:
+    """Return true for hidden files and folders, and those of macOS archives."""
+    return name.startswith((".", "__MACOSX"))
+
+
+def list_files(root: Path, passed_over=lambda folder: None) -> Iterator[Path]:
+    """Yield the files under a folder, in sorted order.
+
+    passed_over: called with each folder that is hidden or too deep.
 
     Raises DataError for a folder that cannot be read.
     """
@@ -25,14 +42,18 @@ def list_audio_files(root: Path, suffixes=AUDIO_SUFFIXES) -> Iterator[Path]:
     for folder, folders, files in walk:
         depth = len(s3.to_path(folder).relative_to(root).parts)
         # Links to speaker folders are common, and so are links back to a folder above.
-        if os.path.realpath(folder) in seen or depth > MAX_DEPTH:
+        is_seen = os.path.realpath(folder) in seen
+        if is_seen or depth > MAX_DEPTH:
+            if not is_seen:
+                passed_over(folder)
             folders.clear()
             continue
         seen.add(os.path.realpath(folder))
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
+        for name in filter(is_clutter, folders):
+            passed_over(os.path.join(folder, name))
+        folders[:] = sorted(name for name in folders if not is_clutter(name))
         for file in sorted(files):
-            if file.lower().endswith(suffixes) and not file.startswith("."):
-                yield s3.to_path(folder) / file
+            yield s3.to_path(folder) / file
 
 
 def raise_unreadable(error: OSError) -> None:

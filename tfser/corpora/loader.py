@@ -1,5 +1,6 @@
 """Loading of a corpus by its name, or of a table by its path."""
 
+import dataclasses
 import importlib
 import logging
 import os
@@ -11,7 +12,7 @@ from tfser import corpora
 from tfser.corpora.audio_folder import AUDIO_SUFFIXES, check_folder, list_audio_files
 from tfser.corpora.utterance import Utterance
 from tfser.errors import DataError, UsageError, did_you_mean
-from tfser.storage import s3
+from tfser.storage import file_names, s3
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".yaml", ".parquet")  # the last two are of audformat
 # Modules beside the readers, and the reader of tables.
@@ -223,8 +224,23 @@ def describe_corpus(corpus: str, utterances: list[Utterance]) -> str:
     )
 
 
+def escape_names(utterances: list[Utterance]) -> list[Utterance]:
+    """Return utterances whose texts from names of files are UTF-8; their paths stay."""
+    changed = None
+    for number, utterance in enumerate(utterances):
+        texts = {key: value for key, value in vars(utterance).items() if isinstance(value, str)}
+        wrong = {k: file_names.escape(v) for k, v in texts.items() if not file_names.is_utf8(v)}
+        if wrong:
+            if changed is None:
+                file_names.warn_of_escapes(str(utterance.path))
+                changed = list(utterances)
+            changed[number] = dataclasses.replace(utterance, **wrong)
+    return changed or utterances
+
+
 def check_unique_names(corpus: str, utterances: list[Utterance]) -> list[Utterance]:
-    """Return the utterances unchanged; raise DataError if two have the same name."""
+    """Return the utterances, see `escape_names`; raise DataError if two have the same name."""
+    utterances = escape_names(utterances)
     paths: dict[str, Path] = {}
     for utterance in utterances:
         if utterance.name in paths:

@@ -25,6 +25,11 @@ class FinishedRun(NamedTuple):
         """Folder of the fold's networks."""
         return self.folder / f"seed-{self.seed}" / f"fold-{self.fold:02}"
 
+    @property
+    def channel(self) -> int:
+        """Channel of audio files, see `decode.load_audio`; older runs have no such setting."""
+        return self.hp.get("audio", {}).get("channel", 0)
+
 
 def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> FinishedRun:
     """Load the run in a folder; without a seed its first seed.

@@ -1,21 +1,24 @@
 """Prediction by a finished run or an export: `tfser.load(folder).predict(paths)`."""
 
+import contextlib
 import itertools
 import logging
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 import tensorflow as tf
 
-from tfser.audio import decode
+from tfser.audio import decode, waveform_checks
+from tfser.audio.waveform_checks import NOISE
 from tfser.errors import DataError, UsageError
 from tfser.inference import export_graph, served_model
 from tfser.inference.finished_run import check_folder, load_run
-from tfser.inference.windows import check_window, split_into_windows
+from tfser.inference.windows import check_window, read_windows, split_into_windows
 from tfser.plots.drawing_errors import keep_going
 from tfser.plots.figures import save_figure
 from tfser.plots.spectrograms import draw_prediction
-from tfser.storage import atomic_files
+from tfser.storage import atomic_files, file_names
 
 log = logging.getLogger("tfser")
 
@@ -29,11 +32,15 @@ class Predictor:
 
     infer: function of (waveform, lengths) or of openSMILE's features, see `InferenceFunction`.
     classes: their names; [] for ratings of "arousal" and "valence".
+    channel: of the files, see `decode.load_audio`.
     """
 
-    def __init__(self, infer, classes, sample_rate_hz, opensmile_input=None, input_seconds=None):
+    def __init__(
+        self, infer, classes, sample_rate_hz, opensmile_input=None, input_seconds=None, channel=0
+    ):
         self.infer, self.sample_rate_hz = infer, sample_rate_hz
         self.opensmile_input, self.input_seconds = opensmile_input, input_seconds
+        self.channel = channel
         self.predicts_ratings = not classes
         self.classes = classes or ["arousal", "valence"]
         labels = [] if self.predicts_ratings else ["predicted", "confidence"]
@@ -100,7 +107,9 @@ class Predictor:
                             path, LONGEST_PICTURED_SECONDS)  # fmt: skip
                 return None
             times = {"start_seconds": start, "end_seconds": end}
-            waveform = decode.load_audio(path, sample_rate_hz=self.sample_rate_hz, **times)
+            waveform = decode.load_audio(
+                path, sample_rate_hz=self.sample_rate_hz, channel=self.channel, **times
+            )
         except DataError:
             return None
         rows = self.predict_rows([waveform], window_seconds=window, hop_seconds=hop)
@@ -113,47 +122,51 @@ class Predictor:
             self.classes,
             waveform,
             self.sample_rate_hz,
-            f"{path.name}, windows of {window:g} s",
+            f"{file_names.escape(path.name)}, windows of {window:g} s",
         )
 
     def _load_windows(self, source, window_seconds, hop_seconds):
         """Yield (first columns of the row, waveform) of each window; unusable: waveform None."""
         in_memory = isinstance(source, np.ndarray)
         path, first, last = (None, None, None) if in_memory else source
-        name, rate = "" if in_memory else str(path), self.sample_rate_hz
+        name = "" if in_memory else str(path)
         row = {"file": name, "start": first or 0.0, "end": last, "error": ""}
+        sizes = window_seconds, hop_seconds, self.input_seconds
         try:
-            if in_memory:
-                check_waveform(source, silence=True)
-            length = len(source) / rate if in_memory else decode.duration_seconds(path)
+            with contextlib.ExitStack() as stack:
+                if in_memory:
+                    windows = self._cut(check_waveform(source, silence=True), sizes)
+                else:
+                    recording = stack.enter_context(
+                        decode.open_recording(path, first, last, self.channel)
+                    )
+                    windows = read_windows(recording, self.sample_rate_hz, *sizes)
+                for start, end, waveform in windows:
+                    row |= {"start": round(start, 3), "end": round(end, 3)}
+                    if isinstance(waveform, DataError):
+                        yield row | {"error": str(waveform).removeprefix(f"{name}: ")}, None
+                    else:
+                        yield dict(row), waveform
         except DataError as error:
             yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
-            return
-        stop = length if last is None else last
-        # `load_audio` refuses an end further past the recording.
-        if stop <= length + decode.SPARE_SECONDS:
-            stop = min(stop, length)
-        duration = stop - (first or 0.0)
-        for start, end in split_into_windows(
-            duration, window_seconds, hop_seconds, self.input_seconds
-        ):
-            start, end = start + (first or 0.0), end + (first or 0.0)
-            row |= {"start": round(start, 3), "end": round(end, 3)}
+
+    def _cut(self, waveform, sizes):
+        """Yield (start, end, waveform or DataError) of the windows of a waveform."""
+        rate = self.sample_rate_hz
+        for start, end in split_into_windows(len(waveform) / rate, *sizes):
             try:
-                if in_memory:
-                    waveform = check_waveform(source[round(start * rate) : round(end * rate)])
-                else:
-                    times = {"start_seconds": start, "end_seconds": end}
-                    waveform = decode.load_audio(path, sample_rate_hz=rate, **times)
-                yield dict(row), waveform
+                part = check_waveform(waveform[round(start * rate) : round(end * rate)])
             except DataError as error:
-                yield row | {"error": str(error).removeprefix(f"{name}: ")}, None
+                part = error
+            yield start, end, part
 
     def _predict_batch(self, batch):
         waveforms = [waveform for _, waveform in batch if waveform is not None]
         outputs = iter(self._infer_batch(waveforms)) if waveforms else iter(())
         for row, waveform in batch:
             values = None if waveform is None else next(outputs)
+            if not isinstance(values, DataError | NoneType) and not np.isfinite(values).all():
+                values = DataError("the model's outputs are not finite; is it a recording?")
             if isinstance(values, DataError):
                 row, values = row | {"error": str(values)}, None
             yield {name: row.get(name) for name in self.columns} | self._format_values(values)
@@ -185,8 +198,10 @@ class Predictor:
         return [x if isinstance(x, DataError) else next(outputs) for x in extracted]
 
 
-def load_predictor(folder, *, seed=None, fold=0) -> Predictor:
+def load_predictor(folder, *, seed=None, fold=0, channel=None) -> Predictor:
     """Load a run directory of tfser-train, or a folder of tfser-export.
+
+    channel: of the files, see `decode.load_audio`; None: as in training.
 
     Raises UsageError where the folder is neither, DataError where a file is missing or damaged.
     """
@@ -194,7 +209,7 @@ def load_predictor(folder, *, seed=None, fold=0) -> Predictor:
     if (folder / "tfser.json").exists():
         if seed is not None or fold:
             raise UsageError(f"{folder} is an export, of one seed and fold; leave both out")
-        return _load_export(folder)
+        return _load_export(folder, channel)
     check_folder(folder)
     run = load_run(folder, seed=seed, fold=fold)
     inference = served_model.load_inference_function(run)
@@ -205,10 +220,11 @@ def load_predictor(folder, *, seed=None, fold=0) -> Predictor:
         inference.sample_rate_hz,
         inference.opensmile_input,
         inference.input_seconds,
+        run.channel if channel is None else channel,
     )
 
 
-def _load_export(folder: Path) -> Predictor:
+def _load_export(folder: Path, channel) -> Predictor:
     try:
         about = atomic_files.read_dict(folder / "tfser.json", "export the run again")
         if about["format"] != served_model.FORMAT:
@@ -220,6 +236,7 @@ def _load_export(folder: Path) -> Predictor:
         # The keys of tfser.json stay as they are in exports of earlier versions.
         opensmile_input = about["smile"] and served_model.OpenSmileInput(**about["smile"])
         settings = about["sample_rate_hz"], opensmile_input, about["heard_seconds"]
+        channel = about.get("channel", 0) if channel is None else channel
         classes = about["classes"]
         export_graph.check_graph(folder)
         model = tf.saved_model.load(str(folder))
@@ -232,7 +249,7 @@ def _load_export(folder: Path) -> Predictor:
     def infer(*inputs, keep=model):  # the signature's variables live as long as the model
         return signature(**dict(zip(names, inputs, strict=True)))
 
-    return Predictor(infer, classes, *settings)
+    return Predictor(infer, classes, *settings, channel)
 
 
 def check_waveform(waveform, *, silence=False) -> np.ndarray:
@@ -243,8 +260,7 @@ def check_waveform(waveform, *, silence=False) -> np.ndarray:
         raise DataError(f"a waveform is of floats from -1 to 1, not {waveform.dtype}")
     if not len(waveform):
         raise DataError("no samples")
-    if not np.isfinite(waveform).all():
-        raise DataError("has NaN or infinite samples")
-    if not silence and not waveform.any():
-        raise DataError(f"silent, all {len(waveform)} samples are zero")
+    fault = waveform_checks.find_fault(waveform, noise=0.0 if silence else NOISE)
+    if fault and not (silence and not waveform.any()):
+        raise DataError(fault)
     return np.asarray(waveform, "float32")

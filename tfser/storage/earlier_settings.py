@@ -8,6 +8,7 @@ A setting that is new has, in a run without it, the value that the run was made 
 UNRECORDED = {
     "hparams.train.precision": "float32",
     "hparams.audio.decoder": "soundfile",
+    "hparams.audio.channel": 0,
     "hparams.schedule.staircase": True,
     "hparams.schedule.warmup_epochs": 0.0,
     "hparams.labels.rounding": "between",

@@ -34,11 +34,17 @@ class Run:
     # (seed, fold) pairs to train here. None: train all folds and write the scores.
     parts: frozenset | None = None
     decoder: str = "soundfile"  # of audio files, see `decode.load_waveforms`
+    channel: int = 0  # of audio files, see `decode.load_audio`
 
     @property
     def cache_options(self) -> dict:
         """Options of `feature_cache.load_features` and `feature_cache.store_features`."""
-        return {"cache": self.cache, "max_bad": self.max_bad, "decoder": self.decoder}
+        return {"cache": self.cache, "max_bad": self.max_bad, **self.decoding}
+
+    @property
+    def decoding(self) -> dict:
+        """Options of `feature_cache.cache_key`."""
+        return {"decoder": self.decoder, "channel": self.channel}
 
     @property
     def local_cache(self) -> Path:

@@ -94,7 +94,7 @@ def pretrained_network(
     layer, settings = make_mel_pieces(hp), hp["vae"]
     key = {
         "version": SEEDED_VERSION if settings["seed"] else VERSION,
-        "features": feature_cache.cache_key(utterances, layer, run.decoder),
+        "features": feature_cache.cache_key(utterances, layer, **run.decoding),
         "model": hp["model"],
         "vae": {name: settings[name] for name in (*TRAINING, *WEIGHTS)},
         "max_epochs": max_epochs,
