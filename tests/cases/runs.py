@@ -4,11 +4,11 @@ import json
 import shutil
 
 from cases.case import Case
-from cases.tables import write_corpus
+from cases.corpus import write_corpus
 
 ROWS = [
     "file,speaker,emotion",
-    *(f"{i}.wav,{'ab'[i % 2]},{('joy', 'fear')[i // 2]}" for i in range(4)),
+    *(f"{i}.wav,{'abc'[i % 3]},{('joy', 'fear')[i // 3]}" for i in range(6)),
 ]
 DEEP = "[" * 5_000 + "]" * 5_000
 DAMAGED = {

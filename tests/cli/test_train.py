@@ -34,7 +34,8 @@ TINY = [
 ONE_EPOCH = "train.max_epochs=1"
 RESULT = re.compile(
     r"RESULT model=epr corpus=(\w+) protocol=(paper|loso) speaker_independent=(yes|no) "
-    r"uar=(\d\.\d{4}) wa=(\d\.\d{4}) majority=\d\.\d{4} n=(\d+) folds=(\d+) seeds=(\d+) uar_low=0\.\d{4} uar_high=\d\.\d{4}"
+    r"uar=(\d\.\d{4}) wa=(\d\.\d{4}) majority=\d\.\d{4} n=(\d+) folds=(\d+) seeds=(\d+) "
+    r"uar_low=\d\.\d{4} uar_high=\d\.\d{4}"
 )
 
 

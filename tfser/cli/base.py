@@ -142,13 +142,10 @@ def _is_command() -> bool:
 
 
 def _exit_code(function, options, interrupted) -> int:
-<<<<<<< HEAD
     if sys.stderr is None:  # closed: the next file that is opened would get its number
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        sys.stderr = open(2, "w", closefd=False)
-=======
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
     notices.reset()
->>>>>>> audio
     handler = logging.StreamHandler(sys.stderr)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -226,6 +223,8 @@ def _fail(message: str, code: int, debug: bool = False) -> int:
     if debug:
         log.exception("traceback")
     if (encoding := sys.getfilesystemencoding()) != "utf-8":
-        log.warning("file names are read as %s, by the locale; set PYTHONUTF8=1 for UTF-8", encoding)
+        log.warning(
+            "file names are read as %s, by the locale; set PYTHONUTF8=1 for UTF-8", encoding
+        )
     log.error("error: %s", message)
     return code

@@ -213,7 +213,7 @@ def write_rows(rows, columns, path: Path | None) -> int:
                 row |= {key: file_names.escape(row[key]) for key in ("file", "error")}
             if as_csv:
                 written = row | {"file": format_file_name(row["file"])}
-                (quoted if "" in row["file"] else writer).writerow(written)
+                (quoted if "\r" in row["file"] else writer).writerow(written)
             else:
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
             out.flush()

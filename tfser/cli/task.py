@@ -106,7 +106,7 @@ def make_run(folder: Path, options: Options, task: Task, parts) -> run_directory
         max_bad=options.max_bad,
         evaluate=options.evaluate,
         parts=parts,
-        decoder=task.hp["audio"]["decoder"],
+        **task.hp["audio"],
     )
 
 

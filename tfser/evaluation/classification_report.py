@@ -10,12 +10,8 @@ import re
 
 import numpy as np
 
-<<<<<<< HEAD
 from tfser.errors import DataError
-from tfser.evaluation import metrics
-=======
 from tfser.evaluation import metrics, run_statistics
->>>>>>> stats
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.plots import figures as plots
 from tfser.plots.drawing_errors import keep_going
