@@ -27,7 +27,7 @@ def copy_ravdess(folder):
     write_tones(folder / "corpus", names)
     other = names[0].replace("-01-01.", "-02-01.")
     shutil.copy(folder / "corpus" / names[0], folder / "corpus" / other)
-    corpus = ["--corpus", "ravdess", "--data-root", folder / "corpus"]
+    corpus = ["--corpus", "ravdess", "--data-root", folder / "corpus", "--partial"]
     return ["--model", "epr", *corpus, "--cache", folder / "cache"]
 
 

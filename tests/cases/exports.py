@@ -73,7 +73,7 @@ HOSTILE = {
     "ReadFile": lambda tf, folder: tf.strings.length(tf.io.read_file(str(folder / "secret"))),
     "WriteFile": write_file,
     "MatchingFiles": lambda tf, folder: tf.size(tf.io.matching_files(str(folder / "*"))),
-    "PrintV2": print_to_file,
+    "PrintV2|StringFormat": print_to_file,
     "EagerPyFunc": lambda tf, _: tf.py_function(lambda: 1.0, [], tf.float32),
     "PyFunc": lambda tf, _: tf.numpy_function(lambda: 1.0, [], tf.float32),
     "SaveV2": save_tensor,
