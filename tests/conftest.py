@@ -1,5 +1,6 @@
 """Fixtures of all tests: the folder of real speech, shared networks, eager mode."""
 
+import gc
 import os
 import tarfile
 import warnings
@@ -10,6 +11,8 @@ import pictures
 import pytest
 
 pytest_plugins = ["skips"]
+# A traced graph is many objects: with Python's thresholds the collector takes a sixth of all time.
+gc.set_threshold(100_000, 20, 100)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import_keras` does
 # Two workers share two cores: with a thread for each core, operators wait for each other's threads.
@@ -39,10 +42,18 @@ def eager():
             tf.config.run_functions_eagerly(False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def without_pictures():
+    """Pictures of one pixel, but in tests with `with_pictures`."""
+    with pictures.encoded_by(pictures.encode_pixel):
+        yield
+
+
 @pytest.fixture
-def without_pictures(monkeypatch):
-    """Pictures of one pixel, for tests about other files."""
-    monkeypatch.setattr("tfser.plots.figures.encode_png", pictures.encode_pixel)
+def with_pictures():
+    """Real pictures."""
+    with pictures.encoded_by():
+        yield
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ the test session that has imported TensorFlow, and nothing of tfser.
 import atexit
 import contextlib
 import functools
+import gc
 import multiprocessing
 import os
 import runpy
@@ -20,6 +21,8 @@ import traceback
 import types
 from pathlib import Path
 from types import SimpleNamespace
+
+from networks import share_kernels
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IMPORTED = ["tensorflow", "keras", "numpy", "onnxruntime", "scipy.signal", "sklearn.svm"]
@@ -74,6 +77,8 @@ def _server():
 
 def _run(words, folder, environment, out, err) -> None:
     """Become the process of `python WORDS`: run in it what is asked for, and end."""
+    gc.freeze()  # what the server has imported stays
+    share_kernels()
     for number, path in ((1, out), (2, err)):
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(descriptor, number)

@@ -30,11 +30,22 @@ def share_networks() -> None:
     """Replace each paper's `compiled_network` by a shared one, once TensorFlow is imported."""
     if "tensorflow" not in sys.modules:
         return
+    share_kernels()
     for paper, names in MODULES.items():
         for name in names:
             module = import_module(f"tfser.models.{paper}.{name}")
             if not hasattr(module.compiled_network, "unshared"):
                 module.compiled_network = _shared(module.compiled_network, paper)
+
+
+def share_kernels() -> None:
+    """Make variables by one kernel: TensorFlow builds a kernel for each name, which takes 1 ms."""
+    from tensorflow.python.ops import gen_resource_variable_ops as ops
+
+    make = ops.var_handle_op
+    if not hasattr(make, "named"):
+        ops.var_handle_op = lambda *arguments, debug_name="", **options: make(*arguments, **options)
+        ops.var_handle_op.named = make
 
 
 def _shared(make, paper):

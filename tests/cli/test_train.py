@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from pictures import encode_pixel
+from pictures import encoded_by
 from running import REPOSITORY, called, started
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
@@ -24,7 +24,6 @@ from tfser import tensorflow_startup
 from tfser.cli import options, train
 from tfser.corpora import toy
 from tfser.evaluation import recorded_runs
-from tfser.plots import figures
 from tfser.storage import atomic_files
 
 TINY = [
@@ -68,19 +67,18 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def paper_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "paper"
-    return folder, on_toy(folder, "--folds", 2)
+    with encoded_by():
+        return folder, on_toy(folder, "--folds", 2)
 
 
 @pytest.fixture(scope="module")
 def few_run(cache, tmp_path_factory):
-    """A function that trains on 12 utterances of toy, without pictures: (folder, answer)."""
+    """A function that trains on 12 utterances of toy: (folder, answer)."""
     path = write_few(cache, tmp_path_factory.mktemp("table") / "few.csv")
 
     def run(name, *arguments, labels):
         folder = tmp_path_factory.mktemp("runs") / name
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(figures, "encode_png", encode_pixel)
-            return folder, on_few(path, folder, *arguments, labels=labels)
+        return folder, on_few(path, folder, *arguments, labels=labels)
 
     run.path = path
     return run
@@ -109,7 +107,7 @@ def static_run(few_run):
 
 
 @pytest.fixture
-def without_networks(monkeypatch, without_pictures):
+def without_networks(monkeypatch):
     """Profiles are the labels: no network is trained."""
     from tfser.models.epr import experiment, refinery
 
@@ -237,7 +235,7 @@ def test_scores_are_those_of_the_predictions(request, which):
     assert own["confusion"] == matrix.tolist()
 
 
-def test_the_svm_s_run(cache, tmp_path):
+def test_the_svm_s_run(cache, tmp_path, with_pictures):
     path = write_few(cache, tmp_path / "some.csv", speakers=toy.SPEAKERS, emotions=toy.EMOTIONS,
                      n_takes=4)  # fmt: skip
     folder = tmp_path / "run"
@@ -618,7 +616,7 @@ def on_table(path, *arguments, overrides=()):
     return tfser_train(*command, *arguments, overrides=overrides)
 
 
-def test_a_table_with_an_unreadable_file(few_files, tmp_path, without_pictures):
+def test_a_table_with_an_unreadable_file(few_files, tmp_path):
     (tmp_path / "bad.wav").write_text("version https://git-lfs.github.com/spec/v1\n")
     path = few_files("bad.wav,m1,anger")
     answer = on_table(path, "--folds", 2)

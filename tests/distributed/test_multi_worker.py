@@ -545,9 +545,9 @@ PAPERS = {
 @pytest.mark.parametrize(
     "papers",
     [
-        ("aae", "acnn"),
+        ("acnn", "began"),  # BEGAN has a step and two optimizers of its own, as the AAE has
         pytest.param(
-            ("aae baseline", "acnn autoencoder", "auxvae", "began", "epr"), marks=pytest.mark.slow
+            ("aae", "aae baseline", "acnn autoencoder", "auxvae", "epr"), marks=pytest.mark.slow
         ),
     ],
 )
@@ -581,7 +581,7 @@ def acnn_on(tmp_path, *arguments):
     table = tmp_path / "few.csv"
     table.write_text("\n".join(["file,speaker,emotion", *rows]) + "\n")
     sets = ["model.n_filters=8", "model.dropout=0.0", "input.seconds=1.0", "model.pool_steps=5",
-            "train.max_epochs=20", "train.batch_size=2"]  # fmt: skip
+            "train.max_epochs=10", "train.batch_size=2"]  # fmt: skip
     command = ["--model", "acnn", "--corpus", table, "--protocol", "loso", *arguments]
     command += ["--cache", tmp_path / "cache"]
     for override in sets:
@@ -627,7 +627,7 @@ def test_a_run_that_lost_a_worker_goes_on_where_it_was(tmp_path):
     assert len(histories) == 3
     for path in histories:
         found = numbers(run / path.relative_to(tmp_path / "alone"))
-        assert len(found) == 20
+        assert len(found) == 10
         np.testing.assert_allclose(found, numbers(path), rtol=2e-6, atol=1e-6)
 
 

@@ -4,6 +4,7 @@ python devices.py FOLDER writes FOLDER/results.json: {case: [of one device, of t
 """
 
 import functools
+import gc
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+gc.disable()  # graphs are many objects, and this process is short
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 tf.config.threading.set_inter_op_parallelism_threads(2)
@@ -110,6 +112,16 @@ def auxvae(medium):
     )  # fmt: skip
 
 
+def dense():
+    model = keras.Sequential(
+        [keras.Input([5]), keras.layers.Dense(8, "relu"), keras.layers.Dense(3, dtype="float32")]
+    )
+    model.prepare = lambda learning_rate: loop.compile_model(
+        model, keras.optimizers.Adam(30 * learning_rate), "mse", metrics=()
+    )
+    return model
+
+
 def fit(folder, strategy, make, data, policy="float32", **options):
     """Five epochs of one batch, six times each."""
     strategy = loop.select_strategy(strategy)
@@ -194,6 +206,9 @@ CASES = {
     "auxvae, bfloat16": functools.partial(
         fit, make=lambda: auxvae(False), data=uniform(0, 8, 10, 5), clip_norm=0.5,
         policy="mixed_bfloat16",
+    ),
+    "dense, bfloat16": functools.partial(
+        fit, make=dense, data=(uniform(0, 8, 5), uniform(0, 8, 3)), policy="mixed_bfloat16"
     ),
     "batches": share_batches,
     "draws": draw,

@@ -683,7 +683,7 @@ def test_files_of_a_network(trained):
     assert not list(folder.rglob("state.npz"))
 
 
-def test_a_part_of_a_corpus_and_a_start(tmp_path, eager, without_pictures):
+def test_a_part_of_a_corpus_and_a_start(tmp_path, eager):
     hp = hyperparameters("vae.learning_rate=1e-8")
     utterances, run = sounds(tmp_path / "wavs"), run_in(tmp_path)
     known = np.arange(0, 24, 5)
@@ -713,7 +713,7 @@ def test_a_part_of_a_corpus_and_a_start(tmp_path, eager, without_pictures):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-def test_collapse_is_named(tmp_path, monkeypatch, caplog, eager, without_pictures):
+def test_collapse_is_named(tmp_path, monkeypatch, caplog, eager):
     monkeypatch.setattr(pretraining, "LEAST_NATS", 1e6)
     pretraining.pretrained_network(
         sounds(tmp_path), hyperparameters(), run_in(tmp_path), max_epochs=1
@@ -1019,7 +1019,7 @@ def test_a_run_of_ratings(tmp_path, capsys):
     assert (run / "ratings.png").exists()
 
 
-def test_strictness(tmp_path, eager, without_pictures):
+def test_strictness(tmp_path, eager):
     """What is spoilt in the test part changes nothing that is learned from the rest."""
     hp = hyperparameters("probe.epochs=1")
     results = []
@@ -1226,7 +1226,7 @@ def transform(folder, *more, out="out.wav", style="d-anger-1.wav"):
 
 
 @pytest.mark.parametrize("latent", ["h", "m"])
-def test_a_transformed_recording(finished, latent, capsys):
+def test_a_transformed_recording(finished, latent, capsys, with_pictures):
     out = f"{latent}.wav"
     assert transform(finished, "--latent", latent, out=out) == 0
     assert f"{latent}.wav (1.0 s at 8000 Hz) and " in capsys.readouterr().out

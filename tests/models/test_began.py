@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from pictures import encode_pixel
+from pictures import encoded_by
 from running import called
 
 from tfser.audio import decode
@@ -47,10 +47,9 @@ SMALL = {
 
 
 @pytest.fixture
-def without_pictures(without_pictures, monkeypatch):
-    """Pictures of one pixel, of a pre-training, too, which imports the encoder by its name."""
+def without_grids(monkeypatch):
+    """No pictures that a network generates."""
     monkeypatch.setattr(pretraining, "draw_grid", lambda *_: None)
-    monkeypatch.setattr(pretraining, "encode_png", encode_pixel)
 
 
 # What the network sees.
@@ -393,7 +392,7 @@ def trained(tmp_path_factory):
         model.k.assign(0.5)
         return model
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, encoded_by():
         patch.setattr(pretraining, "new_network", halfway)
         hp = hyperparameters("features.scaling=max")
         return pretraining.pretrained_network(sounds(folder / "wavs"), hp, run_in(folder))
@@ -408,7 +407,7 @@ def test_files_of_a_network(trained):
     assert not list(trained.parent.rglob("state.npz"))
 
 
-def test_the_epoch_with_the_lowest_m_global_is_kept(tmp_path, monkeypatch, without_pictures):
+def test_the_epoch_with_the_lowest_m_global_is_kept(tmp_path, monkeypatch, without_grids):
     m_globals = iter([0.3, 0.1, 0.2])
     weights = []
     train_epoch = pretraining.train_epoch
@@ -580,7 +579,7 @@ def run_of(tmp_path_factory):
 
 
 @pytest.mark.parametrize("encoder", ["pretrained", "untrained", "end-to-end"])
-def test_a_run_of_classes(run_of, without_pictures, encoder):
+def test_a_run_of_classes(run_of, without_grids, encoder):
     folder, arguments, answer = run_of(encoder)
     assert answer.code == 0, answer.err
     run, result = folder / "run", answer.out.splitlines()[-1]
@@ -625,7 +624,7 @@ def test_ratings_that_the_network_cannot_reach():
         corpus_of.select_utterances(rated, hp)
 
 
-def test_a_run_of_ratings(tmp_path, capsys, without_pictures):
+def test_a_run_of_ratings(tmp_path, capsys, without_grids):
     table(tmp_path)
     run = tmp_path / "run"
     more = ["--set=protocol.kind=official", "--set=labels.target=ratings", f"--workdir={run}"]
@@ -655,7 +654,7 @@ def test_the_model_of_a_fold_says_what_was_predicted(run_of, tmp_path):
 
 
 @pytest.mark.parametrize("encoder", ["untrained", "end-to-end"])
-def test_a_fold_is_the_same_after_another(encoder, tmp_path, eager, without_pictures):
+def test_a_fold_is_the_same_after_another(encoder, tmp_path, eager, without_grids):
     hp = hyperparameters(f"head.encoder={encoder}")
     utterances, found = sounds(tmp_path / "wavs"), []
     for folds_before in ([], [0]):
@@ -762,7 +761,7 @@ def corpora(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(("row", "corpus", "flags", "names"), card_rows())
 def test_the_commands_of_the_card(
-    row, corpus, flags, names, corpora, tmp_path, monkeypatch, without_pictures
+    row, corpus, flags, names, corpora, tmp_path, monkeypatch, without_grids
 ):
     """With small networks, one trial, and trainings in this process."""
 

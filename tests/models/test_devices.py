@@ -18,15 +18,16 @@ NETWORKS = {
     "acnn": ({"rtol": 1e-5, "atol": 2e-6}, 3),
     "acnn, autoencoder": ({"rtol": 1e-5, "atol": 2e-6}, 3),
     "auxvae": ({"rtol": 2e-5, "atol": 1e-6}, 5),
-    "auxvae, bfloat16": ({"rtol": 0.02}, 5),
+    "dense, bfloat16": ({"rtol": 0.02}, 5),
     "began": ({"rtol": 5e-5}, 5),
     "epr": ({"rtol": 0, "atol": 1e-6}, 4),
 }
 # The baseline is compiled and shared as EPR and ACNN are; the phases are those of the optimized AAE
-# above, and EPR, ACNN and BEGAN have convolutions, too.
+# above, and EPR, ACNN and BEGAN have convolutions, too. 16 bits are those of the dense network.
 SLOW = {
     "aae, baseline": ({"rtol": 1e-5, "atol": 2e-6}, 3),
     "aae, vanilla of frames": ({"rtol": 1e-5, "atol": 2e-6}, 3),
+    "auxvae, bfloat16": ({"rtol": 0.02}, 5),
 }
 
 
@@ -68,7 +69,7 @@ def check(result, tolerances, n_epochs):
 def test_two_devices_equal_one(results, case):
     names, curves = check(results[case], *NETWORKS[case])
     loss = curves[:, names.index("loss")]
-    if case in ("epr", "auxvae, bfloat16"):
+    if case in ("epr", "dense, bfloat16"):
         assert loss[-1] < 0.9 * loss[0]
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from pictures import encode_pixel
 from running import called
 from sklearn.ensemble import RandomForestClassifier
 
@@ -27,7 +26,6 @@ from tfser.errors import UsageError
 from tfser.evaluation import classification_report, cross_validation
 from tfser.models.epr import dataset, figures, forest, network, refinery, schedule, splits
 from tfser.models.epr import experiment as epr
-from tfser.plots import figures as plots
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop
 
@@ -632,7 +630,6 @@ def test_inner_folds_that_a_corpus_does_not_allow_are_refused_at_once(tmp_path, 
 def test_a_network_has_the_paper_s_learning_rates(tmp_path, own_networks, eager, monkeypatch):
     """Also a second network, on another number of segments, after the first one."""
     monkeypatch.setattr(network, "_VGG_E_BLOCKS", ((1, 64),) * 5)
-    monkeypatch.setattr(plots, "encode_png", encode_pixel)
     hp = hyperparameters("train.batch_size=8", "schedule.staircase=false")
     lab = experiment(tmp_path, hp, speech_of(voices(1)))
     for name, n_train in (("first", 6), ("second", 3)):
@@ -750,7 +747,7 @@ def test_an_epoch_may_be_a_share_of_the_segments(tmp_path, tiny, monkeypatch):
     assert set(first) != set(second) and second == again
 
 
-def test_a_toy_problem_is_learned(tmp_path, without_pictures):
+def test_a_toy_problem_is_learned(tmp_path):
     hp = hyperparameters("model.width_multiplier=0.0625", "train.max_epochs=8")
     lab = experiment(tmp_path, hp, speech_of(voices(8)))
     train, dev, test = epr.make_splits(lab.dataset.utterances, hp, lab.run, 0)[0]
@@ -774,7 +771,7 @@ def test_a_finished_network_is_not_trained_again(tmp_path, tiny, monkeypatch):
     np.testing.assert_array_equal(epr.train_network(*arguments), profiles)
 
 
-def test_networks_share_one_trace(tmp_path, own_networks, without_pictures):
+def test_networks_share_one_trace(tmp_path, own_networks):
     """Folds of other sizes, other labels and other rounds: one graph for train, dev and predict."""
     hp = hyperparameters("train.max_epochs=1")
     lab = experiment(tmp_path, hp)
@@ -812,7 +809,6 @@ def clean_and_spoilt(tmp_path_factory, tiny):
     for utterances, names in ((corpus, set()), (spoilt, noise)):
         folder = tmp_path_factory.mktemp("run")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(plots, "encode_png", encode_pixel)
             patch.setattr(epr, "make_splits", lambda *a: splits.make_splits(*a)[:1])
             patch.setattr(epr, "load_dataset", lambda u, *_, names=names: speech_of(u, names))
             patch.setattr(epr, "compiled_network", lambda *_: tiny)
@@ -880,9 +876,7 @@ def test_a_saved_network_gives_the_same_profiles(clean_and_spoilt):
     assert np.ptp(expected, axis=0).max() > 1e-4  # not the same for all segments
 
 
-def test_held_out_utterances_of_the_paper_s_folds_reach_no_network(
-    tmp_path, tiny, without_pictures
-):
+def test_held_out_utterances_of_the_paper_s_folds_reach_no_network(tmp_path, tiny):
     hp = hyperparameters("train.max_epochs=1")
     corpus = voices()
     split = epr.make_splits(corpus, hp, run_in(tmp_path, protocol="paper"), 0)[0]

@@ -102,6 +102,7 @@ def train_epr(folder, wavs):
 CASES = {
     "aae, baseline": functools.partial(train_aae, system="baseline", n_frames=None),
     "aae, baseline of frames": functools.partial(train_aae, system="baseline", n_frames=256),
+    "aae, vanilla": functools.partial(train_aae, system="vanilla", n_frames=None),
     "aae, optimized": functools.partial(train_aae, system="optimized", n_frames=None),
     "aae, optimized of frames": functools.partial(train_aae, system="optimized", n_frames=256),
     "acnn": train_acnn,
@@ -198,8 +199,9 @@ def assert_equal(one, other):
 
 
 @pytest.mark.usefixtures("eager", "own_networks")
-@pytest.mark.parametrize(  # below an optimized AAE is trained by XLA, and in 16 bits
-    "case", slow(CASES, but=CASES.keys() - {"aae, optimized", "aae, optimized of frames"})
+@pytest.mark.parametrize(  # below an AAE is trained by XLA, and an optimized one in 16 bits
+    "case",
+    slow(CASES, but=CASES.keys() - {"aae, vanilla", "aae, optimized", "aae, optimized of frames"}),
 )
 def test_killed_and_resumed_equals_uninterrupted(case, tmp_path, monkeypatch):
     """Optimizers, dropout, batch normalization and noise go on where they were."""
@@ -210,7 +212,6 @@ def test_killed_and_resumed_equals_uninterrupted(case, tmp_path, monkeypatch):
         assert float(network.picture.scale.numpy()) > 0
         rows = list(csv.DictReader((folder / "history.csv").open()))
         assert set(rows[0]) == {"epoch", "loss", "real", "generated", "m_global", "k"}
-        assert (folder / "pictures.png").stat().st_size > 10_000
 
 
 @pytest.mark.usefixtures("eager", "own_networks")
@@ -235,9 +236,9 @@ def test_killed_and_resumed_by_xla(tmp_path, monkeypatch):
         return minimize(*arguments)
 
     monkeypatch.setattr(loop, "minimize", counted)
-    folder = check_resume("aae, optimized", tmp_path, monkeypatch)
+    folder = check_resume("aae, vanilla", tmp_path, monkeypatch)
     outputs = atomic_files.read_arrays(folder / "test.npz")["probabilities"]
-    other = CASES["aae, optimized"](tmp_path / "other", tmp_path / "wavs", seed=1)
+    other = CASES["aae, vanilla"](tmp_path / "other", tmp_path / "wavs", seed=1)
     assert np.abs(outputs - other["probabilities"]).max() > 1e-3
     assert traces == [4]  # a step's updates, once
 

@@ -29,6 +29,7 @@ from tfser.plots.spectrograms import (
     draw_spectrograms,
 )
 
+pytestmark = pytest.mark.usefixtures("with_pictures")
 NAMES = ["anger", "fear", "joy"]
 SEGMENTS = {"hop_seconds": 0.03, "segment_seconds": 0.335}
 ROWS = [

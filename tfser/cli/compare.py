@@ -90,19 +90,19 @@ def write_comparison(out: Path, found, runs) -> None:
     import numpy as np
 
     from tfser.evaluation import comparison_report, metrics
-    from tfser.plots.figures import draw_confusion_matrix, encode_png
+    from tfser.plots import figures
     from tfser.plots.intervals import draw_intervals
     from tfser.storage import atomic_files
 
     names = [score.name for score in found.scores]
     title = f"{found.n} utterances of {found.n_speakers} speakers"
-    figures = {
+    drawn = {
         "UAR of each system": draw_intervals(
             names, [s.uar for s in found.scores], [s.interval for s in found.scores], title
         )
     }
     if found.differences:
-        figures["Difference of UAR for each pair"] = draw_intervals(
+        drawn["Difference of UAR for each pair"] = draw_intervals(
             [f"{d.first} - {d.second}" for d in found.differences],
             [d.uar for d in found.differences],
             [d.interval for d in found.differences],
@@ -112,10 +112,10 @@ def write_comparison(out: Path, found, runs) -> None:
         )
     for run, name in zip(runs, names, strict=True):
         matrix = sum(metrics.confusion_matrix(run.y, p, len(run.classes)) for p in run.p)
-        figures[f"Confusions of {name}"] = draw_confusion_matrix(
+        drawn[f"Confusions of {name}"] = figures.draw_confusion_matrix(
             np.asarray(matrix), run.classes, f"{name}, {len(run.p)} seed{'s' * (len(run.p) > 1)}"
         )
-    pictures = {caption: encode_png(figure) for caption, figure in figures.items()}
+    pictures = {caption: figures.encode_png(figure) for caption, figure in drawn.items()}
     atomic_files.write_csv(out / "compare.csv", comparison_report.list_rows(found))
     atomic_files.write_bytes(out / "compare.md", comparison_report.format_markdown(found).encode())
     page = comparison_report.format_html(found, pictures)

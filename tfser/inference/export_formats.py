@@ -69,13 +69,14 @@ def waveform_signatures(module, inference, add_names) -> dict:
         ):
             return add_names(inference.function(tf.identity(waveform), lengths))
 
+    # Each calls the one before: the network is in the SavedModel once.
     def infer_waveforms(waveform):
         with tf.control_dependencies(
             [tf.debugging.assert_rank_in(waveform, (1, 2), message="[samples] or [batch, samples]")]
         ):
             n = tf.shape(waveform)[-1]
         waveform = tf.reshape(waveform, [-1, n])
-        return infer(waveform, tf.fill(tf.shape(waveform)[:1], n))
+        return module.lengths(waveform, tf.fill(tf.shape(waveform)[:1], n))
 
     def infer_wav(content):
         samples, rate = tf.audio.decode_wav(content)
@@ -83,14 +84,14 @@ def waveform_signatures(module, inference, add_names) -> dict:
         with tf.control_dependencies(
             [tf.debugging.Assert(right, [f"not {inference.sample_rate_hz} Hz but", rate])]
         ):
-            return infer_waveforms(tf.reduce_mean(samples, axis=1))
+            return module.waveforms(tf.reduce_mean(samples, axis=1))
 
     several = tf.TensorSpec([None, None], tf.float32, "waveform")
     any_shape = tf.TensorSpec(None, tf.float32, "waveform")
-    module.waveforms = tf.function(infer_waveforms, input_signature=[any_shape])
     module.lengths = tf.function(
         infer, input_signature=[several, tf.TensorSpec([None], tf.int32, "lengths")]
     )
+    module.waveforms = tf.function(infer_waveforms, input_signature=[any_shape])
     module.wav = tf.function(infer_wav, input_signature=[tf.TensorSpec([], tf.string, "content")])
     return {"serving_default": module.waveforms, "lengths": module.lengths, "wav": module.wav}
 

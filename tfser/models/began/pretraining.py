@@ -13,8 +13,8 @@ from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.magnitude_slices import make_magnitude_slices
 from tfser.models.began.network import MODES, Began, Picture
+from tfser.plots import figures
 from tfser.plots.drawing_errors import keep_going
-from tfser.plots.figures import encode_png, save_figure
 from tfser.plots.spectrograms import draw_image_grid
 from tfser.storage import atomic_files
 from tfser.training import loop
@@ -152,7 +152,7 @@ def train_began(slices, layer, hp, folder: Path, strategy: str) -> None:
 
     def encode_pictures():
         with keep_going("a picture for TensorBoard"):
-            return {"pictures": encode_png(draw_grid(model, batches(0), hp))}
+            return {"pictures": figures.encode_png(draw_grid(model, batches(0), hp))}
         return {}
 
     history = train_network(
@@ -174,7 +174,7 @@ def train_began(slices, layer, hp, folder: Path, strategy: str) -> None:
     )
     warn_of_divergence(history)
     with keep_going("pictures.png"):
-        save_figure(draw_grid(model, batches(0), hp), folder / "pictures.png")
+        figures.save_figure(draw_grid(model, batches(0), hp), folder / "pictures.png")
     with atomic_files.replace_file(folder / "began.keras") as path:  # last: it is finished
         model.save_for_use(path)
     loop.delete_checkpoints(folder)
