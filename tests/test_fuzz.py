@@ -104,8 +104,10 @@ def test_damaged_recordings(before, tmp_path):
     print(f"{n} recordings")
 
 
-WORDS = ["a.wav", "b,c.wav", '"', '""', "anger", "SAD", "nan", "", " ", "1", "01", "0 days", "-1",
-         "1e400", "\t", ";", "é", "\u200b", "\ufeff", "2,5", "0:01", "\x00", "\r", "=1+1"]  # fmt: skip
+WORDS = [
+    "a.wav", "b,c.wav", '"', '""', "anger", "SAD", "nan", "", " ", "1", "01", "0 days", "-1",
+    "1e400", "\t", ";", "é", "\u200b", "\ufeff", "2,5", "0:01", "\x00", "\r", "=1+1",
+]  # fmt: skip
 
 
 def mutate_table(text: str, draw: random.Random) -> bytes:

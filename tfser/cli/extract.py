@@ -8,6 +8,7 @@ of its own, for corpora that take hours, on all cores of this machine or on the 
 import functools
 import importlib
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -122,7 +123,7 @@ def check_writable(cache: Path) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
     except OSError as error:
-        if cache.is_dir() and error.errno not in atomic_files.FULL:
+        if os.path.isdir(cache) and error.errno not in atomic_files.FULL:
             return  # what is extracted already is read
         kind = TfserError if error.errno in atomic_files.FULL else ConflictError
         raise kind(f"--cache {cache} cannot be written: {error.strerror}; give another") from None
