@@ -44,7 +44,7 @@ def exit_with_error(error: TfserError) -> NoReturn:
 
         record = logging.LogRecord(log.name, logging.ERROR, "", 0, "error: %s", (error,), None)
         for handler in log.handlers:
-            if isinstance(handler, logging.FileHandler):
+            if getattr(handler, "stream", sys.stderr) is not sys.stderr:  # log.txt
                 handler.handle(record)
         with tqdm.external_write_mode(sys.stderr):
             os.write(_stderr, f"error: {error}\n".encode())

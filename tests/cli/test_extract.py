@@ -417,7 +417,7 @@ def of_worker(tmp_path):
             Odd,
             feature.arguments,
             versions or spark_extraction._versions(feature),
-            "soundfile",
+            ("soundfile", 0),
         )
         contents = {utterance.path: content or content_hash.hash_content(utterance.path)}
         path = tmp_path / "shard"

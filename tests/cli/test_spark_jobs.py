@@ -4,6 +4,7 @@ import contextlib
 import json
 import operator
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -444,6 +445,8 @@ def test_folds_are_trained_by_spark(model, corpus, tmp_path, monkeypatch):
     assert called(train.main, *flags, "--part", "0/0", "--workdir", done.parent).code == 0
     for path in (done, folder / ".lock"):
         path.touch()
+    for name in ("hparams.json", "data.json", "splits.csv"):
+        shutil.copy(reference / name, folder)
 
     command = [*flags, "--workdir", folder, "--spark", "local[4]"]
     place = folder / "seed-0" / "fold-01"

@@ -178,6 +178,7 @@ def test_files_of_a_run(request, which):
                 "seed-0/predictions.csv", ".lock"}  # fmt: skip
     for fold in range(folds):
         expected |= {f"seed-0/{forests}-{fold:02}/forest-{t}.npz" for t in (1, 2)}
+        expected.add(f"seed-0/fold-{fold:02}/fold.json")
         for t in (1, 2):
             place = f"seed-0/fold-{fold:02}/round-{t}"
             expected |= {f"{place}/{f}" for f in ("profiles.npz", "history.csv", "history.png")}

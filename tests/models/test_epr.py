@@ -1053,9 +1053,9 @@ def test_scores_of_a_seed(tmp_path):
     assert row["mean_profile_uar"] == 0.5  # means: .65 .35, .2 .8, .3 .7, .6 .4
     assert scores["confusion"] == [[1, 1], [0, 2]] == scores["confusions"]["VGG"]
     assert (tmp_path / "seed-0" / "predictions.csv").read_text().splitlines()[:3] == [
-        "seed,system,fold,utterance,speaker,emotion,predicted,p_anger,p_fear",
-        "0,VGG,0,a-anger-0,a,anger,anger,0.8,0.2",
-        "0,VGG,1,a-anger-1,a,anger,fear,0.3,0.7",
+        "seed,system,fold,utterance,speaker,gender,session,emotion,predicted,p_anger,p_fear",
+        "0,VGG,0,a-anger-0,a,,,anger,anger,0.8,0.2",
+        "0,VGG,1,a-anger-1,a,,,anger,fear,0.3,0.7",
     ]
 
 

@@ -292,7 +292,8 @@ def _assign(variables, arrays: dict) -> None:
 
 def _restore(model, arrays: dict, folder: Path) -> list[dict]:
     state = _state(model)
-    if [x.shape for x in arrays.values()][1:] != [tuple(variable.shape) for variable in state]:
+    shapes = [np.shape(arrays.get(f"v{i}")) for i in range(len(arrays) - 1)]
+    if shapes != [tuple(variable.shape) for variable in state]:
         log.warning("%s: the state is of another version or network; training starts anew", folder)
         return []
     _assign(state, arrays)
