@@ -441,12 +441,13 @@ def test_folds_are_trained_by_spark(model, corpus, tmp_path, monkeypatch):
     reference, folder = tmp_path / "reference", tmp_path / "run"
     flags = command_of(model, corpus)
     serial = called(train.main, *flags, "--workdir", reference)
+    folder.mkdir()
+    for name in ("hparams.json", "data.json", "splits.csv"):
+        shutil.copy(reference / name, folder)
     done = folder / "tasks" / "seed-0-fold-00" / "done"  # by a command before
     assert called(train.main, *flags, "--part", "0/0", "--workdir", done.parent).code == 0
     for path in (done, folder / ".lock"):
         path.touch()
-    for name in ("hparams.json", "data.json", "splits.csv"):
-        shutil.copy(reference / name, folder)
 
     command = [*flags, "--workdir", folder, "--spark", "local[4]"]
     place = folder / "seed-0" / "fold-01"
