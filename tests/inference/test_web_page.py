@@ -161,6 +161,13 @@ def test_a_part_that_cannot_be_used_is_left_out(served, tmp_path):
     assert "silent" in list(csv.DictReader(io.StringIO(table)))[1]["error"]
 
 
+def test_each_visitor_is_warned(served, tmp_path):
+    soundfile.write(tmp_path / "phone.wav", 0.3 * np.sin(np.arange(8000) * 0.3), 8000)
+    for _ in range(2):
+        *_, page = ask(served, tmp_path / "phone.wav")
+        assert "8000 Hz" in page
+
+
 def test_a_recording_that_was_deleted_is_asked_for_again(served, recording):
     path = upload(served, recording.read_bytes())
     assert "complete" in sent(served, path)

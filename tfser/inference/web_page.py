@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from tfser import tensorflow_startup
+from tfser.audio import notices
 from tfser.errors import DataError, UsageError
 from tfser.inference.prediction_table import format_file_name
 from tfser.inference.request_filter import LOOPBACK, RequestFilter
@@ -185,6 +186,7 @@ def answer_recording(model, path: Path):
     The HTML has a link to the CSV, the warnings of `tfser-predict`, and the number of windows that
     are left out. Return the reason as a string where the recording is unusable.
     """
+    notices.reset()  # each visitor is warned
     with collect_warnings() as warnings:
         rows = [row | {"file": format_file_name(path.name)} for row in model.predict(path)]
     usable = [row for row in rows if not row["error"]]
