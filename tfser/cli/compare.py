@@ -1,6 +1,5 @@
 """tfser-compare: compares runs on their common utterances, with intervals and tests."""
 
-import csv
 import logging
 import sys
 from dataclasses import dataclass
@@ -77,8 +76,9 @@ def find_run(name: str) -> tuple[Path, str | None]:
 
 def read_folds(folder: Path, system: str | None) -> dict[str, str]:
     """Return the fold that predicted each utterance, {name: fold}, of the first seed."""
-    with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    from tfser.storage import atomic_files
+
+    rows = atomic_files.read_csv(folder / "predictions.csv", ["utterance", "system", "seed"])
     system = system or rows[-1]["system"]
     column = "forest_fold" if "forest_fold" in rows[0] else "fold"
     first = rows[0]["seed"]

@@ -1,6 +1,5 @@
 """The predictions of a finished run of classes, as arrays."""
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +7,8 @@ import numpy as np
 
 from tfser.errors import DataError
 from tfser.storage import atomic_files
+
+COLUMNS = ["seed", "system", "utterance", "speaker", "emotion", "predicted"]
 
 
 class Predictions(NamedTuple):
@@ -57,8 +58,8 @@ def load_predictions(folder: Path, system: str | None = None) -> Predictions:
     system = system or list(scores["systems"])[-1]
     if system not in scores["systems"]:
         raise DataError(f"{folder} has no system {system!r}; it has {', '.join(scores['systems'])}")
-    with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["system"] == system]
+    rows = atomic_files.read_csv(folder / "predictions.csv", COLUMNS)
+    rows = [row for row in rows if row["system"] == system]
     return _to_arrays(folder, scores, system, rows)
 
 

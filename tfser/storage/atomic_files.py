@@ -46,7 +46,7 @@ def read_dict(path: Path, fix: str = REPAIR) -> dict:
 
 
 def read_csv(path: Path, columns, fix: str = REPAIR) -> list[dict]:
-    """Load the rows {column: text} of a CSV file that has at least these columns.
+    """Load the rows {column: text} of a CSV file that has at least these columns and one row.
 
     Raises DataError with the `fix` where the file is damaged, OSError where it is missing.
     """
@@ -59,6 +59,8 @@ def read_csv(path: Path, columns, fix: str = REPAIR) -> list[dict]:
         raise damaged_error(path, error, fix) from None
     if missing := [column for column in columns if column not in names]:
         raise damaged_error(path, f"it has no column {missing[0]}", fix)
+    if not rows:
+        raise damaged_error(path, "it has no rows", fix)
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             raise damaged_error(path, f"row {number} has not {len(names)} fields", fix)

@@ -73,7 +73,7 @@ def list_networks_at_chance(run) -> list[str]:
         str(path.parent.relative_to(run.folder))
         for seed in run.seeds
         for path in sorted((run.folder / f"seed-{seed}").glob("**/history.csv"))
-        if path.read_text(encoding="utf-8").splitlines()[-1].endswith("False")
+        if atomic_files.read_csv(path, ["learnt"])[-1]["learnt"] == "False"
     ]
     if stuck:
         log.warning("%d of the networks never left chance: %s", len(stuck), " ".join(stuck))
