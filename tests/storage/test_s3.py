@@ -236,7 +236,7 @@ def test_a_training_on_s3_is_the_one_on_the_disk(server, s3, emodb, tmp_path):
     read = [(tmp_path / where / "predictions.csv").read_text() for where in ("here", "there")]
     assert read[0] == read[1]
     hp = json.loads((tmp_path / "there" / "hparams.json").read_text())["hparams"]
-    assert hp["audio"] == {"decoder": "tensorflow-io"}
+    assert hp["audio"] == {"decoder": "tensorflow-io", "channel": 0}
     # The shards are those of the disk, under the same names.
     of_disk = {
         f"features/{path.relative_to(tmp_path / 'cache')}": path.read_bytes()
