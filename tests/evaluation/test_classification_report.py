@@ -34,7 +34,9 @@ def finish(tmp_path):
 
     def call():
         results = [
-            classification_report.score_seed(run, seed, corpus, CLASSES, {"SVM": system}, fold_of)
+            classification_report.score_seed(
+                run, seed, corpus, CLASSES, {"SVM": system}, fold_of, splits
+            )
             for seed in run.seeds
         ]
         return classification_report.finish_run(

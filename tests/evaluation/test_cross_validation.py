@@ -60,7 +60,8 @@ def test_a_network_that_predicts_one_class_is_warned_of(tmp_path, caplog):
     folds = np.array([0, 0, 1, 1, 2, 2, 3, 4])  # the last two folds test one class alone
     run = run_in(tmp_path)
     with caplog.at_level("WARNING", logger="tfser"):
-        classification_report.score_seed(run, 3, utterances, list(EMOTIONS), systems, folds)
+        splits = [Split([], [], [])] * 5
+        classification_report.score_seed(run, 3, utterances, list(EMOTIONS), systems, folds, splits)
     said = "all 2 utterances are predicted as {}; the network tells no classes apart"
     assert caplog.messages == [
         "seed-3 fold-00 poor: " + said.format("fear"),

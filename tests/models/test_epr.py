@@ -23,7 +23,8 @@ from tfser.config.hparams import load_hparams
 from tfser.corpora import casia
 from tfser.corpora.utterance import Utterance
 from tfser.errors import UsageError
-from tfser.evaluation import classification_report, cross_validation
+from tfser.evaluation import classification_report, cross_validation, result_files
+from tfser.evaluation.splits import Split
 from tfser.models.epr import dataset, figures, forest, network, refinery, schedule, splits
 from tfser.models.epr import experiment as epr
 from tfser.storage import atomic_files, run_directory
@@ -921,7 +922,7 @@ def test_networks_of_all_tables():
         (4, "4", "assisted", 6),
         (5, "5", "assisted", 7),
     ]
-    files = {classification_report.file_name(network.name) for network in networks}
+    files = {result_files.file_name(network.name) for network in networks}
     assert len(files) == 9 and "VGG-star-2" in files and "Soft-Static" in files
 
 
@@ -1042,8 +1043,9 @@ def test_scores_of_a_seed(tmp_path):
     hp = {"refinery": {"labels": "soft", "rounds": 1}}
     systems = figures.collect_systems(hp, corpus, profiles, predicted)
     scores = classification_report.score_seed(
-        run_in(tmp_path), 0, corpus.utterances, corpus.classes, systems, np.array([0, 1, 0, 1])
-    )
+        run_in(tmp_path), 0, corpus.utterances, corpus.classes, systems, np.array([0, 1, 0, 1]),
+        [Split(np.arange(3), [], []), Split(np.arange(2), [], [])],
+    )  # fmt: skip
     assert list(scores["systems"]) == ["VGG"]
     row = scores["systems"]["VGG"]
     assert row["uar"] == row["wa"] == 0.75
@@ -1053,9 +1055,9 @@ def test_scores_of_a_seed(tmp_path):
     assert row["mean_profile_uar"] == 0.5  # means: .65 .35, .2 .8, .3 .7, .6 .4
     assert scores["confusion"] == [[1, 1], [0, 2]] == scores["confusions"]["VGG"]
     assert (tmp_path / "seed-0" / "predictions.csv").read_text().splitlines()[:3] == [
-        "seed,system,fold,utterance,speaker,gender,session,emotion,predicted,p_anger,p_fear",
-        "0,VGG,0,a-anger-0,a,,,anger,anger,0.8,0.2",
-        "0,VGG,1,a-anger-1,a,,,anger,fear,0.3,0.7",
+        "seed,system,fold,n_train,utterance,speaker,gender,session,emotion,predicted,p_anger,p_fear",
+        "0,VGG,0,3,a-anger-0,a,,,anger,anger,0.8,0.2",
+        "0,VGG,1,2,a-anger-1,a,,,anger,fear,0.3,0.7",
     ]
 
 

@@ -6,22 +6,19 @@ row of a results table; a run has one or several systems ("VGG", "VGG*2").
 
 import functools
 import logging
-import re
 
 import numpy as np
 
-from tfser.errors import DataError
-from tfser.evaluation import metrics, run_statistics
+from tfser.evaluation import calibration, metrics, result_files, run_statistics
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.plots import figures as plots
-from tfser.plots.drawing_errors import keep_going
-from tfser.storage import atomic_files
+from tfser.plots.intervals import draw_reliability
 
 log = logging.getLogger("tfser")
 
 
 def score_seed(
-    run, seed: int, utterances, classes, systems: dict, fold_of, fold_columns=None
+    run, seed: int, utterances, classes, systems: dict, fold_of, splits, fold_columns=None
 ) -> dict:
     """Write predictions.csv and scores.json of one seed; return the scores.
 
@@ -29,7 +26,8 @@ def score_seed(
         utterances: the predicted utterances [n]; `emotion` is the true class.
         systems: name -> {"predicted": class numbers [n], "probabilities": [n, K] or None, and
             further scores by their names}.
-        fold_of: the fold that predicted each utterance [n].
+        fold_of: the fold that predicted each utterance [n], a number in `splits`.
+        splits: list of Split; predictions.csv has the size of each training part.
         fold_columns: the columns of predictions.csv with folds, where the column is not "fold"
             alone: {name: fold of each utterance [n]}.
 
@@ -55,7 +53,9 @@ def score_seed(
         } | {k: v for k, v in system.items() if k not in ("predicted", "probabilities")}
         for i, utterance in enumerate(utterances):
             folds = {column: numbers[i] for column, numbers in fold_columns.items()}
-            row = describe_prediction(seed, name, folds, utterance) | {
+            row = result_files.describe_prediction(
+                seed, name, folds, utterance, splits[fold_of[i]]
+            ) | {
                 "emotion": utterance.emotion,
                 "predicted": classes[guess[i]],
             }
@@ -68,7 +68,10 @@ def score_seed(
         matrices[name] = metrics.confusion_matrix(y, guess, len(classes)).tolist()
     result = {"seed": seed, "systems": scores}
     result |= {"confusion": matrices[name], "confusions": matrices}
-    return write_seed(run, rows, result) | {"utterances": utterances, "predicted": predicted}
+    return result_files.write_seed(run, rows, result) | {
+        "utterances": utterances,
+        "predicted": predicted,
+    }
 
 
 def warn_of_single_class(place: str, system: str, y, guess, fold_of, classes) -> None:
@@ -87,28 +90,6 @@ def warn_of_single_class(place: str, system: str, y, guess, fold_of, classes) ->
             )
 
 
-def describe_prediction(seed: int, system: str, folds: dict, utterance) -> dict:
-    """Return the first columns of a row of predictions.csv; folds: {column: number}."""
-    return {
-        "seed": seed,
-        "system": system,
-        **{column: int(fold) for column, fold in folds.items()},
-        "utterance": utterance.name,
-        "speaker": utterance.speaker,
-        "gender": utterance.gender or "",
-        "session": utterance.session or "",
-    }
-
-
-def write_seed(run, rows: list[dict], result: dict) -> dict:
-    """Write predictions.csv and scores.json of one seed; return `result`, the scores."""
-    folder = run.folder / f"seed-{result['seed']}"
-    folder.mkdir(exist_ok=True)
-    atomic_files.write_csv(folder / "predictions.csv", rows)
-    atomic_files.write_json(folder / "scores.json", result)  # last
-    return result
-
-
 def finish_run(
     run,
     model: str,
@@ -123,7 +104,8 @@ def finish_run(
 ) -> dict:
     """Write scores.json, predictions.csv and confusion matrices over all seeds; return the scores.
 
-    confusion.png is of the run's result; a run of several systems has confusion-<system>.png, too.
+    confusion.png and, where there are probabilities, reliability.png are of the run's result; a run
+    of several systems has confusion-<system>.png, too.
 
     Args:
         results: of `score_seed`; the last system is the run's result.
@@ -159,7 +141,7 @@ def finish_run(
         "systems": systems,
         "statistics": {system: describe_system(results, system, classes) for system in systems},
     }
-    write_confusions(run, results, classes)
+    result_files.write_confusions(run, results, classes)
 
     def draw(name):
         title = name if name.startswith(model.upper()) else f"{model.upper()}: {name}"
@@ -177,11 +159,17 @@ def finish_run(
         )
 
     figures = {"confusion": functools.partial(draw, name)}
+    probabilities = results[0]["predicted"][name][2]
+    if probabilities is not None:
+        figures["reliability"] = functools.partial(
+            draw_calibration, results, name, model, run.corpus
+        )
     if len(systems) > 1:
         figures |= {
-            f"confusion-{file_name(system)}": functools.partial(draw, system) for system in systems
+            f"confusion-{result_files.file_name(system)}": functools.partial(draw, system)
+            for system in systems
         }
-    write_results(run, scores, figures)
+    result_files.write_results(run, scores, figures)
     return scores
 
 
@@ -197,21 +185,15 @@ def describe_system(results: list[dict], system: str, classes) -> dict:
     )
 
 
-def write_confusions(run, results: list[dict], classes) -> None:
-    """Write confusion.csv: counts over all seeds, a row for each system and true class."""
-    rows = []
-    for system in results[0]["confusions"]:
-        matrix = np.sum([result["confusions"][system] for result in results], axis=0)
-        rows += [
-            {"system": system, "true": name} | dict(zip(classes, counts.tolist(), strict=True))
-            for name, counts in zip(classes, matrix, strict=True)
-        ]
-    atomic_files.write_csv(run.folder / "confusion.csv", rows)
-
-
-def file_name(system: str) -> str:
-    """Return the name of a system for a file: "VGG-star-2" of "VGG*2"."""
-    return re.sub(r"[^\w.]+", "-", system.replace("*", "-star-"))
+def draw_calibration(results: list[dict], system: str, model: str, corpus: str):
+    """Draw the reliability of a system's probabilities over all seeds."""
+    y, _, probabilities = zip(*(result["predicted"][system] for result in results), strict=True)
+    y, probabilities = np.concatenate(y), np.concatenate(probabilities)
+    error = calibration.expected_calibration_error(y, probabilities)
+    return draw_reliability(
+        calibration.reliability_bins(y, probabilities),
+        f"{model.upper()}: {system} on {corpus}\ncalibration error (ECE) {error:.3f}",
+    )
 
 
 def are_speakers_unseen(utterances, splits) -> bool:
@@ -238,48 +220,3 @@ def summarize_seeds(results: list[dict]) -> dict:
             for key, value in first.items()
         }
     return systems
-
-
-def write_results(run, scores: dict, figures: dict) -> None:
-    """Write predictions.csv of all seeds, figures and TensorBoard's, scores.json.
-
-    figures: {name: function that draws a Figure}.
-    """
-    from tfser.plots import tensorboard  # it imports TensorFlow
-
-    if run.evaluate == "dev":  # a flag of the RESULT line; no card takes such scores
-        scores |= {
-            "flags": scores["flags"] | {"evaluate": "dev"},
-            "facts": [*scores["facts"], "scored on the dev part"],
-        }
-    before = run.folder / "scores.json"
-    seeds = list(run.seeds)
-    if before.exists():
-        try:
-            if atomic_files.read_dict(before).get("seed_numbers") != seeds:
-                log.warning("%s is replaced: it was of other seeds; theirs are in seed-*", before)
-        except DataError:
-            log.warning("%s is replaced: it was damaged", before)
-    parts = [
-        (run.folder / f"seed-{seed}" / "predictions.csv").read_bytes().partition(b"\n")
-        for seed in seeds
-    ]
-    header, newline, _ = parts[0]
-    content = header + newline + b"".join(rows for _, _, rows in parts)
-    atomic_files.write_bytes(run.folder / "predictions.csv", content)
-    drawn = {}
-    for name, draw in figures.items():
-        with keep_going(f"{name}.png"):
-            png = plots.encode_png(draw())
-            atomic_files.write_bytes(run.folder / f"{name}.png", png)
-            drawn[name] = png
-    with tensorboard.open_event_writer(run.folder / "events" / "scores") as to_tensorboard:
-        for step, of_system in enumerate(scores["systems"].values(), start=1):
-            shown = {key: of_system[key]["mean"] for key in metrics.headline_scores(scores)}
-            to_tensorboard(step, shown)
-        pictures = {
-            f"profile/{path.stem}": path.read_bytes()
-            for path in (run.folder / "profiles").glob("*.png")
-        }
-        to_tensorboard(step, {}, drawn | pictures)
-    atomic_files.write_json(run.folder / "scores.json", scores)  # last

@@ -110,7 +110,7 @@ def score_probabilities(run, seed, dataset, splits, name: str, probabilities) ->
     system = {"predicted": merged.argmax(axis=1), "probabilities": merged}
     utterances = [dataset.utterances[i] for i in numbers]
     return classification_report.score_seed(
-        run, seed, utterances, dataset.classes, {name: system}, fold_of
+        run, seed, utterances, dataset.classes, {name: system}, fold_of, splits
     )
 
 

@@ -101,18 +101,3 @@ def percentile_interval(values, level: float = LEVEL) -> Interval:
     tail = 50 * (1 - level)
     low, high = np.percentile(values, [tail, 100 - tail])
     return Interval(float(low), float(high))
-
-
-def score_interval(score, y, p, groups, *, n_draws=N_DRAWS, seed=0) -> Interval:
-    """Compute the 95 % interval of any score(y, p) over draws of groups: CCC, Pearson, RMSE.
-
-    y, p, groups: [n] each. The score is computed anew for each draw.
-    """
-    y, p, groups = np.asarray(y), np.asarray(p), np.asarray(groups)
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(n_draws):
-        drawn = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        values.append(score(y[drawn], p[drawn]))
-    return percentile_interval(values)

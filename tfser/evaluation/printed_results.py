@@ -35,7 +35,8 @@ def print_results(scores: dict, folder: Path) -> None:
             line += f"  commonest class {shown(scores['majority'])} %"
         print(f"{system:<{width}} {line}")
     if statistics := scores.get("statistics"):
-        print(format_statistics(list(statistics.values())[-1]))
+        format_one = format_statistics if of_classes else format_rating_statistics
+        print(format_one(list(statistics.values())[-1]))
     print(f"results, predictions and pictures: {folder}")
     independent = "yes" if scores["speaker_independent"] else "no"
     print(
@@ -52,10 +53,7 @@ def print_results(scores: dict, folder: Path) -> None:
 def format_statistics(statistics: dict) -> str:
     """Format the statistics of `run_statistics.describe_predictions` for a terminal."""
     low, high = statistics["uar_interval"]
-    n = statistics["n_speakers"]
-    over = (
-        f"{n} speakers" if statistics["interval_over"] == "speakers" else "utterances of 1 speaker"
-    )
+    n, over = statistics["n_speakers"], _describe_draws(statistics)
     lines = [
         f"UAR, 95 % interval: {100 * low:.1f} to {100 * high:.1f} % (bootstrap over {over})",
         *_format_classes(statistics),
@@ -79,6 +77,27 @@ def format_statistics(statistics: dict) -> str:
     return "\n".join(lines)
 
 
+def format_rating_statistics(statistics: dict) -> str:
+    """Format the statistics of a system's attributes, see `rating_statistics.describe_ratings`."""
+    lines = []
+    for attribute, found in statistics.items():
+        parts = [
+            f"{title} {found[name]['mean']:.3f} ({found[name]['interval'][0]:.3f} to "
+            f"{found[name]['interval'][1]:.3f})"
+            for title, name in (("CCC", "ccc"), ("Pearson", "pearson"), ("RMSE", "rmse"))
+        ]
+        draws = f"95 % intervals (bootstrap over {_describe_draws(found)})"
+        lines.append(f"{attribute}, {draws}: {', '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _describe_draws(statistics: dict) -> str:
+    """Describe what a bootstrap draws: "10 speakers"."""
+    if statistics["interval_over"] == "speakers":
+        return f"{statistics['n_speakers']} speakers"
+    return "utterances of 1 speaker"
+
+
 def _format_classes(statistics: dict) -> list[str]:
     """Format recall, precision and the counts of the confusion matrix, a line for each class."""
     names, matrix = list(statistics["recall"]), statistics["confusion"]
@@ -99,11 +118,19 @@ def _format_classes(statistics: dict) -> list[str]:
 
 
 def _interval(scores: dict) -> dict:
-    """Return the ends of the 95 % interval of the run's UAR, {} in runs of earlier versions."""
+    """Return the ends of the 95 % intervals of the run's UAR or CCCs, {} in runs made before."""
     if not scores.get("statistics"):
         return {}
-    low, high = list(scores["statistics"].values())[-1]["uar_interval"]
-    return {"uar_low": low, "uar_high": high}
+    statistics = list(scores["statistics"].values())[-1]
+    if "uar_interval" in statistics:
+        ends = {"uar": statistics["uar_interval"]}
+    else:
+        ends = {f"ccc_{name}": found["ccc"]["interval"] for name, found in statistics.items()}
+    return {
+        f"{name}_{end}": value
+        for name, interval in ends.items()
+        for end, value in zip(("low", "high"), interval, strict=True)
+    }
 
 
 def _one_word(name: str) -> str:

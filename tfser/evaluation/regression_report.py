@@ -8,7 +8,7 @@ import logging
 
 import numpy as np
 
-from tfser.evaluation import classification_report, metrics
+from tfser.evaluation import classification_report, metrics, rating_statistics, result_files
 from tfser.plots.figures import draw_ratings
 
 log = logging.getLogger("tfser")
@@ -24,16 +24,18 @@ def true_ratings(utterances) -> dict[str, np.ndarray]:
     }
 
 
-def score_seed(run, seed: int, utterances, systems: dict, fold_of) -> dict:
+def score_seed(run, seed: int, utterances, systems: dict, fold_of, splits) -> dict:
     """Write predictions.csv and scores.json of one seed; return the scores.
 
     Args:
         systems: name -> {"arousal": predictions [n], "valence": [n], and further scores by their
             names}.
-        fold_of: the fold that predicted each utterance [n].
+        fold_of: the fold that predicted each utterance [n], a number in `splits`.
+        splits: list of Split; predictions.csv has the size of each training part.
 
     Returns: {"seed", "systems": {name: {"ccc_arousal", "ccc_valence" (over all utterances),
-    "mse_arousal", "mse_valence", further scores}}}.
+    "mse_arousal", "mse_valence", further scores}}, "n", "utterances", "predicted" {name:
+    {attribute: [n]}}}. The last two are not in scores.json.
     """
     y = true_ratings(utterances)
     for name, values in y.items():
@@ -47,8 +49,9 @@ def score_seed(run, seed: int, utterances, systems: dict, fold_of) -> dict:
         }
         scores[system] |= {key: value for key, value in predicted.items() if key not in y}
         for i, utterance in enumerate(utterances):
-            folds = {"fold": fold_of[i]}
-            row = classification_report.describe_prediction(seed, system, folds, utterance)
+            row = result_files.describe_prediction(
+                seed, system, {"fold": fold_of[i]}, utterance, splits[fold_of[i]]
+            )
             for name in y:
                 row |= {
                     name: float(y[name][i]),
@@ -56,7 +59,8 @@ def score_seed(run, seed: int, utterances, systems: dict, fold_of) -> dict:
                 }
             rows.append(row)
     result = {"seed": seed, "systems": scores, "n": len(utterances)}
-    return classification_report.write_seed(run, rows, result)
+    result = result_files.write_seed(run, rows, result)
+    return result | {"utterances": utterances, "predicted": systems}
 
 
 def finish_run(
@@ -69,6 +73,8 @@ def finish_run(
         tested: the predicted utterances [n] of the last seed, for the figure.
         predicted: the last system's predictions {attribute: [n]} of the last seed.
         utterances, splits, facts, flags: see `classification_report.finish_run`.
+
+    "statistics" has CCC, Pearson's r and RMSE of each system and attribute with their intervals.
     """
     independent = classification_report.are_speakers_unseen(utterances, splits)
     systems = classification_report.summarize_seeds(results)
@@ -88,6 +94,7 @@ def finish_run(
         "flags": flags,
         "systems": systems,
     }
+    scores["statistics"] = {system: describe_system(results, system) for system in systems}
     of_last = results[-1]["systems"][name]
     title = (
         f"{model.upper()}: {name} on {run.corpus}, {run.protocol} "
@@ -96,5 +103,22 @@ def finish_run(
         + f", {len(tested)} utterances"
     )
     draw = functools.partial(draw_ratings, true_ratings(tested), predicted, title)
-    classification_report.write_results(run, scores, {"ratings": draw})
+    result_files.write_results(run, scores, {"ratings": draw})
     return scores
+
+
+def describe_system(results: list[dict], system: str) -> dict[str, dict]:
+    """Return {attribute: its statistics over all seeds}, see `rating_statistics`."""
+    return {
+        attribute: rating_statistics.describe_ratings(
+            [
+                (
+                    true_ratings(result["utterances"])[attribute],
+                    result["predicted"][system][attribute],
+                    result["utterances"],
+                )
+                for result in results
+            ]
+        )
+        for attribute in ATTRIBUTES
+    }

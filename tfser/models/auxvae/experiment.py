@@ -192,7 +192,7 @@ def score_seed(dataset, hp, run, seed, splits, outputs) -> tuple:
                 "wa_of_pieces": metrics.wa(y, pieces[name].argmax(axis=1)),
             }
         scores = classification_report.score_seed(
-            run, seed, utterances, dataset.classes, systems, fold_of
+            run, seed, utterances, dataset.classes, systems, fold_of, splits
         )
         return scores, None
     for name in names:
@@ -206,7 +206,7 @@ def score_seed(dataset, hp, run, seed, splits, outputs) -> tuple:
                 if ccc is not None:
                     system[f"ccc_of_batches_{attribute}"] = ccc
             systems[f"{titles[name]}, {loss}"] = system
-    scores = regression_report.score_seed(run, seed, utterances, systems, fold_of)
+    scores = regression_report.score_seed(run, seed, utterances, systems, fold_of, splits)
     return scores, (utterances, system)
 
 

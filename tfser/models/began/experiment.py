@@ -158,7 +158,8 @@ def score_seed(dataset, hp, run, seed, splits, outputs) -> tuple:
     name = NAMES[hp["head"]["encoder"]]
     if not dataset.classes:
         ratings = dict(zip(regression_report.ATTRIBUTES, merged.T, strict=True))
-        scores = regression_report.score_seed(run, seed, utterances, {name: ratings}, fold_of)
+        systems = {name: ratings}
+        scores = regression_report.score_seed(run, seed, utterances, systems, fold_of, splits)
         return scores, (utterances, ratings)
     predicted = merged.argmax(axis=1)
     system = {"predicted": predicted, "probabilities": merged}
@@ -172,7 +173,7 @@ def score_seed(dataset, hp, run, seed, splits, outputs) -> tuple:
             wa = metrics.wa(true[of_fold], predicted[of_fold])
             system[f"wa_of_{speakers[split.test[0]]}"] = wa
     scores = classification_report.score_seed(
-        run, seed, utterances, dataset.classes, {name: system}, fold_of
+        run, seed, utterances, dataset.classes, {name: system}, fold_of, splits
     )
     return scores, None
 

@@ -110,7 +110,8 @@ def train(utterances, hp, run) -> dict | None:
         if seed == run.seeds[0]:
             figures.draw_profiles(run, tested, hp, profiles, drawn)
         return classification_report.score_seed(
-            run, seed, tested.utterances, dataset.classes, systems, fold_of, columns
+            *(run, seed, tested.utterances, dataset.classes, systems),
+            *(fold_of, forest_splits[seed], columns),
         )
 
     results = cross_validation.cross_validate(

@@ -64,6 +64,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
                 dataset.classes,
                 {name: {"predicted": predicted, "probabilities": None}},
                 fold_of,
+                splits[seed],
             )
         )
     if run.parts is not None:
