@@ -555,8 +555,8 @@ def test_profiles_and_forests_of_held_out_utterances(tmp_path, monkeypatch, prot
     def systems(hp, corpus, profiles, predicted):
         scored.update(profiles=profiles, predicted=predicted)
 
-    def seed_scores(run, seed, utterances, classes, systems, fold_of, fold_columns):
-        scored.update(fold_of=fold_of, columns=fold_columns)
+    def seed_scores(run, seed, utterances, classes, systems, fold_of, splits, fold_columns):
+        scored.update(fold_of=fold_of, splits=splits, columns=fold_columns)
 
     monkeypatch.setattr(epr, "load_dataset", lambda *_: corpus)
     monkeypatch.setattr(epr, "make_experiment", without_network)
