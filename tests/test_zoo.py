@@ -11,7 +11,7 @@ import pytest
 
 from tfser import models
 from tfser.config.hparams import hparams_folder
-from tfser.evaluation import model_card, recorded_runs
+from tfser.evaluation import card_rows, model_card, recorded_runs, results_table
 from tfser.storage import atomic_files
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
@@ -67,8 +67,35 @@ def test_hyperparameters_and_cards_are_of_models():
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_result_is_on_its_card(path):
     text = path.with_name("README.md").read_text(encoding="utf-8")
-    table = model_card.format_table(recorded_runs.join_runs(atomic_files.read_json(path)))
-    assert f"<!-- {path.stem} -->\n{table}<!-- end -->" in text
+    model, corpus = path.parent.name, path.stem
+    runs = recorded_runs.load_runs(ZOO, model, corpus)
+    table = model_card.format_table(runs, recorded_runs.load_runs(ZOO, "svm", corpus))
+    assert f"<!-- {corpus} -->\n{table}<!-- end -->" in text
+    tests = path.with_name(f"{corpus}.tests.csv")
+    expected = model_card.list_t_tests(card_rows.list_rows(runs))
+    assert tests.exists() == bool(expected)
+    if expected:
+        assert atomic_files.read_csv(tests, expected[0]) == expected
+
+
+def test_every_result_is_in_the_table_of_all():
+    found = atomic_files.read_csv(ZOO / "results.csv", results_table.COLUMNS)
+    expected = results_table.list_results(ZOO)
+    assert found == [{k: str(v) for k, v in row.items()} for row in expected]
+    assert {(row["model"], row["corpus"]) for row in found} == {
+        (path.parent.name, path.stem) for path in RESULTS
+    }
+    assert sum(row["paper"] != "" for row in found) >= 5
+
+
+def test_every_kept_prediction_is_of_a_row():
+    named = {
+        path.parent / entry["predictions"]
+        for path in RESULTS
+        for entry in atomic_files.read_json(path)
+        if "predictions" in entry
+    }
+    assert named == set(ZOO.glob("*/predictions/*"))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -8,12 +8,15 @@ from tfser.evaluation import comparison, metrics
 from tfser.evaluation.run_predictions import Predictions
 
 
-def predictions(p, *, run="a", system="A", classes=("x", "y"), names="abcdefgh", y=None):
+def predictions(
+    p, *, run="a", system="A", classes=("x", "y"), names="abcdefgh", y=None, folds=None
+):
     p = np.atleast_2d(p)
     y = np.array([0, 1] * 4) if y is None else np.array(y)
     scores = {"classes": list(classes), "protocol": "loso"}
+    folds = np.arange(len(y)) // 2 if folds is None else np.array(folds)
     speakers = np.repeat(["s", "t", "u", "v"], 2)[: len(y)]
-    return Predictions(run, scores, system, np.array(list(names)), speakers, y, p, None)
+    return Predictions(run, scores, system, np.array(list(names)), speakers, y, p, None, folds)
 
 
 RIGHT = [0, 1] * 4
@@ -71,11 +74,10 @@ def test_runs_that_cannot_be_compared(other, says):
 
 def test_other_folds_are_warned_of():
     same, renumbered, other = (
-        dict(zip("abcd", folds, strict=True))
-        for folds in ([0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 0])
+        predictions(RIGHT, folds=folds * 2) for folds in ([0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 1, 0])
     )
-    assert comparison.find_different_splits("AB", [same, renumbered]) == []
-    assert comparison.find_different_splits("AB", [same, other]) == [
+    assert comparison.find_different_splits([same, renumbered], "AB") == []
+    assert comparison.find_different_splits([same, other], "AB") == [
         "B has other folds than A: other training sets"
     ]
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from tfser.cli import card
 from tfser.errors import DataError
-from tfser.evaluation import model_card, recorded_runs
+from tfser.evaluation import card_rows, model_card, recorded_runs
 from tfser.storage import atomic_files
 
 
@@ -14,7 +15,13 @@ def summary(mean, sd=0.0):
     return {"mean": mean, "sd": sd, "min": mean - sd, "max": mean + sd, "values": values}
 
 
-PROCESS = {"command": "tfser-train --x", "git_commit": "abc", "device": "CPU"}
+PROCESS = {
+    "command": "tfser-train --x", "git_commit": "abc", "device": "CPU", "wall_seconds": 90.0
+}  # fmt: skip
+LINKS = (
+    "From [emodb.json](emodb.json); t-tests of each row against each: "
+    "[emodb.tests.csv](emodb.tests.csv):"
+)
 
 
 def finished_run(folder, uar, *, seeds=1, protocol="loso", processes=(PROCESS,), first_seed=0):
@@ -66,15 +73,15 @@ def zoo(tmp_path):
 def test_table_has_the_figures_of_the_run_and_leaves_the_rest_alone(tmp_path, zoo):
     assert card.main([str(finished_run(tmp_path / "a", 0.6789)), "--zoo", str(zoo)]) == 0
     text = (zoo / "epr" / "README.md").read_text()
-    assert text.startswith("before\n<!-- emodb -->\nFrom [emodb.json](emodb.json):\n\n| run |")
+    assert text.startswith(f"before\n<!-- emodb -->\n{LINKS}\n\n| row |")
     assert text.endswith("\n<!-- end -->\nafter <!-- end -->\n")
     assert "stale" not in text
-    assert "\n| run | system | UAR |" in text  # all of one protocol, which is below
-    assert "| 1 | VGG | 50.0 | 67.9 | 67.9 ± 1.0 | 67.9 | 67.9 |" in text
-    assert "| 1 | VGG*2 | 67.9 | 67.9 |" in text
+    assert "\n| row | UAR |" in text  # all of one protocol, which is below
+    assert "| VGG | 50.0 | 67.9 | 67.9 ± 1.0 | 67.9 | 67.9 | 2 | CPU |" in text
+    assert "| VGG*2 | 67.9 | 67.9 |" in text
     assert (
-        "1. `tfser-train --x`: loso (speaker-independent), labels assisted, 11,235 segments, "
-        "10 folds, 535 utterances, 1 seed, commit abc, CPU\n" in text
+        "- VGG; VGG*2: `tfser-train --x`: loso (speaker-independent), labels assisted, "
+        "11,235 segments, 10 folds, 535 utterances, 1 seed, commit abc, CPU\n" in text
     )
     assert "| fold UAR, mean ± sd | mean profile UAR | segment accuracy |" in text
     [entry] = atomic_files.read_json(zoo / "epr" / "emodb.json")
@@ -104,10 +111,12 @@ def test_seeds_of_several_runs_are_one_row(tmp_path, zoo):
     text = (zoo / "epr" / "README.md").read_text()
     values = [0.59, 0.61, 0.69, 0.71]  # mean - sd and mean + sd of each
     mean, sd = 100 * np.mean(values), 100 * np.std(values, ddof=1)
-    assert f"| 1 | loso, 10 folds | VGG*2 | {mean:.1f} ± {sd:.1f} | {mean:.1f} ± {sd:.1f} |" in text
-    assert "1. `tfser-train --x`, the same in other folders with `--seed 2`: loso" in text
+    assert f"| VGG*2 | loso, 10 folds | {mean:.1f} ± {sd:.1f} | {mean:.1f} ± {sd:.1f} |" in text
+    assert (
+        "- VGG; VGG*2: `tfser-train --x`, the same in other folders with `--seed 2`: loso" in text
+    )
     assert "535 utterances, 4 seeds, commit abc, def, CPU, H200\n" in text
-    assert "| 2 | paper, 10 folds | VGG*2 | 10.0 ± 1.0 |" in text and "\n3. " not in text
+    assert "| VGG*2 | paper, 10 folds | 10.0 ± 1.0 |" in text and text.count("\n- ") == 2
     # Folds are pooled seed after seed, for the paired test.
     folds = 0.6 + 0.01 * np.sin(np.arange(20)), 0.7 + 0.01 * np.sin(np.arange(20))
     [joined, _] = recorded_runs.join_runs(atomic_files.read_json(zoo / "epr" / "emodb.json"))
@@ -127,8 +136,8 @@ def test_a_command_that_ran_for_several_seeds_is_told_once(tmp_path, zoo):
         recorded_runs.record_run(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
     told = (
-        "1. `tfser-train --x --y --seed 0 --workdir runs/0`, the same in other folders with "
-        "`--seed 1`, `--seed 2`, `tfser-train --x --y --z --seed 3 --workdir runs/3`: loso"
+        "- VGG; VGG*2: `tfser-train --x --y --seed 0 --workdir runs/0`, the same in other folders "
+        "with `--seed 1`, `--seed 2`, `tfser-train --x --y --z --seed 3 --workdir runs/3`: loso"
     )
     assert told in text
 
@@ -146,12 +155,13 @@ def test_what_older_runs_do_not_say_of_themselves_makes_no_other_row(tmp_path, z
     recorded_runs.record_run(older, zoo)
     recorded_runs.record_run(newer, zoo)
     text = (zoo / "epr" / "README.md").read_text()
-    assert "535 utterances, 4 seeds" in text and "\n2. " not in text
+    assert "535 utterances, 4 seeds" in text and text.count("\n- ") == 1
     settings["hparams"]["train"]["precision"] = "mixed_bfloat16"
     other = finished_run(tmp_path / "c", 0.7, seeds=2)
     atomic_files.write_json(other / "hparams.json", settings)
     recorded_runs.record_run(other, zoo)
-    assert "\n2. " in (zoo / "epr" / "README.md").read_text()
+    text = (zoo / "epr" / "README.md").read_text()
+    assert text.count("\n- ") == 2 and "\n| VGG*2, train.precision=mixed_bfloat16 | 70.0" in text
     # And the older one's place is taken by a run of all its seeds.
     del settings["hparams"]["train"]["precision"]
     again = finished_run(tmp_path / "d", 0.8, seeds=4)
@@ -194,37 +204,50 @@ def test_a_seed_does_not_count_twice(tmp_path, zoo, capsys):
 
 def test_several_seeds_show_their_spread(tmp_path, zoo):
     recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, seeds=5), zoo)
-    assert "| 1 | VGG*2 | 60.0 ± 1.0 | 60.0 ± 1.0 |" in (zoo / "epr" / "README.md").read_text()
+    assert "| VGG*2 | 60.0 ± 1.0 | 60.0 ± 1.0 |" in (zoo / "epr" / "README.md").read_text()
 
 
 def test_acnn_has_the_least_and_the_greatest_as_its_paper(tmp_path):
     scores = atomic_files.read_json(finished_run(tmp_path, 0.6, seeds=2) / "scores.json")
     scores["systems"] = {"BL": {name: summary(0.6, 0.02) for name in model_card.SCORES}}
-    entry = {"command": "x", "note": "", "processes": [PROCESS], "scores": scores}
-    assert "min" not in model_card.format_table([entry])
+    entry = {"command": "x", "note": "", "processes": [PROCESS], "scores": scores, "settings": {}}
+    assert "min |" not in model_card.format_table([entry])
     entry["scores"] = scores | {"model": "acnn"}
     text = model_card.format_table([entry])
-    assert "| run | system | UAR | min | max | WA | fold UAR, mean ± sd |" in text
-    assert "| 1 | BL | 60.0 ± 2.0 | 58.0 | 62.0 | 60.0 ± 2.0 | 60.0 ± 2.0 |" in text
+    assert "| row | UAR | min | max | WA | fold UAR, mean ± sd | minutes | machine |" in text
+    assert "| BL | 60.0 ± 2.0 | 58.0 | 62.0 | 60.0 ± 2.0 | 60.0 ± 2.0 |" in text
+
+
+def read_tests(zoo, protocol="loso, 10 folds"):
+    """Return a protocol's rows of tests.csv as {(row, above): [p over seeds, p over folds]}."""
+    rows = atomic_files.read_csv(zoo / "epr" / "emodb.tests.csv", ("row", "above", "protocol"))
+    columns = ("welch_p_over_seeds", "paired_p_over_folds")
+    return {
+        (row["row"], row["above"]): [row[column] and float(row[column]) for column in columns]
+        for row in rows
+        if row["protocol"] == protocol
+    }
 
 
 def test_rows_of_the_same_folds_are_compared(tmp_path, zoo):
     recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, seeds=2), zoo)
     recorded_runs.record_run(finished_run(tmp_path / "b", 0.7, seeds=1, protocol="paper"), zoo)
     text = (zoo / "epr" / "README.md").read_text()
-    assert "loso, 10 folds: probability, by Welch's one-tailed t-test" in text
-    assert "paper, 10 folds: probability" not in text
     # VGG has 0.5 twice, VGG*2 0.59 and 0.61: t = 0.1 / 0.01 with one degree of freedom.
-    assert "| | 1 VGG | 1 VGG*2 |\n" in text
-    assert "| 1 VGG |  | 0.968 |\n| 1 VGG*2 | **0.032** |  |\n" in text
+    p_over_seeds = stats.t.sf(10, 1)
+    assert p_over_seeds == pytest.approx(0.03173, abs=1e-5)
+    found = read_tests(zoo)
+    assert found["VGG*2", "VGG"][0] == pytest.approx(p_over_seeds, rel=1e-3)
+    assert found["VGG", "VGG*2"][0] == pytest.approx(1 - p_over_seeds, rel=1e-3)
     # Over the ten folds, each the mean of both seeds.
     numbers = np.arange(20).reshape(2, 10)
     better = 0.6 + 0.01 * np.sin(numbers).mean(axis=0)
     difference = better - 0.5 - 0.01 * np.cos(numbers).mean(axis=0)
     t = difference.mean() / (difference.std(ddof=1) / np.sqrt(10))
-    assert t > 20  # a probability under 0.001
-    _, after = text.split("The same by the paired one-tailed t-test over the folds' UAR")
-    assert "| 1 VGG |  | > 0.999 |\n| 1 VGG*2 | **< 0.001** |  |\n" in after
+    assert found["VGG*2", "VGG"][1] == pytest.approx(stats.t.sf(t, 9), rel=1e-3)
+    # On the card two-sided; of seeds one test, of folds two: Holm leaves the first as it is.
+    assert "| VGG*2 | VGG | loso, 10 folds | +10.0 |  |  | 0.063 | **< 0.001** |" in text
+    assert "| VGG*2 | VGG | paper, 10 folds | +20.0 |  |  |  | **< 0.001** |" in text
 
 
 def test_rows_of_the_same_folds_stand_together(tmp_path, zoo):
@@ -237,9 +260,12 @@ def test_rows_of_the_same_folds_stand_together(tmp_path, zoo):
         atomic_files.write_json(folder / "hparams.json", {"name": command})
         recorded_runs.record_run(folder, zoo)
     lines = (zoo / "epr" / "README.md").read_text().splitlines()
-    rows = [line.partition(" | VGG*2")[0] for line in lines if " | VGG*2 | 60.0" in line]
-    assert rows == ["| 1 | loso, 5 folds", "| 2 | loso, 5 folds", "| 3 | loso, 10 folds"]
-    commands = [line.split("`")[1] for line in lines if line.startswith(("1. ", "2. ", "3. "))]
+    rows = [line.partition(" | 60.0")[0] for line in lines if line.startswith("| VGG*2")]
+    assert rows[:3] == [
+        "| VGG*2, name=--a | loso, 5 folds", "| VGG*2, name=--c | loso, 5 folds",
+        "| VGG*2 | loso, 10 folds",
+    ]  # fmt: skip
+    commands = [line.split("`")[1] for line in lines if line.startswith("- ")]
     assert commands == ["tfser-train --a", "tfser-train --c", "tfser-train --b"]
 
 
@@ -252,8 +278,8 @@ def test_rows_of_other_labels_are_not_compared(tmp_path, zoo, flag):
         atomic_files.write_json(folder / "scores.json", scores | {"flags": {flag: value}})
         atomic_files.write_json(folder / "hparams.json", {flag: value})
         recorded_runs.record_run(folder, zoo)
-    text = (zoo / "epr" / "README.md").read_text()
-    assert "| | 1 VGG | 1 VGG*2 |\n" in text and "| | 2 VGG | 2 VGG*2 |\n" in text
+    pairs = {tuple(name.partition(", ")[2] for name in pair) for pair in read_tests(zoo)}
+    assert all(name == other for name, other in pairs)
 
 
 def test_ratings_have_columns_of_their_own():
@@ -271,11 +297,12 @@ def test_ratings_have_columns_of_their_own():
     entry["processes"] = [PROCESS]
     text = model_card.format_table([entry])
     assert (
-        "| run | system | CCC arousal | CCC valence | CCC of batches arousal | MSE arousal |"
+        "| row | CCC arousal | CCC valence | CCC of batches arousal | MSE arousal | minutes |"
         in text
     )
-    assert "| 1 | m, CCC | 0.300 ± 0.020 | 0.300 ± 0.020 | 0.300 ± 0.020 | 0.300 ± 0.020 |" in text
-    assert "that the row's CCC arousal is not above the column's" in text and "paired" not in text
+    assert "| m, CCC | 0.300 ± 0.020 | 0.300 ± 0.020 | 0.300 ± 0.020 | 0.300 ± 0.020 |" in text
+    [test, _] = model_card.list_t_tests(card_rows.list_rows([entry]))
+    assert test["welch_p_over_seeds"] == "0.5" and test["paired_p_over_folds"] == ""
 
 
 def test_a_paper_s_own_scores_have_their_spread_and_an_f_score_has_f1_beside_it(tmp_path, zoo):
@@ -302,8 +329,9 @@ def test_runs_of_older_splits_are_rows_of_their_own(tmp_path, zoo):
         atomic_files.write_json(folder / "scores.json", scores | {"flags": flags})
         recorded_runs.record_run(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
-    assert "| 1 | VGG |" in text and "| 2 | VGG |" in text
-    assert "| | 1 VGG | 1 VGG*2 |\n" in text and "| | 2 VGG | 2 VGG*2 |\n" in text
+    assert "| VGG | loso, 10 folds |" in text and "| VGG | loso, 10 folds by-name |" in text
+    assert set(read_tests(zoo)) == {("VGG", "VGG*2"), ("VGG*2", "VGG")}
+    assert text.count("| VGG*2 | VGG | loso, 10 folds") == 2  # a test within each run
 
 
 def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):
@@ -313,7 +341,7 @@ def test_a_spread_that_is_not_there_is_not_shown(tmp_path, zoo):
     atomic_files.write_json(folder / "scores.json", scores)
     recorded_runs.record_run(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
-    assert "| 1 | VGG*2 | 60.0 | 60.0 | 60.0 | 60.0 | 60.0 |" in text
+    assert "| VGG*2 | 60.0 | 60.0 | 60.0 | 60.0 | 60.0 |" in text
 
 
 def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
@@ -325,7 +353,7 @@ def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
     ]
     recorded_runs.record_run(finished_run(tmp_path / "a", 0.6, processes=processes), zoo)
     text = (zoo / "epr" / "README.md").read_text()
-    assert "1. `tfser-train --x`: " in text
+    assert "- VGG; VGG*2: `tfser-train --x`: " in text
     assert "commit abc, unknown, CPU, H200\n" in text
     [entry] = atomic_files.read_json(zoo / "epr" / "emodb.json")
     assert entry["command"] == "tfser-train --x" and entry["processes"] == processes
@@ -386,10 +414,10 @@ def test_a_corpus_that_the_card_lacks_gets_a_section(tmp_path, zoo, before, abov
     readme = zoo / "epr" / "README.md"
     readme.write_text(before)
     recorded_runs.record_run(finished_run(tmp_path / "a", 0.6789), zoo)
-    head = above + "\n### emodb\n\n<!-- emodb -->\nFrom [emodb.json](emodb.json):\n"
+    head = above + f"\n### emodb\n\n<!-- emodb -->\n{LINKS}\n"
     text = readme.read_text()
     assert text.startswith(head) and text.endswith(f"<!-- end -->\n{below}")
-    assert "| 1 | VGG | 50.0 | 67.9 |" in text
+    assert "| VGG | 50.0 | 67.9 |" in text
     recorded_runs.record_run(finished_run(tmp_path / "b", 0.5432), zoo)
     again = readme.read_text()
     assert again.startswith(head) and again.endswith(f"<!-- end -->\n{below}")
@@ -409,10 +437,10 @@ def test_the_commonest_class_stands_beside_the_accuracy(tmp_path, zoo):
         atomic_files.write_json(folder / "hparams.json", {"name": name})
         recorded_runs.record_run(folder, zoo)
     text = (zoo / "epr" / "README.md").read_text()
-    assert "| run | attribute | system | UAR | WA | commonest class | fold UAR, mean ± sd |" in text
-    assert "| 1 |  | VGG*2 | 60.0 | 60.0 |  | 60.0 ± 1.0 |" in text
-    assert "| 2 | activation | VGG*2 | 60.0 | 60.0 | 68.8 | 60.0 ± 1.0 |" in text
-    assert "| 3 | valence | VGG*2 | 60.0 | 60.0 | 46.0 | 60.0 ± 1.0 |" in text
+    assert "| row | target | UAR | WA | commonest class | fold UAR, mean ± sd |" in text
+    assert "| VGG*2 |  | 60.0 | 60.0 |  | 60.0 ± 1.0 |" in text
+    assert "| VGG*2 | activation | 60.0 | 60.0 | 68.8 | 60.0 ± 1.0 |" in text
+    assert "| VGG*2 | valence | 60.0 | 60.0 | 46.0 | 60.0 ± 1.0 |" in text
 
 
 def test_the_runs_of_the_attributes_are_recorded_together(tmp_path, zoo):

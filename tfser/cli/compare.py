@@ -25,7 +25,12 @@ example: tfser-compare runs/svm-emodb-loso runs/epr-emodb-loso --out emodb-compa
 def parser():
     """Return the parser of tfser-compare."""
     p = base.Parser("tfser-compare", __doc__.partition(": ")[2], EPILOG)
-    p.add_argument("runs", nargs="+", metavar="RUN", help="finished run directories, two or more")
+    p.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="finished run directories, or files of predictions in zoo/ (.npz); two or more",
+    )
     p.add_argument("--out", type=Path, metavar="DIR", help="new folder for compare.csv, compare.md "
                    "and compare.html, a page with pictures")  # fmt: skip
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -55,10 +60,14 @@ def compare_runs(options: CompareOptions) -> None:
         base.check_new(options.out)
     from tfser.evaluation import comparison, comparison_report
     from tfser.evaluation.run_predictions import load_predictions
+    from tfser.evaluation.stored_predictions import load_stored
 
-    places = [find_run(name) for name in options.runs]
-    runs = [load_predictions(folder, system) for folder, system in places]
-    found = comparison.compare(runs, [read_folds(folder, system) for folder, system in places])
+    runs = []
+    for name in options.runs:
+        place, system = find_run(name)
+        load = load_stored if place.suffix == ".npz" and not place.is_dir() else load_predictions
+        runs.append(load(place, system))
+    found = comparison.compare(runs)
     for warning in found.warnings:
         log.warning("%s", warning)
     print(comparison_report.format_text(found))
@@ -72,17 +81,6 @@ def find_run(name: str) -> tuple[Path, str | None]:
         return Path(name), None
     folder, _, system = name.rpartition(":")
     return Path(folder), system
-
-
-def read_folds(folder: Path, system: str | None) -> dict[str, str]:
-    """Return the fold that predicted each utterance, {name: fold}, of the first seed."""
-    from tfser.storage import atomic_files
-
-    rows = atomic_files.read_csv(folder / "predictions.csv", ["utterance", "system", "seed"])
-    system = system or rows[-1]["system"]
-    column = "forest_fold" if "forest_fold" in rows[0] else "fold"
-    first = rows[0]["seed"]
-    return {r["utterance"]: r[column] for r in rows if (r["system"], r["seed"]) == (system, first)}
 
 
 def write_comparison(out: Path, found, runs) -> None:

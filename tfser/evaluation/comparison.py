@@ -45,12 +45,11 @@ class Comparison(NamedTuple):
     warnings: list[str]
 
 
-def compare(runs: list[Predictions], splits: list[dict] | None = None) -> Comparison:
+def compare(runs: list[Predictions]) -> Comparison:
     """Compare systems on the utterances that all of them predict.
 
     Args:
         runs: of `load_predictions`, two or more.
-        splits: the test fold of each utterance, {name: fold} for each run, of its first seed.
 
     Raises DataError where the runs have other classes, labels or no common utterance.
     """
@@ -73,7 +72,7 @@ def compare(runs: list[Predictions], splits: list[dict] | None = None) -> Compar
             f"{n_speakers} speakers: little can be concluded about new speakers, the intervals are "
             "too narrow"
         )
-    warnings += find_different_splits(names, splits or [])
+    warnings += find_different_splits(runs, names)
     scores = [
         Score(
             name,
@@ -140,6 +139,7 @@ def select_common(runs, names) -> tuple[list[Predictions], list[str]]:
                 y=run.y[order],
                 p=run.p[:, order],
                 probabilities=None if probabilities is None else probabilities[:, order],
+                folds=run.folds[order],
             )
         )
     for run, name in zip(selected, names, strict=True):
@@ -153,12 +153,14 @@ def select_common(runs, names) -> tuple[list[Predictions], list[str]]:
     return selected, warnings
 
 
-def find_different_splits(names, splits: list[dict]) -> list[str]:
-    """Warn of each run whose test folds hold other utterances together than the first run's."""
+def find_different_splits(runs, names) -> list[str]:
+    """Warn of each run whose test folds hold other utterances together than the first run's.
+
+    runs: with the same utterances, see `select_common`. The numbers of folds do not matter.
+    """
     warnings = []
-    for name, of_run in zip(names, splits, strict=False):
-        common = splits[0].keys() & of_run.keys()
-        pairs = {(splits[0][u], of_run[u]) for u in common}
+    for run, name in zip(runs, names, strict=True):
+        pairs = set(zip(runs[0].folds.tolist(), run.folds.tolist(), strict=True))
         if len({a for a, _ in pairs}) != len(pairs) or len({b for _, b in pairs}) != len(pairs):
             warnings.append(f"{name} has other folds than {names[0]}: other training sets")
     return warnings

@@ -1,15 +1,10 @@
 """Model cards: the tables of zoo/<model>/README.md, in Markdown."""
 
-import math
 from pathlib import Path
 
-import numpy as np
-
-from tfser.corpora.labels import ATTRIBUTES
 from tfser.errors import DataError
-from tfser.evaluation import metrics, significance
+from tfser.evaluation import card_rows, card_tests, metrics
 
-FEWEST_FOLDS = 3  # of a paired t-test
 SCORES = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa")  # of every paper
 WITH_RANGE = ("acnn",)  # models whose paper has the least and the greatest of its runs
 
@@ -37,151 +32,181 @@ def split_card(card: Path, corpus: str) -> tuple[str, str]:
     return head + start, end + tail
 
 
-def format_table(entries: list[dict]) -> str:
-    """Format joined runs as Markdown: their file, and a row for each system of each run.
+def format_table(entries: list[dict], baseline: list[dict] = ()) -> str:
+    """Format joined runs as Markdown: a row for each system of each run, commands, tests.
 
     Classes are in percent; ratings, which have different scores, have a table of their own below.
+
+    baseline: joined runs of the SVM on the same corpus.
     """
-    name = f"{entries[0]['scores']['corpus']}.json"
+    corpus = entries[0]["scores"]["corpus"]
     kinds = {}
-    for number, entry in enumerate(entries, start=1):
-        kinds.setdefault(metrics.headline_scores(entry["scores"]), []).append((number, entry))
-    return f"From [{name}]({name}):\n" + "".join(map(_format_rows, kinds.values()))
+    for row in card_rows.list_rows(entries):
+        kinds.setdefault(metrics.headline_scores(row.scores), []).append(row)
+    baselines = card_rows.list_rows(list(baseline))
+    links = f"From [{corpus}.json]({corpus}.json)"
+    if any(list_t_tests(rows) for rows in kinds.values()):
+        links += f"; t-tests of each row against each: [{corpus}.tests.csv]({corpus}.tests.csv)"
+    return f"{links}:\n" + "".join(_format_rows(rows, baselines) for rows in kinds.values())
 
 
-def _format_rows(numbered: list[tuple]) -> str:
-    """Format runs with the same headline scores.
+def _format_rows(rows: list, baselines: list) -> str:
+    """Format rows with the same headline scores: a table, the commands, the tests.
 
     The paper's own scores have columns, the commonest class has one where runs have counted it, and
-    so have the protocol and the attribute where there are several.
+    so have the protocol and the target where there are several.
     """
-    entries = [entry for _, entry in numbered]
-    systems = [values for e in entries for values in e["scores"]["systems"].values()]
-    headline = metrics.headline_scores(entries[0]["scores"])
+    headline = metrics.headline_scores(rows[0].scores)
     has_classes = headline[0] == "uar"
-    own = sorted({key for values in systems for key in values} - {*SCORES, *headline})
+    own = sorted({key for row in rows for key in row.values} - {*SCORES, *headline})
     if "f0_5_of_batches" in own:  # BEGAN's table 2 has an F-score, and does not say which
         own.insert(0, "macro_f1")
-    mixed = {  # a column for what several rows differ in
-        title: describe
-        for title, describe in (("protocol", _protocol_name), ("attribute", _attribute_name))
-        if len({describe(entry["scores"]) for entry in entries}) > 1
-    }
-    ranged = entries[0]["scores"]["model"] in WITH_RANGE
-    has_majority = any("majority" in entry["scores"] for entry in entries)
+    places = [card_rows.place_of(row.scores) for row in rows]
+    mixed = [i for i in range(2) if len({place[i] for place in places}) > 1]
+    ranged = rows[0].scores["model"] in WITH_RANGE
+    majorities = [card_rows.find_majority(row, [*rows, *baselines]) for row in rows]
+    has_majority = any(majorities)
+    ends_of = [format_interval(card_rows.score_interval(row), has_classes) for row in rows]
+    has_intervals = any(ends_of)
     first, *others = map(_title, headline)
-    titles = ["run", *mixed, "system", first, *["min", "max"] * ranged, *others]
+    titles = ["row", *(("protocol", "target")[i] for i in mixed), first]
+    titles += ["95 % interval"] * has_intervals + [*["min", "max"] * ranged, *others]
     titles += ["commonest class"] * has_majority + ["fold UAR, mean ± sd"] * has_classes
-    titles += [_title(key) for key in own]
-    lines = [
-        "",
-        f"| {' | '.join(titles)} |",
-        f"|{' --- |' * len(titles)}",
-    ]
-    commands = []
-    for number, entry in numbered:
-        scores = entry["scores"]
-        independent = (
-            "speaker-independent" if scores["speaker_independent"] else "speaker-dependent"
-        )
-        for name, values in scores["systems"].items():
-            several = scores["seeds"] > 1
-            format_score = _format_percent if has_classes else _format_plain
-            cells = [str(number), *(describe(scores) for describe in mixed.values()), name]
-            first, *others = (format_score(values[key], spread=several) for key in headline)
-            main = values[headline[0]]
-            ends = [format_score(main | {"mean": main[key]}) for key in ("min", "max")]
-            cells += [first, *ends * ranged, *others]
-            majority = f"{100 * scores['majority']:.1f}" if "majority" in scores else ""
-            cells += [majority] * has_majority
-            cells += [_format_percent(values["fold_uar"], spread=True)] if has_classes else []
-            cells += [
-                format_score(values[key], spread=several) if key in values else "" for key in own
+    titles += [*map(_title, own), "minutes", "machine"]
+    format_score = _format_percent if has_classes else _format_plain
+    lines = []
+    for row, place, interval, majority in zip(rows, places, ends_of, majorities, strict=True):
+        values, several = row.values, row.scores["seeds"] > 1
+        first, *others = (format_score(values[key], spread=several) for key in headline)
+        main = values[headline[0]]
+        ends = [format_score(main | {"mean": main[key]}) for key in ("min", "max")]
+        minutes = card_rows.count_minutes(row)
+        lines.append(
+            [
+                *(row.name, *(place[i] for i in mixed), first),
+                *[interval] * has_intervals,
+                *ends * ranged,
+                *others,
+                *["" if majority is None else f"{100 * majority:.1f}"] * has_majority,
+                *([_format_percent(values["fold_uar"], spread=True)] if has_classes else []),
+                *(
+                    format_score(values[key], spread=several) if key in values else ""
+                    for key in own
+                ),
+                "" if minutes is None else f"{minutes:.0f}",
+                card_rows.machine_of(row),
             ]
-            lines.append(f"| {' | '.join(cells)} |")
-        processes, note = entry["processes"], entry["note"]
-        facts = [
-            f"{scores['protocol']} ({independent})",
-            *scores["facts"],
-            f"{scores['folds']} folds",
-            f"{scores['n']:,} utterances",
-            f"{scores['seeds']} seed{'s' * (scores['seeds'] > 1)}",
-            *([note] if note else []),
-            f"commit {_format_distinct(process['git_commit'] for process in processes)}",
-            # A killed process has no device.
-            _format_distinct(p["device"] for p in processes if "device" in p),
-        ]
-        commands.append(f"{number}. `{entry['command']}`: {', '.join(facts)}")
-    return "\n".join([*lines, "", *commands, *_format_t_tests(numbered)]) + "\n"
+        )
+    commands = [_format_command(entry, rows) for entry in _list_entries(rows)]
+    tests = _format_tests(card_tests.compare_rows(rows, baselines), headline[0], mixed)
+    return "\n".join(["", *_format_lines(titles, lines), "", *commands, *tests]) + "\n"
 
 
-def _protocol_name(scores: dict) -> str:
-    return f"{scores['protocol']}, {scores['folds']} folds"
+def _list_entries(rows: list) -> list[dict]:
+    return list({id(row.entry): row.entry for row in rows}.values())
 
 
-def _attribute_name(scores: dict) -> str:
-    """Return the attribute that is recognized, "" for another target."""
-    target = scores.get("flags", {}).get("target")
-    return target if target in ATTRIBUTES else ""
+def _format_command(entry: dict, rows: list) -> str:
+    """Format the rows of a run, its command and what is known of it."""
+    scores, processes, note = entry["scores"], entry["processes"], entry["note"]
+    independent = "speaker-independent" if scores["speaker_independent"] else "speaker-dependent"
+    facts = [
+        f"{scores['protocol']} ({independent})",
+        *scores["facts"],
+        f"{scores['folds']} fold{'s' * (scores['folds'] > 1)}",
+        f"{scores['n']:,} utterances",
+        f"{scores['seeds']} seed{'s' * (scores['seeds'] > 1)}",
+        *([note] if note else []),
+        f"commit {_format_distinct(process['git_commit'] for process in processes)}",
+        # A killed process has no device.
+        _format_distinct(p["device"] for p in processes if "device" in p),
+    ]
+    names = "; ".join(row.name for row in rows if row.entry is entry)
+    return f"- {names}: `{entry['command']}`: {', '.join(facts)}"
 
 
-def _format_t_tests(numbered: list[tuple]) -> list[str]:
-    """Format t-tests between rows with the same task and several seeds.
+def _format_tests(pairs: list, main: str, mixed: list[int]) -> list[str]:
+    """Format the tests of rows against the SVM and their predecessors."""
+    pairs = [pair for pair in pairs if any(p is not None for p in pair[3:])]
+    if not pairs:
+        return []
+    has_classes = main == "uar"
+    titles = ["row", "against", *(("protocol", "target")[i] for i in mixed)]
+    titles += [f"{_title(main)} difference", "95 % interval", "McNemar", "seeds", "folds"]
+    lines = []
+    for pair in pairs:
+        place = card_rows.place_of(pair.first.scores)
+        scale, decimals = (100, 1) if has_classes else (1, 3)
+        lines.append(
+            [
+                *(pair.first.name, pair.second.name, *(place[i] for i in mixed)),
+                f"{scale * pair.difference:+.{decimals}f}",
+                format_interval(pair.interval, has_classes, sign="+"),
+                *map(_format_probability, (pair.mcnemar, pair.of_seeds, pair.of_folds)),
+            ]
+        )
+    return [
+        "",
+        "Tests of each row against the SVM of the same task and against its predecessor in the "
+        "paper. Interval: paired bootstrap over speakers. Probabilities are two-sided and adjusted "
+        "by Holm, each column for itself (bold: under 0.05): McNemar's exact test of the first "
+        "seeds, Welch's t-test over seeds, paired t-test over folds. An empty cell: one seed, less "
+        "than three folds, or a run that kept no predictions.",
+        *["", *_format_lines(titles, lines)],
+    ]
+
+
+def list_t_tests(rows: list) -> list[dict]:
+    """Return one-tailed t-tests that a row is above another one of its task, for tests.csv.
 
     A test over seeds says nothing about other speakers; a test over folds does, where folds leave
-    speakers out.
+    speakers out. No test is adjusted for the number of tests.
     """
-    groups = {}
-    for number, entry in numbered:
-        scores = entry["scores"]
-        if scores["seeds"] > 1:
-            task = _protocol_name(scores), scores["folds"], scores["n"], *scores.get("classes", ())
-            flags = ("target", "rounding", "normalize", "splits")
-            task += tuple(scores["flags"].get(name) for name in flags)
-            for name, values in scores["systems"].items():
-                groups.setdefault(task, []).append((f"{number} {name}", values))
-    lines = []
-    first = metrics.headline_scores(numbered[0][1]["scores"])[0]
-    for (protocol, n_folds, *_), rows in groups.items():
-        if len(rows) < 2:
-            continue
-        lines += [
-            "",
-            f"{protocol}: probability, by Welch's one-tailed t-test over seeds, "
-            f"that the row's {_title(first)} is not above the column's (bold: under 0.05):",
-            *_format_matrix(
-                [(name, values[first]["values"]) for name, values in rows], significance.t_test
-            ),
-        ]
-        if first == "uar" and n_folds >= FEWEST_FOLDS:
-            # The values are in the order of seeds, then folds.
-            means = [
-                (name, np.reshape(values["fold_uar"]["values"], (-1, n_folds)).mean(axis=0))
-                for name, values in rows
-            ]
-            lines += [
-                "",
-                "The same by the paired one-tailed t-test over the folds' UAR, means of the seeds:",
-                *_format_matrix(means, significance.paired_t_test),
-            ]
-    return lines
+    tests = []
+    for row in rows:
+        for other in rows:
+            if row is other or row.task != other.task:
+                continue
+            pair = card_tests.one_tailed(row, other)
+            if any(p is not None for p in pair):
+                protocol, target = card_rows.place_of(row.scores)
+                tests.append(
+                    {
+                        "protocol": protocol,
+                        "target": target,
+                        "row": row.name,
+                        "above": other.name,
+                        "welch_p_over_seeds": _plain(pair[0]),
+                        "paired_p_over_folds": _plain(pair[1]),
+                    }
+                )
+    return tests
 
 
-def _format_matrix(rows, test) -> list[str]:
-    """Format the probabilities of `test`(row's scores, column's scores)."""
-    lines = ["", f"| | {' | '.join(name for name, _ in rows)} |", f"|{' --- |' * (len(rows) + 1)}"]
-    for name, values in rows:
-        cells = [
-            "" if name == column else _format_probability(test(values, column_values)[1])
-            for column, column_values in rows
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
+def _plain(p: float | None) -> str:
+    return "" if p is None else f"{p:.4g}"
+
+
+def _format_lines(titles: list[str], lines: list[list[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(titles)} |",
+        f"|{' --- |' * len(titles)}",
+        *(f"| {' | '.join(cells)} |" for cells in lines),
+    ]
 
 
 def _title(key: str) -> str:
     words = {"uar": "UAR", "wa": "WA", "ccc": "CCC", "mse": "MSE", "f1": "F1"}
     return " ".join(words.get(word, word) for word in key.split("_"))
+
+
+def format_interval(ends, in_percent: bool = True, sign: str = "") -> str:
+    """Format the ends of an interval, "" for None."""
+    if ends is None:
+        return ""
+    scale, decimals = (100, 1) if in_percent else (1, 3)
+    low, high = (f"{scale * end:{sign}.{decimals}f}" for end in ends)
+    return f"{low} to {high}"
 
 
 def _format_plain(summary: dict, *, spread: bool = False) -> str:
@@ -190,10 +215,10 @@ def _format_plain(summary: dict, *, spread: bool = False) -> str:
     return f"{mean:.3f} ± {sd:.3f}" if spread and sd is not None else f"{mean:.3f}"
 
 
-def _format_probability(p: float) -> str:
-    if math.isnan(p):  # two rows of the same predictions
-        return "the same"
-    text = "< 0.001" if p < 0.001 else "> 0.999" if p > 0.999 else f"{p:.3f}"
+def _format_probability(p: float | None) -> str:
+    if p is None:
+        return ""
+    text = "< 0.001" if p < 0.001 else f"{p:.3f}"
     return f"**{text}**" if p < 0.05 else text
 
 

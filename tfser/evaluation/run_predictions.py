@@ -23,6 +23,7 @@ class Predictions(NamedTuple):
         y: true classes [n].
         p: predicted classes [seeds, n].
         probabilities: [seeds, n, K], None where the system has none.
+        folds: fold that predicted each utterance [n], of the first seed.
     """
 
     run: str
@@ -33,6 +34,7 @@ class Predictions(NamedTuple):
     y: np.ndarray
     p: np.ndarray
     probabilities: np.ndarray | None
+    folds: np.ndarray
 
     @property
     def classes(self) -> list[str]:
@@ -84,6 +86,7 @@ def _to_arrays(folder, scores, system, rows) -> Predictions:
             if has_probabilities:
                 probabilities[i, n] = [float(row[column]) for column in columns]
     first = of_seed[0]
+    column = "forest_fold" if "forest_fold" in first[0] else "fold"
     return Predictions(
         folder.name,
         scores,
@@ -93,4 +96,5 @@ def _to_arrays(folder, scores, system, rows) -> Predictions:
         np.array([number[row["emotion"]] for row in first]),
         p,
         probabilities,
+        np.array([int(row[column]) for row in first]),
     )
