@@ -952,7 +952,7 @@ def test_a_search_end_to_end(few, tmp_path):
     assert result == (
         "RESULT model=svm corpus=few protocol=loso speaker_independent=yes "
         f"uar={tested['uar']:.4f} wa={tested['wa']:.4f} majority=0.5000 n=12 folds=3 "
-        f"seeds=1 uar_low={low:.4f} uar_high={high:.4f}"
+        f"seeds=1 uar_low={low:.4f} uar_high={high:.4f} chosen_on=few/loso"
     )
     hp = atomic_files.read_json(folder / "best" / "hparams.json")["hparams"]
     assert hp == load_hparams("svm", "table", overlay=str(folder / "best.toml"))

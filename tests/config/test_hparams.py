@@ -448,3 +448,18 @@ def test_a_model_without_limits_or_corpora_of_its_own(tmp_path, monkeypatch):
     assert str(caught.value) == (
         f"no hyperparameter file {tmp_path / 'm.y.toml'} (did you mean 'm.x'?); there are: m m.x"
     )
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("# tfser-search: began on a, b.csv, loso, by tpe, seed 0\n[train]\n", "a, b.csv/loso"),
+        ("[train]\n", ""),
+        ("", ""),
+    ],
+)
+def test_an_overlay_says_what_its_search_was_on(tmp_path, text, found):
+    file = tmp_path / "best.toml"
+    file.write_text(text)
+    assert hparams.searched_task(str(file)) == found
+    assert hparams.searched_task("epr.small") == hparams.searched_task(None) == ""

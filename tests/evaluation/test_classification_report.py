@@ -21,7 +21,12 @@ CLASSES = ["Ärger", "喜び"]
 def finish(tmp_path):
     """Returns a function that scores and finishes a run of four utterances and two seeds."""
     run = SimpleNamespace(
-        folder=tmp_path, corpus="ünlü", protocol="loso", seeds=(0, 1), evaluate="test"
+        folder=tmp_path,
+        corpus="ünlü",
+        protocol="loso",
+        seeds=(0, 1),
+        evaluate="test",
+        chosen_on="",
     )
     corpus = [
         Utterance(tmp_path, name=f"ü{i}", speaker="ab"[i % 2], emotion=CLASSES[i // 2])

@@ -88,3 +88,12 @@ def test_one_speaker():
     found = comparison.compare(runs)
     assert (found.over, found.n_speakers) == ("utterances", 1)
     assert "intervals are over utterances" in found.warnings[0]
+
+
+def test_settings_that_were_chosen_on_the_corpus_are_warned_of():
+    """A search on another corpus is none of this one's business."""
+    runs = [predictions(RIGHT), predictions(WRONG, system="B"), predictions(RIGHT, system="C")]
+    for run, chosen_on in zip(runs, ("", "emodb/loso", "savee/loso"), strict=True):
+        run.scores.update(corpus="emodb", flags={"chosen_on": chosen_on} if chosen_on else {})
+    [found] = [w for w in comparison.compare(runs).warnings if "search" in w]
+    assert found.startswith("B: a search on emodb/loso chose its settings by dev sets")

@@ -18,6 +18,7 @@ from tfser.cli.options import (
     resolve_cache,
     resolve_protocol,
 )
+from tfser.config.hparams import searched_task
 from tfser.corpora.labels import select_by_labels, select_common_classes
 from tfser.errors import UsageError
 from tfser.evaluation import protocols
@@ -95,6 +96,8 @@ def prepare_task(options: Options) -> Task:
 
 def make_run(folder: Path, options: Options, task: Task, parts) -> run_directory.Run:
     """Return the options of a paper's `train`."""
+    is_best = folder.name == "best" and (folder.parent / "trials.jsonl").exists()
+    own = f"{task.corpus}/{task.protocol}"
     return run_directory.Run(
         folder=folder,
         cache=task.cache,
@@ -106,6 +109,7 @@ def make_run(folder: Path, options: Options, task: Task, parts) -> run_directory
         max_bad=options.max_bad,
         evaluate=options.evaluate,
         parts=parts,
+        chosen_on=own if is_best else searched_task(options.hparams),
         **task.hp["audio"],
     )
 

@@ -7,6 +7,7 @@ Order: the model's file, its [corpus.<name>] tables, the overlay, then `--set se
 
 import json
 import math
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,7 @@ from tfser.errors import UsageError, did_you_mean
 
 LARGEST_FILE = 10**6  # bytes
 DEEPEST = 20  # tables and lists in each other
+SEARCH_TITLE = re.compile(r"# tfser-search: \S+ on (.+), (\w+), by ")  # of a search's best.toml
 DEEP = "tables or lists are nested too deep"
 
 
@@ -110,6 +112,15 @@ def read_files(
         for name in names:
             lay_over(hp, per_corpus.get(name, {}), overlay)
     return hp, allowed, space
+
+
+def searched_task(overlay: str | None) -> str:
+    """Return "corpus/protocol" of the search that wrote an overlay, "" for other overlays."""
+    if not overlay or not overlay.endswith(".toml"):
+        return ""
+    with open(overlay, encoding="utf-8") as file:
+        found = SEARCH_TITLE.match(file.readline())
+    return "{}/{}".format(*found.groups()) if found else ""
 
 
 def _read(path) -> dict:

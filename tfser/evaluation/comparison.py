@@ -73,6 +73,7 @@ def compare(runs: list[Predictions]) -> Comparison:
             "too narrow"
         )
     warnings += find_different_splits(runs, names)
+    warnings += find_chosen_settings(runs, names)
     scores = [
         Score(
             name,
@@ -151,6 +152,17 @@ def select_common(runs, names) -> tuple[list[Predictions], list[str]]:
                 f"{run.classes[selected[0].y[i]]} and {run.classes[run.y[i]]}"
             )
     return selected, warnings
+
+
+def find_chosen_settings(runs, names) -> list[str]:
+    """Warn of each run whose settings a search chose on the corpus that is compared on."""
+    found = [run.scores.get("flags", {}).get("chosen_on", "") for run in runs]
+    return [
+        f"{name}: a search on {chosen_on} chose its settings by dev sets, which may hold speakers "
+        "that are tested here; its score is optimistic"
+        for run, name, chosen_on in zip(runs, names, found, strict=True)
+        if chosen_on.rpartition("/")[0] == run.scores.get("corpus")
+    ]
 
 
 def find_different_splits(runs, names) -> list[str]:

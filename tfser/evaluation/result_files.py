@@ -69,6 +69,11 @@ def write_results(run, scores: dict, figures: dict) -> None:
             "flags": scores["flags"] | {"evaluate": "dev"},
             "facts": [*scores["facts"], "scored on the dev part"],
         }
+    if run.chosen_on:
+        scores |= {
+            "flags": scores["flags"] | {"chosen_on": run.chosen_on},
+            "facts": [*scores["facts"], f"settings chosen by a search on {run.chosen_on}"],
+        }
     before = run.folder / "scores.json"
     seeds = list(run.seeds)
     if before.exists():

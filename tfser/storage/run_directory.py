@@ -35,6 +35,7 @@ class Run:
     parts: frozenset | None = None
     decoder: str = "soundfile"  # of audio files, see `decode.load_waveforms`
     channel: int = 0  # of audio files, see `decode.load_audio`
+    chosen_on: str = ""  # corpus/protocol of the search that chose the settings, "" for none
 
     @property
     def cache_options(self) -> dict:
