@@ -17,3 +17,11 @@ def load(folder, *, seed=None, fold=0):
     from tfser.inference import predictor
 
     return predictor.load_predictor(folder, seed=seed, fold=fold)
+
+
+def __getattr__(name):
+    if name == "__version__":
+        from importlib.metadata import version  # slow to import
+
+        return version("tfser")
+    raise AttributeError(f"module 'tfser' has no attribute {name!r}")

@@ -138,7 +138,7 @@ def run_command(function, options, *, interrupted=CONTINUES) -> int:
 def _is_command() -> bool:
     spec = getattr(sys.modules["__main__"], "__spec__", None)  # of python -m tfser.cli.train
     name = spec.name if spec else os.path.basename(sys.argv[0])
-    return name.startswith(("tfser.", "tfser-"))
+    return name == "tfser" or name.startswith(("tfser.", "tfser-"))
 
 
 def _exit_code(function, options, interrupted) -> int:
