@@ -86,6 +86,9 @@ def test_every_result_is_in_the_table_of_all():
         (path.parent.name, path.stem) for path in RESULTS
     }
     assert sum(row["paper"] != "" for row in found) >= 5
+    text = (ZOO.parent / "README.md").read_text(encoding="utf-8")
+    table = results_table.format_overview(ZOO)
+    assert results_table.START + table + results_table.END in text
 
 
 def test_every_kept_prediction_is_of_a_row():

@@ -11,7 +11,7 @@ from pathlib import Path
 from tfser.cli import base
 from tfser.config.hparams import hparams_folder
 from tfser.evaluation.recorded_runs import record_run, rewrite_cards
-from tfser.evaluation.results_table import write_results
+from tfser.evaluation.results_table import write_overview, write_results
 from tfser.inference.finished_run import find_runs
 
 EPILOG = """\
@@ -60,6 +60,7 @@ def record(options: CardOptions) -> None:
             record_run(run, zoo, options.note)
     rewrite_cards(zoo)  # a new row of the SVM is tested against on other cards
     write_results(zoo)
+    write_overview(zoo)
 
 
 def zoo_folder() -> Path:

@@ -58,10 +58,13 @@ class Row(NamedTuple):
 
     @property
     def task(self) -> tuple:
-        """What rows must share to be compared: protocol, folds, utterances, classes, flags."""
+        """What rows must share to be compared: speakers, folds, utterances, classes, flags.
+
+        One division has several names: BEGAN's protocol "paper" can leave one speaker out, too.
+        """
         flags = self.scores.get("flags", {})
         return (
-            *(self.scores["protocol"], self.scores["folds"], self.scores["n"]),
+            *(self.scores["speaker_independent"], self.scores["folds"], self.scores["n"]),
             *self.scores.get("classes", ()),
             *(flags.get(name) for name in TASK_FLAGS),
         )
