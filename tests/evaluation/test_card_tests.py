@@ -18,7 +18,8 @@ NAMES = np.array([f"u{i}" for i in range(40)])
 def entry_of(model, systems, **more):
     """Return a recorded run of classes with predictions: {system: p [seeds, n]}."""
     scores = {
-        "model": model, "protocol": "loso", "speaker_independent": True, "folds": 5, "n": 40, "classes": ["x", "y"], "uar": 0.0,
+        "model": model, "protocol": "loso", "speaker_independent": True, "folds": 5, "n": 40,
+        "classes": ["x", "y"], "uar": 0.0,
         "seeds": len(next(iter(systems.values()))), "flags": {}, "systems": {},
     } | more  # fmt: skip
     predictions = {}
