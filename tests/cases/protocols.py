@@ -106,6 +106,16 @@ TRAINED = [
         ),
     ),
     Case(
+        "all utterances train, and the score is no result",
+        "train",
+        train_on(list_rows(), "--protocol", "all"),
+        0,
+        check=lambda answer, folder: re.search(
+            "protocol=all speaker_independent=no .* n=2 folds=1 .* evaluate=none",
+            result_of(answer),
+        ).group(),
+    ),
+    Case(
         "speakers are left out where a table has no split",
         "train",
         train_on(list_rows()),
@@ -144,7 +154,7 @@ TRAINED = [
     ),
 ]
 CASES = [
-    *TRAINED[:1],  # tests/cli/test_task.py has the others
+    *TRAINED[:2],  # tests/cli/test_task.py has the others
     *refused("another word", list_rows(by_speaker(a="train", b="train", c="dev", d="tset")),
              r"split: .tset. of utterance d-anger-0 is not .*\(did you mean .test.\?\)",
              models=ALONE),
@@ -183,6 +193,8 @@ CASES = [
     Case("--test-corpus with --protocol split", "train",
          train_on(list_rows(), "--test-corpus", "toy", "--protocol", "split"), 2,
          "--protocol split: with --test-corpus there are no folds"),
+    *refused("--folds beside --protocol all", list_rows(), "--protocol all is one training",
+             "--folds", "3", "--protocol", "all", exit_code=2),
     Case("several seeds of an SVM, for which nothing is random", "train",
          train_on(list_rows(OFFICIAL), "--seeds", "2"), 2, "under --protocol loso or split"),
     Case("speech without labels that has no folder", "train",

@@ -59,7 +59,7 @@ def test_wrong_commands_end_before_tensorflow_is_imported():
 
 
 @pytest.mark.slow  # test_cases.py has the first one, test_protocols.py the splits of all
-@pytest.mark.parametrize("case", protocols.TRAINED[1:], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", protocols.TRAINED[2:], ids=lambda case: case.name)
 def test_the_protocol_of_a_table(case, tmp_path):
     answer = called(train.main, *case.arguments(tmp_path))
     assert answer.code == 0, answer.err

@@ -69,6 +69,21 @@ def test_the_dev_part_is_scored_with_evaluate_dev(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_all_utterances_train_but_the_dev_set(model):
+    """A random tenth of each class chooses the epoch, and is scored; SVM and probes need none."""
+    utterances, [split] = make_splits(model, voices(), protocol="all")
+    of_test = [utterances[i].emotion for i in split.test]
+    assert sorted(of_test) == ["anger"] * 3 + ["joy"] * 3  # 0.1 of 30
+    if model in ("svm", "auxvae"):
+        assert split.train.tolist() == list(range(60)) and not len(split.dev)
+    else:
+        assert split.dev.tolist() == split.test.tolist()
+        assert sorted([*split.train, *split.dev]) == list(range(60))
+    _, [other] = make_splits(model, voices({}), protocol="all")  # the corpus's parts do not matter
+    assert [part.tolist() for part in other] == [part.tolist() for part in split]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_without_a_dev_part_a_tenth_of_each_class_of_train_is_dev(model):
     parts = PARTS | {"d": "train", "f": "none"}  # f is in no part
     utterances, [split] = make_splits(model, voices(parts))

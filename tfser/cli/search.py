@@ -116,6 +116,8 @@ def search(options: Options) -> None:
         raise UsageError("--strategy multiworker is for one training; leave it out, or use --spark")
     if options.spark is not None:
         spark_session.check_master(options.spark)
+    if options.protocol == "all":
+        raise UsageError("--protocol all has no dev scores to compare; search with loso or paper")
     task = prepare_task(options)
     options = replace(options, protocol=task.protocol)
     if task.hp["labels"]["target"] == "attributes":

@@ -50,7 +50,7 @@ def prepare_task(options: Options) -> Task:
     check_svm(options, options.protocol or "paper")
     if options.test_root and not options.test_corpus:
         raise UsageError("--test-root is the folder of --test-corpus, which is not given")
-    if options.test_corpus and options.protocol in ("loso", "split"):
+    if options.test_corpus and options.protocol not in (None, "paper"):
         raise UsageError(
             f"--protocol {options.protocol}: with --test-corpus there are no folds; leave one out"
         )
@@ -60,6 +60,8 @@ def prepare_task(options: Options) -> Task:
     corpus, utterances, hp = load_named_corpus(options, options.corpus, options.data_root, cache)
     check_unlabelled_corpora(hp)
     protocol = resolve_protocol(options, utterances, hp)
+    if protocol == "all" and options.folds:
+        raise UsageError(f"--folds {options.folds}: --protocol all is one training; leave it out")
     check_svm(options, protocol)
     settings = {"model": options.model, "corpus": corpus, "protocol": protocol}
     test_utterances = None

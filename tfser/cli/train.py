@@ -87,7 +87,8 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         choices=PROTOCOLS,
         help="paper: the folds of the model's paper (see below); loso: leave one speaker out, no "
         "speaker of the test set is in the training set; split: the corpus's own train, dev and "
-        "test (default: paper; of a table split or loso, see below)",
+        "test; all: train on all utterances, for a network to use (default: paper; of a table "
+        "split or loso, see below)",
     )
     p.add_argument("--seed", type=int, default=0, metavar="N", help="first seed (default: 0)")
     p.add_argument(

@@ -1,4 +1,4 @@
-"""Protocols: the folds of the paper, of speakers, or of the corpus's own split."""
+"""Protocols: the folds of the paper, of speakers, of the corpus's own split, or all utterances."""
 
 import logging
 from collections import Counter, defaultdict
@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from tfser.errors import DataError, UsageError, did_you_mean
-from tfser.evaluation.splits import Split, is_speaker_independent, predefined_split
+from tfser.evaluation.splits import Split, is_speaker_independent, predefined_split, sample_dev
 
-PROTOCOLS = ("paper", "loso", "split")
+PROTOCOLS = ("paper", "loso", "split", "all")
+ONE_FOLD = ("split", "all")  # protocols of `make_predefined_split`
 PARTS = {"train": "train", "test": "test"} | dict.fromkeys(
     ("dev", "devel", "development", "val", "valid", "validation"), "dev"
 )
@@ -136,11 +137,23 @@ def _part_word(utterance) -> str:
     return "" if word in MISSING else word
 
 
-def make_predefined_split(utterances, labels, dev_fraction: float, seed: int) -> list[Split]:
-    """Make the one fold of the corpus's own split, see `predefined_split`.
+def make_predefined_split(
+    utterances, labels, dev_fraction: float, seed: int, protocol: str = "split"
+) -> list[Split]:
+    """Make the one fold of the corpus's own split, see `predefined_split`, or of all utterances.
+
+    Protocol "all" is for a network to use, not for a result: it trains on everybody. The test set
+    is a random share of each class, that of the dev set; where `dev_fraction` is 0, it trains, too.
 
     labels: the class of each utterance. Raises DataError where train has one class of several.
     """
+    if protocol == "all":
+        everyone = ["train"] * len(utterances)
+        held_out = sample_dev(everyone, labels, dev_fraction or DEV_FRACTION, seed)
+        known = np.arange(len(utterances))
+        if dev_fraction:
+            return [Split(np.setdiff1d(known, held_out), held_out, held_out)]
+        return [Split(known, held_out[:0], held_out)]
     split = predefined_split(read_parts(utterances), labels, dev_fraction, seed)
     trained = {labels[i] for i in split.train}
     if len(trained) < min(2, len(set(labels))):

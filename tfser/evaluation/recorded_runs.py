@@ -36,6 +36,11 @@ def record_run(folder: Path, zoo: Path, note: str = "") -> None:
         raise DataError(f"{folder} is not a finished run: {error.filename} is missing") from None
     if missing := KEYS - scores.keys():
         raise atomic_files.damaged_error(folder / "scores.json", f"it has no {min(missing)}")
+    if scores["flags"].get("evaluate") == "none":
+        raise DataError(
+            f"{folder} is trained on all speakers, and its score is no result; record a run with "
+            "--protocol loso or paper"
+        )
     if scores["flags"].get("evaluate") == "dev":
         raise DataError(
             f"{folder} is scored on its dev part, which compares settings and is no result; "

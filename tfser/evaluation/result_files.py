@@ -69,6 +69,11 @@ def write_results(run, scores: dict, figures: dict) -> None:
             "flags": scores["flags"] | {"evaluate": "dev"},
             "facts": [*scores["facts"], "scored on the dev part"],
         }
+    if run.protocol == "all":
+        scores |= {
+            "flags": scores["flags"] | {"evaluate": "none"},
+            "facts": [*scores["facts"], "trained on all speakers: the score is no result"],
+        }
     if run.chosen_on:
         scores |= {
             "flags": scores["flags"] | {"chosen_on": run.chosen_on},

@@ -232,10 +232,21 @@ def predefined_split(parts, labels, dev_fraction: float, seed: int) -> Split:
             "use --protocol loso"
         )
     if not len(dev):
-        dev = _sample_classes(train, labels, dev_fraction, np.random.default_rng([seed, 0]))
-        if dev_fraction and not len(dev):
-            raise DataError("each class has one utterance to train on, and dev would be empty")
+        dev = sample_dev(parts, labels, dev_fraction, seed)
     return Split(np.setdiff1d(train, dev), dev, test)
+
+
+def sample_dev(parts, labels, dev_fraction: float, seed: int) -> np.ndarray:
+    """Draw a share of each class of the part "train" as dev set: numbers, ascending.
+
+    Raises DataError where the set would be empty and the fraction is not 0.
+    """
+    train = np.flatnonzero(np.asarray(parts, object) == "train")
+    rng = np.random.default_rng([seed, 0])
+    dev = _sample_classes(train, np.asarray(labels), dev_fraction, rng)
+    if dev_fraction and not len(dev):
+        raise DataError("each class has one utterance to train on, and dev would be empty")
+    return dev
 
 
 def is_speaker_independent(speakers, splits) -> bool:

@@ -7,7 +7,12 @@ import numpy as np
 
 from tfser.corpora.labels import list_strata, select_by_labels
 from tfser.errors import DataError, UsageError
-from tfser.evaluation.protocols import DEV_FRACTION, make_predefined_split, read_parts
+from tfser.evaluation.protocols import (
+    DEV_FRACTION,
+    ONE_FOLD,
+    make_predefined_split,
+    read_parts,
+)
 from tfser.evaluation.splits import (
     Split,
     leave_speakers_of_sessions_out,
@@ -29,8 +34,9 @@ def make_splits(utterances, hp, run, seed, others=()) -> list[Split]:
     """Make the splits of section 5.1: the speakers of a session are dev and test in turn.
 
     Without sessions, and under `--protocol loso`: leave one speaker out, the next speaker is dev.
-    `--protocol split`: the corpus's own split, whose random dev part depends on `seed`. Utterances
-    without a label train, unless their speaker is dev or test, or the split has them there.
+    `--protocol split`: the corpus's own split; `all`: everybody trains. Their random dev part
+    depends on `seed`. Utterances without a label train, unless their speaker is dev or test, or the
+    split has them there.
 
     others: which of the utterances are of another corpus, without labels.
     """
@@ -40,12 +46,15 @@ def make_splits(utterances, hp, run, seed, others=()) -> list[Split]:
     )
     by_speaker, by_session = speakers[labelled].astype(str), sessions[labelled]
     parts = [None] * len(utterances)
-    if run.protocol == "split":
+    if run.protocol == "all":
+        parts = ["train"] * len(utterances)
+    elif run.protocol == "split":
         own = set(utterances).difference(others)
         parts = read_parts([u if u in own else replace(u, split="train") for u in utterances])
+    if run.protocol in ONE_FOLD:
         known = [utterances[i] for i in labelled]
         emotions = [u.emotion for u in known]
-        splits = make_predefined_split(known, emotions, DEV_FRACTION, seed)
+        splits = make_predefined_split(known, emotions, DEV_FRACTION, seed, run.protocol)
     elif run.protocol == "paper" and all(by_session):
         if run.n_folds:
             raise UsageError(

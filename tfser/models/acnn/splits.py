@@ -6,7 +6,7 @@ import numpy as np
 
 from tfser.corpora.labels import list_strata, select_by_labels
 from tfser.errors import DataError
-from tfser.evaluation.protocols import make_predefined_split
+from tfser.evaluation.protocols import ONE_FOLD, make_predefined_split
 from tfser.evaluation.splits import (
     Split,
     assign_speaker_groups,
@@ -36,9 +36,9 @@ def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
     if n_trained is None and run.protocol == "loso":
         speakers = [u.speaker for u in utterances]
         splits = leave_speakers_out(speakers, n_folds=run.n_folds, strata=list_strata(utterances))
-    elif n_trained is None and run.protocol == "split":
+    elif n_trained is None and run.protocol in ONE_FOLD:
         emotions, fraction = [u.emotion for u in utterances], hp["train"]["dev_fraction"]
-        splits = make_predefined_split(utterances, emotions, fraction, seed)
+        splits = make_predefined_split(utterances, emotions, fraction, seed, run.protocol)
     elif hp["protocol"]["dev"] == "speakers":
         groups = sessions_or_groups(utterances[:n_trained], hp, run)
         splits = hold_out_groups(groups, len(utterances), seed)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfser.corpora.labels import list_strata, select_by_labels, select_rated
 from tfser.errors import DataError, UsageError
-from tfser.evaluation.protocols import make_predefined_split, read_parts
+from tfser.evaluation.protocols import ONE_FOLD, make_predefined_split, read_parts
 from tfser.evaluation.splits import (
     Split,
     leave_speakers_out,
@@ -111,8 +111,8 @@ def _make_splits(utterances, hp, run, seed) -> list[Split]:
                 "labels.group and labels.target"
             )
         return [predefined_split(parts, classes, fraction, seed)]
-    if run.protocol == "split":
-        return make_predefined_split(utterances, classes, fraction, seed)
+    if run.protocol in ONE_FOLD:
+        return make_predefined_split(utterances, classes, fraction, seed, run.protocol)
     if run.protocol == "loso":
         if target == "speaker":
             raise UsageError(

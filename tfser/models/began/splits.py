@@ -2,7 +2,7 @@
 
 from tfser.corpora.labels import list_strata, select_by_labels, select_rated
 from tfser.errors import DataError, UsageError
-from tfser.evaluation.protocols import make_predefined_split
+from tfser.evaluation.protocols import ONE_FOLD, make_predefined_split
 from tfser.evaluation.splits import (
     Split,
     leave_speakers_out,
@@ -43,8 +43,8 @@ def _make_splits(utterances, hp, run, seed) -> list[Split]:
         return leave_speakers_out(speakers, n_folds=run.n_folds, strata=list_strata(utterances))
     if run.n_folds:
         raise UsageError(f"--folds {run.n_folds}: protocol.kind={kind} has folds of its own")
-    if kind in ("official", "split"):
-        return make_predefined_split(utterances, classes, fraction, seed)
+    if kind == "official" or run.protocol in ONE_FOLD:
+        return make_predefined_split(utterances, classes, fraction, seed, run.protocol)
     share = hp["protocol"]["train_fraction"]
     return per_speaker_split(
         speakers, classes, train_fraction=share, dev_fraction=fraction, seed=seed

@@ -4,7 +4,7 @@ import numpy as np
 
 from tfser.corpora.labels import list_strata, select_by_labels
 from tfser.errors import UsageError
-from tfser.evaluation.protocols import make_predefined_split
+from tfser.evaluation.protocols import ONE_FOLD, make_predefined_split
 from tfser.evaluation.splits import (
     Split,
     leave_speakers_out,
@@ -28,9 +28,9 @@ def make_splits(utterances, hp, run, seed) -> list[Split]:
     inner = hp["forest"]["profiles"] == "inner"
     if inner and run.protocol == "paper":
         raise UsageError("forest.profiles=inner is for --protocol loso or split; leave it out")
-    if run.protocol == "split":
+    if run.protocol in ONE_FOLD:
         emotions, fraction = [u.emotion for u in utterances], hp["train"]["dev_fraction"]
-        splits = make_predefined_split(utterances, emotions, fraction, seed)
+        splits = make_predefined_split(utterances, emotions, fraction, seed, run.protocol)
     elif run.protocol == "loso":
         speakers, strata = [u.speaker for u in utterances], list_strata(utterances)
         splits = leave_speakers_out(speakers, n_folds=run.n_folds, strata=strata)

@@ -4,7 +4,7 @@ import numpy as np
 
 from tfser.corpora.labels import list_strata, select_by_labels
 from tfser.errors import UsageError
-from tfser.evaluation.protocols import make_predefined_split
+from tfser.evaluation.protocols import ONE_FOLD, make_predefined_split
 from tfser.evaluation.splits import (
     Split,
     cross_corpus_split,
@@ -36,8 +36,8 @@ def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:
     fraction = 0.0 if trains_on_dev else hp["protocol"]["dev_fraction"]
     if n_trained is not None:
         splits = cross_corpus_split(emotions, n_trained, dev_fraction=fraction, seed=seed)
-    elif run.protocol == "split":
-        splits = make_predefined_split(utterances, emotions, fraction, seed)
+    elif run.protocol in ONE_FOLD:
+        splits = make_predefined_split(utterances, emotions, fraction, seed, run.protocol)
     elif run.protocol == "loso":
         speakers, strata = [u.speaker for u in utterances], list_strata(utterances)
         splits = leave_speakers_out(speakers, n_folds=run.n_folds, strata=strata)
