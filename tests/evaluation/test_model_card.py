@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from tfser.cli import card
+from tfser.config import hparams
 from tfser.errors import DataError
 from tfser.evaluation import card_rows, model_card, recorded_runs
 from tfser.storage import atomic_files
@@ -361,7 +362,7 @@ def test_the_processes_that_trained_are_told_whoever_came_last(tmp_path, zoo):
 
 def test_the_zoo_lies_beside_the_hyperparameters(tmp_path, monkeypatch):
     assert (card.zoo_folder() / "epr" / "README.md").is_file()
-    monkeypatch.setattr(card, "hparams_folder", lambda: tmp_path / "tfser" / "_hparams")
+    monkeypatch.setattr(hparams, "hparams_folder", lambda: tmp_path / "tfser" / "_hparams")
     assert card.zoo_folder() == tmp_path / "tfser" / "_zoo"
 
 

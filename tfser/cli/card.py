@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfser.cli import base
-from tfser.config.hparams import hparams_folder
+from tfser.config.hparams import zoo_folder
 from tfser.evaluation.recorded_runs import record_run, rewrite_cards
 from tfser.evaluation.results_table import write_overview, write_results
 from tfser.inference.finished_run import find_runs
@@ -61,12 +61,6 @@ def record(options: CardOptions) -> None:
     rewrite_cards(zoo)  # a new row of the SVM is tested against on other cards
     write_results(zoo)
     write_overview(zoo)
-
-
-def zoo_folder() -> Path:
-    """Return the folder of the cards: beside hparams/ in a checkout, in the package in a wheel."""
-    folder = Path(hparams_folder())
-    return folder.with_name("_zoo" if folder.name == "_hparams" else "zoo")
 
 
 if __name__ == "__main__":

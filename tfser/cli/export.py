@@ -13,11 +13,13 @@ from tfser.cli import base
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.inference import export_readme
 from tfser.inference.finished_run import check_exists, load_run
+from tfser.inference.preset import find_preset
 from tfser.storage import atomic_files
 
 EPILOG = """\
 The export holds the network of one fold. In a process without tfser it must give the predictions
-that the run has written for the test set of that fold; else nothing is written. With --format keras
+that the run has written for the test set of that fold, or those of the preset for a second of
+noise; else nothing is written. With --format keras
 the weights must equal those of the run.
 
 exit codes: 0 done, 1 the check failed, 2 usage, 3 data, 4 --out exists or the run is not finished.
@@ -32,7 +34,10 @@ CLOSE = {"savedmodel": 1e-5, "keras": 1e-5, "tflite": 1e-4, "onnx": 1e-4}
 def parser() -> argparse.ArgumentParser:
     """Return the parser of tfser-export."""
     p = base.Parser("tfser-export", __doc__.partition(": ")[2], EPILOG)
-    p.add_argument("--run", type=Path, required=True, metavar="DIR", help="run directory")
+    source = p.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, metavar="DIR", help="run directory")
+    source.add_argument("--preset", metavar="NAME", help="trained system that is installed with "
+                        "tfser: tfser presets lists them; or a preset folder")  # fmt: skip
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     p.add_argument(
         "--format",
@@ -61,8 +66,9 @@ def parser() -> argparse.ArgumentParser:
 class ExportOptions:
     """Options of tfser-export."""
 
-    run: Path
     out: Path
+    run: Path | None = None
+    preset: str | None = None
     format: str = "savedmodel"
     seed: int | None = None
     fold: int = 0
@@ -79,13 +85,18 @@ def main(argv=None) -> int:
 def export(options: ExportOptions) -> None:
     """Write the export under a temporary name, check it, then rename it."""
     base.check_new(options.out)
-    run = load_run(options.run, seed=options.seed, fold=options.fold)
+    folder = options.run or find_preset(options.preset).folder
+    run = load_run(folder, seed=options.seed, fold=options.fold)
     with tensorflow_startup.quiet():
         tensorflow_startup.import_keras()
         from tfser.inference import export_formats, served_model
     export_formats.check_format(options.format, run)
     served = served_model.load_inference_function(run)
-    inputs, expected = load_test_part(run, served, options.data_root)
+    if options.preset:
+        inputs = make_inputs(served, [make_noise(served.sample_rate_hz)])
+        expected = np.stack([served_model.run_inference(served, x) for x in inputs])
+    else:
+        inputs, expected = load_test_part(run, served, options.data_root)
     with atomic_files.replace_folder(options.out) as unchecked:
         with tensorflow_startup.quiet():
             write_export(options.format, run, served, unchecked)
@@ -96,14 +107,16 @@ def export(options: ExportOptions) -> None:
         worst = max_difference(outputs, expected)
         if not worst <= CLOSE[options.format]:
             raise TfserError(
-                f"the export of {options.run} gives other probabilities than the run, by "
+                f"the export of {folder} gives other probabilities than the run, by "
                 f"{worst:.1e}; {options.out} is not written; see that the corpus is the one that "
                 "was tested" + _older_run_hint(run)
             )
-    result = "equal to the run"
+    source = "preset" if options.preset else "run"
+    result = f"equal to the {source}"
     if options.format == "keras":
-        result = "the weights and predictions of the run"
-    print(f"{options.out}: {result} for {len(expected)} utterances, to {worst:.1e}")
+        result = f"the weights and predictions of the {source}"
+    what = "a second of noise" if options.preset else f"{len(expected)} utterances"
+    print(f"{options.out}: {result} for {what}, to {worst:.1e}")
 
 
 def _older_run_hint(run) -> str:
@@ -119,7 +132,6 @@ def load_test_part(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
     from tfser.audio import decode
     from tfser.cli import options
     from tfser.corpora.loader import corpus_names, load_corpus
-    from tfser.inference import served_model
 
     rows = select_test_rows(run)[:CHECKED]
     is_table = root is not None and options.is_table(str(root))
@@ -142,16 +154,26 @@ def load_test_part(run, served, root) -> tuple[list[np.ndarray], np.ndarray]:
                 **times,
             )
         )
-    expected = recorded_outputs(run, rows)
+    return make_inputs(served, waveforms), recorded_outputs(run, rows)
+
+
+def make_inputs(served, waveforms) -> list[np.ndarray]:
+    """Return the inputs of the inference function: waveforms, or their openSMILE features."""
     if not served.opensmile_input:
-        return waveforms, expected
+        return waveforms
+    from tfser.inference import served_model
+
     extracted = served.opensmile_input.make_extractor(served.sample_rate_hz).extract(waveforms)
     for features in extracted:
         if isinstance(features, Exception):
             raise features
     shape = served.opensmile_input.shape
-    inputs = [served_model.pad_features(features, shape) for features in extracted]
-    return inputs, expected
+    return [served_model.pad_features(features, shape) for features in extracted]
+
+
+def make_noise(sample_rate_hz: int) -> np.ndarray:
+    """Return a second of noise: a preset has no recordings to check its export with."""
+    return np.random.default_rng(0).normal(0, 0.1, sample_rate_hz).astype("float32")
 
 
 def select_test_rows(run) -> list[dict]:
@@ -160,11 +182,12 @@ def select_test_rows(run) -> list[dict]:
     EPR's forest has folds of its own with `--protocol paper` (section 4.1): the rows are those that
     neither the network nor the forest was trained on. Older runs name the forest's fold "fold".
     """
-    part = run.scores["flags"].get("evaluate", "test")
+    evaluated = run.scores["flags"].get("evaluate", "test")
+    parts = {"dev", "test"} if evaluated == "none" else {evaluated}  # none: --protocol all
     of_fold = {
         row["utterance"]
         for row in read_rows(run.folder / "splits.csv", ("seed", "fold", "part", "utterance"))
-        if (row["seed"], row["fold"], row["part"]) == (str(run.seed), str(run.fold), part)
+        if (row["seed"], row["fold"]) == (str(run.seed), str(run.fold)) and row["part"] in parts
     }
     rows = read_rows(run.network.parent / "predictions.csv", ("system", "utterance"))
     rows = [

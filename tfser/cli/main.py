@@ -7,13 +7,14 @@ from tfser.errors import UsageError, did_you_mean
 
 COMMANDS = {  # name -> what it is for; `tfser NAME` is `tfser-NAME`
     "train": "train one system with cross-validation and print its scores",
-    "predict": "predict emotions in audio files with a finished run or an export",
+    "predict": "predict emotions in audio files with a preset, a run or an export",
     "search": "search the hyperparameters of one system on dev sets",
     "compare": "compare finished runs: intervals, tests of each pair",
     "extract": "fill the feature cache of a corpus before training",
     "export": "write a run's network as SavedModel, Keras file, TFLite or ONNX",
     "serve": "open a web page that predicts emotions of uploads",
     "transform": "change the gender or pitch of speech with the Aux-VAE",
+    "presets": "list the trained systems that are installed",
     "card": "record finished runs in zoo/ and on the cards",
 }
 

@@ -1,4 +1,4 @@
-"""tfser-predict: predicts emotions in audio files with a finished run or an export."""
+"""tfser-predict: predicts emotions in audio files with a preset, a finished run or an export."""
 
 import argparse
 import csv
@@ -16,6 +16,7 @@ from tfser.corpora import audio_folder, table
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.inference.finished_run import check_folder, load_run
 from tfser.inference.prediction_table import format_file_name
+from tfser.inference.preset import find_preset
 from tfser.inference.windows import check_window
 from tfser.storage import atomic_files, file_names
 
@@ -33,7 +34,7 @@ spreadsheets would take for a formula.
 exit codes: 0 done, 1 failed, 2 usage, 3 some recordings could not be used (the column error gives
 the reason; the other recordings are done), 4 --out exists, 130 interrupted.
 
-example: tfser-predict --export epr-emodb recordings/*.wav --out emotions.csv
+example: tfser-predict --preset epr_emodb recordings/*.wav --out emotions.csv
 """
 INTERRUPTED = "what is done stands in a file .part beside --out"
 HEAD_BYTES = 512  # tell a recording of any name
@@ -46,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     source = p.add_mutually_exclusive_group(required=True)
     source.add_argument("--run", type=Path, metavar="DIR", help="run directory of tfser-train")
     source.add_argument("--export", type=Path, metavar="DIR", help="folder of tfser-export")
+    source.add_argument("--preset", metavar="NAME", help="trained system that is installed with "
+                        "tfser: tfser presets lists them; or a preset folder")  # fmt: skip
     p.add_argument("files", nargs="*", type=Path, metavar="FILE", help="audio files")
     p.add_argument("--folder", type=Path, metavar="DIR", help="all audio files under a folder")
     p.add_argument("--table", type=Path, metavar="CSV", help="a table as for tfser-train, with a "
@@ -76,6 +79,7 @@ class PredictOptions:
 
     run: Path | None = None
     export: Path | None = None
+    preset: str | None = None
     files: tuple[Path, ...] = ()
     folder: Path | None = None
     table: Path | None = None
@@ -107,10 +111,10 @@ def predict(options: PredictOptions) -> None:
     check_window(options.window, options.hop)
     if options.channel is not None and options.channel < 0:
         raise UsageError(f"--channel {options.channel}: give 1 or more, or 0 for the mean")
-    folder = options.run or options.export
+    folder = options.run or options.export or find_preset(options.preset).folder
     if (folder / "tfser.json").exists() != bool(options.export):
         raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
-    if options.run:
+    if not options.export:
         check_folder(folder)
         load_run(folder, seed=options.seed, fold=options.fold)
     recordings = list_recordings(options)

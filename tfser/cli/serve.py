@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfser.cli import base
+from tfser.errors import UsageError
 from tfser.inference.finished_run import check_folder, load_run
+from tfser.inference.preset import find_preset
 from tfser.inference.web_page import LOOPBACK, open_page
 
 EPILOG = """\
@@ -20,15 +22,17 @@ here.
 exit codes: 0 done, 1 failed, 2 usage, 3 an export cannot be read, 4 a run is not finished, 130
 ended by Ctrl-C.
 
-example: tfser-serve --export epr-emodb acnn-ravdess
+example: tfser-serve --preset epr_emodb --export my-export
 """
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of tfser-serve."""
     p = base.Parser("tfser-serve", __doc__.partition(": ")[2], EPILOG)
-    p.add_argument("--export", type=Path, nargs="+", required=True, metavar="DIR",
+    p.add_argument("--export", type=Path, nargs="+", default=[], metavar="DIR",
                    help="folders of tfser-export, or run directories")  # fmt: skip
+    p.add_argument("--preset", nargs="+", default=[], metavar="NAME",
+                   help="trained systems that are installed with tfser")  # fmt: skip
     p.add_argument(
         "--host", default=LOOPBACK[0], help="address to listen at (default: this machine alone)"
     )
@@ -41,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
 class ServeOptions:
     """Options of tfser-serve."""
 
-    export: tuple[Path, ...]
+    export: tuple[Path, ...] = ()
+    preset: tuple[str, ...] = ()
     host: str = LOOPBACK[0]
     port: int = 7860
     debug: bool = False
@@ -55,11 +60,14 @@ def main(argv=None) -> int:
 
 def serve(options: ServeOptions) -> None:
     """Open the page and wait for an interrupt."""
-    for folder in options.export:  # before TensorFlow is imported
+    folders = [*(find_preset(name).folder for name in options.preset), *options.export]
+    if not folders:
+        raise UsageError("nothing to serve: give --preset or --export")
+    for folder in folders:  # before TensorFlow is imported
         check_folder(folder)
         if not (folder / "tfser.json").exists():
             load_run(folder)
-    with open_page(options.export, options.host, options.port) as url:
+    with open_page(folders, options.host, options.port) as url:
         print(f"{url} (Ctrl-C ends it)", flush=True)
         threading.Event().wait()
 

@@ -29,6 +29,12 @@ def hparams_folder():
     return resources.files("tfser") / "_hparams"
 
 
+def zoo_folder() -> Path:
+    """Return the folder of the cards: beside hparams/ in a checkout, in the package in a wheel."""
+    folder = Path(hparams_folder())
+    return folder.with_name("_zoo" if folder.name == "_hparams" else "zoo")
+
+
 def hparams_names() -> list[str]:
     """List the names of the hyperparameter files: models, and overlays such as "epr.small"."""
     files = hparams_folder().iterdir()

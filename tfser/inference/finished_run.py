@@ -1,10 +1,15 @@
 """Finished runs of tfser-train, read without TensorFlow."""
 
+import contextlib
+import contextvars
 from pathlib import Path
 from typing import NamedTuple
 
 from tfser.errors import ConflictError, DataError, UsageError
+from tfser.inference import preset
 from tfser.storage import atomic_files, run_directory
+
+_read = contextvars.ContextVar("files of a run that were read", default=None)
 
 
 class FinishedRun(NamedTuple):
@@ -39,6 +44,8 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         DataError: hparams.json or scores.json is damaged, or of another run.
         ConflictError: the run is not finished, lacks its settings, or its fold is of another run.
     """
+    if (folder / preset.FILE).is_file():
+        return load_preset(preset.read_preset(folder), seed, fold)
     try:
         settings = atomic_files.read_dict(folder / "hparams.json")
     except (FileNotFoundError, NotADirectoryError):
@@ -75,6 +82,32 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
     return run
 
 
+def load_preset(found: preset.Preset, seed: int | None = None, fold: int = 0) -> FinishedRun:
+    """Load a preset as a run with one seed and one fold.
+
+    Raises UsageError for another seed or fold, DataError where a file is missing or damaged.
+    """
+    if seed is not None or fold:
+        raise UsageError(f"{found.name} is a preset, of one seed and fold; leave both out")
+    about = found.about
+    preset.check_files(found)
+    try:
+        return FinishedRun(
+            folder=found.folder,
+            model=about["model"],
+            corpus=about["corpus"],
+            test_corpus=about["corpus"],
+            hp=about["hparams"],
+            scores=about["scores"],
+            classes=about["classes"],
+            seed=about["seed"],
+            fold=0,
+        )
+    except (LookupError, TypeError) as error:
+        reason = f"it has no {error}"
+        raise atomic_files.damaged_error(found.folder / preset.FILE, reason, preset.FIX) from None
+
+
 def _check_same_run(folder: Path, settings: dict, scores: dict) -> None:
     """Raise DataError where hparams.json and scores.json are of two runs."""
     corpus = settings["corpus"]
@@ -100,7 +133,20 @@ def check_folder(folder: Path) -> None:
         raise UsageError(f"there is no folder {folder}")
 
 
+@contextlib.contextmanager
+def record_files():
+    """Yield a list that gets each file of a run that is read inside, in the order of reading."""
+    files = []
+    token = _read.set(files)
+    try:
+        yield files
+    finally:
+        _read.reset(token)
+
+
 def check_exists(path: Path) -> None:
-    """Raise DataError where a file of a run is missing."""
+    """Raise DataError where a file of a run is missing; `record_files` lists the file."""
+    if (files := _read.get()) is not None:
+        files.append(path)
     if not path.exists():
         raise DataError(f"{path} is missing; {atomic_files.REPAIR}")

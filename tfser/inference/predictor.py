@@ -14,6 +14,7 @@ from tfser.audio.waveform_checks import NOISE
 from tfser.errors import DataError, UsageError
 from tfser.inference import export_graph, served_model
 from tfser.inference.finished_run import check_folder, load_run
+from tfser.inference.preset import find_preset
 from tfser.inference.windows import check_window, read_windows, split_into_windows
 from tfser.plots.drawing_errors import keep_going
 from tfser.plots.figures import save_figure
@@ -199,12 +200,14 @@ class Predictor:
 
 
 def load_predictor(folder, *, seed=None, fold=0, channel=None) -> Predictor:
-    """Load a run directory of tfser-train, or a folder of tfser-export.
+    """Load a run directory of tfser-train, a folder of tfser-export, or a preset by its name.
 
     channel: of the files, see `decode.load_audio`; None: as in training.
 
     Raises UsageError where the folder is neither, DataError where a file is missing or damaged.
     """
+    if not Path(folder).exists() and Path(folder).name == str(folder):
+        folder = find_preset(str(folder)).folder
     folder = Path(folder)
     if (folder / "tfser.json").exists():
         if seed is not None or fold:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfser.errors import DataError, UsageError
 from tfser.features.opensmile import OpenSmile
+from tfser.inference import preset
 from tfser.inference.finished_run import FinishedRun, check_exists
 from tfser.storage import atomic_files
 
@@ -57,6 +58,9 @@ def load_inference_function(run: FinishedRun) -> InferenceFunction:
 
     Raises DataError where a file is missing or damaged.
     """
+    if (run.folder / preset.FILE).is_file():
+        with preset.unpack(preset.read_preset(run.folder)) as folder:
+            return load_inference_function(run._replace(folder=folder))
     serving = importlib.import_module(f"tfser.models.{run.model}.inference")
     try:
         return serving.make_inference_function(run)
