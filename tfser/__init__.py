@@ -20,6 +20,10 @@ def load(folder, *, seed=None, fold=0):
 
 
 def __getattr__(name):
+    if name == "Embedder":
+        from tfser.inference.embedder import Embedder  # it imports TensorFlow
+
+        return Embedder
     if name == "__version__":
         from importlib.metadata import version  # slow to import
 

@@ -8,6 +8,7 @@ from tfser.errors import UsageError, did_you_mean
 COMMANDS = {  # name -> what it is for; `tfser NAME` is `tfser-NAME`
     "train": "train one system with cross-validation and print its scores",
     "predict": "predict emotions in audio files with a preset, a run or an export",
+    "embed": "write the outputs of a layer for recordings",
     "search": "search the hyperparameters of one system on dev sets",
     "compare": "compare finished runs: intervals, tests of each pair",
     "extract": "fill the feature cache of a corpus before training",

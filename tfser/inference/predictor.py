@@ -68,7 +68,7 @@ class Predictor:
             log.warning("only the first %g s of a window are used", self.input_seconds)
         batch = []
         for source in sources:
-            for row, waveform in self._load_windows(source, window_seconds, hop_seconds):
+            for row, waveform in self.load_windows(source, window_seconds, hop_seconds):
                 batch.append((row, waveform))
                 if len(batch) == BATCH or waveform is None:
                     yield from self._predict_batch(batch)
@@ -126,8 +126,11 @@ class Predictor:
             f"{file_names.escape(path.name)}, windows of {window:g} s",
         )
 
-    def _load_windows(self, source, window_seconds, hop_seconds):
-        """Yield (first columns of the row, waveform) of each window; unusable: waveform None."""
+    def load_windows(self, source, window_seconds, hop_seconds):
+        """Yield (first columns of the row, waveform) of each window; unusable: waveform None.
+
+        source: (file, start, end) or a waveform.
+        """
         in_memory = isinstance(source, np.ndarray)
         path, first, last = (None, None, None) if in_memory else source
         name = "" if in_memory else str(path)
@@ -163,7 +166,7 @@ class Predictor:
 
     def _predict_batch(self, batch):
         waveforms = [waveform for _, waveform in batch if waveform is not None]
-        outputs = iter(self._infer_batch(waveforms)) if waveforms else iter(())
+        outputs = iter(self.infer_batch(waveforms)) if waveforms else iter(())
         for row, waveform in batch:
             values = None if waveform is None else next(outputs)
             if not isinstance(values, DataError | NoneType) and not np.isfinite(values).all():
@@ -181,21 +184,26 @@ class Predictor:
             row |= {"predicted": self.classes[best], "confidence": round(float(values[best]), 6)}
         return row
 
-    def _infer_batch(self, waveforms) -> list:
+    def infer_batch(self, waveforms, select=None) -> list:
+        """Return an output for each waveform, or the DataError of openSMILE.
+
+        select: function of the inference function's outputs -> one for each waveform; None: the
+        probabilities or ratings.
+        """
+        select = select or (lambda outputs: list(served_model.main_output(outputs)))
         if not self.extractor:
             lengths = np.array([len(waveform) for waveform in waveforms], "int32")
             padded = np.zeros((len(waveforms), lengths.max()), "float32")
             for row, waveform in zip(padded, waveforms, strict=True):
                 row[: len(waveform)] = waveform
-            outputs = self.infer(tf.constant(padded), tf.constant(lengths))
-            return list(served_model.main_output(outputs))
+            return select(self.infer(tf.constant(padded), tf.constant(lengths)))
         extracted = self.extractor.extract(waveforms)
         usable = [x for x in extracted if not isinstance(x, DataError)]
         shape = self.opensmile_input.shape
         outputs = iter(())
         if usable:
             features = np.stack([served_model.pad_features(x, shape) for x in usable])
-            outputs = iter(served_model.main_output(self.infer(tf.constant(features))))
+            outputs = iter(select(self.infer(tf.constant(features))))
         return [x if isinstance(x, DataError) else next(outputs) for x in extracted]
 
 
@@ -206,9 +214,7 @@ def load_predictor(folder, *, seed=None, fold=0, channel=None) -> Predictor:
 
     Raises UsageError where the folder is neither, DataError where a file is missing or damaged.
     """
-    if not Path(folder).exists() and Path(folder).name == str(folder):
-        folder = find_preset(str(folder)).folder
-    folder = Path(folder)
+    folder = find_folder(folder)
     if (folder / "tfser.json").exists():
         if seed is not None or fold:
             raise UsageError(f"{folder} is an export, of one seed and fold; leave both out")
@@ -225,6 +231,13 @@ def load_predictor(folder, *, seed=None, fold=0, channel=None) -> Predictor:
         inference.input_seconds,
         run.channel if channel is None else channel,
     )
+
+
+def find_folder(name) -> Path:
+    """Return the folder of a path, or of the preset with this name."""
+    if not Path(name).exists() and Path(name).name == str(name):
+        return find_preset(str(name)).folder
+    return Path(name)
 
 
 def _load_export(folder: Path, channel) -> Predictor:

@@ -33,6 +33,21 @@ class OpenSmileInput(NamedTuple):
         )
 
 
+class Embedding(NamedTuple):
+    """A layer whose outputs tfser-embed writes.
+
+    description: what the numbers are, for `--layer help`.
+    step_seconds: seconds from one vector to the next one; None: one vector for a window.
+    length_seconds: seconds that a vector describes; None: step_seconds.
+    counts: the output [batch] that has the number of vectors; None: as many as are in the window.
+    """
+
+    description: str
+    step_seconds: float | None = None
+    length_seconds: float | None = None
+    counts: str | None = None
+
+
 class InferenceFunction(NamedTuple):
     """Inference function of a run, with its inputs and outputs.
 
@@ -43,6 +58,8 @@ class InferenceFunction(NamedTuple):
     outputs: {name: description with the shape}.
     opensmile_input: openSMILE's features where they are the input, else None.
     input_seconds: the seconds of an utterance, from its start, that the model uses; None: all.
+    embeddings: {layer: Embedding}, outputs of `embed`: [batch, n], or [batch, steps, n].
+    embed: function as `function`, whose outputs are the layers; None: `function` itself.
     """
 
     function: object
@@ -51,6 +68,8 @@ class InferenceFunction(NamedTuple):
     sample_rate_hz: int
     opensmile_input: OpenSmileInput | None = None
     input_seconds: float | None = None
+    embeddings: dict = {}
+    embed: object = None
 
 
 def load_inference_function(run: FinishedRun) -> InferenceFunction:

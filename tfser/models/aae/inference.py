@@ -36,4 +36,6 @@ def make_inference_function(run) -> served_model.InferenceFunction:
             settings["feature_set"], "lld" if in_frames else "functionals", shape
         ),
         input_seconds=shape[0] * FRAME_SECONDS if in_frames else None,
+        embeddings={"probabilities": served_model.Embedding("y, the latent class")}
+        | ({} if is_baseline else {"z": served_model.Embedding("z, the latent style")}),
     )

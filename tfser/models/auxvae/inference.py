@@ -50,8 +50,16 @@ def make_inference_function(run) -> served_model.InferenceFunction:
         del scales["m"]
     for name, scale in scales.items():
         outputs[name] = f"[batch, {n}], the latent variable of {scale}: mean over the utterance"
+    embeddings = {
+        name: served_model.Embedding(f"latent variable of {scale}, mean over the window")
+        for name, scale in scales.items()
+    }
     return served_model.InferenceFunction(
-        function, {"pieces": layer, "vae": network, "probes": probes}, outputs, layer.sample_rate_hz
+        function,
+        {"pieces": layer, "vae": network, "probes": probes},
+        outputs,
+        layer.sample_rate_hz,
+        embeddings=embeddings,
     )
 
 

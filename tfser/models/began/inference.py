@@ -12,14 +12,19 @@ def make_inference_function(run) -> served_model.InferenceFunction:
     layer = make_magnitude_slices(run.hp)
     network = served_model.load_network(run.network / "model.keras")
 
-    def function(waveform, lengths):
+    def cut(waveform, lengths):
+        """Cut slices: (magnitudes of all waveforms' slices, inside)."""
         n_samples = layer.n_samples
         n_slices = served_model.ceil_divide(tf.shape(waveform)[1], n_samples)
         missing = n_slices * n_samples - tf.shape(waveform)[1]
         slices = tf.pad(served_model.mask_padding(waveform, lengths), [[0, 0], [0, missing]])
         slices = tf.reshape(slices, [-1, n_slices, n_samples])
         inside = tf.sequence_mask(count_slices(layer, lengths), n_slices)
-        outputs = network(layer(tf.boolean_mask(slices, inside)), training=False)
+        return layer(tf.boolean_mask(slices, inside)), inside
+
+    def function(waveform, lengths):
+        slices, inside = cut(waveform, lengths)
+        outputs = network(slices, training=False)
         of_slices = served_model.scatter_parts(outputs, inside)
         counts = tf.reduce_sum(tf.cast(inside, "float32"), axis=1)
         if run.classes:
@@ -29,6 +34,15 @@ def make_inference_function(run) -> served_model.InferenceFunction:
         return merged | {
             "slices": of_slices,
             "n_slices": tf.cast(counts, "int32"),
+        }
+
+    def embed(waveform, lengths):
+        slices, inside = cut(waveform, lengths)
+        values = network.get_layer("encoder")(network.get_layer("picture")(slices), training=False)
+        flat = tf.reshape(values, [-1, np.prod(values.shape[1:])])
+        return {
+            "maps": served_model.scatter_parts(flat, inside),
+            "n_slices": tf.reduce_sum(tf.cast(inside, "int32"), axis=1),
         }
 
     seconds = run.hp["features"]["slice_seconds"]
@@ -41,8 +55,14 @@ def make_inference_function(run) -> served_model.InferenceFunction:
         "after the last one",
         "n_slices": "[batch], how many there are",
     }
+    about = "the encoder's feature maps of a slice"
     return served_model.InferenceFunction(
-        function, {"slices": layer, "network": network}, outputs, layer.sample_rate_hz
+        function,
+        {"slices": layer, "network": network},
+        outputs,
+        layer.sample_rate_hz,
+        embeddings={"maps": served_model.Embedding(about, seconds, counts="n_slices")},
+        embed=embed,
     )
 
 

@@ -1,5 +1,6 @@
 """EPR as a function of waveforms: log-mel, segments, the last round's network, its forest."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -56,16 +57,40 @@ def make_inference_function(run) -> served_model.InferenceFunction:
     folder = run.network if of_folds else run.network.parent / "forests" / run.network.name
     forest = Forest(served_model.load_arrays(folder / f"forest-{t}.npz"))
 
-    def function(waveform, lengths):
+    def cut(waveform, lengths):
+        """Cut segments: ([n, n_frames, n_bands] of all waveforms, inside, counts)."""
         frames = layer(served_model.mask_padding(waveform, lengths))
         segments = tf.signal.frame(frames, n_frames, hop, axis=1)  # [batch, segments, ...]
         counts = 1 + (served_model.count_frames(layer, lengths) - n_frames) // hop
         inside = tf.sequence_mask(counts, tf.shape(segments)[1])
-        profiles = network(tf.boolean_mask(segments, inside), training=False)  # [segments, K]
+        return tf.boolean_mask(segments, inside), inside, counts
+
+    def function(waveform, lengths):
+        segments, inside, counts = cut(waveform, lengths)
+        profiles = network(segments, training=False)  # [segments, K]
         profile = served_model.scatter_parts(profiles, inside)
         x = statistics(profile, inside, hp["forest"]["threshold"])
         return {"probabilities": forest(x), "profile": profile, "segments": counts}
 
+    def embed(waveform, lengths):
+        segments, inside, counts = cut(waveform, lengths)
+        layers = {"profile": network.output, "hidden": network.layers[-1].input}
+        values = keras.Model(network.inputs, layers)(segments, training=False)
+        return {k: served_model.scatter_parts(v, inside) for k, v in values.items()} | {
+            "segments": counts
+        }
+
+    times = {
+        "step_seconds": hp["segments"]["hop_seconds"],
+        "length_seconds": n_frames * hp["features"]["hop_seconds"]
+        + hp["features"]["window_seconds"]
+        - hp["features"]["hop_seconds"],
+        "counts": "segments",
+    }
+    embeddings = {
+        "profile": served_model.Embedding("emotion profile of a segment", **times),
+        "hidden": served_model.Embedding("last hidden layer of a segment", **times),
+    }
     outputs = {
         "probabilities": "[batch, classes], of the random forest",
         "profile": f"[batch, segments, classes], the emotion profile, a segment each "
@@ -77,6 +102,8 @@ def make_inference_function(run) -> served_model.InferenceFunction:
         {"log_mel": layer, "network": network, "forest": forest},
         outputs,
         layer.sample_rate_hz,
+        embeddings=embeddings,
+        embed=embed,
     )
 
 
