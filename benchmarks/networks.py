@@ -18,7 +18,6 @@ from tfser.config.hparams import load_hparams
 
 # Modules have the same names in every paper.
 from tfser.models.aae import experiment as aae_experiment
-from tfser.models.acnn import autoencoder
 from tfser.models.acnn import dataset as acnn_dataset
 from tfser.models.acnn import experiment as acnn_experiment
 from tfser.models.acnn import pretraining as acnn_pretraining
@@ -27,7 +26,7 @@ from tfser.models.auxvae import pretraining as auxvae_pretraining
 from tfser.models.began import experiment as began_experiment
 from tfser.models.began import heads
 from tfser.models.began import pretraining as began_pretraining
-from tfser.models.epr.network import vgg
+from tfser.models.epr.network import EPR
 from tfser.storage import run_directory
 from tfser.training import loop
 
@@ -75,9 +74,8 @@ def epr_vgg(folder, width=1.0) -> Network:
     """Build VGG-E on segments of a corpus of CASIA's size: 7,200 utterances of 198 frames."""
     hp = load_hparams("epr", "casia", overrides=[f"model.width_multiplier={width}"])
     n_frames, n_bands, n_classes, size = 32, 64, 6, hp["train"]["batch_size"]
-    network = vgg(n_frames=n_frames, n_bands=n_bands, n_classes=n_classes, **hp["model"])
-    optimizer = keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"])
-    model = loop.compile_model(network, optimizer, keras.losses.CategoricalCrossentropy())
+    model = EPR(n_frames=n_frames, n_bands=n_bands, n_classes=n_classes, **hp["model"])
+    model.compile(keras.optimizers.Adam(hp["schedule"]["initial_learning_rate"]))
     offsets = np.arange(7200 + 1) * 198
     starts, _ = pipelines.index_segments(offsets, n_frames=n_frames, hop_frames=1)
     labels = np.full((len(starts), n_classes), 1 / n_classes, "float32")
@@ -121,21 +119,13 @@ def acnn_autoencoder(folder) -> Network:
     hp = load_hparams("acnn", "librispeech")
     layer, settings = acnn_pretraining.make_spectrogram(hp), hp["autoencoder"]
     shape, size = (layer.n_frames, layer.n_features), settings["batch_size"]
-    model = loop.compile_model(
-        autoencoder.autoencoder(
-            shape, **{name: settings[name] for name in acnn_pretraining.NETWORK}
-        ),
-        keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
-        autoencoder.rmse,
-        metrics=(),
-    )
+    model = acnn_pretraining.compiled_network(layer, settings, "none")
     stored = write_pieces(folder, *shape)
 
     def batches(epoch):
-        dataset = pipelines.stream_pieces(
+        return pipelines.stream_pieces(
             stored, n_frames=shape[0], batch_size=size, seed=0, epoch=epoch
         )
-        return dataset.map(lambda x: (x, x[:, ::-1]))
 
     twins = {"PyTorch": ("recurrent_torch.py", size)}
     return Network(model, batches, size, f"clips of {shape[0]} x {shape[1]}", twins)
@@ -171,8 +161,7 @@ def auxvae_network(folder) -> Network:
     """Build the Aux-VAE on pieces of 4 s on the disk."""
     hp = load_hparams("auxvae", "librispeech")
     layer, settings = auxvae_experiment.make_mel_pieces(hp), hp["vae"]
-    model = auxvae_pretraining.new_network(hp, layer)
-    model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
+    model = auxvae_pretraining.compiled_network(hp, layer, "none")
     stored, size = write_pieces(folder, layer.n_frames, layer.n_features), settings["batch_size"]
 
     def batches(epoch):
@@ -188,8 +177,7 @@ def began_network(folder, size=4) -> Network:
     """Build BEGAN on slices on the disk, in batches of 4: the paper's 16 are slow and large."""
     hp = load_hparams("began", "librispeech")
     layer, n_filters = began_experiment.make_magnitude_slices(hp), hp["model"]["n_filters"]
-    model = began_pretraining.new_network(hp, layer)
-    model.prepare(learning_rate=hp["began"]["learning_rate"])
+    model = began_pretraining.compiled_network(hp, layer, "none")
     stored = write_pieces(folder, layer.n_frames, layer.n_features)
 
     def batches(epoch):
@@ -211,7 +199,7 @@ def began_head(folder) -> Network:
     shape = began_pretraining.maps_network(network).output_shape[1:]
     settings = {name: value for name, value in hp["head"].items() if name != "encoder"}
     flat = keras.Input((int(np.prod(shape)),))
-    head = heads.head(shape, n_classes, **settings, activation="softmax")
+    head = heads.EmotionHead(shape, n_classes, **settings, activation="softmax")
     model = loop.compile_model(
         keras.Model(flat, head(keras.layers.Reshape(shape)(flat))),
         heads.OPTIMIZERS[hp["train"]["optimizer"]](hp["train"]["learning_rate"]),

@@ -44,7 +44,7 @@ def make_keras_gru(reset_after):
 def make_step(gru, x):
     """Return a function that trains one step and returns its seconds."""
     ours, autoencoder.GRU = autoencoder.GRU, gru
-    model = autoencoder.autoencoder(SHAPE, **SETTINGS)
+    model = autoencoder.SequenceAutoencoder(*SHAPE, **SETTINGS)
     autoencoder.GRU = ours
     optimizer = keras.optimizers.Adam(1e-3, clipvalue=2.0)
     loop.compile_model(model, optimizer, autoencoder.rmse, metrics=())

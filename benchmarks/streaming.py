@@ -45,14 +45,14 @@ start = time.perf_counter()
 stored = feature_cache.store_features(utterances, layer, cache=folder / f"cache-{hours}")
 extracted = time.perf_counter() - start
 import keras
-from tfser.training import loop
-from tfser.models.acnn.autoencoder import autoencoder, rmse
+from tfser.models.acnn.autoencoder import SequenceAutoencoder
 shape = layer.n_frames, layer.n_features
 sizes = {name: hp["autoencoder"][name] for name in pretraining.NETWORK}
-model = loop.compile_model(autoencoder(shape, **sizes), keras.optimizers.Adam(), rmse, metrics=())
+model = SequenceAutoencoder(*shape, **sizes)
+model.compile(keras.optimizers.Adam())
 batches = pipelines.stream_pieces(stored, n_frames=layer.n_frames, batch_size=64, seed=0, epoch=0)
 start = time.perf_counter()
-model.fit(batches.map(lambda x: (x, x[:, ::-1])).take(int(n_steps)), verbose=0)
+model.fit(batches.take(int(n_steps)), verbose=0)
 seconds = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(len(utterances), extracted, seconds, peak)

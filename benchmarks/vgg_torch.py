@@ -1,6 +1,6 @@
 """EPR's network in PyTorch, for benchmarks/run.py: one training step per input line.
 
-It needs PyTorch alone (measured with 2.13.0). The network is tfser.models.epr.network.vgg: VGG
+It needs PyTorch alone (measured with 2.13.0). The network is tfser.models.EPR: VGG
 configuration E on segments of 32 frames x 64 bands after a z-score, two hidden dense layers with
 dropout 0.5, float32, cross-entropy against soft labels, Adam, one constant batch.
 

@@ -14,9 +14,9 @@ MODULES = {  # those that compile networks
 }
 # Modules whose functions a graph is traced from. A test that replaces one gets another network.
 TRACED = {
-    "aae": ["network"],
+    "aae": ["network", "subnetworks"],
     "acnn": ["autoencoder", "network"],
-    "auxvae": ["network"],
+    "auxvae": ["network", "subnetworks"],
     "began": ["heads", "network"],
     "epr": ["network"],
 }

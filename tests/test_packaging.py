@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import tfser
 from tfser import keras_classes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -168,13 +169,15 @@ import sys
 import keras
 import numpy as np
 {first}
-names = {{"AdversarialAutoencoder", "AuxVAE", "Began", "Picture", "AttentionPooling", "GRU"}}
+names = {{"AdversarialAutoencoder", "AuxVAE", "BEGAN", "Picture", "ACNN", "GRU", "EPR"}}
 registered = keras.saving.get_custom_objects()
 assert {{f"tfser>{{name}}" for name in names}} <= registered.keys()
 assert not [name for name in sys.modules if name.startswith("tfser.models")]
 for path in {paths}:
     network = keras.saving.load_model(path)
     assert type(network).__module__.startswith("tfser.models."), network
+    if path.endswith(("epr.keras", "compiled.keras")):
+        assert network.compiled and (network.optimizer or network.optimizers)
     weights = [w for w in network.get_weights() if w.size]
     assert len(weights) > 3 and all(np.isfinite(w).all() for w in weights)
     print(type(network).__name__, network.count_params())
@@ -193,12 +196,19 @@ def saved_networks(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("networks")
     hp = load_hparams("began", "toy", overrides=["model.n_filters=1", "model.hidden=2"])
-    began.new_network(hp, make_magnitude_slices(hp)).save_for_use(folder / "began.keras")
+    began.new_network(hp, make_magnitude_slices(hp)).save_for_prediction(folder / "began.keras")
     hp = load_hparams("auxvae", "toy", overrides=["model.n_latent=4"])
     auxvae.new_network(hp, make_mel_pieces(hp)).save(folder / "vae.keras")
     hp = load_hparams("aae", "toy", overrides=["model.system=optimized", "model.units=3"])
     features = SimpleNamespace(names=list("ab"), n_frames=None, classes=["anger", "fear"])
     aae.new_network(features, hp).save_for_prediction(folder / "aae.keras")
+    # With their optimizers, as a notebook saves them.
+    for name, model in (
+        ("epr", tfser.models.EPR(2, n_bands=32, width_multiplier=0.002)),
+        ("compiled", tfser.models.AdversarialAutoencoder(2, shape=(3,), units=3, n_z=2)),
+    ):
+        model.compile()
+        model.save(folder / f"{name}.keras")
     with tarfile.open(MADE_BEFORE) as archive:
         members = [m for m in archive if m.name.endswith(("/vae.keras", "/began.keras"))]
         archive.extractall(folder, members=members, filter="data")
@@ -212,7 +222,7 @@ def test_keras_loads_saved_networks_once_tfser_is_imported(saved_networks, tmp_p
     assert done.code == 0, done.err
     kinds = [line.split()[0] for line in done.out.splitlines()]
     assert len(kinds) == len(saved_networks)
-    assert set(kinds) == {"AdversarialAutoencoder", "AuxVAE", "Began"}
+    assert set(kinds) == {"AdversarialAutoencoder", "AuxVAE", "BEGAN", "EPR"}
 
 
 @pytest.mark.slow

@@ -16,10 +16,13 @@ CLASSES = {  # those with keras.saving.register_keras_serializable
     "tfser.features.mel_pieces": ["MelPieces"],
     "tfser.features.standardize": ["Standardize"],
     "tfser.models.aae.network": ["AdversarialAutoencoder"],
-    "tfser.models.acnn.autoencoder": ["GRU"],
-    "tfser.models.acnn.network": ["AttentionPooling"],
-    "tfser.models.auxvae.network": ["AuxVAE", "MeanOfChunks"],
-    "tfser.models.began.network": ["Began", "Picture"],
+    "tfser.models.acnn.autoencoder": ["GRU", "SequenceAutoencoder"],
+    "tfser.models.acnn.network": ["ACNN", "AttentionPooling"],
+    "tfser.models.auxvae.network": ["AuxVAE"],
+    "tfser.models.auxvae.subnetworks": ["MeanOfChunks"],
+    "tfser.models.began.heads": ["EmotionHead"],
+    "tfser.models.began.network": ["BEGAN", "Began", "Picture"],  # Began: in earlier files
+    "tfser.models.epr.network": ["EPR"],
     "tfser.models.epr.schedule": ["EpochDecay"],
     "tfser.training.nadam": ["Nadam"],
 }

@@ -439,7 +439,7 @@ import test_aae
 from tfser.models.aae import experiment
 from tfser.training import nadam
 
-test_aae.network._FILTERS = test_aae.NARROW
+test_aae.subnetworks._FILTERS = test_aae.NARROW
 # Nadam divides a gradient by its size: of one that is 0 but for rounding it follows the rounding.
 nadam.Nadam = functools.partial(nadam.Nadam, epsilon=1e-2)
 
@@ -495,7 +495,7 @@ def curve(strategy, folder):
     keras.utils.set_random_seed(0)
     with loop.select_strategy(strategy).scope():
         model = network.AuxVAE(**test_auxvae.SMALL | {"dropout": 0.2})
-        model.prepare(learning_rate=1e-3, clip_norm=0.5)
+        model.compile(keras.optimizers.Adam(1e-3), clip_norm=0.5)
     rows = [list(epoch.train_epoch(model, batches).values()) for _ in range(3)]
     return rows, epoch.predict_batches(model, x).tolist()
 """
@@ -508,8 +508,8 @@ def curve(strategy, folder):
     batches = tf.data.Dataset.from_tensors(test_began.some_data(8)).repeat(6)
     keras.utils.set_random_seed(0)
     with loop.select_strategy(strategy).scope():
-        model = network.Began(**test_began.SMALL)
-        model.prepare(learning_rate=1e-3)
+        model = network.BEGAN(**test_began.SMALL)
+        model.compile(keras.optimizers.Adam(1e-3))
     rows = [list(epoch.train_epoch(model, batches).values()) for _ in range(3)]
     return rows, np.array(model(test_began.some_data(8)[0])).tolist()
 """

@@ -25,6 +25,7 @@ from networks import share_networks  # noqa: E402
 
 from tfser.cache import pipelines  # noqa: E402
 from tfser.models.aae import experiment as aae  # noqa: E402
+from tfser.models.aae import network as of_aae  # noqa: E402
 from tfser.models.acnn import experiment as acnn  # noqa: E402
 from tfser.models.acnn import pretraining as acnn_pretraining  # noqa: E402
 from tfser.models.auxvae import network as of_auxvae  # noqa: E402
@@ -46,7 +47,7 @@ def read_history(folder):
 def train_aae(folder, strategy, system, n_frames):
     # Nadam divides a gradient by its size: a gradient that is 0 but for rounding moves a weight.
     nadam.Nadam = functools.partial(NADAM, epsilon=1e-2)
-    test_aae.network._FILTERS = test_aae.NARROW
+    test_aae.subnetworks._FILTERS = test_aae.NARROW
     hp = test_aae.hyperparameters(
         f"model.system={system}", "model.dropout=0.3", "optimized.discriminator_dropout=0.3",
         "train.max_epochs=3",
@@ -100,29 +101,38 @@ def n_replicas(model):
 
 
 def began():
-    return of_began.Began(
+    model = of_began.BEGAN(
         n_frames=17, n_bins=25, input_mode="crop512", n_filters=2, hidden=5, gamma=0.7, lambda_k=0.5
     )
+    model.compile(keras.optimizers.Adam(1e-3))
+    return model
 
 
 def auxvae(medium):
-    return of_auxvae.AuxVAE(
+    model = of_auxvae.AuxVAE(
         spectrogram={}, n_bands=5, n_latent=8, chunk_frames=6, dropout=0.2, legacy_dropout=False,
         medium=medium, predictive=False, alpha=0.5, beta=0.25, gamma=2.0,
     )  # fmt: skip
+    model.compile(keras.optimizers.Adam(1e-3), clip_norm=0.5)
+    return model
+
+
+def adversarial():
+    model = of_aae.AdversarialAutoencoder(3, shape=(12,), n_z=4, units=8)
+    # Nadam divides a gradient by its size: a gradient that is 0 but for rounding moves a weight.
+    nadams = [NADAM(rate, schedule_decay=0.004, epsilon=1e-2) for rate in (1e-2, 1e-3)]
+    model.compile(*nadams, metrics=["accuracy"])
+    return model
 
 
 def dense():
     model = keras.Sequential(
         [keras.Input([5]), keras.layers.Dense(8, "relu"), keras.layers.Dense(3, dtype="float32")]
     )
-    model.prepare = lambda learning_rate: loop.compile_model(
-        model, keras.optimizers.Adam(30 * learning_rate), "mse", metrics=()
-    )
-    return model
+    return loop.compile_model(model, keras.optimizers.Adam(0.03), "mse", metrics=())
 
 
-def fit(folder, strategy, make, data, policy="float32", **options):
+def fit(folder, strategy, make, data, policy="float32"):
     """Five epochs of one batch, six times each."""
     strategy = loop.select_strategy(strategy)
     sharding = tf.data.Options()
@@ -131,8 +141,11 @@ def fit(folder, strategy, make, data, policy="float32", **options):
     keras.utils.set_random_seed(0)
     with mixed_precision.precision_policy(policy), strategy.scope():
         model = make()
-        model.prepare(learning_rate=1e-3, **options)
-    history = [train_epoch(model, batches) for _ in range(5)]
+    history = []
+    for _ in range(5):
+        row = train_epoch(model, batches)
+        scores = model.evaluate(batches, return_dict=True, verbose=0)
+        history.append(row | {f"val_{name}": value for name, value in scores.items()})
     names = sorted(history[0])
     rows = [[row[name] for name in names] for row in history]
     return n_replicas(model), [names, rows], []
@@ -198,13 +211,16 @@ CASES = {
     "acnn, autoencoder": train_autoencoder,
     "epr": train_epr,
     "began": functools.partial(
-        fit, make=began, data=(uniform(0, 8, 17, 25), tuple(uniform(-1, 2, 8, 5)))
+        fit, make=began, data=uniform(0, 8, 17, 25)
+    ),
+    "aae, of arrays": functools.partial(
+        fit, make=adversarial, data=(uniform(0, 8, 12), np.eye(3, 4)[np.arange(8) % 3, :3])
     ),
     "auxvae": functools.partial(
-        fit, make=lambda: auxvae(True), data=uniform(0, 8, 26, 5), clip_norm=0.5
+        fit, make=lambda: auxvae(True), data=uniform(0, 8, 26, 5)
     ),
     "auxvae, bfloat16": functools.partial(
-        fit, make=lambda: auxvae(False), data=uniform(0, 8, 10, 5), clip_norm=0.5,
+        fit, make=lambda: auxvae(False), data=uniform(0, 8, 10, 5),
         policy="mixed_bfloat16",
     ),
     "dense, bfloat16": functools.partial(

@@ -24,12 +24,12 @@ from tfser.evaluation import cross_validation
 from tfser.inference.finished_run import load_run
 from tfser.models.aae import dataset as corpus_of
 from tfser.models.aae import experiment as aae
-from tfser.models.aae import figures, network
+from tfser.models.aae import figures, network, subnetworks
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop, nadam
 
 K, N_FEATURES, N_Z = 3, 12, 5
-TABLE_2 = network._FILTERS
+TABLE_2 = subnetworks._FILTERS
 NARROW = (4, 6)  # two convolutions of five: a graph of all takes half a minute to compile
 EMOTIONS = ("anger", "fear", "joy")
 
@@ -37,7 +37,7 @@ EMOTIONS = ("anger", "fear", "joy")
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch):
     """Table 2 as it is would take minutes."""
-    monkeypatch.setattr(network, "_FILTERS", NARROW)
+    monkeypatch.setattr(subnetworks, "_FILTERS", NARROW)
 
 
 def hyperparameters(*overrides):
@@ -99,9 +99,8 @@ def autoencoder(*, optimized, dropout=0.0, rate=1e-3, shape=(N_FEATURES,), **opt
         shape=shape, n_classes=K, n_z=N_Z, units=16, dropout=dropout, clip=10.0,
         batch_norm=optimized, discriminator_dropout=dropout if optimized else 0.0,
     )  # fmt: skip
-    model.prepare(
-        learning_rate=rate, discriminator_learning_rate=0.1 * rate, schedule_decay=0.004, **options
-    )
+    nadams = (nadam.Nadam(each, schedule_decay=0.004) for each in (rate, 0.1 * rate))
+    model.compile(*nadams, **options)
     return model
 
 
@@ -135,13 +134,13 @@ def n_weights(model):
 def test_networks_of_utterances_are_the_paper_s():
     """Section 5.1 and 5.2: 2 x 256, y and z = 100; two layers of 256 in each discriminator."""
     inner = 256 * 256 + 256
-    base = network.baseline((6373,), 3, units=256, dropout=0.5, clip=10.0)
+    base = subnetworks.baseline((6373,), 3, units=256, dropout=0.5, clip=10.0)
     assert n_weights(base) == 6373 * 256 + 256 + inner + 256 * 3 + 3
     [dropout] = layers_of(base, keras.layers.Dropout)
     assert dropout.rate == 0.5 and base.layers[-1].activation is keras.activations.softmax
-    encoder = network.encoder((6373,), 3, n_z=100, units=256, dropout=0.5, norm=False)
+    encoder = subnetworks.encoder((6373,), 3, n_z=100, units=256, dropout=0.5, norm=False)
     assert n_weights(encoder) == n_weights(base) + 256 * 100 + 100
-    decoder = network.decoder((6373,), 3, n_z=100, units=256, norm=False)
+    decoder = subnetworks.decoder((6373,), 3, n_z=100, units=256, norm=False)
     assert n_weights(decoder) == 103 * 256 + 256 + inner + 256 * 6373 + 6373
     assert not layers_of(decoder, keras.layers.Dropout)
     d_z = network.discriminator(100, units=256, dropout=0.5, name="d_z")
@@ -150,8 +149,8 @@ def test_networks_of_utterances_are_the_paper_s():
 
 
 def test_networks_of_frames_are_table_2(monkeypatch):
-    monkeypatch.setattr(network, "_FILTERS", TABLE_2)
-    encoder = network.encoder((1024, 65), 3, n_z=100, units=256, dropout=0.5, norm=False)
+    monkeypatch.setattr(subnetworks, "_FILTERS", TABLE_2)
+    encoder = subnetworks.encoder((1024, 65), 3, n_z=100, units=256, dropout=0.5, norm=False)
     convolutions = layers_of(encoder, keras.layers.Conv1D)
     assert [c.filters for c in convolutions] == [128, 128, 256, 256, 256]
     assert all((c.kernel_size, c.strides) == ((4,), (1,)) for c in convolutions)
@@ -160,7 +159,7 @@ def test_networks_of_frames_are_table_2(monkeypatch):
     assert convolutions[-1].output.shape == (None, 4, 256)
     assert [d.units for d in layers_of(encoder, keras.layers.Dense)] == [256, 256, 3, 100]
 
-    decoder = network.decoder((1024, 65), 3, n_z=100, units=256, norm=False)
+    decoder = subnetworks.decoder((1024, 65), 3, n_z=100, units=256, norm=False)
     transposed = layers_of(decoder, keras.layers.Conv1DTranspose)
     assert [c.filters for c in transposed] == [256, 256, 256, 128, 128, 65]
     assert all((c.kernel_size, c.strides) == ((4,), (1,)) for c in transposed)
@@ -184,8 +183,8 @@ def test_optimized_normalizes_all_layers_and_drops_out_in_the_discriminators(mon
     for y, z in (optimized.encoder.output, plain.encoder.output):
         assert y.shape == (None, K) and z.shape == (None, N_Z)
     assert isinstance(optimized.decoder.layers[-1], norm)
-    monkeypatch.setattr(network, "_FILTERS", TABLE_2)
-    frames = network.encoder((256, 4), K, n_z=N_Z, units=16, dropout=0.5, norm=True)
+    monkeypatch.setattr(subnetworks, "_FILTERS", TABLE_2)
+    frames = subnetworks.encoder((256, 4), K, n_z=N_Z, units=16, dropout=0.5, norm=True)
     assert len(layers_of(frames, norm)) == 5 + 3
     rates = [
         [layer.rate for layer in layers_of(d, keras.layers.Dropout)]
@@ -213,7 +212,7 @@ def test_a_saved_network_gives_the_same(tmp_path):
     model.save_for_prediction(tmp_path / "model.keras")
     with zipfile.ZipFile(tmp_path / "model.keras") as file:
         assert b"nadam" not in file.read("model.weights.h5")
-    assert len(model.nadams) == 4
+    assert len(model.optimizers) == 4
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
     np.testing.assert_array_equal(loaded.decoder(rest[2:]), model.decoder(rest[2:]))
@@ -292,7 +291,7 @@ def test_without_regularization_there_are_phases_1_and_3():
     model = autoencoder(optimized=True, regularization=False)
     discriminators = [v.numpy() for v in model.d_y.variables + model.d_z.variables]
     assert [optimizer.name for optimizer, _ in model.updates] == [
-        model.nadams[0].name, model.nadams[3].name
+        model.optimizers[0].name, model.optimizers[3].name
     ]  # fmt: skip
     x, rest = batch()
     found = model.fit(dataset(x, rest), verbose=0).history

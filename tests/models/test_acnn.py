@@ -203,7 +203,7 @@ def the_paper_s(**changes):
         "n_layers": 2, "units": 256, "bidirectional_encoder": False,
         "bidirectional_decoder": True, "dropout": 0.2,
     }  # fmt: skip
-    return autoencoder.autoencoder((186, 128), **settings | changes)
+    return autoencoder.SequenceAutoencoder(**settings | changes)
 
 
 def test_the_sizes_of_audeep():
@@ -222,8 +222,8 @@ def test_the_sizes_of_audeep():
 )
 def test_all_combinations_of_directions(encoder, decoder, n):
     sizes = {"n_layers": 2, "units": 3, "dropout": 0.0}
-    model = autoencoder.autoencoder(
-        (7, 5), bidirectional_encoder=encoder, bidirectional_decoder=decoder, **sizes
+    model = autoencoder.SequenceAutoencoder(
+        7, 5, bidirectional_encoder=encoder, bidirectional_decoder=decoder, **sizes
     )
     x = np.random.default_rng(0).uniform(-1, 1, (2, 7, 5)).astype("float32")
     assert model.get_layer("encoder")(x).shape == (2, n)
@@ -289,8 +289,8 @@ def small_acnn(n_representation=0, views=("emotion",), attends_padding=False, **
         "n_filters": 200, "kernel_frames": 10, "stride_frames": 3, "pool_steps": 30,
         "dropout": 0.8, "clip": 10.0, "standardizes_representation": True,
     }  # fmt: skip
-    return network.acnn(
-        748, 26, 4, n_representation=n_representation, views=views,
+    return network.ACNN(
+        4, n_representation=n_representation, views=views,
         attends_padding=attends_padding, **settings | changes,
     )  # fmt: skip
 

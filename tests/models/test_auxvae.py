@@ -369,7 +369,7 @@ def test_a_style_takes_the_place_of_one_s_own(monkeypatch):
 
 def test_gradients_are_clipped_to_their_norm():
     model = small()
-    model.prepare(learning_rate=1e-3, clip_norm=1e-3)
+    model.compile(clip_norm=1e-3)
     given = []
     model.optimizer.apply = lambda gradients, variables: given.extend(gradients)
     x = np.random.default_rng(0).uniform(0, 1, (4, 20, 5)).astype("float32")
@@ -406,9 +406,8 @@ def test_networks_of_other_seeds_are_trained_again(tmp_path, monkeypatch):
 
 def test_a_saved_network_is_the_same(tmp_path):
     model = small()
-    model.prepare(learning_rate=1e-3, clip_norm=1.0)
-    model.optimizer = None
-    model.save(tmp_path / "vae.keras")
+    model.compile()
+    model.save_for_prediction(tmp_path / "vae.keras")
     again = keras.saving.load_model(tmp_path / "vae.keras")
     assert again.settings == model.settings
     x = np.random.default_rng(0).uniform(0, 1, (2, 20, 5)).astype("float32")

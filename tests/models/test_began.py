@@ -129,7 +129,7 @@ def test_the_scale_is_what_few_magnitudes_exceed():
 
 
 def test_sizes_are_the_codes():
-    model = network.Began(
+    model = network.BEGAN(
         **SMALL | {"n_frames": 32, "n_bins": 513, "input_mode": "resize520", "n_filters": 4,
                    "hidden": 64}
     )  # fmt: skip
@@ -151,8 +151,8 @@ def test_sizes_are_the_codes():
 
 def small(**changes):
     keras.utils.set_random_seed(0)
-    model = network.Began(**SMALL | changes)
-    model.prepare(learning_rate=1e-3)
+    model = network.BEGAN(**SMALL | changes)
+    model.compile(keras.optimizers.Adam(1e-3))
     return model
 
 
@@ -535,7 +535,7 @@ def test_maps_of_earlier_versions_are_read_where_they_are_right(
 
 
 def test_a_head():
-    model = heads.head(
+    model = heads.EmotionHead(
         (8, 4, 3), 2, n_layers=2, n_filters=5, n_units=7, dropout=0.1, activation="tanh"
     )
     shapes = [tuple(w.shape) for w in model.weights if w.path.endswith("kernel")]

@@ -15,6 +15,7 @@ TESTS = Path(__file__).resolve().parents[1]
 # {case: (tolerances of the curves, epochs)}
 NETWORKS = {
     "aae, optimized": ({"rtol": 1e-5, "atol": 2e-6}, 3),
+    "aae, of arrays": ({"rtol": 1e-5, "atol": 2e-6}, 5),
     "acnn": ({"rtol": 1e-5, "atol": 2e-6}, 3),
     "acnn, autoencoder": ({"rtol": 1e-5, "atol": 2e-6}, 3),
     "auxvae": ({"rtol": 2e-5, "atol": 1e-6}, 5),

@@ -128,7 +128,7 @@ def tiny():
 def full_size():
     """VGG-E for Emo-DB's 7 emotions, as published."""
     hp = load_hparams("epr", "emodb")
-    return epr.vgg(n_frames=32, n_bands=64, n_classes=7, **hp["model"])
+    return epr.EPR(n_frames=32, n_bands=64, n_classes=7, **hp["model"])
 
 
 def test_vgg_is_configuration_e(full_size):
@@ -167,7 +167,7 @@ def test_vgg_has_the_weights_of_the_paper(full_size):
 )
 def test_a_narrower_vgg(width, filters, units):
     hp = hyperparameters(f"model.width_multiplier={width}")
-    model = epr.vgg(n_frames=32, n_bands=N_BANDS, n_classes=4, **hp["model"])
+    model = epr.EPR(n_frames=32, n_bands=N_BANDS, n_classes=4, **hp["model"])
     convolutions = [x.filters for x in model.layers if isinstance(x, keras.layers.Conv2D)]
     a, b, c, d = filters
     assert convolutions == [a] * 2 + [b] * 2 + [c] * 4 + [d] * 8
@@ -183,7 +183,7 @@ def test_batch_normalization_is_an_option(full_size):
 
     assert normalizations(full_size) == ["standardize"]
     hp = hyperparameters("model.batch_norm=true")
-    model = epr.vgg(n_frames=32, n_bands=N_BANDS, n_classes=4, **hp["model"])
+    model = epr.EPR(n_frames=32, n_bands=N_BANDS, n_classes=4, **hp["model"])
     assert len(normalizations(model)) == 1 + 16 + 2
     assert not any(x.use_bias for x in model.layers if isinstance(x, keras.layers.Conv2D))
 

@@ -17,6 +17,7 @@ from running import slow
 
 from tfser.models.aae import experiment as aae
 from tfser.models.aae import network as of_aae
+from tfser.models.aae import subnetworks as aae_parts
 from tfser.models.acnn import experiment as acnn
 from tfser.models.acnn import pretraining as acnn_pretraining
 from tfser.models.auxvae import pretraining as auxvae_pretraining
@@ -136,7 +137,7 @@ FILES = {  # of a finished training, besides those of TensorBoard
 def small_networks(monkeypatch):
     """A state after each epoch, and networks of few layers."""
     monkeypatch.setattr(loop, "SAVING_SHARE", np.inf)
-    monkeypatch.setattr(of_aae, "_FILTERS", (4, 4))
+    monkeypatch.setattr(aae_parts, "_FILTERS", (4, 4))
     monkeypatch.setattr(of_epr, "_VGG_E_BLOCKS", ((1, 64),) * 5)
     make = began_pretraining.new_network
 

@@ -13,6 +13,7 @@ from tfser.cli import options, train
 from tfser.errors import UsageError
 from tfser.inference import served_model
 from tfser.models.aae import network as of_aae
+from tfser.models.aae import subnetworks as aae_parts
 from tfser.models.acnn import autoencoder as of_autoencoder
 from tfser.models.acnn import network as of_acnn
 from tfser.models.auxvae import network as of_auxvae
@@ -42,39 +43,39 @@ def auxvae():
 
 
 def began():
-    return of_began.Began(
+    return of_began.BEGAN(
         n_frames=17, n_bins=25, input_mode="crop512", n_filters=2, hidden=5, gamma=0.7, lambda_k=0.5
     )
 
 
 def recurrent():
-    return of_autoencoder.autoencoder(
-        (7, 6), n_layers=2, units=4, bidirectional_encoder=False, bidirectional_decoder=True,
+    return of_autoencoder.SequenceAutoencoder(
+        7, 6, n_layers=2, units=4, bidirectional_encoder=False, bidirectional_decoder=True,
         dropout=0.0,
     )  # fmt: skip
 
 
 def acnn():
-    return of_acnn.acnn(
-        40, 6, K, n_representation=8, views=["emotion", "arousal"], n_filters=8, kernel_frames=4,
-        stride_frames=2, pool_steps=3, attends_padding=False, dropout=0.0, clip=10.0,
-        standardizes_representation=True,
+    return of_acnn.ACNN(
+        K, n_frames=40, n_bands=6, n_representation=8, views=["emotion", "arousal"], n_filters=8,
+        kernel_frames=4, stride_frames=2, pool_steps=3, attends_padding=False, dropout=0.0,
+        clip=10.0, standardizes_representation=True,
     )  # fmt: skip
 
 
 NETWORKS = {
     "aae": lambda: aae(True),
     "aae, vanilla": lambda: aae(False),
-    "aae, baseline": lambda: of_aae.baseline((12,), K, units=16, dropout=0.0, clip=10.0),
-    "aae, frames": lambda: of_aae.baseline((256, 5), K, units=16, dropout=0.0, clip=10.0),
+    "aae, baseline": lambda: aae_parts.baseline((12,), K, units=16, dropout=0.0, clip=10.0),
+    "aae, frames": lambda: aae_parts.baseline((256, 5), K, units=16, dropout=0.0, clip=10.0),
     "acnn": acnn,
     "acnn, autoencoder": recurrent,
     "auxvae": auxvae,
     "began": began,
-    "began, head": lambda: heads.head(
+    "began, head": lambda: heads.EmotionHead(
         (8, 8, 6), K, n_layers=1, n_filters=4, n_units=8, dropout=0.0, activation="softmax"
     ),
-    "epr": lambda: of_epr.vgg(
+    "epr": lambda: of_epr.EPR(
         n_frames=32, n_bands=32, n_classes=K, width_multiplier=0.05, batch_norm=False,
         initializer="he_normal", dropout=0.0,
     ),
@@ -85,7 +86,7 @@ SINGLE = (of_acnn.AttentionPooling, of_aae.Standardize, of_began.Picture)
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch):
-    monkeypatch.setattr(of_aae, "_FILTERS", (8, 16))
+    monkeypatch.setattr(aae_parts, "_FILTERS", (8, 16))
 
 
 def made(name, policy):
@@ -97,7 +98,7 @@ def made(name, policy):
 def inputs(network, seed=0):
     """A batch of four."""
     rng = np.random.default_rng(seed)
-    shapes = {"AuxVAE": (10, 6), "Began": (17, 25), "AdversarialAutoencoder": (12,)}
+    shapes = {"AuxVAE": (10, 6), "BEGAN": (17, 25), "AdversarialAutoencoder": (12,)}
     if shape := shapes.get(type(network).__name__):
         return rng.uniform(0, 1, (4, *shape)).astype("float32")
     return tf.nest.map_structure(
@@ -107,7 +108,7 @@ def inputs(network, seed=0):
 
 def functional(network) -> list:
     """A network, or those that one of a class of its own consists of."""
-    if isinstance(network, (of_aae.AdversarialAutoencoder, of_auxvae.AuxVAE, of_began.Began)):
+    if isinstance(network, (of_aae.AdversarialAutoencoder, of_auxvae.AuxVAE, of_began.BEGAN)):
         return [part for part in network.layers if isinstance(part, keras.Model)]
     return [network]
 
@@ -175,17 +176,17 @@ def step_of(name, policy):
     rng = np.random.default_rng(0)
     x, labels = inputs(network), np.eye(K, dtype="float32")[[0, 1, 2, 0]]
     with mixed_precision.precision_policy(policy):
-        if name.startswith("aae") and hasattr(network, "prepare"):
-            network.prepare(
-                learning_rate=1e-3, discriminator_learning_rate=1e-4, schedule_decay=0.004
+        if isinstance(network, of_aae.AdversarialAutoencoder):
+            network.compile(
+                nadam.Nadam(1e-3, schedule_decay=0.004), nadam.Nadam(1e-4, schedule_decay=0.004)
             )
             prior_z = rng.normal(size=(4, N_Z)).astype("float32")
             data = x, (x, labels, labels[::-1].copy(), prior_z)
         elif name == "auxvae":
-            network.prepare(learning_rate=1e-3, clip_norm=1.0)
+            network.compile(keras.optimizers.Adam(1e-3))
             data = tf.constant(x)
         elif name == "began":
-            network.prepare(learning_rate=1e-3)
+            network.compile(keras.optimizers.Adam(1e-3))
             data = x, tuple(rng.uniform(-1, 1, (2, 4, 5)).astype("float32"))
         else:
             losses, data = "categorical_crossentropy", (x, labels)
@@ -227,12 +228,11 @@ def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
     minimize, deltas = loop.minimize, {}
     for policy in ("float32", "mixed_float16"):
         keras.utils.set_random_seed(1)
-        monkeypatch.setattr(nadam, "Nadam", lambda rate, schedule_decay: keras.optimizers.SGD(rate))
         deltas[policy] = []
 
         with mixed_precision.precision_policy(policy):
             model = aae(False)
-            model.prepare(learning_rate=0.1, discriminator_learning_rate=0.1, schedule_decay=0.004)
+            model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1))
         parts = [model.encoder, model.decoder, model.d_y, model.d_z]
 
         def noted(loss, variables, optimizer, policy=policy, parts=parts):
@@ -247,7 +247,7 @@ def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
         z = np.random.default_rng(3).normal(size=(4, N_Z)).astype("float32")
         x = inputs(model)
         data = x, (x, labels, labels[::-1].copy(), z)
-        for optimizer in model.nadams if policy == "mixed_float16" else []:
+        for optimizer in model.optimizers if policy == "mixed_float16" else []:
             optimizer.dynamic_scale.assign(1024.0)
         model.train_step(data)
     moved = [{n for n, d in phase.items() if d.any()} for phase in deltas["mixed_float16"]]
@@ -256,11 +256,11 @@ def test_each_phase_of_float16_moves_its_own_weights(monkeypatch):
         for name in one:
             np.testing.assert_allclose(two[name], one[name], atol=0.05 * np.abs(one[name]).max())
 
-    for optimizer in model.nadams:
+    for optimizer in model.optimizers:
         optimizer.dynamic_scale.assign(2.0**60)  # no float16 holds such gradients
     model.train_step(data)
     assert all(not d.any() for phase in deltas["mixed_float16"][4:] for d in phase.values())
-    assert [float(o.dynamic_scale.numpy()) for o in model.nadams] == [2.0**59] * 4
+    assert [float(o.dynamic_scale.numpy()) for o in model.optimizers] == [2.0**59] * 4
 
 
 def test_gradients_of_float16_are_clipped_to_their_norm():
@@ -297,13 +297,13 @@ def test_a_loss_scale_is_not_made_anew(tmp_path):
     """It is a state of the optimizer, which a killed training goes on with."""
     with mixed_precision.precision_policy("mixed_float16"):
         model = began()
-        model.prepare(learning_rate=1e-3)
+        model.compile()
     n = len(loop._state(model))
-    model.adams[0].dynamic_scale.assign(8.0)
+    model.optimizers[0].dynamic_scale.assign(8.0)
     saved = loop._arrays(loop._state(model)) | {"history": np.frombuffer(b"[]", np.uint8)}
-    model.adams[0].dynamic_scale.assign(2.0)
+    model.optimizers[0].dynamic_scale.assign(2.0)
     assert loop._restore(model, saved, tmp_path) == []
-    assert float(model.adams[0].dynamic_scale.numpy()) == 8.0
+    assert float(model.optimizers[0].dynamic_scale.numpy()) == 8.0
     assert len(loop._state(model)) == n
 
 

@@ -23,18 +23,24 @@ class Spectrogram(FeatureLayer):
     the clip's minimum to -1 and its maximum to 1. Silence, where auDeep stops, is -1 throughout.
 
     Raises UsageError unless hop, window and clip rise.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfser
+        >>> tfser.features.Spectrogram()(np.zeros((2, 16000), "float32")).shape
+        TensorShape([2, 186, 128])
     """
 
     def __init__(
         self,
         *,
-        sample_rate_hz,
-        window_seconds,
-        hop_seconds,
-        n_bands,
-        pre_emphasis,
-        floor_db,
-        seconds,
+        sample_rate_hz=16000,
+        window_seconds=0.080,
+        hop_seconds=0.040,
+        n_bands=128,
+        pre_emphasis=0.95,
+        floor_db=-60.0,
+        seconds=7.5,
         name=None,
     ):
         super().__init__(locals())

@@ -19,13 +19,20 @@ class LogMel(FeatureLayer):
 
     Power spectrum of full windows, mel bands, natural logarithm of max(energy, floor). Waveforms
     of fewer than `min_frames` frames get zeros at the end: frames = 1 + (samples - window) // hop,
-    at least min_frames.
+    at least min_frames. The defaults are EPR's (section 2.1.1); ACNN's are in hparams/acnn.toml.
 
     Args:
         taper: "hann" (periodic) or "hamming" (symmetric, openSMILE's).
         mel: "slaney", librosa's bands, or "htk", openSMILE's: triangles over mel, of height 1.
 
     Raises UsageError for a window, a hop, bands or a floor that do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfser
+        >>> layer = tfser.features.LogMel(n_bands=26, high_hz=6500.0, taper="hamming", mel="htk")
+        >>> layer(np.zeros((2, 16000), "float32")).shape
+        TensorShape([2, 98, 26])
     """
 
     version = 3
@@ -34,17 +41,17 @@ class LogMel(FeatureLayer):
     def __init__(
         self,
         *,
-        sample_rate_hz,
-        window_seconds,
-        hop_seconds,
-        taper,
-        n_fft,
-        n_bands,
-        mel,
-        low_hz,
-        high_hz,
-        floor,
-        min_frames,
+        sample_rate_hz=16000,
+        window_seconds=0.025,
+        hop_seconds=0.010,
+        taper="hann",
+        n_fft=512,
+        n_bands=64,
+        mel="slaney",
+        low_hz=0.0,
+        high_hz=8000.0,
+        floor=1e-10,
+        min_frames=1,
         name=None,
     ):
         super().__init__(locals())

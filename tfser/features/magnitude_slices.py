@@ -24,9 +24,18 @@ class Slices(FeatureLayer):
             recording shorter than a slice.
 
     Raises UsageError unless hop, window and slice rise.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfser
+        >>> tfser.features.Slices()(np.zeros((2, 16000), "float32")).shape
+        TensorShape([2, 32, 513])
     """
 
-    def __init__(self, *, sample_rate_hz, slice_seconds, n_fft, hop_samples, drop_short, name=None):
+    def __init__(
+        self, *, sample_rate_hz=16000, slice_seconds=1.0, n_fft=1024, hop_samples=512,
+        drop_short=False, name=None,
+    ):  # fmt: skip
         super().__init__(locals())
         self.n_fft, self.hop = n_fft, hop_samples
         self.n_samples = round(sample_rate_hz * slice_seconds)

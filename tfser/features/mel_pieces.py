@@ -30,20 +30,26 @@ class MelPieces(FeatureLayer):
 
     Raises UsageError for a hop longer than a window, a piece shorter than half a window,
     fewer `n_frames` than a piece has, and another number of linear bands than of bins.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfser
+        >>> tfser.features.MelPieces()(np.ones((2, 22050), "float32")).shape
+        TensorShape([2, 176, 140])
     """
 
     def __init__(
         self,
         *,
-        sample_rate_hz,
-        n_fft,
-        hop_samples,
-        n_bands,
-        range_db,
-        seconds,
-        n_frames,
-        drop_short,
-        shortest_seconds,
+        sample_rate_hz=22050,
+        n_fft=2048,
+        hop_samples=512,
+        n_bands=140,
+        range_db=80.0,
+        seconds=4.0,
+        n_frames=176,
+        drop_short=False,
+        shortest_seconds=1.0,
         scale="mel",
         name=None,
     ):

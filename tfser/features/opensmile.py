@@ -31,12 +31,20 @@ class OpenSmile:
             every 10 ms (IS13: 65).
 
     Raises UsageError if opensmile is not installed or lacks the set.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfser
+        >>> feature = tfser.features.OpenSmile(level="lld")
+        >>> [frames] = feature.extract([np.random.default_rng(0).normal(0, 0.1, 16000)])
+        >>> frames.shape[1]
+        65
     """
 
     version = 1  # part of the cache key: raise it when the values change
     batch_samples = 0  # of one `extract`: one waveform
 
-    def __init__(self, *, sample_rate_hz, feature_set, level):
+    def __init__(self, *, sample_rate_hz=16000, feature_set="IS13", level="functionals"):
         try:
             self.opensmile = metadata.version("opensmile")
         except metadata.PackageNotFoundError:

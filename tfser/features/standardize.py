@@ -1,6 +1,7 @@
 """The z-score as a Keras layer."""
 
 import keras
+import numpy as np
 
 
 @keras.saving.register_keras_serializable("tfser")
@@ -25,6 +26,13 @@ class Standardize(keras.layers.Layer):
         """Set mean and standard deviation [features]; give 1 for a feature that never varies."""
         self.mean.assign(mean)
         self.sd.assign(sd)
+
+    def adapt(self, x):
+        """Set the statistics to those of x [..., features], without the rows that are NaN."""
+        rows = np.asarray(x, "float64").reshape(-1, self.mean.shape[0])
+        rows = rows[~np.isnan(rows).any(axis=1)]
+        sd = rows.std(axis=0)
+        self.set_statistics(rows.mean(axis=0), np.where(sd > 0, sd, 1.0))
 
     def call(self, x):
         """Standardize features [..., features]."""

@@ -64,18 +64,19 @@ def shared_batch_size(batch_size: int, name: str) -> int:
     return max(batch_size // n_replicas, 1) * n_replicas
 
 
-def compile_model(
-    model: keras.Model, optimizer, loss, *, metrics=("accuracy",), loss_weights=None
-) -> keras.Model:
-    """Compile for `fit`, with XLA on a single GPU alone.
-
-    Keras' "auto" takes XLA on the CPU too, where it trained VGG-E at a third of the speed; under
-    several replicas XLA cannot reach the variables.
-    """
-    jit_compile = "auto" if len(tf.config.list_logical_devices("GPU")) == 1 else False
-    options = {"loss_weights": loss_weights, "jit_compile": jit_compile}
-    model.compile(optimizer, loss, metrics=list(metrics), **options)
+def compile_model(model, optimizer, loss, metrics=("accuracy",), **options):
+    """Compile a model for `fit`, see `choose_jit_compile`; return it."""
+    options |= {"metrics": list(metrics), "jit_compile": choose_jit_compile()}
+    model.compile(optimizer, loss, **options)
     return model
+
+
+def choose_jit_compile() -> str | bool:
+    """Choose XLA for Keras' own training step on a single GPU alone.
+
+    On the CPU it trained VGG-E at a third of the speed; it reaches no other replica's variables.
+    """
+    return "auto" if len(tf.config.list_logical_devices("GPU")) == 1 else False
 
 
 def reinitialize(model: keras.Model, fresh: keras.Model) -> None:

@@ -41,6 +41,14 @@ def scale_optimizer(optimizer):
     return keras.optimizers.LossScaleOptimizer(optimizer)
 
 
+def copy_optimizer(optimizer):
+    """Copy an optimizer, or the name of one, in mixed_float16 with a loss scale."""
+    optimizer = keras.optimizers.get(optimizer)
+    config = optimizer.get_config()
+    del config["name"]
+    return scale_optimizer(type(optimizer).from_config(config))
+
+
 def build_optimizer(optimizer, variables) -> None:
     """Create the variables of an optimizer, if they are missing.
 

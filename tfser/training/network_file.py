@@ -27,7 +27,9 @@ VALUES = ("__keras_tensor__", "__slice__", "__tensor__", "__tuple__", "__numpy__
 def check_classes(path: Path) -> None:
     """Raise ValueError where a .keras file has a class that no network of the zoo has."""
     with zipfile.ZipFile(path) as archive:
-        pending = [json.loads(archive.read("config.json"))]
+        config = json.loads(archive.read("config.json"))
+    config.pop("compile_config", None)  # tfser loads a network without its optimizers
+    pending = [config]
     own = {f"tfser>{name}" for names in CLASSES.values() for name in names}
     while pending:
         value = pending.pop()

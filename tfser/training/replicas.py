@@ -4,6 +4,7 @@ Keras' generators have one state on all replicas: without this module each part 
 the numbers of the other parts.
 """
 
+import contextlib
 import functools
 
 import tensorflow as tf
@@ -19,11 +20,29 @@ def normal_like(x, generator):
     generator: keras.random.SeedGenerator. The parts of a batch must be of one size, see
     `loop.shared_batch_size`.
     """
+    return _draw_like(x, generator, tf.random.stateless_normal, tf.raw_ops.StatelessRandomNormalV2)
+
+
+def uniform_like(x, generator):
+    """Draw uniform noise in [0, 1) of the shape of x [batch, ...]; see `normal_like`."""
+    draw_part = tf.raw_ops.StatelessRandomUniformV2
+    return _draw_like(x, generator, tf.random.stateless_uniform, draw_part)
+
+
+@contextlib.contextmanager
+def restore_generator(generator):
+    """Set a SeedGenerator back to its state: an evaluation must not move the training's noise."""
+    state = tf.identity(generator.state)
+    yield
+    generator.state.assign(state)
+
+
+def _draw_like(x, generator, draw, draw_part):
     seed = tf.cast(generator.next(), "int32")
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
-        return tf.random.stateless_normal(tf.shape(x), seed)
-    return _draw_part(tf.raw_ops.StatelessRandomNormalV2, x, seed)
+        return draw(tf.shape(x), seed)
+    return _draw_part(draw_part, x, seed)
 
 
 def share_dropout(model) -> None:

@@ -15,14 +15,14 @@ Where to look:
   dataset.make_opensmile;
 - section 4.1, the three phases with their losses, weights and optimizers:
   network.AdversarialAutoencoder.phases, which train_step runs on each mini-batch;
-- section 4.1, q(y, z | x), p(x | y, z) and the discriminators: network.encoder, network.decoder,
-  network.discriminator;
-- section 5.1, the baseline: network.baseline; the folds: splits.make_splits; the epoch that is
+- section 4.1, q(y, z | x), p(x | y, z) and the discriminators: subnetworks.encoder,
+  subnetworks.decoder, subnetworks.discriminator;
+- section 5.1, the baseline: subnetworks.baseline; the folds: splits.make_splits; the epoch that is
   kept: training.loop.best_uar_epoch;
 - section 5.2, the priors: dataset.make_autoencoder_batches; the changes of the optimized AAE, each
   with a setting: [vanilla] and [optimized] of hparams/aae.toml, which experiment.new_network and
   experiment.compiled_network read;
-- section 5.3, table 2: network._FILTERS, network.encoder, network.decoder;
+- section 5.3, table 2: subnetworks._FILTERS, subnetworks.encoder, subnetworks.decoder;
 - table 1: experiment.train, experiment.train_network.
 
 Not in the paper (reasons on the card, zoo/aae/README.md):

@@ -13,8 +13,8 @@ from tfser.corpora.labels import ATTRIBUTES, select_group
 from tfser.corpora.loader import describe_corpus, load_corpus
 from tfser.errors import UsageError
 from tfser.features import opensmile
-from tfser.models.aae.network import FRAMES_PER_STEP
 from tfser.models.aae.splits import select_utterances
+from tfser.models.aae.subnetworks import FRAMES_PER_STEP
 from tfser.training.pretraining import share_recordings
 
 log = logging.getLogger("tfser")

@@ -20,8 +20,9 @@ from tfser.models.aae.dataset import (
     make_labelled_batches,
     sample_labels,
 )
-from tfser.models.aae.network import AdversarialAutoencoder, baseline
+from tfser.models.aae.network import AdversarialAutoencoder
 from tfser.models.aae.splits import make_splits, select_utterances
+from tfser.models.aae.subnetworks import baseline
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision, nadam
 from tfser.training.epoch import predict_batches
@@ -132,11 +133,11 @@ def compiled_network(dataset, hp, run) -> keras.Model:
             optimizer = nadam.Nadam(rate, schedule_decay=schedule_decay)
             return loop.compile_model(model, optimizer, keras.losses.CategoricalCrossentropy())
         changes = hp[hp["model"]["system"]]
-        model.prepare(
-            learning_rate=rate,
-            # Section 5.2: '"strengthened" generator'.
-            discriminator_learning_rate=changes["discriminator_ratio"] * rate,
-            schedule_decay=schedule_decay,
+        # Section 5.2: '"strengthened" generator'.
+        slow = nadam.Nadam(changes["discriminator_ratio"] * rate, schedule_decay=schedule_decay)
+        model.compile(
+            nadam.Nadam(rate, schedule_decay=schedule_decay),
+            slow,
             regularization=changes["regularization"],
             masks_padding=hp["frames"]["masked"],
         )

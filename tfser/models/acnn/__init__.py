@@ -10,14 +10,15 @@ Implemented: the five conditions of table 1, within a corpus (leave one session 
 recurrent autoencoder, in all combinations of directions; figures 2 to 4.
 
 Where to look:
-- section 2, figure 1 right, the network: network.acnn; Eq. (1), attention:
+- section 2, figure 1 right, the network: network.ACNN; Eq. (1), attention:
   network.AttentionPooling;
 - Eq. (2), the multi-view loss: network.view_weights and network.cross_entropy, joined in
-  experiment.compiled_network;
+  network.ACNN.compile;
 - section 2, log-mel frames: dataset.make_input_layer; section 3, labels of arousal and valence:
   dataset.make_views;
 - figure 1 left, steps (1) and (2): pretraining.train_autoencoder and
-  pretraining.load_representations; the autoencoder: autoencoder.autoencoder, autoencoder.rmse;
+  pretraining.load_representations; the autoencoder: autoencoder.SequenceAutoencoder,
+  autoencoder.rmse;
 - section 4.1, sessions and two corpora: splits.make_splits; the conditions of table 1:
   hparams/acnn.*.toml, experiment.condition_name;
 - section 4.3, table 1: experiment.train, experiment.train_network; figure 2:

@@ -4,6 +4,9 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from tfser.training import loop
+from tfser.training.paper_network import PaperNetwork
+
 
 @keras.saving.register_keras_serializable("tfser")
 class GRU(layers.Layer):
@@ -164,23 +167,94 @@ def _stacks(x, first, units, dropout):
     return layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0], last
 
 
-def autoencoder(
-    shape, *, n_layers, units, bidirectional_encoder, bidirectional_decoder, dropout
-) -> keras.Model:
-    """Build the autoencoder: spectrogram [batch, frames, bands] -> the same, reversed in time."""
-    sizes = {"n_layers": n_layers, "units": units, "dropout": dropout}
-    n_directions = 1 + bidirectional_decoder
-    encode = encoder(
-        shape,
-        **sizes,
-        n_directions=1 + bidirectional_encoder,
-        n_outputs=n_layers * n_directions * units,
-    )
-    decode = decoder(shape, **sizes, n_directions=n_directions)
-    spectrogram = keras.Input(shape)
-    target = ops.flip(spectrogram, axis=1)
-    reconstruction = decode([encode(spectrogram), target])
-    return keras.Model(spectrogram, reconstruction, name="autoencoder")
+@keras.saving.register_keras_serializable("tfser")
+class SequenceAutoencoder(PaperNetwork, keras.Model):
+    """Figure 1, left: mel spectrogram -> the same, reversed in time (section 2; auDeep).
+
+    Input: [batch, n_frames, n_bands] in [-1, 1], as of `tfser.features.Spectrogram`. Output:
+    reconstruction of the same shape, the last frame first. `fit` takes spectrograms alone. The
+    `encoder` gives the representation [batch, layers x decoder directions x units] for `ACNN`.
+
+    Args:
+        n_frames: frames of a clip; 186 are 7.5 s.
+        n_bands: mel bands.
+        n_layers: GRUs on top of each other, in encoder and decoder.
+        units: of a GRU.
+        bidirectional_encoder, bidirectional_decoder: whether a second stack runs backwards.
+        dropout: dropped share of the input and the output of each GRU.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfser
+        >>> model = tfser.models.SequenceAutoencoder(n_frames=9, n_bands=5, n_layers=1, units=4)
+        >>> model.compile()
+        >>> clips = np.random.default_rng(0).uniform(-1, 1, (6, 9, 5))
+        >>> history = model.fit(clips, batch_size=3, verbose=0)
+        >>> model.encoder.predict(clips, verbose=0).shape  # two directions of the decoder
+        (6, 8)
+    """
+
+    def __init__(
+        self,
+        n_frames=186,
+        n_bands=128,
+        *,
+        n_layers=2,
+        units=256,
+        bidirectional_encoder=False,
+        bidirectional_decoder=True,
+        dropout=0.2,
+        name="autoencoder",
+    ):
+        shape = n_frames, n_bands
+        sizes = {"n_layers": n_layers, "units": units, "dropout": dropout}
+        n_directions = 1 + bidirectional_decoder
+        encode = encoder(
+            shape,
+            **sizes,
+            n_directions=1 + bidirectional_encoder,
+            n_outputs=n_layers * n_directions * units,
+        )
+        decode = decoder(shape, **sizes, n_directions=n_directions)
+        spectrogram = keras.Input(shape)
+        reconstruction = decode([encode(spectrogram), ops.flip(spectrogram, axis=1)])
+        super().__init__(spectrogram, reconstruction, name=name)
+        self.settings = {
+            "n_frames": n_frames, "n_bands": n_bands, "n_layers": n_layers, "units": units,
+            "bidirectional_encoder": bidirectional_encoder,
+            "bidirectional_decoder": bidirectional_decoder, "dropout": dropout,
+        }  # fmt: skip
+
+    @property
+    def encoder(self) -> keras.Model:
+        """The network from spectrograms to representations."""
+        return self.get_layer("encoder")
+
+    def compile(self, optimizer=None, loss=None, metrics=(), **options):
+        """Compile with auDeep's Adam, gradients clipped by value, on the RMSE.
+
+        Args:
+            optimizer: in place of the paper's, as keras.Model.compile takes it.
+            loss: in place of the RMSE.
+            metrics, options: see keras.Model.compile.
+        """
+        self.record_compile(optimizer=optimizer, loss=loss, metrics=metrics, **options)
+        super().compile(
+            optimizer or keras.optimizers.Adam(1e-3, clipvalue=2.0),
+            loss or rmse,
+            metrics=metrics or None,
+            **{"jit_compile": loop.choose_jit_compile()} | options,
+        )
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return the loss of reconstructions; without y the target is x, reversed in time."""
+        y = ops.flip(x, axis=1) if y is None else y
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Update the metrics; without y the target is x, reversed in time."""
+        y = ops.flip(x, axis=1) if y is None else y
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
 
 def rmse(target, reconstruction):

@@ -18,7 +18,7 @@ from tfser.models.acnn.dataset import (
     make_input_layer,
     representation_statistics,
 )
-from tfser.models.acnn.network import acnn, cross_entropy, view_weights
+from tfser.models.acnn.network import ACNN
 from tfser.models.acnn.splits import make_splits
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
@@ -144,31 +144,30 @@ def autoencoder_name(settings) -> str:
     return name + (f", {n_epochs} epochs" if n_epochs != paper_epochs else "")
 
 
-def new_network(dataset, hp) -> keras.Model:
+def new_network(dataset, hp) -> ACNN:
     """Return the network of figure 1 for the classes and views of the corpus."""
     representations = dataset.representations
-    return acnn(
-        dataset.n_frames,
-        dataset.frames.shape[1],
+    return ACNN(
         len(dataset.classes),
+        n_frames=dataset.n_frames,
+        n_bands=dataset.frames.shape[1],
         n_representation=0 if representations is None else representations.shape[1],
         views=list(dataset.views),
         **hp["model"],
     )
 
 
-def compiled_network(dataset, hp, run) -> keras.Model:
+def compiled_network(dataset, hp, run) -> ACNN:
     """Return a network compiled with Adam and the multi-view loss, Eq. (2)."""
     settings = hp["train"]
-    weights = view_weights(settings["alpha"], settings["beta"], list(dataset.views))
     with loop.select_strategy(run.strategy).scope():
-        return loop.compile_model(
-            new_network(dataset, hp),
+        model = new_network(dataset, hp)
+        model.compile(
             keras.optimizers.Adam(settings["learning_rate"]),
-            dict.fromkeys(weights, cross_entropy),
-            metrics=(),
-            loss_weights=weights,
+            alpha=settings["alpha"],
+            beta=settings["beta"],
         )
+    return model
 
 
 def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:

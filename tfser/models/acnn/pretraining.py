@@ -5,11 +5,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.audeep import Spectrogram
-from tfser.models.acnn.autoencoder import autoencoder, rmse
+from tfser.models.acnn.autoencoder import SequenceAutoencoder
 from tfser.storage import atomic_files
 from tfser.training import loop
 from tfser.training.epoch import train_epoch
@@ -87,16 +86,16 @@ def pretrained_network(utterances, layer, hp, run) -> Path:
     return path.with_name("encoder.keras")
 
 
-def compiled_network(layer, settings, strategy: str) -> keras.Model:
+def compiled_network(layer, settings, strategy: str) -> SequenceAutoencoder:
     """Return a randomly initialized autoencoder with its optimizer, Adam on the RMSE."""
-    shape = layer.n_frames, layer.n_features
     with loop.select_strategy(strategy).scope():
-        return loop.compile_model(
-            autoencoder(shape, **{name: settings[name] for name in NETWORK}),
-            keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"]),
-            rmse,
-            metrics=(),
+        model = SequenceAutoencoder(
+            layer.n_frames, layer.n_features, **{name: settings[name] for name in NETWORK}
         )
+        model.compile(
+            keras.optimizers.Adam(settings["learning_rate"], clipvalue=settings["clip_value"])
+        )
+    return model
 
 
 def train_autoencoder(stored, layer, settings, folder: Path, strategy: str) -> None:
@@ -118,9 +117,7 @@ def train_autoencoder(stored, layer, settings, folder: Path, strategy: str) -> N
             seed=settings["seed"],
             epoch=len(history),
         )
-        # The target is the input, reversed in time.
-        with_target = batches.map(unconverted(lambda x: (x, x[:, ::-1])))
-        return {"loss": train_epoch(model, with_target)["loss"]}
+        return {"loss": train_epoch(model, batches)["loss"]}
 
     train_network(
         model,
@@ -134,7 +131,7 @@ def train_autoencoder(stored, layer, settings, folder: Path, strategy: str) -> N
         advice="try a lower --set autoencoder.learning_rate",
     )
     # The autoencoder last: its file means that the training is finished.
-    for name, network in (("encoder", model.get_layer("encoder")), ("autoencoder", model)):
+    for name, network in (("encoder", model.encoder), ("autoencoder", model)):
         with atomic_files.replace_file(folder / f"{name}.keras") as path:
             loop.save_model(network, path)
     loop.delete_checkpoints(folder)

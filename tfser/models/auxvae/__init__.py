@@ -15,7 +15,8 @@ is our model without m.
 Where to look:
 - section 3, Eq. (5), the lower bound: network.AuxVAE.bound; its distributions q and p:
   network.AuxVAE.encode, network.AuxVAE.predict_latents;
-- section 4, figure 1, the six networks: network.timescale (h and m), network.frame_by_frame;
+- section 4, figure 1, the six networks: subnetworks.timescale (h and m),
+  subnetworks.frame_by_frame;
 - section 5.2, training: pretraining.train_autoencoder, network.AuxVAE.train_step;
 - section 6, splits: splits.make_splits, of published lists: splits.read_lists;
   probes: probes.make_classifiers, probes.make_regressors, probes.train_probes;

@@ -1,4 +1,4 @@
-"""The networks of figure 1, the lower bound of Eq. (5), and the training step."""
+"""The Aux-VAE of figure 1: the lower bound of Eq. (5), and the training step."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
+from tfser.models.auxvae.subnetworks import frame_by_frame, timescale
 from tfser.training import loop, mixed_precision, replicas
+from tfser.training.paper_network import PaperNetwork
 
 # Limit of |log-variance|: a squared error is weighted by exp(10) = 22,000 at most. Without a limit
 # training diverges long before exp() overflows, in float32 at 88.
@@ -34,74 +36,6 @@ def log_density(x, distribution):
     return -0.5 * ops.mean(np.log(2 * np.pi) + log_variance + square)
 
 
-@keras.saving.register_keras_serializable("tfser")
-class MeanOfChunks(layers.Layer):
-    """Means over time: [batch, frames, n] -> [batch, chunks, n].
-
-    Chunks have `size` frames, the last chunk the frames that remain. size=None: one chunk.
-    """
-
-    def __init__(self, size, **options):
-        super().__init__(**options)
-        self.size = size
-
-    def call(self, x):
-        """Average [batch, frames, n] to [batch, chunks, n]."""
-        if self.size is None:
-            return ops.mean(x, axis=1, keepdims=True)
-        n_frames = ops.shape(x)[1]
-        n_chunks = (n_frames + self.size - 1) // self.size
-        padded = ops.pad(x, [[0, 0], [0, n_chunks * self.size - n_frames], [0, 0]])
-        sums = ops.sum(ops.reshape(padded, (-1, n_chunks, self.size, x.shape[-1])), axis=2)
-        counts = ops.minimum(self.size, n_frames - self.size * ops.arange(n_chunks))
-        return sums / ops.cast(counts, x.dtype)[:, None]
-
-    def compute_output_shape(self, shape):
-        """Return (batch, chunks, n), with None for an unknown number of chunks."""
-        n_chunks = 1 if self.size is None else None
-        return shape[0], n_chunks, shape[-1]
-
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return super().get_config() | {"size": self.size}
-
-
-def timescale(n_inputs, n_latent, chunk_frames, name) -> keras.Model:
-    """Build the network of h and of m: [batch, frames, n_inputs] -> [batch, chunks, 2 n_latent].
-
-    The last convolution, of one frame, is linear: the mean over time may come before it.
-    """
-    x = inputs = keras.Input((None, n_inputs))
-    for filters in (n_latent // 4, n_latent // 2, n_latent):
-        x = layers.Conv1D(filters, 3, kernel_initializer=_initializer())(x)
-        x = _normalize(layers.Activation("tanh")(x))
-    x = MeanOfChunks(chunk_frames, dtype="float32")(x)  # of frames - 6, as nothing is padded
-    return keras.Model(inputs, _dense(2 * n_latent, dtype="float32")(x), name=name)
-
-
-def frame_by_frame(n_inputs, sizes, n_outputs, name, activation=None) -> keras.Model:
-    """Build convolutions of one frame: [batch, frames, n_inputs] -> [batch, frames, n_outputs]."""
-    x = inputs = keras.Input((None, n_inputs))
-    for size in sizes:
-        x = _normalize(layers.Activation("tanh")(_dense(size)(x)))
-    x = _dense(n_outputs, activation=activation, dtype="float32")(x)
-    return keras.Model(inputs, x, name=name)
-
-
-def _dense(n, **options):
-    return layers.Dense(n, kernel_initializer=_initializer(), **options)
-
-
-def _initializer():
-    """Return PyTorch's initializer: uniform up to 1 / sqrt(inputs)."""
-    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-
-
-def _normalize(x):
-    synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, synchronized=synchronized)(x)
-
-
 class Latents(NamedTuple):
     """The posteriors of h, m (None without it) and z, and a sample of each."""
 
@@ -110,33 +44,57 @@ class Latents(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("tfser")
-class AuxVAE(keras.Model):
-    """Spectrograms [batch, frames, n_bands] in [0, 1] -> their reconstructions.
+class AuxVAE(PaperNetwork, keras.Model):
+    """Figure 1: spectrogram -> its reconstruction, by latents h, m and z (sections 3 and 4).
 
-    `medium`: with m; without m the networks are those of Springenberg et al. 2019. `predictive`: z
-    of a frame is decoded to the next frame. `spectrogram`: the settings of the input, for a later
-    load.
+    Input: [batch, frames, n_bands] in [0, 1], any number of frames from 7 on. Output: the same
+    shape, in float32. `encode` gives h (global), m (per chunk) and z (per frame). `fit` takes
+    spectrograms alone and raises the lower bound, Eq. (5).
+
+    Args:
+        n_bands: mel bands.
+        n_latent: size of h, of m and of z.
+        chunk_frames: frames of a chunk; 44 are a second.
+        dropout: dropped share of the spectrogram, the input of m and z.
+        legacy_dropout: whether m's input is dropped in inference too, as in the authors' code.
+        medium: whether there is m; without m the networks are those of Springenberg et al. 2019.
+        predictive: whether z of a frame is decoded to the next frame.
+        alpha, beta, gamma: weights of the terms of z, m and h in Eq. (5).
+        spectrogram: settings of the input, {name: value}, for runs that load the network.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfser
+        >>> model = tfser.models.AuxVAE(n_bands=6, n_latent=8, chunk_frames=5)
+        >>> model.compile()
+        >>> pieces = np.random.default_rng(0).uniform(0, 1, (4, 20, 6)).astype("float32")
+        >>> history = model.fit(pieces, batch_size=2, verbose=0)
+        >>> sorted(history.history)
+        ['kl_h', 'kl_m', 'kl_z', 'loss', 'reconstruction']
+        >>> latents = model.encode(pieces, sampled=False)
+        >>> {name: tuple(mean.shape) for name, mean in latents.samples.items()}
+        {'h': (4, 20, 8), 'm': (4, 20, 8), 'z': (4, 20, 8)}
     """
 
     def __init__(
         self,
+        n_bands=140,
         *,
-        spectrogram,
-        n_bands,
-        n_latent,
-        chunk_frames,
-        dropout,
-        legacy_dropout,
-        medium,
-        predictive,
-        alpha,
-        beta,
-        gamma,
+        n_latent=512,
+        chunk_frames=44,
+        dropout=0.2,
+        legacy_dropout=False,
+        medium=True,
+        predictive=False,
+        alpha=0.01,
+        beta=0.01,
+        gamma=0.01,
+        spectrogram=None,
         **options,
     ):
         super().__init__(dtype="float32", **options)  # the networks inside have their own policy
         self.settings = {
-            "spectrogram": spectrogram, "n_bands": n_bands, "n_latent": n_latent,
+            "spectrogram": spectrogram or {}, "n_bands": n_bands, "n_latent": n_latent,
             "chunk_frames": chunk_frames, "dropout": dropout,
             "legacy_dropout": legacy_dropout, "medium": medium,
             "predictive": predictive, "alpha": alpha, "beta": beta, "gamma": gamma,
@@ -164,24 +122,24 @@ class AuxVAE(keras.Model):
         """Return the means of an epoch."""
         return list(self.means.values())
 
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return self.settings | {"name": self.name}
-
     @classmethod
     def from_config(cls, config):
         """Build the network of a config, in which `spectrogram` was once called `hears`."""
         renamed = {"hears": "spectrogram"}
         return cls(**{renamed.get(name, name): value for name, value in config.items()})
 
-    def get_compile_config(self):
-        """Return None: a saved model gives latent variables, `prepare` makes it trainable again."""
+    def compile(self, optimizer=None, *, clip_norm=1.0, **options):
+        """Compile with Adam (section 5.2); gradients are clipped to a global norm.
 
-    def prepare(self, *, learning_rate, clip_norm):
-        """Compile with Adam; gradients are clipped to a global norm."""
-        self.compile(
-            mixed_precision.scale_optimizer(keras.optimizers.Adam(learning_rate)), jit_compile=False
-        )
+        Args:
+            optimizer: in place of the paper's, as keras.Model.compile takes it.
+            clip_norm: limit of the gradient's norm, None for none.
+            options: see keras.Model.compile.
+        """
+        self.record_compile(optimizer=optimizer, clip_norm=clip_norm, **options)
+        optimizer = keras.optimizers.get(optimizer or keras.optimizers.Adam(1e-4))
+        optimizer = mixed_precision.scale_optimizer(optimizer)
+        super().compile(optimizer, **{"jit_compile": False} | options)
         self.clip_norm = clip_norm
         # An unbuilt optimizer fails on several replicas.
         mixed_precision.build_optimizer(self.optimizer, self.trainable_variables)
@@ -256,8 +214,9 @@ class AuxVAE(keras.Model):
             f"kl_{name}": -term for name, term in terms.items()
         }
 
-    def train_step(self, x):
+    def train_step(self, data):
         """Update the weights once; the gradient's norm is that of the batch of all replicas."""
+        x, *_ = keras.utils.unpack_x_y_sample_weight(data)
         values = {}
 
         def loss():
@@ -265,6 +224,20 @@ class AuxVAE(keras.Model):
             return values["loss"]
 
         loop.minimize(loss, self.trainable_variables, self.optimizer, clip_norm=self.clip_norm)
+        return self._update_metrics(values)
+
+    def test_step(self, data):
+        """Return the terms of Eq. (5) without dropout and update."""
+        x, *_ = keras.utils.unpack_x_y_sample_weight(data)
+        with replicas.restore_generator(self.noise):
+            return self._update_metrics(self.bound(x))
+
+    def predict_step(self, data):
+        """Return reconstructions of samples, the same in each call."""
+        with replicas.restore_generator(self.noise):
+            return super().predict_step(data)
+
+    def _update_metrics(self, values):
         for name, mean in self.means.items():
             mean.update_state(values[name])
         return self.get_metrics_result()

@@ -61,7 +61,9 @@ def compiled_network(hp, layer, strategy: str) -> AuxVAE:
     settings = hp["vae"]
     with loop.select_strategy(strategy).scope():
         model = new_network(hp, layer)
-        model.prepare(learning_rate=settings["learning_rate"], clip_norm=settings["clip_norm"])
+        model.compile(
+            keras.optimizers.Adam(settings["learning_rate"]), clip_norm=settings["clip_norm"]
+        )
         model.noise.state.assign([settings["seed"], 0])
     return model
 
@@ -73,7 +75,7 @@ def load_network(path: Path, hp, layer) -> AuxVAE:
     expected = new_network(hp, layer).settings
     expected |= {name: settings[name] for name in WEIGHTS}  # weights of training alone
     before, now = (dict(s) | {"scale": "mel"} | s["spectrogram"] for s in (settings, expected))
-    differ = [f"{k}: {before[k]}, not {now[k]}" for k in now if before[k] != now[k]]
+    differ = [f"{k}: {before.get(k)}, not {now[k]}" for k in now if before.get(k) != now[k]]
     if differ := [text for text in differ if not text.startswith("spectrogram")]:
         raise UsageError(
             f"{path} is of other settings ({', '.join(differ)}); give [input], [features] and "
@@ -173,11 +175,7 @@ def train_autoencoder(pieces, layer, hp, folder, strategy, max_epochs, *, start=
         )
         save_figure(figure, folder / "reconstruction.png")
     with atomic_files.replace_file(folder / "vae.keras") as path:  # last: it is finished
-        optimizer, model.optimizer = model.optimizer, None
-        try:
-            model.save(path)
-        finally:
-            model.optimizer = optimizer
+        model.save_for_prediction(path)
     loop.delete_checkpoints(folder)
 
 

@@ -12,8 +12,8 @@ out (table 3). tfser-search searches for a head.
 
 Where to look:
 - section 2.1, the discriminator (an autoencoder) and the generator: network.encoder, network.code,
-  network.decoder; the losses, k and gamma: network.Began.train_step;
-- section 2.2, the head: heads.head; its search space: [search] in hparams/began.toml;
+  network.decoder; the losses, k and gamma: network.BEGAN.train_step;
+- section 2.2, the head: heads.EmotionHead; its search space: [search] in hparams/began.toml;
 - section 2.3, pre-training: pretraining.train_began; the frozen encoder: pretraining.maps_network;
 - section 3.2, slices of 1 s: features.magnitude_slices;
 - section 3.3, the protocols: splits.make_splits; the heads: experiment.train,

@@ -4,7 +4,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tfser.training import loop, mixed_precision
+from tfser.training import loop, mixed_precision, replicas
+from tfser.training.paper_network import PaperNetwork
 
 MODES = ("resize520", "crop512")  # of Picture
 _BLOCKS = 4  # of two convolutions each; all but the last halve the picture
@@ -86,16 +87,47 @@ class Picture(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tfser")
-class Began(keras.Model):
-    """Magnitudes [batch, n_frames, bins] -> the discriminator's pictures of them.
+class BEGAN(PaperNetwork, keras.Model):
+    """Magnitudes of slices -> D(x), the discriminator's pictures (section 2.1; Berthelot et al.).
+
+    Input: magnitudes [batch, n_frames, n_bins] of slices of 1 s. Output: pictures [batch, height,
+    width, 1] in float32. `generator` makes pictures of z [batch, hidden]; `encode` gives the
+    feature maps for `EmotionHead`. `fit` takes magnitudes alone and draws z.
 
     Args:
+        n_frames, n_bins: of a slice.
+        input_mode: see `Picture`.
+        n_filters: filters of the first block.
+        hidden: size of the code and of z.
         gamma: target ratio of the generated picture's loss to the real picture's loss.
         lambda_k: the rate at which k moves.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfser
+        >>> model = tfser.models.BEGAN(
+        ...     n_frames=17, n_bins=25, input_mode="crop512", n_filters=2, hidden=5
+        ... )
+        >>> model.compile()
+        >>> magnitudes = np.random.default_rng(0).uniform(0, 1, (4, 17, 25)).astype("float32")
+        >>> history = model.fit(magnitudes, batch_size=2, verbose=0)
+        >>> sorted(history.history)
+        ['generated', 'k', 'loss', 'm_global', 'real']
+        >>> model.encode(magnitudes).shape
+        TensorShape([4, 3, 2, 8])
     """
 
     def __init__(
-        self, *, n_frames, n_bins, input_mode, n_filters, hidden, gamma, lambda_k, **options
+        self,
+        n_frames=32,
+        n_bins=513,
+        *,
+        input_mode="resize520",
+        n_filters=64,
+        hidden=64,
+        gamma=0.7,
+        lambda_k=1e-3,
+        **options,
     ):
         super().__init__(dtype="float32", **options)  # the networks inside have their own policy
         self.settings = {
@@ -117,7 +149,8 @@ class Began(keras.Model):
         )
         names = ("loss", "real", "generated", "m_global", "k")
         self.means = {name: keras.metrics.Mean(name) for name in names}
-        self.adams = []
+        self.optimizers = []
+        self.noise = keras.random.SeedGenerator()  # last: weights are drawn before it
         self.built = True
 
     @property
@@ -125,29 +158,35 @@ class Began(keras.Model):
         """Return the means of an epoch."""
         return list(self.means.values())
 
-    def get_config(self):
-        """Return the arguments of the constructor."""
-        return self.settings | {"name": self.name}
-
-    def get_compile_config(self):
-        """Return None: a saved model is for its encoder, `prepare` makes it trainable again."""
-
     def call(self, magnitudes):
         """Return D(x) of the pictures x of magnitudes."""
         return self.discriminate(self.picture(magnitudes))
+
+    def encode(self, magnitudes):
+        """Return the encoder's feature maps [batch, height / 8, width / 8, 4 n_filters]."""
+        return self.encoder(self.picture(magnitudes))
 
     def discriminate(self, pictures):
         """Return D(x): encode pictures and decode them."""
         return self.decoder(self.code(self.encoder(pictures)))
 
-    def prepare(self, *, learning_rate):
-        """Compile with an Adam for the discriminator and an Adam for the generator."""
-        self.compile(optimizer=None, jit_compile=False)
-        self.adams = [
-            mixed_precision.scale_optimizer(keras.optimizers.Adam(learning_rate)) for _ in range(2)
+    def compile(self, optimizer=None, generator_optimizer=None, **options):
+        """Compile with an Adam for the discriminator and an Adam for the generator (section 3.3).
+
+        Args:
+            optimizer: in place of the paper's, of the discriminator.
+            generator_optimizer: None for a copy of `optimizer`.
+            options: see keras.Model.compile.
+        """
+        self.record_compile(optimizer=optimizer, generator_optimizer=generator_optimizer, **options)
+        super().compile(optimizer=None, **{"jit_compile": False} | options)
+        optimizer = optimizer or keras.optimizers.Adam(5e-5)
+        self.optimizers = [
+            mixed_precision.copy_optimizer(each)
+            for each in (optimizer, generator_optimizer or optimizer)
         ]
-        for optimizer, variables in self.updates:  # unbuilt, they fail on several replicas
-            mixed_precision.build_optimizer(optimizer, variables)
+        for each, variables in self.updates:  # unbuilt, they fail on several replicas
+            mixed_precision.build_optimizer(each, variables)
 
     @property
     def updates(self) -> list[tuple]:
@@ -158,19 +197,25 @@ class Began(keras.Model):
             *self.decoder.trainable_variables,
         ]
         weights = discriminator, self.generator.trainable_variables
-        return list(zip(self.adams, weights, strict=True)) if self.adams else []
+        return list(zip(self.optimizers, weights, strict=True)) if self.optimizers else []
 
     def distance(self, pictures):
         """Return L(v) = mean |v - D(v)| over the batch and its pixels."""
         return ops.mean(ops.abs(pictures - self.discriminate(pictures)))
 
+    def draw_z(self, magnitudes) -> tuple:
+        """Draw z_D and z_G [batch, hidden] for a batch, uniform in [-1, 1]."""
+        z = ops.zeros((ops.shape(magnitudes)[0], self.settings["hidden"]))
+        return tuple(2 * replicas.uniform_like(z, self.noise) - 1 for _ in range(2))
+
     def train_step(self, data):
         """Update D, then G, then k on one mini-batch.
 
         L_D = L(x) - k L(G(z_D)), L_G = L(G(z_G)), k <- k + lambda_k (gamma L(x) - L(G(z_D))).
-        data: magnitudes, and (z_D, z_G) [batch, hidden] each, uniform in [-1, 1].
+        data: magnitudes; it may have (z_D, z_G) [batch, hidden] besides, uniform in [-1, 1].
         """
-        magnitudes, (z_d, z_g) = data
+        magnitudes, z, _ = keras.utils.unpack_x_y_sample_weight(data)
+        z_d, z_g = self.draw_z(magnitudes) if z is None else z
         x, values = self.picture(magnitudes), {}
 
         def discrimination():
@@ -187,18 +232,27 @@ class Began(keras.Model):
         real, generated = mean_of_replicas([values["real"], values["generated"]])
         balance = self.gamma * real - generated
         self.k.assign(ops.clip(self.k + self.lambda_k * balance, 0.0, 1.0))
-        values |= {"m_global": real + ops.abs(balance), "k": self.k}
+        return self._update_metrics(values | {"m_global": real + ops.abs(balance), "k": self.k})
+
+    def test_step(self, data):
+        """Return the losses of `train_step` without updates; k stays."""
+        magnitudes, z, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with replicas.restore_generator(self.noise):
+            z_d, _ = self.draw_z(magnitudes) if z is None else z
+        real = self.distance(self.picture(magnitudes))
+        generated = self.distance(self.generator(z_d))
+        m_global = real + ops.abs(self.gamma * real - generated)
+        loss = real - self.k * generated
+        names = {"real": real, "generated": generated, "m_global": m_global, "k": self.k}
+        return self._update_metrics(names | {"loss": loss})
+
+    def _update_metrics(self, values):
         for name, mean in self.means.items():
             mean.update_state(values[name])
         return self.get_metrics_result()
 
-    def save_for_use(self, path):
-        """Save the networks without the optimizers, which are three times as large."""
-        adams, self.adams = self.adams, []
-        try:
-            self.save(path)
-        finally:
-            self.adams = adams
+
+Began = BEGAN  # the name in files of earlier versions
 
 
 def mean_of_replicas(values: list):

@@ -12,7 +12,7 @@ from tfser.audio.tf_data import unconverted
 from tfser.cache import feature_cache, pipelines
 from tfser.errors import UsageError
 from tfser.features.magnitude_slices import make_magnitude_slices
-from tfser.models.began.network import MODES, Began, Picture
+from tfser.models.began.network import BEGAN, MODES, Picture
 from tfser.plots import figures
 from tfser.plots.drawing_errors import keep_going
 from tfser.plots.spectrograms import draw_image_grid
@@ -49,9 +49,9 @@ def check_hparams(hp, layer) -> None:
         load_network(Path(weights).expanduser(), hp, layer)
 
 
-def new_network(hp, layer) -> Began:
+def new_network(hp, layer) -> BEGAN:
     """Return a randomly initialized network that is not compiled."""
-    return Began(
+    return BEGAN(
         n_frames=layer.n_frames,
         n_bins=layer.n_features,
         input_mode=hp["features"]["input_mode"],
@@ -61,15 +61,15 @@ def new_network(hp, layer) -> Began:
     )
 
 
-def compiled_network(hp, layer, strategy: str) -> Began:
+def compiled_network(hp, layer, strategy: str) -> BEGAN:
     """Return a randomly initialized network with its optimizers."""
     with loop.select_strategy(strategy).scope():
         model = new_network(hp, layer)
-        model.prepare(learning_rate=hp["began"]["learning_rate"])
+        model.compile(keras.optimizers.Adam(hp["began"]["learning_rate"]))
     return model
 
 
-def load_network(path: Path, hp, layer) -> Began:
+def load_network(path: Path, hp, layer) -> BEGAN:
     """Load a network; raise UsageError where it is no BEGAN, or not that of [model]."""
     network = load_saved_network(path, "began.keras", "settings")
     settings = network.settings
@@ -85,7 +85,7 @@ def load_network(path: Path, hp, layer) -> Began:
     return network
 
 
-def maps_network(network: Began) -> keras.Model:
+def maps_network(network: BEGAN) -> keras.Model:
     """Return the network from magnitudes of slices to the encoder's feature maps."""
     slices = keras.Input((network.settings["n_frames"], network.settings["n_bins"]))
     return keras.Model(slices, network.encoder(network.picture(slices)), name="maps")
@@ -176,7 +176,7 @@ def train_began(slices, layer, hp, folder: Path, strategy: str) -> None:
     with keep_going("pictures.png"):
         figures.save_figure(draw_grid(model, batches(0), hp), folder / "pictures.png")
     with atomic_files.replace_file(folder / "began.keras") as path:  # last: it is finished
-        model.save_for_use(path)
+        model.save_for_prediction(path)
     loop.delete_checkpoints(folder)
 
 

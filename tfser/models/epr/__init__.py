@@ -10,11 +10,11 @@ statistics of the emotion profiles and a random forest (section 2).
 Where to look:
 - section 2, figure 1, the statistics of profiles and the random forest: forest.statistics,
   forest.fit_forest, experiment.classify;
-- section 2.1.1, log-mel filterbanks: dataset.make_log_mel; Eq. (1), the VGG: network.vgg; Eq. (2),
+- section 2.1.1, log-mel filterbanks: dataset.make_log_mel; Eq. (1), the VGG: network.EPR; Eq. (2),
   the profile of an utterance: the segments of dataset.load_dataset, experiment.train_network;
 - section 2.2, rounds: refinery.list_networks, experiment.train_rounds; refined labels:
   refinery.refine;
-- section 2.2.1, Eq. (3) and (4), soft cross-entropy: experiment.compiled_network;
+- section 2.2.1, Eq. (3) and (4), soft cross-entropy: network.EPR.compile;
 - section 4.1, segments: dataset.load_dataset; both ten-fold cross-validations: splits.make_splits,
   splits.make_forest_splits; training: experiment.train_network, training.loop.fit; decay of the
   learning rate: schedule.EpochDecay;

@@ -12,7 +12,7 @@ from tfser.evaluation.splits import Split
 from tfser.models.epr import figures
 from tfser.models.epr.dataset import Dataset, band_statistics, load_dataset
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
-from tfser.models.epr.network import standardize, vgg
+from tfser.models.epr.network import EPR, standardize
 from tfser.models.epr.refinery import list_networks, refine
 from tfser.models.epr.schedule import EpochDecay, set_steps
 from tfser.models.epr.splits import (
@@ -148,24 +148,22 @@ def make_experiment(dataset, hp, run, bar) -> Experiment:
     return Experiment(dataset, hp, run, model, mixed_precision.copy_in_float32(model), bar)
 
 
-def compiled_network(dataset, hp, run) -> keras.Model:
+def compiled_network(dataset, hp, run) -> EPR:
     """Return the compiled network of this experiment; `train_network` sets its weights."""
     # Zeros: it takes a while to draw 41 million weights that are never used.
     unused = hp | {"model": hp["model"] | {"initializer": "zeros"}}
     with loop.select_strategy(run.strategy).scope():
-        return loop.compile_model(
-            new_network(dataset, unused),
-            keras.optimizers.Adam(EpochDecay(**hp["schedule"])),
-            keras.losses.CategoricalCrossentropy(),  # against soft labels this is Eq. (4)
-        )
+        model = new_network(dataset, unused)
+        model.compile(keras.optimizers.Adam(EpochDecay(**hp["schedule"])))
+        return model
 
 
-def new_network(dataset, hp) -> keras.Model:
+def new_network(dataset, hp) -> EPR:
     """Return a randomly initialized network for the corpus."""
-    return vgg(
+    return EPR(
+        n_classes=len(dataset.classes),
         n_frames=hp["segments"]["n_frames"],
         n_bands=hp["features"]["n_bands"],
-        n_classes=len(dataset.classes),
         **hp["model"],
     )
 

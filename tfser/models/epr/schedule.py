@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+UNKNOWN_STEPS = 2**40  # of an epoch
+
 
 @keras.saving.register_keras_serializable("tfser")
 class EpochDecay(keras.optimizers.schedules.ExponentialDecay):
@@ -20,11 +22,11 @@ class EpochDecay(keras.optimizers.schedules.ExponentialDecay):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_rate,
-        decay_epochs,
-        staircase,
-        warmup_epochs,
+        initial_learning_rate=3e-4,
+        decay_rate=0.8,
+        decay_epochs=2,
+        staircase=True,
+        warmup_epochs=0.0,
         name="EpochDecay",
     ):
         # In 64 bits, so that a step of the staircase is the float32 next to the decimal number.
@@ -60,3 +62,27 @@ def set_steps(model: keras.Model, n_steps: int) -> None:
     # mixed_float16 wraps the optimizer in one that scales the loss.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     optimizer._learning_rate.steps.assign(n_steps)
+
+
+class StepsOfEpoch(keras.callbacks.Callback):
+    """Callback of `fit` that tells an `EpochDecay` how many steps an epoch has.
+
+    Of a dataset of unknown length the first epoch tells: its learning rate is the initial one.
+    """
+
+    def on_train_begin(self, logs=None):
+        """Set the number of steps that Keras knows, else one that no epoch reaches."""
+        self._set(self.params.get("steps") or UNKNOWN_STEPS)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Keep the number of steps before the epoch."""
+        self.before = int(self.model.optimizer.iterations)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Set the number of steps of the epoch that has ended."""
+        self._set(int(self.model.optimizer.iterations) - self.before)
+
+    def _set(self, n_steps):
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        if isinstance(optimizer._learning_rate, EpochDecay):
+            set_steps(self.model, n_steps)
