@@ -42,6 +42,7 @@ class InferenceFunction(NamedTuple):
     outputs: {name: description with the shape}.
     opensmile_input: openSMILE's features where they are the input, else None.
     input_seconds: the seconds of an utterance, from its start, that the model uses; None: all.
+    notices: files {name: text} that an export must carry, of the weights of somebody else.
     """
 
     function: object
@@ -50,6 +51,7 @@ class InferenceFunction(NamedTuple):
     sample_rate_hz: int
     opensmile_input: OpenSmileInput | None = None
     input_seconds: float | None = None
+    notices: dict | None = None
 
 
 def load_inference_function(run: FinishedRun) -> InferenceFunction:
