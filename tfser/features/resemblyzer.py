@@ -135,7 +135,8 @@ class SpeakerEncoder(FeatureLayer):
     def graph(self):
         """`call` as a graph for any batch."""
         waveform, lengths = tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int32)
-        return tf.function(self.call, input_signature=[waveform, lengths])
+        function = tf.function(self.call, input_signature=[waveform, lengths])
+        return function.get_concrete_function()  # a graph in eager mode, too: 480 steps
 
 
 def count_parts(lengths):
