@@ -330,7 +330,10 @@ def test_an_export_with_weights_of_others_carries_their_licence(exported):
     _, out = exported("encoder")
     assert "Apache License 2.0: see LICENSE-Resemblyzer" in (out / "NOTICE").read_text()
     assert "Version 2.0, January 2004" in (out / "LICENSE-Resemblyzer").read_text()
-    assert "somebody else: NOTICE, LICENSE-Resemblyzer." in (out / "README.md").read_text()
+    assert (
+        "weights of others, under their licence: NOTICE, LICENSE-Resemblyzer."
+        in (out / "README.md").read_text()
+    )
     assert not (exported("svm")[1] / "NOTICE").exists()
 
 

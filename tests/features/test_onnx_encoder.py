@@ -9,7 +9,7 @@ from tfser.features import onnx_encoder
 from tfser.features.onnx_encoder import OnnxEncoder
 
 pytest.importorskip("onnxruntime")
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 
 
 def encode(waveform):
@@ -54,13 +54,27 @@ def test_the_cache_key_is_of_the_content(tmp_path):
         ({"outputs": ["waveform"]}, r"gives \[\[1, 16000\]\], not \[1, frames, dims\] each"),
         ({"outputs": ["frames", "x"], "input_shape": (1, 200)}, "cannot encode a second"),
         ({"n_inputs": 2}, r"takes waveform tensor.float. \[1, 'samples'\], more_1 .*, not one"),
-        ({"input_shape": (1, 1, "samples")}, r"\[1, 1, 'samples'\], not one float waveform"),
     ],
 )
 def test_other_shapes(tmp_path, options, reason):
     path = write_encoder(tmp_path / "tiny.onnx", **options)
     with pytest.raises(DataError, match=reason):
         OnnxEncoder(sample_rate_hz=16000, path=path)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        "g (float[1, 1, n] x) => (float[1, 1, n] y) { y = Identity(x) }",
+        "g (int64[1, n] x) => (int64[1, n] y) { y = Identity(x) }",
+        "g () => (float y) { y = Constant<value = float {1}>() }",
+    ],
+)
+def test_other_inputs(tmp_path, graph):
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {graph}')
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(DataError, match="takes .*, not one float waveform .1, samples.; export"):
+        OnnxEncoder(sample_rate_hz=16000, path=str(tmp_path / "other.onnx"))
 
 
 def test_files_that_are_no_encoder(tmp_path, monkeypatch):

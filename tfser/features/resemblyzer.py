@@ -50,7 +50,6 @@ class SpeakerEncoder(FeatureLayer):
     weights than those of version 0.1.4.
     """
 
-    batch_samples = 2**21  # 2 min at 16 kHz
     n_frames = 1
     n_features = 2 * N_LAYERS * N_UNITS
 
@@ -123,13 +122,9 @@ class SpeakerEncoder(FeatureLayer):
         frames = tf.signal.frame(padded, WINDOW, HOP) * self.hann
         return stft.power_spectrum(frames, WINDOW) @ self.bands
 
-    def extract(self, waveforms):
-        """Return features [1, 1536] of each waveform [samples]."""
-        lengths = np.array([len(waveform) for waveform in waveforms], "int32")
-        padded = np.zeros((len(waveforms), lengths.max()), "float32")
-        for row, waveform in zip(padded, waveforms, strict=True):
-            row[: len(waveform)] = waveform
-        return list(self.graph(tf.constant(padded), tf.constant(lengths)).numpy())
+    def extract_one(self, waveform):
+        """Return features [1, 1536] of one waveform [samples]."""
+        return self.graph(tf.constant(waveform[None]), tf.constant([len(waveform)])).numpy()[0]
 
     @functools.cached_property
     def graph(self):

@@ -22,7 +22,9 @@ def format_readme(form, run, inference) -> str:
         limit = f"The first {inference.input_seconds:g} s of an utterance are used.\n\n"
     licences = ""
     if inference.notices:
-        licences = f"\nThe weights are in part of somebody else: {', '.join(inference.notices)}."
+        licences = (
+            f"\nIt holds weights of others, under their licence: {', '.join(inference.notices)}."
+        )
     rows = "\n".join(f"| `{key}` | {what} |" for key, what in inference.outputs.items())
     if form == "keras":
         inputs, rows, example = describe_networks(run, inference)
