@@ -42,20 +42,18 @@ def write_table(folder):
 
 
 def test_an_svm_on_the_layers_of_the_encoder(shared_data, tmp_path):
-    """Every third recording of three speakers of Emo-DB, one speaker out, by scikit-learn alone."""
-    utterances = load_corpus("emodb", shared_data / "emodb")
-    some = [
-        u
-        for speaker in ("03", "08", "09")
-        for u in sorted(u for u in utterances if u.speaker == speaker)[::3]
-    ]
+    """Three emotions of three speakers of Emo-DB, one speaker out, by scikit-learn alone."""
+    utterances, emotions = load_corpus("emodb", shared_data / "emodb"), ("anger", "fear", "sadness")
+    some = [u for u in utterances if u.speaker in ("03", "08", "09") and u.emotion in emotions][::3]
     run = run_directory.Run(
         tmp_path / "run", tmp_path / "cache", "emodb", "loso", None, (0,), "none", 0
     )
     scores = experiment.train(some, load_hparams("encoder", "emodb"), run)
     encoder = dataset.make_encoder(load_hparams("encoder", "emodb")["encoder"])
-    waveforms = [decode.load_audio(u.path, sample_rate_hz=16000) for u in some]
-    x = np.concatenate(encoder.extract(waveforms))
+    x = feature_cache.load_features(some, encoder, cache=tmp_path / "cache").frames
+    for i in (0, 7):
+        waveform = decode.load_audio(some[i].path, sample_rate_hz=16000)
+        np.testing.assert_allclose(x[i], encoder.extract([waveform])[0][0], atol=1e-6)
     y, speakers = np.array([u.emotion for u in some]), np.array([u.speaker for u in some])
     predicted = np.empty_like(y)
     for speaker in set(speakers):
@@ -63,7 +61,7 @@ def test_an_svm_on_the_layers_of_the_encoder(shared_data, tmp_path):
         svm.fit(x[speakers != speaker], y[speakers != speaker])
         predicted[speakers == speaker] = svm.predict(x[speakers == speaker])
     assert scores["wa"] == pytest.approx(np.mean(predicted == y), abs=1.5 / len(y))
-    assert scores["wa"] > 0.5 and scores["model"] == "encoder"
+    assert scores["wa"] > 0.6 and scores["model"] == "encoder"
     assert list(scores["systems"]) == ["encoder"] and scores["facts"] == ["Resemblyzer 0.1.4"]
     assert scores["flags"] == {} and scores["speaker_independent"] is True
 
