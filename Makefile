@@ -11,6 +11,7 @@ BIN = .venv/bin
 INSTALLED = .venv/installed
 WITH_EXTRAS = .venv/with-extras
 WITH_IO = .venv-io/installed
+# Of Resemblyzer the weights alone are read: its own requirements (PyTorch, ...) are left out.
 # uv installs the same pinned versions as pip in a fraction of the time. Without compiled bytecode
 # each import of TensorFlow and Keras takes 11 s more where PYTHONDONTWRITEBYTECODE is set.
 UV = uv pip install --quiet --compile-bytecode
@@ -76,6 +77,7 @@ $(INSTALLED): setup.cfg setup.py pyproject.toml constraints.txt
 
 $(WITH_EXTRAS): $(INSTALLED)
 	$(INSTALL) --no-build-isolation -e '.[demo,onnx,opensmile,spark,test]'
+	$(INSTALL) --no-deps resemblyzer
 	touch $@
 
 $(WITH_IO): setup.cfg setup.py pyproject.toml constraints-io.txt
@@ -85,6 +87,7 @@ $(WITH_IO): setup.cfg setup.py pyproject.toml constraints-io.txt
 	.venv-io/bin/python -m pip install --quiet -c constraints-io.txt uv
 	$(INSTALL_IO) pip setuptools wheel
 	$(INSTALL_IO) --no-build-isolation -e '.[demo,io,io-test,onnx,opensmile,spark,test]'
+	$(INSTALL_IO) --no-deps resemblyzer
 	touch $@
 
 # Runs are results: they stay.

@@ -17,6 +17,7 @@ ALONE = {
     "acnn": ("--set", "autoencoder.corpus="),
     "auxvae": ("--set", "vae.corpus=tested"),
     "began": ("--set", "head.encoder=untrained"),
+    "encoder": (),
     "epr": (),
     "svm": (),
 }

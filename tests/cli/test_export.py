@@ -36,6 +36,7 @@ from tfser.models.svm import inference as svm_serving
 from tfser.storage import atomic_files
 
 TINY = {
+    "encoder": [],
     "svm": [],
     "aae": ["model.units=16", "train.max_epochs=1"],
     "acnn": [
@@ -83,7 +84,8 @@ TINY = {
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )  # a PNG
-OF_WAVEFORMS = ("acnn", "auxvae", "began", "epr")
+OF_WAVEFORMS = ("acnn", "auxvae", "began", "encoder", "epr")
+NETWORKS = [name for name in TINY if name not in ("encoder", "svm")]  # models that train one
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -197,7 +199,7 @@ def test_a_batch_says_what_each_says_alone(model, folder, exported):
     np.testing.assert_allclose(np.sum(alone["probabilities"]), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", [name for name in TINY if name != "svm"])
+@pytest.mark.parametrize("model", NETWORKS)
 def test_networks_for_keras_are_the_runs(model, folder, exported, monkeypatch):
     run, _ = exported(model)
     out = folder / f"{model}-keras"
@@ -218,7 +220,7 @@ FORMS = [
     pytest.param(model, form, marks=[] if model in QUICK else [pytest.mark.slow])
     for model in TINY
     for form in ("tflite", "onnx")
-    if (model, form) != ("svm", "tflite")  # refused, see test_forms_that_cannot_be
+    if model in NETWORKS or form == "onnx"  # refused, see test_forms_that_cannot_be
 ]
 
 
@@ -324,6 +326,17 @@ def test_the_page_of_an_export(exported):
     assert "openSMILE's IS13 functionals" in (exported("svm")[1] / "README.md").read_text()
 
 
+def test_an_export_with_weights_of_others_carries_their_licence(exported):
+    _, out = exported("encoder")
+    assert "Apache License 2.0: see LICENSE-Resemblyzer" in (out / "NOTICE").read_text()
+    assert "Version 2.0, January 2004" in (out / "LICENSE-Resemblyzer").read_text()
+    assert (
+        "weights of others, under their licence: NOTICE, LICENSE-Resemblyzer."
+        in (out / "README.md").read_text()
+    )
+    assert not (exported("svm")[1] / "NOTICE").exists()
+
+
 def test_the_rest_form_of_tensorflow_serving(exported):
     """Its "inputs" go to the signature by their names, as JSON has them."""
     _, out = exported("acnn")
@@ -389,7 +402,7 @@ def test_other_runs_are_exported(what, folder, exported):
     assert "fold 1, of " in (out / "README.md").read_text()
 
 
-@pytest.mark.parametrize("model", slow([name for name in TINY if name != "svm"], but=["epr"]))
+@pytest.mark.parametrize("model", slow(NETWORKS, but=["epr"]))
 def test_sixteen_bits_are_served_in_thirty_two(model, folder, exported):
     run, out = folder / f"{model}-mixed", folder / f"{model}-mixed-export"
     words = ["--model", model, *LOSO, *overrides(model), "--precision", "mixed_bfloat16"]
@@ -531,7 +544,7 @@ def test_flags_that_cannot_be(folder, exported, capsys):
 def test_forms_that_cannot_be(folder, exported, capsys, monkeypatch):
     run, _ = exported("svm")
     words = ["--run", str(run), "--out", str(folder / "x"), "--format"]
-    for form, said in (("keras", "it has no network"), ("tflite", "need 64 bits")):
+    for form, said in (("keras", "no network is trained"), ("tflite", "need 64 bits")):
         assert export.main([*words, form]) == 2
         assert said in capsys.readouterr().err
     find = export_formats.importlib.util.find_spec

@@ -16,7 +16,7 @@ from tfser.evaluation import protocols
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.storage import run_directory
 
-MODELS = ("aae", "acnn", "auxvae", "began", "epr", "svm")
+MODELS = ("aae", "acnn", "auxvae", "began", "encoder", "epr", "svm")
 SETTINGS = {"began": ["protocol.kind=per-speaker"], "acnn": ["labels.keep=[]"]}
 PARTS = {"a": "train", "b": "Train", "c": "TRAIN ", "d": "valid", "e": "test", "f": "Test"}
 
@@ -55,7 +55,7 @@ def test_the_test_set_is_what_the_corpus_has_for_it(model):
     tested = [i for i, u in enumerate(utterances) if u.speaker in "ef"]
     assert split.test.tolist() == tested
     # The dev part of an SVM trains, too: it has no epoch to choose.
-    expected = ["abcd", "", "ef"] if model == "svm" else ["abc", "d", "ef"]
+    expected = ["abcd", "", "ef"] if model in ("encoder", "svm") else ["abc", "d", "ef"]
     assert speakers_of(utterances, split) == expected
     assert sum(map(len, split)) == len(utterances) == 60
     assert is_speaker_independent([u.speaker for u in utterances], [split])
@@ -74,7 +74,7 @@ def test_all_utterances_train_but_the_dev_set(model):
     utterances, [split] = make_splits(model, voices(), protocol="all")
     of_test = [utterances[i].emotion for i in split.test]
     assert sorted(of_test) == ["anger"] * 3 + ["joy"] * 3  # 0.1 of 30
-    if model in ("svm", "auxvae"):
+    if model in ("auxvae", "encoder", "svm"):
         assert split.train.tolist() == list(range(60)) and not len(split.dev)
     else:
         assert split.dev.tolist() == split.test.tolist()
@@ -90,7 +90,7 @@ def test_without_a_dev_part_a_tenth_of_each_class_of_train_is_dev(model):
     assert speakers_of(utterances, split)[2] == "e" and len(split.test) == 10
     assert sorted([*split.train, *split.dev]) == list(range(40))
     of_dev = [utterances[i].emotion for i in split.dev]
-    share = {"svm": 0, "auxvae": 0}.get(model, 2)  # 0.1 of 20
+    share = {"encoder": 0, "svm": 0, "auxvae": 0}.get(model, 2)  # 0.1 of 20
     assert sorted(of_dev) == ["anger"] * share + ["joy"] * share
 
 

@@ -317,6 +317,7 @@ def test_a_loss_scale_is_not_made_anew(tmp_path):
         (["auxvae", "--precision", "bfloat16"], "one of: float32 mixed_bfloat16 mixed_float16"),
         (["epr", "--set", "train.precision=float16"], "train.precision='float16' is not known"),
         (["svm", "--precision", "mixed_bfloat16"], "--precision: an SVM is no network"),
+        (["encoder", "--precision", "float32"], "--precision: an SVM is no network"),
         (["acnn", "--precison", "float32"], "(did you mean '--precision'?)"),
     ],
 )

@@ -121,7 +121,7 @@ def export(options: ExportOptions) -> None:
 
 def _older_run_hint(run) -> str:
     """Return a further possible cause: EPR's profiles were once computed in 16 bits."""
-    precision = run.hp["train"].get("precision", "float32")
+    precision = run.hp.get("train", {}).get("precision", "float32")
     if run.model != "epr" or precision == "float32":
         return ""
     return f", and that tfser is not newer than the run, which is in {precision}: then train again"
@@ -225,6 +225,8 @@ def write_export(form, run, served, folder: Path) -> None:
 
     getattr(export_formats, f"save_{form}")(run, served, folder)
     atomic_files.write_text(folder / "README.md", export_readme.format_readme(form, run, served))
+    for name, text in (served.notices or {}).items():
+        atomic_files.write_text(folder / name, text)
     about = {
         "format": served_model.FORMAT,
         "form": form,

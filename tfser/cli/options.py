@@ -29,6 +29,7 @@ from tfser.storage import atomic_files, run_directory, s3
 
 log = logging.getLogger("tfser")
 
+SVMS = ("encoder", "svm")  # models whose trained part is an SVM
 PRETRAINED = ("autoencoder", "vae", "began")  # sections of hyperparameters with a `corpus`
 
 
@@ -172,7 +173,7 @@ def check_minimum(options: Options, **lowest: int) -> None:
 
 def check_svm(options: Options, protocol: str) -> None:
     """Raise UsageError for options that an SVM has no use for, under a protocol."""
-    if options.model != "svm":
+    if options.model not in SVMS:
         return
     if options.strategy == "multiworker":
         raise UsageError("--strategy multiworker: an SVM is no network; leave it out")

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfser.cli import base, spark_jobs, train
-from tfser.cli.options import Options, format_flags, list_overrides, load_hyperparameters
+from tfser.cli.options import SVMS, Options, format_flags, list_overrides, load_hyperparameters
 from tfser.cli.task import prepare_task
 from tfser.config import search_space
 from tfser.config.hparams import format_overlay, format_overrides, format_toml
@@ -86,7 +86,8 @@ def parser() -> argparse.ArgumentParser:
         "--stop-hopeless",
         action="store_true",
         help="stop a trial whose first networks have dev scores below the median of the same "
-        f"networks of the trials before, once there are {FEWEST} trials (not of svm and auxvae)",
+        f"networks of the trials before, once there are {FEWEST} trials (not of auxvae, encoder, "
+        "svm)",
     )
     p.add_argument(
         "--workdir",
@@ -108,7 +109,7 @@ def search(options: Options) -> None:
         raise UsageError(f"--evals {options.evals}: must be 1 or more")
     if options.trial_seeds is not None and not 1 <= options.trial_seeds <= options.seeds:
         raise UsageError(f"--trial-seeds {options.trial_seeds}: must be 1 to --seeds")
-    if options.stop_hopeless and options.model in ("svm", "auxvae"):
+    if options.stop_hopeless and options.model in (*SVMS, "auxvae"):
         raise UsageError(
             f"--stop-hopeless: {options.model} has no dev score before its trial ends; leave it out"
         )

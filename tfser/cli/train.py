@@ -30,8 +30,8 @@ models:
 --protocol: the default of a corpus above is paper. That of a table of your own is split where it
 has a column split, else loso, and paper with fewer than 3 speakers. RESULT says protocol=,
 speaker_independent=yes or no, and majority, the share of the commonest class: the wa of a constant
-answer. paper, by model: epr, svm: random folds that mix speakers; aae: the two speakers of a
-session validate and test in turn, without sessions leave one speaker out; acnn: leave one session
+answer. paper, by model: encoder, epr, svm: random folds that mix speakers; aae: the two speakers of
+a session validate and test in turn, without sessions leave one speaker out; acnn: leave one session
 out, without sessions five groups of speakers; auxvae: the corpus's own parts, else random fifths;
 began: an own network for each speaker. loso, of all models: leave one speaker out. split, of all
 models: train, dev (or val, valid, validation, devel) and test of the corpus; without dev a random
@@ -77,7 +77,7 @@ def add_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--test-corpus",
         metavar="NAME",
-        help="test on another corpus, train on all of --corpus (acnn, svm)",
+        help="test on another corpus, train on all of --corpus (acnn, encoder, svm)",
     )
     p.add_argument(
         "--test-root", type=s3.to_path, metavar="DIR", help="the folder of --test-corpus"
@@ -195,7 +195,7 @@ def train_in_folder(folder: Path, options: Options, task: Task) -> None:
 def _import_paper(model: str, hp: dict):
     """Import TensorFlow and the model's experiment: (its `train`, the context of its precision).
 
-    An SVM needs no Keras, whose import takes longer than its training.
+    `svm` needs no Keras, whose import takes longer than its training.
     """
     with tensorflow_startup.quiet():
         if model == "svm":
@@ -203,7 +203,7 @@ def _import_paper(model: str, hp: dict):
         else:
             tensorflow_startup.import_keras()
         paper = importlib.import_module(f"tfser.models.{model}.experiment")
-    if model == "svm":
+    if "train" not in hp:  # an SVM has no precision
         return paper.train, contextlib.nullcontext()
     from tfser.training import mixed_precision
 

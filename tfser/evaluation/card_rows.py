@@ -32,7 +32,7 @@ class Row(NamedTuple):
     """A system of a recorded run.
 
     Attributes:
-        name: unique on the card among rows of one protocol and target.
+        name: unique on the card among rows of one protocol, target and number of utterances.
         system: its name in the run.
         entry: the run, see `recorded_runs`.
     """
@@ -86,13 +86,13 @@ def list_rows(entries: list[dict]) -> list[Row]:
     ]
 
 
-def place_of(scores: dict) -> tuple[str, str]:
-    """Return the protocol and the target of a run, which have columns where they differ."""
+def place_of(scores: dict) -> tuple[str, str, str]:
+    """Return protocol, target and utterances of a run, which have columns where they differ."""
     flags = scores.get("flags", {})
     protocol = f"{scores['protocol']}, {scores['folds']} folds"
     if "splits" in flags:
         protocol += f" {flags['splits']}"
-    return protocol, flags.get("target", "")
+    return protocol, flags.get("target", ""), f"{scores['n']:,}"
 
 
 def _describe_settings(entry: dict, group: list[dict]) -> str:
@@ -140,8 +140,8 @@ def find_predecessor(row: Row, rows: list[Row]) -> Row | None:
 def find_baseline(row: Row, rows: list[Row]) -> Row | None:
     """Return the SVM's row of the same task, None where there is none.
 
-    rows: of the SVM's card, for the same corpus. Networks choose an epoch on a dev part, so the
-    SVM "without dev", which trains on what they train on, comes first.
+    rows: of the SVM's card, for the same corpus. Networks choose an epoch on a dev part, so for
+    them the SVM "without dev", which trains on what they train on, comes first.
     """
     if row.scores["model"] == "svm":  # its other rows differ from the plain one on purpose
         if row.system == "SVM":
@@ -149,7 +149,8 @@ def find_baseline(row: Row, rows: list[Row]) -> Row | None:
         found = [o for o in rows if o.system == "SVM" and o.task[:-N_FLAGS] == row.task[:-N_FLAGS]]
     else:
         found = [other for other in rows if other.task == row.task]
-    return min(found, key=lambda other: "without dev" not in other.system, default=None)
+    has_dev = row.scores["model"] not in ("encoder", "svm")
+    return min(found, key=lambda o: ("without dev" in o.system) != has_dev, default=None)
 
 
 def score_interval(row: Row) -> list[float] | None:

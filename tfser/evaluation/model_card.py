@@ -6,6 +6,7 @@ from tfser.errors import DataError
 from tfser.evaluation import card_rows, card_tests, metrics
 
 SCORES = ("uar", "wa", "macro_f1", "fold_uar", "fold_wa")  # of every paper
+PLACES = ("protocol", "target", "utterances")  # columns of `card_rows.place_of`
 WITH_RANGE = ("acnn",)  # models whose paper has the least and the greatest of its runs
 
 
@@ -62,14 +63,14 @@ def _format_rows(rows: list, baselines: list) -> str:
     if "f0_5_of_batches" in own:  # BEGAN's table 2 has an F-score, and does not say which
         own.insert(0, "macro_f1")
     places = [card_rows.place_of(row.scores) for row in rows]
-    mixed = [i for i in range(2) if len({place[i] for place in places}) > 1]
+    mixed = [i for i in range(len(PLACES)) if len({place[i] for place in places}) > 1]
     ranged = rows[0].scores["model"] in WITH_RANGE
     majorities = [card_rows.find_majority(row, [*rows, *baselines]) for row in rows]
     has_majority = any(majorities)
     ends_of = [format_interval(card_rows.score_interval(row), has_classes) for row in rows]
     has_intervals = any(ends_of)
     first, *others = map(_title, headline)
-    titles = ["row", *(("protocol", "target")[i] for i in mixed), first]
+    titles = ["row", *(PLACES[i] for i in mixed), first]
     titles += ["95 % interval"] * has_intervals + [*["min", "max"] * ranged, *others]
     titles += ["commonest class"] * has_majority + ["fold UAR, mean ± sd"] * has_classes
     titles += [*map(_title, own), "minutes", "machine"]
@@ -131,7 +132,7 @@ def _format_tests(pairs: list, main: str, mixed: list[int]) -> list[str]:
     if not pairs:
         return []
     has_classes = main == "uar"
-    titles = ["row", "against", *(("protocol", "target")[i] for i in mixed)]
+    titles = ["row", "against", *(PLACES[i] for i in mixed)]
     titles += [f"{_title(main)} difference", "95 % interval", "McNemar", "seeds", "folds"]
     lines = []
     for pair in pairs:
@@ -169,11 +170,12 @@ def list_t_tests(rows: list) -> list[dict]:
                 continue
             pair = card_tests.one_tailed(row, other)
             if any(p is not None for p in pair):
-                protocol, target = card_rows.place_of(row.scores)
+                protocol, target, n = card_rows.place_of(row.scores)
                 tests.append(
                     {
                         "protocol": protocol,
                         "target": target,
+                        "utterances": n,
                         "row": row.name,
                         "above": other.name,
                         "welch_p_over_seeds": _plain(pair[0]),

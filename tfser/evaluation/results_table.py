@@ -71,18 +71,20 @@ def _describe(row, rows, baselines, papers) -> dict:
 
 # Rows of the README: the result of each system, or what its paper compares, not the best ones.
 OVERVIEW = (
-    ("epr", "emodb", ("paper", 10), "VGG*3"), ("epr", "emodb", ("loso", 10), "VGG*3"),
-    ("epr", "ravdess", ("paper", 4), "VGG*3"), ("epr", "ravdess", ("loso", 4), "VGG*3"),
-    ("aae", "emodb", ("loso", 10), "UTT + Base"),
-    ("aae", "emodb", ("loso", 10), "UTT + AAE Optimized"),
-    ("aae", "ravdess", ("loso", 24), "UTT + Base"),
-    ("aae", "ravdess", ("loso", 24), "UTT + AAE Optimized"),
-    ("acnn", "ravdess", ("paper", 5), "BL"), ("acnn", "ravdess", ("paper", 5), "Li"),
-    ("auxvae", "emodb", ("loso", 10), "mel"), ("auxvae", "emodb", ("loso", 10), "m"),
-    ("began", "emodb", ("paper", 10), "untrained encoder + head"),
-    ("began", "emodb", ("paper", 10), "BEGAN + head"),
-    ("began", "ravdess", ("paper", 24), "untrained encoder + head"),
-    ("began", "ravdess", ("paper", 24), "BEGAN + head"),
+    ("encoder", "emodb", 535, ("loso", 10), "encoder"),
+    ("encoder", "ravdess", 1440, ("loso", 24), "encoder"),
+    ("epr", "emodb", 535, ("paper", 10), "VGG*3"), ("epr", "emodb", 535, ("loso", 10), "VGG*3"),
+    ("epr", "ravdess", 1440, ("paper", 4), "VGG*3"), ("epr", "ravdess", 1440, ("loso", 4), "VGG*3"),
+    ("aae", "emodb", 535, ("loso", 10), "UTT + Base"),
+    ("aae", "emodb", 535, ("loso", 10), "UTT + AAE Optimized"),
+    ("aae", "ravdess", 1440, ("loso", 24), "UTT + Base"),
+    ("aae", "ravdess", 1440, ("loso", 24), "UTT + AAE Optimized"),
+    ("acnn", "ravdess", 672, ("paper", 5), "BL"), ("acnn", "ravdess", 672, ("paper", 5), "Li"),
+    ("auxvae", "emodb", 535, ("loso", 10), "mel"), ("auxvae", "emodb", 535, ("loso", 10), "m"),
+    ("began", "emodb", 535, ("paper", 10), "untrained encoder + head"),
+    ("began", "emodb", 535, ("paper", 10), "BEGAN + head"),
+    ("began", "ravdess", 552, ("paper", 24), "untrained encoder + head"),
+    ("began", "ravdess", 552, ("paper", 24), "BEGAN + head"),
 )  # fmt: skip
 START, END = "<!-- results -->\n", "<!-- end of results -->"
 
@@ -105,7 +107,7 @@ def format_overview(zoo: Path) -> str:
               "paper", "seeds", "minutes")  # fmt: skip
     found = {}
     for row in list_results(zoo):
-        place = row["model"], row["corpus"], (row["protocol"], row["folds"])
+        place = row["model"], row["corpus"], row["n"], (row["protocol"], row["folds"])
         found.setdefault((*place, row["row"].partition(", ")[0]), row)
     lines = []
     for place in OVERVIEW:

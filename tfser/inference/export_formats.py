@@ -22,9 +22,14 @@ def check_format(name, run) -> None:
     """Raise UsageError where a format is impossible for a run, or not installed."""
     if name == "onnx" and not all(importlib.util.find_spec(x) for x in ("tf2onnx", "onnxruntime")):
         raise UsageError("--format onnx needs tf2onnx and onnxruntime: pip install 'tfser[onnx]'")
-    if run.model == "svm" and name in ("keras", "tflite"):
-        why = {"keras": "it has no network", "tflite": "its features need 64 bits"}[name]
-        raise UsageError(f"--format {name} is not for svm: {why}; take savedmodel or onnx")
+    if "svm" in run.hp and name in ("keras", "tflite"):
+        why = {"keras": "no network is trained", "tflite": "the SVM needs 64 bits"}[name]
+        raise UsageError(f"--format {name} is not for {run.model}: {why}; take savedmodel or onnx")
+    if path := run.hp.get("encoder", {}).get("path"):
+        raise UsageError(
+            f"{run.folder}: its encoder {path} is an ONNX file, which TensorFlow cannot hold; "
+            "predict by the run itself: tfser-predict --run"
+        )
 
 
 def save_savedmodel(run, inference, folder: Path) -> None:

@@ -20,6 +20,11 @@ def format_readme(form, run, inference) -> str:
     limit = ""
     if inference.input_seconds and form != "keras":
         limit = f"The first {inference.input_seconds:g} s of an utterance are used.\n\n"
+    licences = ""
+    if inference.notices:
+        licences = (
+            f"\nIt holds weights of others, under their licence: {', '.join(inference.notices)}."
+        )
     rows = "\n".join(f"| `{key}` | {what} |" for key, what in inference.outputs.items())
     if form == "keras":
         inputs, rows, example = describe_networks(run, inference)
@@ -39,7 +44,7 @@ def format_readme(form, run, inference) -> str:
 {limit}Network of seed {run.seed}, fold {run.fold}, of {scores["folds"]}. {scores["seeds"]} seed(s).
 The run's scores for speakers {independent} in training, protocol {scores["protocol"]}, "{name}":
 {figures} ({scores["n"]} utterances).
-The corpus's licence holds for what is done with a network trained on it.
+The corpus's licence holds for what is done with a network trained on it.{licences}
 
 An export is a program: whoever loads it runs it. Load exports of people whom you trust alone.
 `tfser-predict` and `tfser-serve` refuse operations that no export of tfser has.

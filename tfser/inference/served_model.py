@@ -60,6 +60,7 @@ class InferenceFunction(NamedTuple):
     input_seconds: the seconds of an utterance, from its start, that the model uses; None: all.
     embeddings: {layer: Embedding}, outputs of `embed`: [batch, n], or [batch, steps, n].
     embed: function as `function`, whose outputs are the layers; None: `function` itself.
+    notices: files {name: text} that an export must carry, of the weights of somebody else.
     """
 
     function: object
@@ -70,6 +71,7 @@ class InferenceFunction(NamedTuple):
     input_seconds: float | None = None
     embeddings: dict = {}
     embed: object = None
+    notices: dict | None = None
 
 
 def load_inference_function(run: FinishedRun) -> InferenceFunction:

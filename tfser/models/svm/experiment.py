@@ -1,4 +1,7 @@
-"""The experiment of the linear SVM: train it on every fold and score it."""
+"""The experiment of the linear SVM: train it on every fold and score it.
+
+`encoder` trains the same SVM on other features.
+"""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +23,40 @@ from tfser.storage import atomic_files, run_directory
 
 
 class Dataset(NamedTuple):
-    """A corpus with its functionals."""
+    """A corpus with its features."""
 
     utterances: list
     classes: list[str]
     y: np.ndarray  # [n], the class of each utterance
-    x: np.ndarray  # [n, 6373]
+    x: np.ndarray  # [n, features]
 
 
 def train(utterances, hp, run, tested=None) -> dict | None:
     """Cross-validate, or test on another corpus; return the scores (see `finish_run`).
 
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
+    """
+    return train_on_features(
+        utterances,
+        hp,
+        run,
+        tested,
+        model="svm",
+        system="SVM",
+        make_feature=lambda: make_opensmile(hp["features"]),
+        facts=[hp["features"]["feature_set"]],
+    )
+
+
+def train_on_features(
+    utterances, hp, run, tested, *, model, system, make_feature, facts, flags=None
+) -> dict | None:
+    """Train and test the SVM on one row of features per utterance; see `train`.
+
+    Args:
+        model, system: names in the results.
+        make_feature: function that returns the feature, see `feature_cache.load_features`.
+        facts, flags: of the feature, see `finish_run`.
     """
     folds_are_random = run.protocol == "paper" and tested is None
     utterances, tested = cross_validation.join_corpora(utterances, tested, hp["labels"])
@@ -41,12 +66,15 @@ def train(utterances, hp, run, tested=None) -> dict | None:
         return {seed: make_splits(utterances, hp, run, seed, n_trained) for seed in run.seeds}
 
     dataset, splits = cross_validation.load_with_splits(
-        utterances, run, make_all_splits, lambda utterances: load_dataset(utterances, hp, run)
+        utterances,
+        run,
+        make_all_splits,
+        lambda utterances: load_dataset(utterances, hp, run, make_feature()),
     )
     transductive = hp["features"]["normalize"] == "speaker"
     fewer = not hp["svm"]["trains_on_dev"]
     per_speaker = folds_are_random and hp["protocol"]["kind"] == "per-speaker"
-    name = "SVM" + ", speaker-normalized" * transductive
+    name = system + ", speaker-normalized" * transductive
     name += ", each speaker's own" * per_speaker + ", without dev" * fewer
     results = []
     for seed in run.seeds:
@@ -72,23 +100,23 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     labels = describe_labels(**hp["labels"])
     return classification_report.finish_run(
         run,
-        "svm",
+        model,
         dataset.classes,
         results,
         utterances=dataset.utterances,
         splits=splits,
-        facts=[hp["features"]["feature_set"], *(f"{k} {v}" for k, v in labels.items())]
+        facts=[*facts, *(f"{k} {v}" for k, v in labels.items())]
         + ["z-score per speaker (transductive)"] * transductive
         + ["the other systems' dev part left out"] * fewer,
-        flags=labels | ({"normalize": "speaker(transductive)"} if transductive else {}),
+        flags=(flags or {})
+        | labels
+        | ({"normalize": "speaker(transductive)"} if transductive else {}),
     )
 
 
-def load_dataset(utterances, hp, run) -> Dataset:
-    """Load the functionals of the corpus."""
-    features = feature_cache.load_features(
-        utterances, make_opensmile(hp["features"]), **run.cache_options
-    )
+def load_dataset(utterances, hp, run, feature) -> Dataset:
+    """Load the features of the corpus."""
+    features = feature_cache.load_features(utterances, feature, **run.cache_options)
     utterances, x = features.utterances, features.frames
     run_directory.check_data(run.folder, utterances, features.key)
     if hp["features"]["normalize"] == "speaker":

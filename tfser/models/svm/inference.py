@@ -7,9 +7,14 @@ import tensorflow as tf
 
 from tfser.inference import served_model
 
+OUTPUTS = {
+    "probabilities": "[batch, classes], the share of the pairs of classes that each has won: an "
+    "SVM has no probabilities"
+}
+
 
 class Votes(tf.Module):
-    """Functionals [batch, features] -> share of the pairs of classes that a class wins [batch, K].
+    """Features [batch, features] -> share of the pairs of classes that a class wins [batch, K].
 
     arrays: of `experiment.to_arrays`. scikit-learn predicts the class with the highest share, the
     first of equals.
@@ -28,7 +33,7 @@ class Votes(tf.Module):
             )
 
     def __call__(self, features):
-        """Return the shares [batch, K] of functionals [batch, features]."""
+        """Return the shares [batch, K] of features [batch, features]."""
         z = (tf.cast(features, tf.float64) - self.mean) / self.scale
         wins = tf.cast((z @ self.weights + self.bias) > 0, tf.float64)  # [batch, pairs]
         votes = wins @ self.first + (1 - wins) @ self.second
@@ -45,10 +50,7 @@ def make_inference_function(run) -> served_model.InferenceFunction:
     return served_model.InferenceFunction(
         lambda features: {"probabilities": votes(features)},
         {"votes": votes},
-        {
-            "probabilities": "[batch, classes], the share of the pairs of classes that each has "
-            "won: an SVM has no probabilities"
-        },
+        OUTPUTS,
         settings["sample_rate_hz"],
         served_model.OpenSmileInput(settings["feature_set"], "functionals", (len(arrays["mean"]),)),
     )
