@@ -211,9 +211,12 @@ def _part_samples(path, claimed, rate_hz, start_seconds, end_seconds):
     """
     start = round((start_seconds or 0.0) * rate_hz)
     end = claimed if end_seconds is None else round(end_seconds * rate_hz)
-    part = f"the part from {start_seconds} to {end_seconds} s"
+    last = "the end" if end_seconds is None else f"{end_seconds} s"
+    part = f"the part from {start_seconds or 0.0} to {last}"
     if start >= claimed or end > claimed + SPARE_SECONDS * rate_hz:
-        raise DataError(f"{path}: {part} passes the end at {claimed / rate_hz:.2f} s")
+        raise DataError(
+            f"{path}: {part} passes the end at {claimed / rate_hz:.2f} s; are the times in seconds?"
+        )
     if not 0 <= start < end:
         raise DataError(f"{path}: {part} is empty; start must lie before end")
     return start, min(end, claimed)

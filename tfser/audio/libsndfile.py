@@ -10,6 +10,10 @@ from tfser.errors import DataError
 
 BLOCK_SAMPLES = 2**22  # over all channels: 16 MB at a time, for any length in the header
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's length of a FLAC stream without a length in its header
+# Errors at the first bytes of a file. libsndfile takes every other mp3 for a pipe.
+REASONS = dict.fromkeys((1, 7), "no format by its first bytes that libsndfile reads")
+REPAIR = ", or see what ffmpeg -i old.wav new.wav makes of it"
+RAW = "; samples without a header need ffmpeg -f s16le -ar 16000 -ac 1 -i old.wav new.wav"
 BAD_SEEK = 39  # libsndfile's SFE_BAD_SEEK
 
 
@@ -21,9 +25,10 @@ def as_data_error(path):
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except soundfile.LibsndfileError as error:
+        reason = REASONS.get(error.code, error.error_string.strip("."))
         raise DataError(
-            f"{path}: cannot be decoded ({error.error_string.strip('.')}); "
-            "truncated or damaged, copy it again"
+            f"{path}: cannot be decoded ({reason}); truncated or damaged, copy it again"
+            + (RAW if error.code in REASONS else REPAIR)
         ) from None
 
 

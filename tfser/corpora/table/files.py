@@ -1,5 +1,6 @@
 """Files that a table names."""
 
+import contextlib
 import os
 import re
 import unicodedata
@@ -7,7 +8,9 @@ from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
 from tfser.errors import DataError
-from tfser.storage import s3
+from tfser.storage import file_names, s3
+
+ENCODINGS = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "cp1251", "cp437")
 
 
 def find_files(
@@ -25,7 +28,7 @@ def find_files(
     def is_file(file):
         try:
             return test(file)
-        except OSError:  # a name that is too long, a folder that cannot be read
+        except (OSError, ValueError):  # a name too long, an unreadable folder, no UTF-8 on S3
             return False
 
     for line, row in rows:
@@ -52,6 +55,11 @@ def list_names(cell: str):
         yield os.path.expanduser(cell)
     if cell.lower().startswith("file://"):
         yield unquote(re.sub("^file://(localhost)?", "", cell, flags=re.IGNORECASE))
+    if "\\x" in cell:  # as results have the bytes of a name that is not UTF-8
+        yield file_names.unescape(cell)
+    for encoding in ENCODINGS if not cell.isascii() else ():  # names of old archives
+        with contextlib.suppress(UnicodeEncodeError):
+            yield os.fsdecode(cell.encode(encoding))
     if "\\" in cell:
         cell = cell.replace("\\", "/")
         yield cell
@@ -74,6 +82,8 @@ def explain(folder: Path, name: str, elsewhere: str) -> str:
     try:
         if (folder / name).is_dir():
             return "it is a folder; write a row for each file"
+        if (folder / name).exists():
+            return "it is a pipe or device, not a file"
         similar = find_similar(folder / list(list_names(name))[-1])
     except OSError:  # a name that is too long, a folder that cannot be read
         similar = None

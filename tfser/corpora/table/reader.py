@@ -119,13 +119,16 @@ def parse_times(row: dict[str, str], where: str) -> tuple[float | None, float | 
 
 
 def check_unit(path: Path, lines: list[int], utterances: list[Utterance]) -> None:
-    """Raise DataError if the latest end is in milliseconds or samples, by its recording's header.
+    """Raise DataError if the latest time is in milliseconds or samples, by its recording's header.
 
-    The decoder refuses every end beyond a recording; this check needs one file.
+    The decoder refuses every time beyond a recording; this check needs one file.
     """
-    ends = [(u.end_seconds or 0.0, line, u) for line, u in zip(lines, utterances, strict=True)]
-    end, line, latest = max(ends, key=lambda item: item[0])
-    if not end:
+    times = [
+        (u.end_seconds or u.start_seconds or 0.0, line, u)
+        for line, u in zip(lines, utterances, strict=True)
+    ]
+    time, line, latest = max(times, key=lambda item: item[0])
+    if not time:
         return
     from tfser.audio import decode  # imports NumPy
 
@@ -133,10 +136,11 @@ def check_unit(path: Path, lines: list[int], utterances: list[Utterance]) -> Non
         duration = decode.duration_seconds(latest.path)
     except DataError:  # the extraction says why
         return
-    if end > LONGEST * duration:
+    if time > LONGEST * duration:
+        which = "start" if latest.end_seconds is None else "end"
         raise DataError(
-            f"{path}, line {line}: the end, {end:g} s, is far beyond {latest.path}, which lasts "
-            f"{duration:.2f} s; write start and end in seconds"
+            f"{path}, line {line}: the {which}, {time:g} s, is far beyond {latest.path}, which "
+            f"lasts {duration:.2f} s; write start and end in seconds"
         )
 
 
