@@ -103,6 +103,8 @@ CORPORA = [
     taken("casia", [*name_casia(OTHER, speakers=["wangzhe", "zhaoquanyin"]),
                     *name_casia(CHINESE, speakers=["liuchanhg"]),
                     *name_casia(KNOWN, speakers=["zhaozuoxiang"])], title="CASIA in other words"),
+    taken("casia", [os.fsdecode(name.encode("gb18030")) for name in name_casia(CHINESE)],
+          title="CASIA in Chinese, unzipped without the encoding"),
     incomplete("casia", name_casia(UNKNOWN), "no utterance of fear, happiness, sadness, surprise; "
                "400 of 1,200 utterances; 800 of 1,200 audio files are not read, the first is "
                "liuchanhg/f/201.wav, expected .*; see the folder, or take it as it is by --partial "
