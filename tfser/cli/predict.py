@@ -189,13 +189,23 @@ def is_recording(path) -> bool:
         return True
 
 
+def open_partial(path: Path, columns):
+    """Open the file of unfinished output; raise ConflictError where it is no earlier output."""
+    if path.is_file() and not path.is_symlink():
+        with path.open("rb") as file:
+            start = file.read(HEAD_BYTES)
+        if start and not start.startswith((f"{','.join(columns[:3])},".encode(), b'{"file": ')):
+            raise ConflictError(f"{path} holds something else; give another --out")
+    return atomic_files.open_log(path, "w", newline="")
+
+
 def write_rows(rows, columns, path: Path | None) -> int:
     """Write rows as they arrive and return the number of recordings that failed."""
     failed, has_escapes = set(), False
     partial = path and path.with_name(atomic_files.fit_name(f"{path.name}.part"))
     if path is None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")
-    out = open(partial, "w", newline="", encoding="utf-8") if path else sys.stdout
+    out = open_partial(partial, columns) if path else sys.stdout
     try:
         writer = csv.DictWriter(out, columns, lineterminator="\n")
         # Before Python 3.13, csv leaves a name with a carriage return without quotes.
