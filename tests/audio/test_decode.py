@@ -264,7 +264,7 @@ def test_flipped_byte_in_a_flac(flac):
 
 def test_missing_folder_and_empty(tmp_path):
     refused(tmp_path / "none.wav", "No such file")
-    refused(tmp_path, "Is a directory")
+    refused(tmp_path, "a folder, not a file")
     (tmp_path / "empty.wav").touch()
     refused(tmp_path / "empty.wav", "empty file")
 

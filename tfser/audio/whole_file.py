@@ -33,7 +33,9 @@ def open_content(path):
         yield content
         return
     mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to open a pipe would wait for ever
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{path}: a folder, not a file")
+    if not stat.S_ISREG(mode):  # to open a pipe would wait for ever
         raise DataError(f"{path}: a pipe or device, not a file")
     with open(path, "rb") as raw:
         if not os.fstat(raw.fileno()).st_size:

@@ -115,7 +115,10 @@ def predict(options: PredictOptions) -> None:
         load_run(folder, seed=options.seed, fold=options.fold)
     recordings = list_recordings(options)
     if options.plot:
-        options.plot.mkdir(parents=True, exist_ok=True)
+        try:
+            options.plot.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConflictError(f"--plot {options.plot}: {error.strerror}; give another") from None
     with tensorflow_startup.quiet():  # after all checks that need no TensorFlow
         tensorflow_startup.import_keras()
         from tfser.inference import predictor

@@ -45,6 +45,10 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         if inner := find_runs(folder):
             names = " ".join(map(str, inner))
             raise UsageError(f"{folder} holds several runs; give one of them: {names}") from None
+        parents = folder.absolute().parents[:3]
+        whole = next((f for f in parents if (f / "hparams.json").exists()), None)
+        if whole:
+            raise UsageError(f"{folder} is a part of the run {whole}; give that folder") from None
         run_directory.check_present(folder / "hparams.json")
         raise UsageError(f"{folder} is no run directory of tfser-train") from None
     if not (folder / "scores.json").exists():
