@@ -149,7 +149,11 @@ def flac_that_promises_too_much(path, samples):  # tensorflow-io never comes bac
         ("a.wav", lambda path, _: path.write_text("<html>404"), "text, not sound: '<html>404'"),
         ("a.wav", lambda path, _: path.write_text("version https://git-lfs"), "run git lfs pull"),
         ("a.raw", lambda path, _: path.write_bytes(bytes(99)), "raw samples without a header"),
-        ("a.wav", lambda path, _: path.write_bytes(bytes(range(256))), "no format by its first bytes"),
+        (
+            "a.wav",
+            lambda path, _: path.write_bytes(bytes(range(256))),
+            "no format by its first bytes",
+        ),
         ("a.wav", lambda path, _: None, "No such file"),
         ("a.wav", lambda path, _: path.mkdir(), "a folder, not a file"),
         ("a.wav", lambda path, s: soundfile.write(path, s * 0, RATE), "silent, all 16000"),

@@ -28,7 +28,9 @@ def check_length(path, file, n_bytes: int) -> None:
     file: an open `SoundFile` of `n_bytes`. Warns of a format without a length.
     """
     if file.format == "XI":
-        raise DataError(f"{path}: an instrument (xi), which has no sampling rate; convert it to wav")
+        raise DataError(
+            f"{path}: an instrument (xi), which has no sampling rate; convert it to wav"
+        )
     if file.format in WITHOUT_LENGTH:
         warn_once(
             f"no length of {file.format}",
@@ -49,6 +51,6 @@ def check_length(path, file, n_bytes: int) -> None:
     is_longer = file.format in ("MAT4", "MAT5") and n_more > SPARE_BYTES
     if found > n_samples + spare or is_longer:
         raise DataError(
-            f"{path}: more sound follows the {n_samples} samples that its header promises; separate "
-            "the recordings"
+            f"{path}: more sound follows the {n_samples} samples that its header promises; "
+            "separate the recordings"
         )

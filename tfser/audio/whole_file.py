@@ -112,9 +112,7 @@ def open_whole(path, content, head, source):
 def check_rate(path, rate_hz: int) -> None:
     """Raise DataError for a sampling rate that no recording of speech has."""
     if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-        raise DataError(
-            f"{path}: a sampling rate of {rate_hz} Hz is not speech; a damaged header?"
-        )
+        raise DataError(f"{path}: a sampling rate of {rate_hz} Hz is not speech; a damaged header?")
 
 
 def _open_whole_mp3(path, content, file):

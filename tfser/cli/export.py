@@ -108,7 +108,7 @@ def export(options: ExportOptions) -> None:
 
 def _older_run_hint(run) -> str:
     """Return a further possible cause: EPR's profiles were once computed in 16 bits."""
-    precision = run.hp["train"].get("precision", "float32")
+    precision = run.hp.get("train", {}).get("precision", "float32")
     if run.model != "epr" or precision == "float32":
         return ""
     return f", and that tfser is not newer than the run, which is in {precision}: then train again"

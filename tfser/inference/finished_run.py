@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfser.errors import ConflictError, DataError, UsageError
-from tfser.storage import atomic_files, run_directory
+from tfser.storage import atomic_files, fold_files, run_directory
 
 
 class FinishedRun(NamedTuple):
@@ -75,8 +75,25 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         raise UsageError(f"--seed {seed}: the seeds of {folder} are {' '.join(map(str, seeds))}")
     if not 0 <= fold < n_folds:
         raise UsageError(f"--fold {fold}: {folder} has folds 0 to {n_folds - 1}")
-    run_directory.check_fold(folder, run.network)
+    fold_files.check_fold(folder, run.network)
+    check_class_names(run)
     return run
+
+
+def check_class_names(run: FinishedRun) -> None:
+    """Raise DataError where the classes of scores.json cannot be those of the networks.
+
+    The networks know the classes by their numbers, in the order of the names.
+    """
+    if "uar" not in run.scores:  # of ratings
+        return
+    seed, n = run.network.parent / "scores.json", len(run.classes)
+    if seed.exists() and "confusion" in (of_seed := atomic_files.read_dict(seed)):
+        n = len(of_seed["confusion"])
+    if len(run.classes) != n or n < 2 or list(run.classes) != sorted(set(run.classes)):
+        raise atomic_files.damaged_error(
+            run.folder / "scores.json", "its classes are not those of the run"
+        )
 
 
 def _check_same_run(folder: Path, settings: dict, scores: dict) -> None:

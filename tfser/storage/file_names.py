@@ -15,7 +15,8 @@ def escape(text: str) -> str:
 def unescape(text: str) -> str:
     r"""Return the name on the disk that `escape` has written with \xNN."""
     content = re.sub(
-        rb"\\x([89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()),
+        rb"\\x([89a-f][0-9a-f])",
+        lambda match: bytes.fromhex(match[1].decode()),
         text.encode("utf-8", "surrogateescape"),
     )
     return os.fsdecode(content)

@@ -13,9 +13,17 @@ from tfser.storage import file_names, s3
 ENCODINGS = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "cp1251", "cp437")
 
 
+class MissingFiles(DataError):
+    """Files that a table names and the folder lacks: `n` rows."""
+
+    def __init__(self, message: str, n: int):
+        super().__init__(message)
+        self.n = n
+
+
 def find_files(
     path: Path, folder: Path, rows: list[tuple[int, dict[str, str]]], elsewhere: str = ""
-) -> tuple[list[str], DataError | None]:
+) -> tuple[list[str], MissingFiles | None]:
     r"""Return the name of each row's file, relative to the folder if the table has it so.
 
     A name as Windows writes it (wav\a.wav), in another Unicode form, as file:// or below ~ is
@@ -43,8 +51,9 @@ def find_files(
     line, name = missing[0]
     shown = repr(str(folder / name)) if "\r" in name or "\n" in name else folder / name
     more = f" and {len(missing) - 1:,} more are missing" if missing[1:] else ""
-    return names, DataError(
-        f"{path}, line {line}: there is no file {shown}{more}; {explain(folder, name, elsewhere)}"
+    return names, MissingFiles(
+        f"{path}, line {line}: there is no file {shown}{more}; {explain(folder, name, elsewhere)}",
+        len(missing),
     )
 
 

@@ -34,8 +34,11 @@ WORDS = ("session", "text", "split", "group")
 LONGEST = 100  # times the duration of a recording: an end beyond is in another unit
 
 
-def read(path: Path, root: Path | None = None) -> list[Utterance]:
-    """Return the utterances in the table's order; raise DataError with the line of an error."""
+def read(path: Path, root: Path | None = None, max_missing: int = 0) -> list[Utterance]:
+    """Return the utterances in the table's order; raise DataError with the line of an error.
+
+    max_missing: so many files may be missing; the extraction leaves them out.
+    """
     folder = root or path.parent
     rows = load_rows(path)
     check_columns(path, list(rows[0][1]))
@@ -66,7 +69,7 @@ def read(path: Path, root: Path | None = None) -> list[Utterance]:
                 **{attribute: parse_number(row, attribute, where) for attribute in ATTRIBUTES},
             )
         )
-    if missing:
+    if missing and missing.n > max_missing:
         raise missing
     check_unit(path, [line for line, _ in rows], utterances)
     return set_names(utterances)
