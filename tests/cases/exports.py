@@ -5,11 +5,7 @@ import shutil
 import zipfile
 
 from cases.case import Case
-from cases.runs import DAMAGED, command_on_table, predict_with
-from running import called
-
-from tfser.cli import train
-from tfser.storage import atomic_files
+from cases.runs import DAMAGED, predict_with
 
 
 def predict_by(make):
@@ -131,21 +127,7 @@ HOSTILE_LAYERS = [
 ]
 
 
-def export_spoilt(folder):
-    """Return the arguments of tfser-export on an SVM's run of which a fold has another network."""
-    words = command_on_table(folder)
-    assert called(train.main, *words).code == 0
-    seed = folder / "run" / "seed-0"
-    arrays = atomic_files.read_arrays(seed / "fold-00" / "svm.npz")
-    atomic_files.write_arrays(
-        seed / "fold-00" / "svm.npz", **arrays | {"bias": arrays["bias"] + 99}
-    )
-    return ["--run", folder / "run", "--out", folder / "out", "--data-root", folder / "table.csv"]
-
-
 CASES = [
-    Case("a network that is not the run's", "export", export_spoilt, 1,
-         "the export of .* gives other probabilities than the run, by"),
     *(Case(f"an export with {name}", "predict", predict_by(make), 3,
            rf"is no export of tfser: its graph has the operation ({name}), and may read files",
            nothing_is_written)

@@ -1,9 +1,11 @@
 """Files of runs, searches and hyperparameters that are lost, damaged, foreign or hostile."""
 
-import contextlib
-import io
+import atexit
+import functools
 import json
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 from cases.case import Case
@@ -129,13 +131,21 @@ def on_copied_run(spoil):
     """Return the arguments of tfser-train on a copy of the SVM's run in which `spoil`(run) acts."""
 
     def arguments(folder):
-        words = command_on_table(folder)
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            assert called(train.main, *words).code == 0
+        shutil.copytree(train_once(), folder, dirs_exist_ok=True)
         spoil(folder / "run" / "seed-0")
-        return words
+        return command_on_table(folder)
 
     return arguments
+
+
+@functools.cache
+def train_once():
+    """Train the SVM on the table, and return the folder, which is deleted at the end."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    answer = called(train.main, *command_on_table(Path(folder.name)))
+    assert answer.code == 0, answer.err
+    return folder.name
 
 
 def write_predicted(**arrays):

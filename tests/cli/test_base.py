@@ -122,9 +122,9 @@ def test_a_reader_that_leaves_is_no_error():
 
 
 @pytest.mark.parametrize("utf8", ["0", ""])
-def test_names_are_utf8_in_every_locale(tmp_path, utf8):
+def test_names_are_utf8_in_every_locale(utf8):
     locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": utf8}
     command = [sys.executable, "-m", "tfser.cli.compare", "nöwhere", "愤怒"]
-    answer = subprocess.run(command, capture_output=True, env=os.environ | locale, cwd=tmp_path)
+    answer = subprocess.run(command, capture_output=True, env=os.environ | locale, cwd=REPOSITORY)
     assert answer.returncode == 3
     assert answer.stderr.decode() == "error: nöwhere is not a finished run: it has no scores.json\n"
