@@ -296,6 +296,7 @@ RIGHT = {  # recordings with odd headers: file, seconds
     "j.mpc": (write(format="MPC2K"), 2.0),
     "k.wve": (write(rate=8000, subtype="ALAW"), 4.0),
     "l.htk": (write(), 2.0),
+    "m.gsm": (write(rate=8000, format="RAW", subtype="GSM610"), 4.0),
     "m.wav": (write(format="MAT4", subtype="PCM_16"), 2.0),
     "n.wav": (write(format="MAT5", subtype="PCM_16"), 2.0),
 }
@@ -345,6 +346,10 @@ WRONG = {  # recordings that cannot be used: file, reason
     "free.mp3": (write(change=of_free_format, bitrate_mode="CONSTANT"), "of free format"),
     "page.mp3": (with_bytes(b"<html>404\0"), "no format by its first bytes"),
     "samples.pcm": (with_bytes(speech().tobytes()), "samples without a header need ffmpeg -f"),
+    "page.au": (with_bytes(b"<html>404</html>" * 99), "text, not sound: '<html>404"),
+    "samples.snd": (with_bytes(speech().tobytes()), "samples without a header need ffmpeg -f"),
+    "samples.vox": (with_bytes(bytes(range(256)) * 99), "no format by its first bytes"),
+    "samples.gsm": (with_bytes(bytes(range(256)) * 99), "no format by its first bytes"),
     "instrument.xi": (write(subtype="DPCM_16"), "which has no sampling rate"),
     "10MHz.wav": (write(rate=10_000_000), "10000000 Hz is not speech"),
     **{
