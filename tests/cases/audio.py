@@ -313,6 +313,7 @@ WRONG = {  # recordings that cannot be used: file, reason
     "half.mp3": (MP3(change=half), "truncated, only"),
     "huge.flac": (write(change=with_flac_count(2**36 - 1)), "only 32000 of 68719476735 samples"),
     "twice.flac": (write(change=twice), "a second recording follows"),
+    "blocks.flac": (write(change=with_size(8, 2**32 - 1)), "header has blocks of 65535 samples"),
     "huge.ogg": (write(change=with_granule(2**62)), "more than its"),
     "hour.ogg": (write(change=with_granule(3600 * RATE)), "truncated, only"),
     "few.ogg": (write(speech(20.0), change=with_granule(16)), "counts fewer samples"),

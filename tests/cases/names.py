@@ -70,6 +70,11 @@ CASES = [
              f"in zeros, case, .*; the first {re.escape(shown)}", results(12, 3, anger=6, joy=6))
         for one, other, shown in LOOK_ALIKE
     ),
+    Case("a speaker of two genders", "extract",
+         extract("file,speaker,emotion,gender\n" + list_rows(more=",m").replace("y,m", "y,w", 1)),
+         0, "1 speakers have two genders, the first is 'A': male in line 2, female in line 4"),
+    Case("a speaker for each utterance", "extract", extract(with_speakers(*map(str, range(12)))), 0,
+         "12 speakers in 12 rows: is 'speaker' the column of speakers"),
     Case("a label with a Cyrillic letter", "train", train(with_labels("аnger", "anger")), 3,
          r"emotion is 'anger' in line 2 and '\\u0430nger' in line 12; write one label in one way"),
     Case("labels with other separators", "train", train(with_labels("very_sad", "very sad")), 3,

@@ -162,6 +162,8 @@ def _open_whole_flac(path, content, file):
     start = flac.find_header(content)
     if content.find(flac.MAGIC + b"\0\0\0\x22", start + 4) >= 0:
         raise DataError(f"{path}: a second recording follows the first; separate them")
+    if damage := flac.find_block_damage(content, start):
+        raise DataError(f"{path}: {damage}; copy it again")
     if file.frames == UNKNOWN_FRAMES or flac.ends_at(content, start, file.frames):
         return file, file.frames, False
     copy = flac.without_count(content, start)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from tfser.corpora.loader import log
-from tfser.corpora.table.cells import MISSING, NOUNS
+from tfser.corpora.table.cells import GENDERS, MISSING, NOUNS
 from tfser.corpora.table.text import ATTRIBUTES, COLUMNS
 from tfser.errors import DataError, did_you_mean
 
@@ -29,6 +29,7 @@ UNITS = ("ms", "msec", "millis", "millisecond", "milliseconds", "sample", "sampl
          "frames", "us", "ns", "min", "minutes", "tick", "ticks")  # fmt: skip
 DURATIONS = ("duration", "dur", "offset")  # offset: the end of onset, or the start of duration
 LOOK_ALIKE = str.maketrans("авекмнорстухіјѕԁԛԝαβεικνορτυχ", "abekmhopctyxijsdqwabeikvoptux")
+FEWEST_ROWS = 4  # of which each has a speaker of its own: the column may be another
 RARE_SHARE = 0.01  # of a label beside one that it resembles
 MOST_LABELS = 100  # that are compared with each other
 
@@ -103,6 +104,7 @@ def check_names(path: Path, rows: list[tuple[int, dict[str, str]]]) -> None:
             "write one label in one way"
         )
     warn_of_slips(path, rows)
+    warn_of_speakers(path, rows)
     speakers = list_names(rows, "speaker")
     pairs = group_spellings(speakers)
     if pairs:
@@ -112,6 +114,31 @@ def check_names(path: Path, rows: list[tuple[int, dict[str, str]]]) -> None:
             "that look alike, and are taken as different; the first are %s (line %d) and %s (line "
             "%d)",
             *(path, sum(map(len, pairs)), show(one), speakers[one], show(other), speakers[other]),
+        )
+
+
+def warn_of_speakers(path: Path, rows) -> None:
+    """Warn of speakers of two genders, and of a table in which no speaker has two utterances."""
+    genders = {}
+    for line, row in rows:
+        gender = row.get("gender", "").lower()
+        if gender not in MISSING:
+            gender = GENDERS.get(gender, gender)
+            genders.setdefault(row["speaker"], {}).setdefault(gender, line)
+    both = {speaker: lines for speaker, lines in genders.items() if len(lines) > 1}
+    if both:
+        speaker, lines = next(iter(both.items()))
+        (one, line), (other, second) = list(lines.items())[:2]
+        log.warning(
+            "%s: %d speakers have two genders, the first is %r: %s in line %d, %s in line %d",
+            *(path, len(both), speaker, one, line, other, second),
+        )
+    n_speakers = len({row["speaker"] for _, row in rows})
+    if n_speakers == len(rows) >= FEWEST_ROWS:
+        log.warning(
+            "%s: %d speakers in %d rows: is 'speaker' the column of speakers? a test on unseen "
+            "speakers needs it",
+            *(path, n_speakers, len(rows)),
         )
 
 
