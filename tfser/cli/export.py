@@ -20,7 +20,8 @@ The export holds the network of one fold. In a process without tfser it must giv
 that the run has written for the test set of that fold; else nothing is written. With --format keras
 the weights must equal those of the run.
 
-exit codes: 0 done, 1 the check failed, 2 usage, 3 data, 4 --out exists or the run is not finished.
+exit codes: 0 done, 1 the check failed, 2 usage, 3 data, 4 --out exists or cannot be
+written, or the run is not finished.
 
 example: tfser-export --run runs/epr-emodb-loso --out epr-emodb
 """

@@ -31,7 +31,7 @@ confidence, a probability for each class, error. A CSV has ./=a.wav for a file =
 spreadsheets would take for a formula.
 
 exit codes: 0 done, 1 failed, 2 usage, 3 some recordings could not be used (the column error gives
-the reason; the other recordings are done), 4 --out exists, 130 interrupted.
+the reason; the other recordings are done), 4 --out exists or cannot be written, 130 interrupted.
 
 example: tfser-predict --export epr-emodb recordings/*.wav --out emotions.csv
 """
