@@ -5,13 +5,15 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+from cases.audio import M4A, make_ffmpeg
 
 from tfser.audio import decode as audio
-from tfser.audio import libsndfile
+from tfser.audio import ffmpeg, libsndfile
 from tfser.errors import DataError
 
 RATE = 16000
@@ -110,6 +112,43 @@ def test_a_part_is_what_the_whole_has_there(name, request):
     np.testing.assert_array_equal(audio.load_audio(path, end_seconds=1.05), whole)  # rounded up
 
 
+@pytest.mark.parametrize("block_bytes", [400, 2**22])
+def test_a_stream_is_decoded_once_for_its_parts(tmp_path, monkeypatch, block_bytes):
+    make_ffmpeg(tmp_path)  # its answer is a second
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
+    monkeypatch.setattr(ffmpeg, "BLOCK_BYTES", block_bytes)
+    (tmp_path / "a.m4a").write_bytes(M4A)
+    whole = audio.load_audio(tmp_path / "a.m4a")
+    times = [(None, 0.2), (0.1, 0.4), (0.1, 0.3), (0.6, 0.61), (0.7, 1.05), (0.8, None), (0.9, 1.3),
+             (2.0, 3.0), (0.5, 0.6)]  # fmt: skip
+    cuts = [SimpleNamespace(path=tmp_path / "a.m4a", start_seconds=s, end_seconds=e)
+            for s, e in times]  # fmt: skip
+    parts = list(audio.load_waveforms(cuts[:-1], sample_rate_hz=RATE))
+    assert len((tmp_path / "called").read_text().splitlines()) == 2
+    for part, (start, end) in zip(parts, times, strict=False):
+        if isinstance(part, DataError):
+            assert (start, end) in [(0.6, 0.61), (0.9, 1.3), (2.0, 3.0)]
+        else:
+            expected = whole[round((start or 0) * RATE) : end and round(end * RATE)]
+            np.testing.assert_array_equal(part, expected)
+    assert [type(part) for part in parts].count(DataError) == 3
+    assert "passes the end at 1.00 s" in str(parts[6])
+    assert len(list(audio.load_waveforms(cuts, sample_rate_hz=RATE))) == len(cuts)  # not in order
+
+
+def test_a_stream_that_fails_has_no_part_after_it(tmp_path, monkeypatch):
+    make_ffmpeg(tmp_path)
+    program = tmp_path / "bin" / "ffmpeg"
+    program.write_text(program.read_text() + "echo 'x: bad frame' >&2; exit 1\n")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
+    (tmp_path / "a.m4a").write_bytes(M4A)
+    cuts = [SimpleNamespace(path=tmp_path / "a.m4a", start_seconds=s, end_seconds=e)
+            for s, e in [(0, 0.5), (0.5, None), (0.6, None)]]  # fmt: skip
+    first, *others = audio.load_waveforms(cuts, sample_rate_hz=RATE)
+    assert len(first) == 8000
+    assert ["cannot decode whole (bad frame)" in str(other) for other in others] == [True, True]
+
+
 @pytest.mark.parametrize("name, kind", [("a.sph", "NIST"), ("a.wav", "WAV"), ("a.flac", "FLAC")])
 def test_of_a_long_file_only_the_part_is_read(tmp_path, monkeypatch, name, kind):
     talk = np.random.default_rng(0).integers(-9999, 9999, 60 * RATE, "int16")
@@ -178,7 +217,7 @@ def test_a_sphere_file_with_a_wrong_header(tmp_path, noise, right, wrong, reason
     path.write_bytes(content[:1024])
     refused(path, "only a header")
     path.write_bytes(bytes(1024) + content[1024:])
-    refused(path, "Format not recognised")
+    refused(path, "no format by its first bytes")
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 0])
@@ -225,7 +264,7 @@ def test_flipped_byte_in_a_flac(flac):
 
 def test_missing_folder_and_empty(tmp_path):
     refused(tmp_path / "none.wav", "No such file")
-    refused(tmp_path, "Is a directory")
+    refused(tmp_path, "a folder, not a file")
     (tmp_path / "empty.wav").touch()
     refused(tmp_path / "empty.wav", "empty file")
 
@@ -266,7 +305,7 @@ def test_one_window_is_enough(tmp_path):
             "run git lfs pull",
         ),
         (b"<!DOCTYPE html>\n<title>404</title>", "text, not sound: '<!DOCTYPE html>"),
-        (bytes(range(128, 256)) * 20, "Format not recognised"),
+        (bytes(range(128, 256)) * 20, "no format by its first bytes"),
         (b"RIFF\x24\0\0\0WAVEfmt ", "cannot be decoded"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import io
 import os
 import struct
 
@@ -200,6 +201,51 @@ def check_ffmpeg_call(answer, folder):
     assert f"file:{folder / 'in' / 'a.m4a'}" in called and "-protocol_whitelist file" in called
 
 
+def followed_by(samples, **options):
+    """Return a function that adds another recording of the format mp3 after the first."""
+
+    def change(content):
+        other = io.BytesIO()
+        soundfile.write(other, samples, options.pop("rate", RATE), format="MP3", **options)
+        return content + other.getvalue()
+
+    return change
+
+
+def of_free_format(content):
+    """Remove the bit rates from the frames of an mp3."""
+    from tfser.audio import mpeg
+
+    content, position = bytearray(without_xing(content)), 0
+    while frame := mpeg.parse_frame(bytes(content[position : position + 3])):
+        content[position + 2] &= 0x0F
+        position += frame.n_bytes
+    return content
+
+
+def with_ape(content):
+    """Add an APE tag of 3 kB after an mp3."""
+    size = struct.pack("<II", 2000, 3000)
+    start, end = (b"APETAGEX" + size + struct.pack("<II", 1, flags) + bytes(8)
+                  for flags in (1 << 31, 0))  # fmt: skip
+    return content + start + bytes(3000 - 32) + end
+
+
+def with_large_id3(content):
+    """Add an ID3 tag of 300 kB with what looks like frames before an mp3."""
+    size = bytes([0, 18, 39, 96])  # 300,000, 7 bits in a byte
+    return b"ID3\3\0\0" + size + b"\xff\xfb\x90\x64" * 75_000 + content
+
+
+def with_chunk(chunk):
+    """Return a function that adds a chunk before the format of a wav."""
+
+    def change(content):
+        return bytearray(content[:12] + chunk + content[12:])
+
+    return change
+
+
 M4A = b"\0\0\0\x1cftypM4A " + bytes(200)
 STEREO = np.stack([speech(), -speech()], axis=1)
 LEFT = np.stack([speech(), 0 * speech()], axis=1)
@@ -237,12 +283,37 @@ RIGHT = {  # recordings with odd headers: file, seconds
     "e.mp2": (write(format="MP3"), 2.0),
     "f": (write(format="WAV"), 2.0),
     "g.WAVE": (write(format="WAV"), 2.0),
+    "8khz.mp3": (write(rate=8000, change=without_xing), 4.176),
+    "large-id3.mp3": (MP3(change=lambda content: with_large_id3(without_xing(content))), 6.084),
+    "ape.mp3": (MP3(change=with_ape), 6.0),
+    "zeros.mp3": (MP3(change=lambda content: content + bytes(100_000)), 6.0),
+    "list.wav": (write(change=with_chunk(b"LIST\x1a\0\0\0INFOISFT\x0e\0\0\0Lavf58.29.100\0")), 2.0),
+    "data-in-bext.wav": (write(change=with_chunk(b"bext\x10\0\0\0data" + bytes(12))), 2.0),
+    "adpcm.wav": (write(subtype="IMA_ADPCM"), 2.034),
+    "alaw.wav": (write(subtype="ALAW"), 2.0),
+    "h.avr": (write(), 2.0),
+    "i.sds": (write(), 2.0),
+    "j.mpc": (write(format="MPC2K"), 2.0),
+    "k.wve": (write(rate=8000, subtype="ALAW"), 4.0),
+    "l.htk": (write(), 2.0),
+    "m.gsm": (write(rate=8000, format="RAW", subtype="GSM610"), 4.0),
+    "m.wav": (write(format="MAT4", subtype="PCM_16"), 2.0),
+    "n.wav": (write(format="MAT5", subtype="PCM_16"), 2.0),
+}
+RARE = {
+    "avr": {},
+    "sds": {},
+    "mpc": {"format": "MPC2K"},
+    "wve": {"rate": 8000, "subtype": "ALAW"},
+    "mat4.wav": {"format": "MAT4", "subtype": "PCM_16"},
+    "mat5.wav": {"format": "MAT5", "subtype": "PCM_16"},
 }
 WRONG = {  # recordings that cannot be used: file, reason
     "many.mp3": (MP3(change=with_xing_count(2000)), "truncated, only"),
     "half.mp3": (MP3(change=half), "truncated, only"),
     "huge.flac": (write(change=with_flac_count(2**36 - 1)), "only 32000 of 68719476735 samples"),
     "twice.flac": (write(change=twice), "a second recording follows"),
+    "blocks.flac": (write(change=with_size(8, 2**32 - 1)), "header has blocks of 65535 samples"),
     "huge.ogg": (write(change=with_granule(2**62)), "more than its"),
     "hour.ogg": (write(change=with_granule(3600 * RATE)), "truncated, only"),
     "few.ogg": (write(speech(20.0), change=with_granule(16)), "counts fewer samples"),
@@ -271,6 +342,22 @@ WRONG = {  # recordings that cannot be used: file, reason
     "bit8.wav": (write((speech() > 0) / 128, subtype="PCM_U8"), "as good as silent"),
     "offset.wav": (write(np.full(RATE, 0.3)), "as good as silent"),
     "zip.wav": (with_bytes(b"PK\3\4" * 99), "a zip archive; unpack it"),
+    "rates.mp3": (MP3(change=followed_by(speech(1.0), rate=22050)), "rate or number of channels"),
+    "stereo.mp3": (MP3(change=followed_by(np.stack([speech()] * 2, 1))), "number of channels"),
+    "free.mp3": (write(change=of_free_format, bitrate_mode="CONSTANT"), "of free format"),
+    "page.mp3": (with_bytes(b"<html>404\0"), "no format by its first bytes"),
+    "samples.pcm": (with_bytes(speech().tobytes()), "samples without a header need ffmpeg -f"),
+    "page.au": (with_bytes(b"<html>404</html>" * 99), "text, not sound: '<html>404"),
+    "samples.snd": (with_bytes(speech().tobytes()), "samples without a header need ffmpeg -f"),
+    "samples.vox": (with_bytes(bytes(range(256)) * 99), "no format by its first bytes"),
+    "samples.gsm": (with_bytes(bytes(range(256)) * 99), "no format by its first bytes"),
+    "instrument.xi": (write(subtype="DPCM_16"), "which has no sampling rate"),
+    "10MHz.wav": (write(rate=10_000_000), "10000000 Hz is not speech"),
+    **{
+        f"{change.__name__}.{suffix}": (write(change=change, **options), reason)
+        for suffix, options in RARE.items()
+        for change, reason in ((half, "truncated, only"), (twice, "more sound follows"))
+    },
 }
 FOREIGN = {  # first bytes of formats that libsndfile does not read
     "M4A": b"\0\0\0\x1cftypM4A ",
@@ -303,6 +390,14 @@ CASES = [
         3,
         f"{len(WRONG)} of {len(WRONG)} recordings",
         errors({name: reason for name, (_, reason) in WRONG.items()}),
+    ),
+    Case(
+        "formats whose header has no length are one warning each",
+        "predict",
+        predict_folder({f"{n}.{s}": write() for n in "ab" for s in ("ircam", "paf", "pvf")}),
+        0,
+        "the header of PVF has no length",
+        once("the header of IRCAM has no length"),
     ),
     Case(
         "two recordings at 8 kHz are one warning",

@@ -59,6 +59,14 @@ CASES = [
          check=results(3, 2, anger=2, joy=1)),
     Case("overlapping parts of a recording and its copy", "extract",
          parts((FIRST, "0,0.6"), (COPY, "0.5,1"), (JOY, ",")), 3, MESSAGE),
+    *(
+        Case(f"the same part of a recording twice: {times}", "extract",
+             parts((FIRST, times), (FIRST, "0.1,0.9"), (JOY, ",")), 3,
+             "1 parts of recordings are listed twice, the first is .*Aanger1.* and .*Aanger1")
+        for times in ("0.1000001,0.9", "0.11,0.89")
+    ),
+    Case("a whole recording and its seconds", "extract",
+         parts((FIRST, "0,1"), (FIRST, ","), (JOY, ",")), 3, "recordings are listed twice"),
     Case("overlapping parts of a recording", "extract",
          parts((FIRST, "0,0.6"), (FIRST, "0.5,1"), (JOY, ",")), 0,
          "1 pairs of utterances overlap in a recording", results(3, 1, anger=2, joy=1)),

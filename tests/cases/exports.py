@@ -126,6 +126,7 @@ HOSTILE_LAYERS = [
     ("subprocess", "Popen", {}),
 ]
 
+
 CASES = [
     *(Case(f"an export with {name}", "predict", predict_by(make), 3,
            rf"is no export of tfser: its graph has the operation ({name}), and may read files",

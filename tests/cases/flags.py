@@ -103,6 +103,8 @@ CORPORA = [
     taken("casia", [*name_casia(OTHER, speakers=["wangzhe", "zhaoquanyin"]),
                     *name_casia(CHINESE, speakers=["liuchanhg"]),
                     *name_casia(KNOWN, speakers=["zhaozuoxiang"])], title="CASIA in other words"),
+    taken("casia", [os.fsdecode(name.encode("gb18030")) for name in name_casia(CHINESE)],
+          title="CASIA in Chinese, unzipped without the encoding"),
     incomplete("casia", name_casia(UNKNOWN), "no utterance of fear, happiness, sadness, surprise; "
                "400 of 1,200 utterances; 800 of 1,200 audio files are not read, the first is "
                "liuchanhg/f/201.wav, expected .*; see the folder, or take it as it is by --partial "
@@ -175,4 +177,36 @@ FLAGS = [
          train_on(list_rows(), "--set", 'labels.keep=["angry", "sad"]'), 2,
          r"no 'angry' in this corpus \(did you mean 'anger'\?\)"),
 ]  # fmt: skip
-CASES = [*FLAGS, *CORPORA]
+
+
+def predict_beside(make):
+    """Return the arguments of tfser-predict with --out, beside what make(path of .part) writes."""
+
+    def arguments(folder):
+        write_corpus(folder, list_rows(speakers="a", n_takes=1))
+        (folder / "thesis").write_text("years of work")
+        make(folder / "out.csv.part")
+        return ["--run", folder / "made_before/runs/epr", folder / "a-anger-0.wav", "--out",
+                folder / "out.csv"]  # fmt: skip
+
+    return arguments
+
+
+def thesis_is_kept(_, folder):
+    assert (folder / "thesis").read_text() == "years of work"
+
+
+OUTPUTS = [
+    meant("hop", ("--run", "x", "x.wav", "--window", "1", "--hop", "1e-9"),
+          "a hop of 1e-09 s: give 0.001 or more", command="predict"),
+    Case("unfinished output is a link", "predict",
+         predict_beside(lambda path: path.symlink_to("thesis")), 4,
+         "out.csv.part is a symbolic link; delete it", thesis_is_kept),
+    Case("unfinished output is another file", "predict",
+         predict_beside(lambda path: path.write_text("notes")), 4,
+         "out.csv.part holds something else; give another --out",
+         lambda _, folder: (folder / "out.csv.part").read_text().index("notes")),
+    Case("unfinished output of an earlier command", "predict",
+         predict_beside(lambda path: path.write_text("file,start,end,predicted,confi")), 0),
+]  # fmt: skip
+CASES = [*FLAGS, *CORPORA, *OUTPUTS]

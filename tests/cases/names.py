@@ -1,5 +1,7 @@
 """Names in tables: speakers, labels and scales of ratings."""
 
+import re
+
 from cases.case import Case
 from cases.tables import FILES, HEADER, extract, list_rows, results, train
 
@@ -26,6 +28,11 @@ def with_ratings(*ratings, column="valence"):
     return f"file,speaker,{column}\n" + "".join(",".join(row) + "\n" for row in rows)
 
 
+LOOK_ALIKE = (  # speakers, the start of the warning
+    ("Anna", "\u0410nna", r"'Anna' (line 2) and '\u0410nna' (line 3)"),
+    ("B", "\u0392", "'B' (line 2)"),
+    ("spk_1", "spk-1", "'spk_1' (line 2)"),
+)
 NO_NAMES = ("nan", "none", " ", "NULL", "N/A", "<NA>", "?", "\u200b", "\u00a0")
 ONE_LABEL = (("1", "1.0"), ("01", "1"), ("ﬂat", "flat"), ("class 01", "class 1"))
 SCALES = {  # ratings, the advice
@@ -47,8 +54,8 @@ CASES = [
         for one, other in ONE_LABEL
     ),
     Case("speakers 01, 1 and 1.0", "extract", extract(with_speakers("01", "1", "1.0")), 0,
-         r"2 speakers|3 speakers have names that differ only in zeros, case or Unicode form, and "
-         r"are taken as different; the first are '01' \(line 2\) and '1' \(line 3\)",
+         r"2 speakers|3 speakers have names that differ only in zeros, case, separators or letters "
+         r"that look alike, and are taken as different; the first are '01' \(line 2\) and '1' \(",
          results(12, 3, anger=6, joy=6)),
     Case("a speaker in two Unicode forms, with a no-break space and invisible", "extract",
          extract(with_speakers("Jürg", "Ju\u0308rg", "Jürg\u00a0", "\u200bJürg", "B")), 0,
@@ -57,6 +64,31 @@ CASES = [
     Case("labels in other cases and forms", "extract",
          extract(with_labels("Joy", "JOY ", "jo\u200by", "\u00a0joy")), 0,
          "names of column 'emotion'", results(12, anger=4, joy=8)),
+    *(
+        Case(f"speakers {ascii(one)} and {ascii(other)}", "extract",
+             extract(with_speakers(one, other, "C")), 0, "2 speakers have names that differ only "
+             f"in zeros, case, .*; the first {re.escape(shown)}", results(12, 3, anger=6, joy=6))
+        for one, other, shown in LOOK_ALIKE
+    ),
+    Case("a speaker of two genders", "extract",
+         extract("file,speaker,emotion,gender\n" + list_rows(more=",m").replace("y,m", "y,w", 1)),
+         0, "1 speakers have two genders, the first is 'A': male in line 2, female in line 4"),
+    Case("a speaker for each utterance", "extract", extract(with_speakers(*map(str, range(12)))), 0,
+         "12 speakers in 12 rows: is 'speaker' the column of speakers"),
+    Case("a label with a Cyrillic letter", "train", train(with_labels("аnger", "anger")), 3,
+         r"emotion is 'anger' in line 2 and '\\u0430nger' in line 12; write one label in one way"),
+    Case("labels with other separators", "train", train(with_labels("very_sad", "very sad")), 3,
+         "emotion is 'very_sad' in line 12 and 'very sad' in line 13"),
+    Case("labels -1 and 1", "extract", extract(with_labels("-1", "1")), 0,
+         check=results(12, **{"-1": 1, "1": 1, "anger": 6, "joy": 4})),
+    *(
+        Case(f"a label {label!r}", "train", train(with_labels(label, label)), 3,
+             f"a class is called '{label}', as a column of predictions is")
+        for label in ("error", "file", "confidence")
+    ),
+    Case("ratings outside the scale, of the views of ACNN", "train",
+         train("file,speaker,emotion,valence\n" + list_rows(more=",7"), "--set",
+               "autoencoder.corpus=", model="acnn"), 3, "valence is 7, outside 1 to 5"),
     Case("a label of a slip", "extract", extract(with_labels("angyr")), 0,
          "emotion is 'angyr' in 1 row; did you mean 'anger', as in 6 rows",
          results(12, anger=6, angyr=1, joy=5)),

@@ -89,6 +89,11 @@ def refused(name, lines, message, *flags, exit_code=3, models=("svm",)):
     ]
 
 
+def is_not_extracted(answer, folder):
+    """The command ends before it makes a cache, and describes no corpus."""
+    assert not (folder / "cache").exists() and "utterances, 4 speakers" not in answer.err
+
+
 def write_other(folder):
     """Write a second corpus with other recordings."""
     (folder / "other").mkdir()
@@ -188,6 +193,9 @@ CASES = [
     *refused("two folds of one speaker, left out", list_rows(speakers="a"),
              r"corpus has one(?!.*--folds 1)", "--folds", "2", "--protocol", "loso",
              models=("auxvae",)),
+    Case("extract: one class", "extract",
+         lambda folder: train_on(list_rows(emotion_of=lambda *_: "anger"), model="epr")(folder)[:6],
+         3, "16 utterances with fewer than two classes", is_not_extracted),
     Case("--test-corpus of a model that has none", "train",
          lambda folder: train_on(list_rows(), "--test-corpus", write_other(folder), model="epr")(
              folder), 2, "epr has no test across corpora"),

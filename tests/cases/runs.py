@@ -1,10 +1,19 @@
 """Files of runs, searches and hyperparameters that are lost, damaged, foreign or hostile."""
 
+import atexit
+import functools
 import json
 import shutil
+import tempfile
+from pathlib import Path
 
+import numpy as np
 from cases.case import Case
 from cases.corpus import write_corpus
+from running import called
+
+from tfser.cli import train
+from tfser.storage import atomic_files
 
 ROWS = [
     "file,speaker,emotion",
@@ -116,7 +125,90 @@ FAULTY_HPARAMS = {
     "binary": (b"\x7fELF\0\xff", "my.toml: .*utf-8"),
     "of 2 MB": (b"#" * 2_000_000, "my.toml: it has more than a million bytes"),
 }
+
+
+def on_copied_run(spoil):
+    """Return the arguments of tfser-train on a copy of the SVM's run in which `spoil`(run) acts."""
+
+    def arguments(folder):
+        shutil.copytree(train_once(), folder, dirs_exist_ok=True)
+        spoil(folder / "run" / "seed-0")
+        return command_on_table(folder)
+
+    return arguments
+
+
+@functools.cache
+def train_once():
+    """Train the SVM on the table, and return the folder, which is deleted at the end."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    answer = called(train.main, *command_on_table(Path(folder.name)))
+    assert answer.code == 0, answer.err
+    return folder.name
+
+
+def write_predicted(**arrays):
+    """Return a function that replaces the predictions of the first fold."""
+    return lambda seed: np.savez(seed / "fold-00" / "predicted.npz", **arrays)
+
+
+def copy_fold_file(seed):
+    shutil.copy(seed / "fold-01" / "predicted.npz", seed / "fold-00" / "predicted.npz")
+
+
+def fold_is_trained_again(answer, folder):
+    """The predictions of the first fold are those of two utterances again."""
+    predicted = atomic_files.read_arrays(folder / "run/seed-0/fold-00/predicted.npz")["predicted"]
+    assert len(predicted) == 2 and set(predicted) <= {0, 1}
+
+
+def compare_with(spoil):
+    """Return the arguments of tfser-compare with a run and its copy, which `spoil`(copy) spoils."""
+
+    def arguments(folder):
+        shutil.copytree(folder / "made_before/runs/epr", folder / "copy")
+        spoil(folder / "copy")
+        return [folder / "made_before/runs/epr", folder / "copy"]
+
+    return arguments
+
+
+def edit_text(name, old, new, count=-1):
+    """Return a function that replaces text in a file of a run, which has it."""
+
+    def edit(run):
+        text = (run / name).read_text()
+        assert old in text
+        (run / name).write_text(text.replace(old, new, count))
+
+    return edit
+
+
+PREDICTIONS = [  # edits of predictions.csv, the message
+    (edit_text("predictions.csv", ",anger,sadness,", ",anger,anger,"), "gives a UAR of .*changed"),
+    (edit_text("predictions.csv", ",anger,", ",angry,"), "predictions.csv is damaged: KeyError"),
+    (edit_text("predictions.csv", "\n0,", "\nzero,"), "is damaged: ValueError"),
+    (edit_text("predictions.csv", ",", ";"), "is damaged: it has no column seed"),
+    (edit_json("scores.json", systems={"VGG": {}}), "scores.json is damaged: it has no UAR of VGG"),
+]
 CASES = [
+    Case("predictions of another fold", "train", on_copied_run(copy_fold_file), 4,
+         "predicted.npz is of another fold, seed-0/fold-01/predicted.npz; copy the run whole"),
+    Case("too few predictions", "train", on_copied_run(write_predicted(predicted=np.array([0]))), 3,
+         "fold-00 has 1 predictions for 2 utterances; delete its folder"),
+    *(Case(f"no predictions: {arrays}", "train", on_copied_run(write_predicted(**arrays)),
+           0, check=fold_is_trained_again)
+      for arrays in ({"x": np.array([0, 1])}, {"predicted": np.array([0, 7])})),
+    *(Case(f"compare: edited, {message}", "compare", compare_with(spoil), 3, message)
+      for spoil, message in PREDICTIONS),
+    *(Case(f"predict: the classes {classes}", "predict",
+           predict_with(edit_json("scores.json", classes=classes)), 3,
+           "scores.json is damaged: its classes are not those of the run")
+      for classes in (["sadness", "anger"], ["anger", "joy", "sadness"], [], ["anger", "anger"])),
+    Case("predict: a folder of a run as --run", "predict",
+         lambda folder: ["--run", folder / "made_before/runs/epr/seed-0", folder / "a.wav"], 2,
+         "seed-0 is a part of the run .*epr; give that folder"),
     Case("results, no hparams.json", "train", on_run(), 4, "run has results without hparams.json"),
     Case("scores alone, no hparams.json", "train",
          on_run(scores_json="{}"), 4, "run has results without hparams.json"),

@@ -1,6 +1,7 @@
 """Tables: text, separators, times and files."""
 
 import csv
+import os
 import re
 
 import numpy as np
@@ -90,6 +91,29 @@ def times(*expected):
     return check
 
 
+def make_pipe(path):
+    """Make a named pipe, and return no arguments."""
+    os.mkfifo(path)
+    return []
+
+
+def predict_gbk(name):
+    """Return the arguments of tfser-predict on a table of a file whose name on the disk is GBK."""
+
+    def arguments(folder):
+        words = predict(f"file\n{name}\n", files=("wav/a.wav",))(folder)
+        (folder / "wav/a.wav").rename(folder / "wav" / os.fsdecode(b"\xb0\xa1.wav"))
+        return words
+
+    return arguments
+
+
+def gbk_is_read(answer, folder):
+    """Check that there is one row, with the bytes of the name."""
+    [row] = read_out(folder)
+    assert row["file"] == str(folder / r"wav/\xb0\xa1.wav") and row["predicted"], row
+
+
 def check_errors(answer, folder):
     """Check that the second row alone has an error."""
     assert [bool(row["error"]) for row in read_out(folder)] == [False, True]
@@ -139,6 +163,15 @@ REFUSED = [
     ("a comment between the rows", HEADER + "# noisy, left out\nwav/Aanger1.wav,A,anger\n",
      "line 2: 2 cells, .* comments stand above the header"),
     ("a long name", HEADER + "a" * 300 + ".wav,A,anger\n", "line 2: there is no file"),
+    ("a name with quotes", HEADER + 'wav/A"x".wav,A,anger\n', 'there is no file .*A"x".wav'),
+    ("points and a comma", "file;speaker;emotion;end\nwav/Aanger1.wav;A;anger;1.000,5\n",
+     "line 2: end is '1.000,5', not a number; write the decimals with a point"),
+    ("a device", HEADER + "/dev/zero,A,anger\n", "/dev/zero; it is a pipe or device, not a file"),
+    ("a start in samples", "file,speaker,emotion,start\nwav/Aanger1.wav,A,anger,8000\n",
+     "line 2: the start, 8000 s, is far beyond .*, which lasts 1.00 s; write start and end"),
+    ("an end after the recording's", "file,speaker,emotion,end\nwav/Aanger1.wav,A,anger,1.5\n"
+     "wav/Ajoy1.wav,A,joy,\nwav/Bjoy1.wav,B,joy,\nwav/Cjoy1.wav,C,joy,\n",
+     "the part from 0.0 to 1.5 s passes the end at 1.00 s; are the times in seconds"),
     ("a decimal comma beside points", "file;speaker;emotion;start\nwav/Aanger1.wav;A;anger;0,5\n"
      "wav/Ajoy1.wav;A;joy;0.5\n", "line 2: start is '0,5', and other rows have a decimal point"),
 ]  # fmt: skip
@@ -189,8 +222,25 @@ CASES = [
     Case("predict: tabs, a carriage return in a name, UTF-16", "predict",
          predict('file\tbegin\n"a\rb.wav"\t0.5\n', files=("a\rb.wav",), encoding="utf-16"), 0,
          r"not read: 'begin' \(did you mean 'start'\?\)", times(("a\rb.wav", 0.0, 1.0))),
+    Case("times in other units", "extract",
+         extract("file,speaker,emotion,start_ms,end_sample\n" + list_rows(more=",0,8000")), 0,
+         r"not read: 'start_ms' \(write the times .*in seconds\), 'end_sample' \(write"),
+    Case("a name in the encoding of an old archive", "predict",
+         predict_gbk("wav/啊.wav"), 0, "is not UTF-8", gbk_is_read),
+    Case("a name as results have it", "predict", predict_gbk("wav/\\xb0\\xa1.wav"), 0,
+         "is not UTF-8", gbk_is_read),
+    Case("predict: a pipe", "predict",
+         lambda folder: predict("file\na.wav\npipe.wav\n")(folder) + make_pipe(folder / "pipe.wav"),
+         3, "line 3: .*; it is a pipe or device, not a file", check_errors),
+    Case("predict: the table is a pipe", "predict",
+         lambda folder: [*predict("file\n")(folder)[:3], folder / "pipe.csv",
+                         *make_pipe(folder / "pipe.csv")], 3, "pipe.csv is a pipe or device, not"),
     Case("predict: a missing file", "predict", predict("file\na.wav\nA.WAV\n"), 3,
          "line 3: there is no file .*A.WAV; there is '.*a.wav'", check_errors),
+    Case("a missing file that --max-bad allows", "extract",
+         lambda folder: [*extract(HEADER + list_rows() + "wav/x.wav,A,joy\n")(folder), "--max-bad",
+                         1], 0, "left out: x: .*x.wav: No such file or directory",
+         lambda answer, _: answer.out.index(" utterances=12 left_out=1 ")),
     Case("columns that are not read", "extract",
          extract("file,speaker,emotion,begin,end_time,speaker_id,label,onset,offset,duration,subset,"
                "partition,fold,age\n" + list_rows(more=",0,1,1,1,0,1,1,a,b,1,44")), 0,

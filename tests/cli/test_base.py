@@ -119,3 +119,12 @@ def test_a_reader_that_leaves_is_no_error():
     os.close(read)
     with open(write, "w") as stdout:
         assert run(lambda: print("RESULT"), stdout) == (0, "")
+
+
+@pytest.mark.parametrize("utf8", ["0", ""])
+def test_names_are_utf8_in_every_locale(utf8):
+    locale = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": utf8}
+    command = [sys.executable, "-m", "tfser.cli.compare", "nöwhere", "愤怒"]
+    answer = subprocess.run(command, capture_output=True, env=os.environ | locale, cwd=REPOSITORY)
+    assert answer.returncode == 3
+    assert answer.stderr.decode() == "error: nöwhere is not a finished run: it has no scores.json\n"

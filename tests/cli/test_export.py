@@ -659,3 +659,8 @@ def test_no_pickle_is_loaded(folder, exported):
         predictor.load_predictor(spoilt)
     assert not (folder / "ran").exists()
     shutil.rmtree(spoilt)
+
+
+def test_a_difference_of_a_run_without_networks_is_named():
+    run = SimpleNamespace(model="svm", hp={"svm": {"c": 0.01}})  # no section [train]
+    assert export._older_run_hint(run) == ""

@@ -18,7 +18,7 @@ import pytest
 from tfser.config.hparams import load_hparams
 from tfser.corpora.utterance import Utterance
 from tfser.errors import ConflictError, DataError
-from tfser.storage import atomic_files, environment, run_directory
+from tfser.storage import atomic_files, environment, fold_files, run_directory
 
 SETTINGS = {"model": "epr", "folds": None, "hparams": {"train": {"epochs": 5, "names": ("a",)}}}
 
@@ -312,22 +312,20 @@ def test_a_copy_without_the_lock_is_a_run(folder):
 def test_the_fold_of_another_run_is_refused(folder):
     open_and_close(folder)
     fold, other = folder / "seed-0" / "fold-00", folder.with_name("other")
-    run_directory.mark_fold(folder, fold)
-    run_directory.mark_fold(folder, fold)
+    fold_files.mark_fold(folder, fold)
+    fold_files.mark_fold(folder, fold)
     open_and_close(other, SETTINGS | {"model": "svm"})
     shutil.copytree(folder / "seed-0", other / "seed-0")
     shutil.copytree(fold, fold.with_name("fold-01"))
     for run, number in ((other, 0), (folder, 1)):
         copied = run / "seed-0" / f"fold-0{number}"
         with pytest.raises(ConflictError, match="is of another run or fold, or"):
-            run_directory.mark_fold(run, copied)
+            fold_files.mark_fold(run, copied)
     (folder / "seed-0" / "fold-02").mkdir()  # of an earlier version
-    run_directory.mark_fold(folder, folder / "seed-0" / "fold-02")
+    fold_files.mark_fold(folder, folder / "seed-0" / "fold-02")
     assert not list((folder / "seed-0" / "fold-02").iterdir())
     shutil.copytree(folder, folder.with_name("moved"))
-    run_directory.check_fold(
-        folder.with_name("moved"), folder.with_name("moved") / "seed-0/fold-00"
-    )
+    fold_files.check_fold(folder.with_name("moved"), folder.with_name("moved") / "seed-0/fold-00")
 
 
 def test_settings_that_change_begin_the_environment_anew(folder):

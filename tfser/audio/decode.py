@@ -49,10 +49,42 @@ def load_waveforms(cuts, *, sample_rate_hz, decoder="soundfile", channel=0):
     if decoder == "tensorflow-io":
         yield from _load_with_tensorflow_io(cuts, sample_rate_hz, channel)
         return
+    for path, parts in itertools.groupby(cuts, lambda cut: cut.path):
+        yield from _load_parts(path, list(parts), sample_rate_hz, channel)
+
+
+def _load_parts(path, cuts, sample_rate_hz, channel):
+    """Yield the waveforms of the parts of a recording; one without seeks is decoded once."""
+    starts = [cut.start_seconds or 0.0 for cut in cuts]
+    if len(cuts) > 1 and starts == sorted(starts):
+        with contextlib.suppress(DataError), open_recording(path, channel=channel) as recording:
+            if recording.stop == UNKNOWN_FRAMES:
+                yield from _load_from_stream(recording, cuts, sample_rate_hz)
+                return
     for cut in cuts:
         times = {"start_seconds": cut.start_seconds, "end_seconds": cut.end_seconds}
         try:
-            yield load_audio(cut.path, sample_rate_hz=sample_rate_hz, channel=channel, **times)
+            yield load_audio(path, sample_rate_hz=sample_rate_hz, channel=channel, **times)
+        except DataError as error:
+            yield error
+
+
+def _load_from_stream(recording, cuts, sample_rate_hz):
+    """Yield the waveform of each part of an open recording, in the order of their starts."""
+    path, rate_hz, failure = recording.path, recording.rate_hz, None
+    for cut in cuts:
+        times = cut.start_seconds, cut.end_seconds
+        try:
+            start, stop = _part_samples(path, recording.stop, rate_hz, *times)
+            if failure is None:
+                try:
+                    samples = recording.read_part(start, stop)
+                except DataError as error:
+                    failure = error
+            if failure:
+                raise failure
+            _part_samples(path, recording.stop, rate_hz, *times)  # the end may be known now
+            yield recording.convert([samples], sample_rate_hz)
         except DataError as error:
             yield error
 
@@ -123,6 +155,16 @@ class Recording:
         self._buffer, self._first = self._buffer[start - self._first :], start
         self.read_ahead(stop)
         return self._buffer[: stop - start]
+
+    def read_part(self, start, stop) -> np.ndarray:
+        """Return the samples as `read`; those between the last call and `start` are not kept."""
+        while self._first + len(self._buffer) < start:
+            block = next(self._blocks, None)
+            if block is None:
+                self._end_early(self._first + len(self._buffer))
+                return self._buffer[:0]
+            self._first, self._buffer = self._first + len(self._buffer), block
+        return self.read(start, stop)
 
     def read_ahead(self, stop) -> None:
         """Read up to the sample `stop`, without forgetting any."""
@@ -211,9 +253,12 @@ def _part_samples(path, claimed, rate_hz, start_seconds, end_seconds):
     """
     start = round((start_seconds or 0.0) * rate_hz)
     end = claimed if end_seconds is None else round(end_seconds * rate_hz)
-    part = f"the part from {start_seconds} to {end_seconds} s"
+    last = "the end" if end_seconds is None else f"{end_seconds} s"
+    part = f"the part from {start_seconds or 0.0} to {last}"
     if start >= claimed or end > claimed + SPARE_SECONDS * rate_hz:
-        raise DataError(f"{path}: {part} passes the end at {claimed / rate_hz:.2f} s")
+        raise DataError(
+            f"{path}: {part} passes the end at {claimed / rate_hz:.2f} s; are the times in seconds?"
+        )
     if not 0 <= start < end:
         raise DataError(f"{path}: {part} is empty; start must lie before end")
     return start, min(end, claimed)

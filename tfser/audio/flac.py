@@ -25,6 +25,26 @@ def without_count(content, start) -> bytearray:
     return copy
 
 
+def find_block_damage(content, start) -> str:
+    """Return how the first frame differs from the header's size of blocks; "": it does not.
+
+    libFLAC multiplies the numbers of frames by that size.
+    """
+    size = int.from_bytes(content[start + 8 : start + 10], "big")
+    position, is_last = start + len(MAGIC), False
+    while not is_last and position + 4 <= len(content):
+        is_last = content[position] & 0x80
+        position += 4 + int.from_bytes(content[position + 1 : position + 4], "big")
+    frame = content[position : position + 16]
+    if frame[:2] != b"\xff\xf8":  # blocks of one size
+        return ""
+    first = _frame_end(frame, size)
+    is_only = first is not None and count_samples(content, start) in (0, first)
+    if first is None or first == size or is_only:
+        return ""
+    return f"damaged, its header has blocks of {size} samples, and the first has {first}"
+
+
 def ends_at(content, start, n_samples) -> bool:
     """Return true if the last frame of a FLAC ends with sample `n_samples`."""
     block_samples = int.from_bytes(content[start + 8 : start + 10], "big")

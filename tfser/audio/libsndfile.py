@@ -10,6 +10,13 @@ from tfser.errors import DataError
 
 BLOCK_SAMPLES = 2**22  # over all channels: 16 MB at a time, for any length in the header
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's length of a FLAC stream without a length in its header
+UNRECOGNIZED, OTHER_MP3 = 1, 7  # libsndfile's errors at the first bytes of a file
+REASONS = dict.fromkeys(
+    (UNRECOGNIZED, OTHER_MP3), "no format by its first bytes that libsndfile reads"
+)
+REPAIR = ", or see what ffmpeg -i old.wav new.wav makes of it"
+RAW = "; samples without a header need ffmpeg -f s16le -ar 16000 -ac 1 -i old.wav new.wav"
+GSM_FRAME_BYTES = 33
 BAD_SEEK = 39  # libsndfile's SFE_BAD_SEEK
 
 
@@ -21,9 +28,10 @@ def as_data_error(path):
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except soundfile.LibsndfileError as error:
+        reason = REASONS.get(error.code, error.error_string.strip("."))
         raise DataError(
-            f"{path}: cannot be decoded ({error.error_string.strip('.')}); "
-            "truncated or damaged, copy it again"
+            f"{path}: cannot be decoded ({reason}); truncated or damaged, copy it again"
+            + (RAW if error.code in REASONS else REPAIR)
         ) from None
 
 
@@ -31,6 +39,9 @@ def open_file(path, source, head):
     """Open a file with libsndfile; raise DataError with the reason for a file without sound."""
     try:
         file = soundfile.SoundFile(source)
+        if file.format == "RAW" and not _has_gsm_frames(file, head):
+            file.close()  # guessed from a name such as a.au, a.snd, a.vox
+            raise soundfile.LibsndfileError(UNRECOGNIZED)
     except TypeError:  # soundfile needs rate and channels of a file named .raw
         raise DataError(f"{path}: raw samples without a header; convert to wav") from None
     except soundfile.LibsndfileError as error:
@@ -48,6 +59,12 @@ def open_file(path, source, head):
     if file.frames == 0 and file.format == "WAV":
         return _open_streamed_wav(source) or file
     return file
+
+
+def _has_gsm_frames(file, head) -> bool:
+    """Return true for frames of GSM 6.10 without a header, which have a signature each."""
+    starts = range(0, len(head), GSM_FRAME_BYTES)
+    return file.subtype == "GSM610" and all(head[i] >> 4 == 0xD for i in starts)
 
 
 def _open_streamed_wav(source):

@@ -38,7 +38,8 @@ class Frames(NamedTuple):
         frame_samples: of a frame.
         first: position of the first frame with sound.
         n_promised: frames by the Xing or VBRI header; None: the file has no such header.
-        n_lost_bytes: bytes among or after the frames that are neither frame nor tag.
+        n_lost_bytes: bytes among or after the frames that are neither frame, tag nor zeros.
+        has_others: some frames have another rate, layer or number of channels than the first.
     """
 
     n_frames: int
@@ -47,6 +48,7 @@ class Frames(NamedTuple):
     first: int
     n_promised: int | None
     n_lost_bytes: int
+    has_others: bool
 
 
 def count_frames(content) -> Frames | None:
@@ -58,11 +60,13 @@ def count_frames(content) -> Frames | None:
     n_promised = _promised_frames(content[position : position + frame.n_bytes], frame)
     if n_promised is not None:
         position += frame.n_bytes
-    first, n_frames, n_lost, size = position, 0, 0, len(content)
+    is_mono = _is_mono(content, position)
+    first, n_frames, n_lost, size, has_others = position, 0, 0, len(content), False
     while position + 4 <= size:
         found = parse_frame(content[position : position + 3])
         if found and found.kind == frame.kind:
             n_frames += position + found.n_bytes <= size
+            has_others |= _is_mono(content, position) != is_mono
             position += found.n_bytes
         elif (after_tag := _skip_id3v2(content, position)) > position:
             position = after_tag
@@ -72,10 +76,16 @@ def count_frames(content) -> Frames | None:
         else:
             after_loss = _find_frame(content, position, frame.kind)
             after_loss = _end_of_sound(content, position) if after_loss is None else after_loss
-            n_lost += after_loss - position
+            has_others |= _find_frame(content[position:after_loss], 0, None) is not None
+            n_lost += len(content[position:after_loss].strip(b"\0"))
             position = max(after_loss, position + 1)
     n_samples = n_frames * frame.n_samples
-    return Frames(n_frames, n_samples, frame.n_samples, first, n_promised, n_lost)
+    return Frames(n_frames, n_samples, frame.n_samples, first, n_promised, n_lost, has_others)
+
+
+def _is_mono(content, position) -> bool:
+    """Return true if the frame at a position has one channel."""
+    return content[position + 3] >> 6 == 3
 
 
 @functools.cache

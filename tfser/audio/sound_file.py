@@ -114,8 +114,7 @@ def _file_sound(file, n_samples) -> Sound:
 
 def _stream_sound(path, rate_hz, n_channels, blocks) -> Sound:
     """Return the Sound of a stream of ffmpeg, which has no length and no seek."""
-    if rate_hz < whole_file.LOWEST_RATE_HZ:
-        raise DataError(f"{path}: a sampling rate of {rate_hz} Hz is not speech")
+    whole_file.check_rate(path, rate_hz)
 
     def read(start, stop):
         position = 0

@@ -10,12 +10,12 @@ import stat
 
 import soundfile
 
-from tfser.audio import chunks, file_formats, flac, libsndfile, mpeg, ogg
+from tfser.audio import chunks, file_formats, flac, libsndfile, mpeg, ogg, rare_formats
 from tfser.audio.libsndfile import UNKNOWN_FRAMES
 from tfser.errors import DataError
 from tfser.storage import s3
 
-LOWEST_RATE_HZ = 2000  # a header with a lower rate is damaged, or the file is not speech
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 2000, 768000  # of speech; another header is damaged
 STREAMED_BYTES = 0x7FFF0000  # sox and ffmpeg write larger sizes into the headers of streams
 MP3_SPARE_FRAMES = 2 * 1152  # the length of an mp3 is an estimate, its last packets may be padding
 MOST_OGG_SAMPLES = 8192  # of a byte: more than a packet of Vorbis or Opus has
@@ -33,7 +33,9 @@ def open_content(path):
         yield content
         return
     mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to open a pipe would wait for ever
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{path}: a folder, not a file")
+    if not stat.S_ISREG(mode):  # to open a pipe would wait for ever
         raise DataError(f"{path}: a pipe or device, not a file")
     with open(path, "rb") as raw:
         if not os.fstat(raw.fileno()).st_size:
@@ -85,11 +87,11 @@ def open_whole(path, content, head, source):
     """Return (SoundFile, samples, true if the length in the header was wrong)."""
     file = libsndfile.open_file(path, source, head)
     try:
-        if file.samplerate < LOWEST_RATE_HZ:
-            raise DataError(f"{path}: a sampling rate of {file.samplerate} Hz is not speech")
+        check_rate(path, file.samplerate)
         if file.frames == 0:
             raise DataError(f"{path}: has no samples, only a header")
         _refuse_truncated(path, file, head, content)
+        rare_formats.check_length(path, file, len(content))
         if file.format == "MP3":
             return _open_whole_mp3(path, content, file)
         if file.subtype.startswith("MPEG"):  # mp3 in a wav
@@ -107,10 +109,24 @@ def open_whole(path, content, head, source):
         raise
 
 
+def check_rate(path, rate_hz: int) -> None:
+    """Raise DataError for a sampling rate that no recording of speech has."""
+    if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        raise DataError(f"{path}: a sampling rate of {rate_hz} Hz is not speech; a damaged header?")
+
+
 def _open_whole_mp3(path, content, file):
     frames = _check(mpeg.count_frames, path, content)
-    if frames is None:  # of free format
-        return file, file.frames, False
+    if frames is None:
+        raise DataError(
+            f"{path}: an mp3 of free format or of one frame, whose length is not known; decode it "
+            "to wav, by lame --decode"
+        )
+    if frames.has_others:
+        raise DataError(
+            f"{path}: its sampling rate or number of channels changes, as in recordings one after "
+            "the other; separate them, or convert it by ffmpeg -i old.mp3 -ar 16000 -ac 1 new.wav"
+        )
     if frames.n_lost_bytes > mpeg.SPARE_BYTES:
         raise DataError(
             f"{path}: damaged, {frames.n_lost_bytes} of its bytes are no frames; copy it again"
@@ -146,6 +162,8 @@ def _open_whole_flac(path, content, file):
     start = flac.find_header(content)
     if content.find(flac.MAGIC + b"\0\0\0\x22", start + 4) >= 0:
         raise DataError(f"{path}: a second recording follows the first; separate them")
+    if damage := flac.find_block_damage(content, start):
+        raise DataError(f"{path}: {damage}; copy it again")
     if file.frames == UNKNOWN_FRAMES or flac.ends_at(content, start, file.frames):
         return file, file.frames, False
     copy = flac.without_count(content, start)

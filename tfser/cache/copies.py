@@ -9,6 +9,7 @@ from tfser.audio import decode
 from tfser.errors import DataError
 
 NAMED_PAIRS = 3
+SAME_SHARE = 0.95  # of the seconds of two utterances: they are the same
 COMPARED = 64  # features of a frame that are compared first
 
 logger = logging.getLogger("tfser")
@@ -18,8 +19,9 @@ def check_copies(utterances, contents: dict) -> None:
     """Raise DataError for recordings that are copies; warn of parts of a recording that overlap.
 
     contents: see `hash_contents`. Copies are files of equal content, whatever their names, of which
-    the same seconds are used. A copy in the training set of a recording in the test set makes
-    scores too high. Damaged files are no copies: the extraction says what is wrong.
+    the same seconds are used, and two utterances of nearly the same seconds of one file. A copy in
+    the training set of a recording in the test set makes scores too high. Damaged files are no
+    copies: the extraction says what is wrong.
     """
     groups = {}
     for utterance in utterances:
@@ -31,6 +33,14 @@ def check_copies(utterances, contents: dict) -> None:
             if overlapping and is_readable(group[0].path):
                 pairs += overlapping
     copies = [pair for pair in pairs if pair[0].path != pair[1].path]
+    twice = [pair for pair in pairs if pair[0].path == pair[1].path and is_same_part(*pair)]
+    if twice:
+        one, other = twice[0]
+        raise DataError(
+            f"{len(twice)} parts of recordings are listed twice, the first is {one.name} and "
+            f"{other.name} of {one.path}: a copy in the test set makes scores too high; remove one "
+            "of each pair"
+        )
     if copies:
         named = "; ".join(f"{one.path} and {other.path}" for one, other in copies[:NAMED_PAIRS])
         if len(copies) > NAMED_PAIRS:
@@ -64,6 +74,17 @@ def find_overlapping(utterances) -> list[tuple]:
         if latest is None or times(utterance)[1] > times(latest)[1]:
             latest = utterance
     return pairs
+
+
+def is_same_part(one, other) -> bool:
+    """Return true if two parts of a file share nearly all of their seconds."""
+    (start, end), (other_start, other_end) = (
+        (u.start_seconds or 0.0, decode.duration_seconds(u.path) if u.end_seconds is None
+         else u.end_seconds)
+        for u in (one, other)
+    )  # fmt: skip
+    shared = min(end, other_end) - max(start, other_start)
+    return shared > SAME_SHARE * (max(end, other_end) - min(start, other_start))
 
 
 def is_readable(path) -> bool:

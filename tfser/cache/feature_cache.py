@@ -28,6 +28,8 @@ from tfser.storage import s3
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
 MP3_VERSION = 1  # as VERSION, for entries with mp3
+RARE_VERSION = 1  # as VERSION, for entries with RARE_SUFFIXES
+RARE_SUFFIXES = (".au", ".avr", ".gsm", ".mpc", ".sds", ".snd", ".vox", ".wve", ".xi")
 SHARD_UTTERANCES = 64  # at most; fewer in a corpus of fewer than MIN_SHARDS full shards
 MIN_SHARDS = 32  # keeps all cores busy to the end
 NAMED_FILES = 20  # at most in an error; the log names all
@@ -220,6 +222,9 @@ def _key(utterances, feature, contents, decoder, channel):
     # Versions before 1 cut some of these files.
     if any(str(u.path).lower().endswith(".mp3") for u in utterances):
         decisive["mp3"] = MP3_VERSION
+    # Earlier versions read some that have no header, are truncated or have no rate.
+    if any(str(u.path).lower().endswith(RARE_SUFFIXES) for u in utterances):
+        decisive["rare"] = RARE_VERSION
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

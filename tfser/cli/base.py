@@ -125,6 +125,8 @@ def run_command(function, options, *, interrupted=CONTINUES) -> int:
         options: a dataclass with `debug`, and with `workdir` if the command has that flag.
         interrupted: the end of the message after Ctrl-C: the state of the results.
     """
+    if _is_command():
+        _use_utf8()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a locale may lack the characters of a name
             stream.reconfigure(errors="backslashreplace")
@@ -133,6 +135,16 @@ def run_command(function, options, *, interrupted=CONTINUES) -> int:
     if _is_command():
         atexit.register(s3.exit_process, code)
     return code
+
+
+def _use_utf8() -> None:
+    """Start this program again where Python takes names of files and texts for another encoding.
+
+    Tables, results and the names of most files are UTF-8, whatever the locale.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _is_command() -> bool:
@@ -171,11 +183,12 @@ def _exit_code(function, options, interrupted) -> int:
         if _is_of_stdout(error):
             _discard_stdout()
             return _fail(_stdout_message(error), 1, options.debug)
-        where = error.filename or getattr(options, "workdir", None) or "the run directory"
+        has_run = hasattr(options, "workdir")
+        folder = getattr(options, "workdir" if has_run else "out", None)
+        where = error.filename or folder or ("the run directory" if has_run else "a temporary file")
         if error.errno in atomic_files.FULL:
-            message = (
-                f"disk full while writing {where}; free space, then the same command continues"
-            )
+            then = "the same command continues" if has_run else "give the same command again"
+            message = f"disk full while writing {where}; free space, then {then}"
         else:
             message = f"{where}: {error.strerror or error}"
         return _fail(message, 1, options.debug)
@@ -208,11 +221,14 @@ def _discard_stdout() -> None:
 
 
 def check_new(path) -> None:
-    """Raise ConflictError if an --out exists, UsageError if its folder does not."""
-    if path.exists():
+    """Raise ConflictError if --out exists or cannot be written, UsageError without its folder."""
+    if path.exists() or path.is_symlink():
         raise ConflictError(f"{path} exists; give another --out, or delete it")
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise UsageError(f"--out: there is no folder {path.parent}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConflictError(f"--out: the folder {path.parent} cannot be written; give another")
 
 
 def _interrupt(*_):

@@ -16,7 +16,8 @@ A run that has several systems (epr) takes part with its result; RUN:SYSTEM name
 Of each pair: the difference of UAR with a 95 % interval (paired bootstrap over speakers) and
 McNemar's exact test, adjusted by Holm for all pairs. A warning names what forbids a conclusion.
 
-exit codes: 0 done, 2 usage, 3 a run is not finished or cannot be compared, 4 --out exists.
+exit codes: 0 done, 2 usage, 3 a run is not finished or cannot be compared, 4 --out exists or cannot
+be written.
 
 example: tfser-compare runs/svm-emodb-loso runs/epr-emodb-loso --out emodb-comparison
 """

@@ -19,6 +19,7 @@ from tfser import tensorflow_startup
 from tfser.audio import decode
 from tfser.cli import base
 from tfser.cli.options import (
+    PRETRAINED,
     Options,
     add_data_flags,
     check_minimum,
@@ -74,6 +75,7 @@ def extract(options: Options) -> None:
     check_minimum(options, max_bad=0)
     cache = resolve_cache(options)
     corpus, utterances, hp = load_named_corpus(options, options.corpus, options.data_root, cache)
+    check_labels(options, utterances, hp)
     check_writable(cache)
     log.info("%s", describe_corpus(options.corpus, utterances))
     with tensorflow_startup.quiet():
@@ -110,6 +112,21 @@ def extract(options: Options) -> None:
         return stored
 
     module.extract_features(options.corpus, utterances, hp, make)
+
+
+def check_labels(options: Options, utterances, hp) -> None:
+    """Raise UsageError or DataError for labels that cannot be trained, without TensorFlow."""
+    unlabelled = {hp.get(section, {}).get("corpus") for section in PRETRAINED}
+    unlabelled.add(hp.get("train", {}).get("unlabelled_corpus"))
+    if options.corpus in unlabelled or hp["labels"]["target"] == "attributes":
+        return
+    level = log.level
+    log.setLevel(logging.ERROR)  # the extraction logs what is selected
+    try:
+        splits = importlib.import_module(f"tfser.models.{options.model}.splits")
+        splits.select_utterances(utterances, hp)
+    finally:
+        log.setLevel(level)
 
 
 def check_writable(cache: Path) -> None:

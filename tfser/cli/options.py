@@ -268,7 +268,7 @@ def load_named_corpus(options: Options, corpus: str, root, cache: Path) -> tuple
     """Return the corpus's name in results, its utterances and its hyperparameters."""
     hp = load_hyperparameters(options, corpus)
     s3.import_decoder(hp["audio"]["decoder"])
-    utterances = load_corpus(corpus, root, cache)
+    utterances = load_corpus(corpus, root, cache, options.max_bad)
     if not options.partial:
         check_complete(corpus, root, utterances, options.max_bad)
     name = re.sub(r"[^\w.-]+", "-", Path(corpus).stem) if is_table(corpus) else corpus

@@ -32,7 +32,7 @@ confidence, a probability for each class, error. A CSV has ./=a.wav for a file =
 spreadsheets would take for a formula.
 
 exit codes: 0 done, 1 failed, 2 usage, 3 some recordings could not be used (the column error gives
-the reason; the other recordings are done), 4 --out exists, 130 interrupted.
+the reason; the other recordings are done), 4 --out exists or cannot be written, 130 interrupted.
 
 example: tfser-predict --preset epr_emodb recordings/*.wav --out emotions.csv
 """
@@ -119,7 +119,10 @@ def predict(options: PredictOptions) -> None:
         load_run(folder, seed=options.seed, fold=options.fold)
     recordings = list_recordings(options)
     if options.plot:
-        options.plot.mkdir(parents=True, exist_ok=True)
+        try:
+            options.plot.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConflictError(f"--plot {options.plot}: {error.strerror}; give another") from None
     with tensorflow_startup.quiet():  # after all checks that need no TensorFlow
         tensorflow_startup.import_keras()
         from tfser.inference import predictor
@@ -193,13 +196,23 @@ def is_recording(path) -> bool:
         return True
 
 
+def open_partial(path: Path, columns):
+    """Open the file of unfinished output; raise ConflictError where it is no earlier output."""
+    if path.is_file() and not path.is_symlink():
+        with path.open("rb") as file:
+            start = file.read(HEAD_BYTES)
+        if start and not start.startswith((f"{','.join(columns[:3])},".encode(), b'{"file": ')):
+            raise ConflictError(f"{path} holds something else; give another --out")
+    return atomic_files.open_log(path, "w", newline="")
+
+
 def write_rows(rows, columns, path: Path | None) -> int:
     """Write rows as they arrive and return the number of recordings that failed."""
     failed, has_escapes = set(), False
     partial = path and path.with_name(atomic_files.fit_name(f"{path.name}.part"))
     if path is None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8")
-    out = open(partial, "w", newline="", encoding="utf-8") if path else sys.stdout
+    out = open_partial(partial, columns) if path else sys.stdout
     try:
         writer = csv.DictWriter(out, columns, lineterminator="\n")
         # Before Python 3.13, csv leaves a name with a carriage return without quotes.

@@ -43,6 +43,8 @@ def prepare_task(options: Options) -> Task:
     """Check the options and load the corpus; raise UsageError or DataError."""
     check_model(options.model)
     check_minimum(options, seeds=1, seed=0, folds=2, max_bad=0)
+    if options.seed + options.seeds > 2**32:
+        raise UsageError(f"--seed {options.seed}: seeds are numbers up to {2**32 - 1}")
     if isinstance(options.workdir, s3.S3Path):
         raise UsageError(
             f"--workdir {options.workdir}: results are written to a disk; give a folder"

@@ -13,7 +13,7 @@ from tfser.storage import atomic_files
 log = logging.getLogger("tfser")
 
 EPILOG = """\
-exit codes: 0 done, 1 failed, 2 usage, 3 data, 4 --out exists.
+exit codes: 0 done, 1 failed, 2 usage, 3 data, 4 --out exists or cannot be written.
 
 example: tfser-transform --run runs/auxvae-ravdess-paper --content he.wav --style she.wav \\
     --latent h --out transformed.wav

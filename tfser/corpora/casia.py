@@ -10,11 +10,13 @@ Layout `<speaker>/<emotion>/201.wav`, or one folder of 201-angry-liuchanhg.wav,
 liuchanhg_201_fear.wav, Happy_liuchanhg_440.wav. The parts of a name may have any order.
 """
 
+import os
 import re
 from pathlib import Path
 
 from tfser.corpora.audio_folder import list_audio_files
 from tfser.corpora.utterance import Utterance
+from tfser.storage import file_names
 
 EXPECTED = 7_200
 SMALLEST = 1_200  # the free copies
@@ -50,6 +52,7 @@ def read(root: Path) -> list[Utterance]:
         inner = path.relative_to(root).parts[:-1]
         # First the file name, then the nearest folder; the root itself may be a speaker's folder.
         places = [path.stem, *reversed(inner), root.absolute().name]
+        places = [decode_chinese(place) for place in places]
         words = [word for place in places for word in split_name(place)]
         native = next((SPELLINGS[word] for word in words if word in SPELLINGS), None)
         speaker = next((SPEAKERS[word] for word in words if word in SPEAKERS), None)
@@ -70,6 +73,13 @@ def read(root: Path) -> list[Utterance]:
             )
         )
     return sorted(utterances, key=lambda utterance: utterance.name)
+
+
+def decode_chinese(name: str) -> str:
+    """Return a name in Chinese, also where the disk has it in GB 18030, as old archives do."""
+    if file_names.is_utf8(name):
+        return name
+    return os.fsencode(name).decode("gb18030", "replace")
 
 
 def split_name(place: str) -> list[str]:

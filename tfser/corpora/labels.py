@@ -8,6 +8,7 @@ from tfser.errors import DataError, UsageError, did_you_mean
 
 ATTRIBUTES = ("activation", "valence", "dominance")
 SCALE = (1, 5)  # of the ratings of IEMOCAP and MSP-IMPROV
+PREDICTION_COLUMNS = ("file", "start", "end", "predicted", "confidence", "error")
 OTHER_SCALES = ((0, 1), (-1, 1), (0, 4), (0, 5), (1, 7), (1, 9), (0, 10), (0, 100))
 
 log = logging.getLogger("tfser")
@@ -101,8 +102,17 @@ def select_rated(utterances, group: str) -> list:
 
 
 def check_classes(utterances) -> list:
-    """Return the utterances unchanged; raise DataError for fewer than two classes."""
+    """Return the utterances unchanged.
+
+    Raises DataError for fewer than two classes, and for a class with the name of a column of
+    predictions.
+    """
     labelled = [u.emotion for u in utterances if u.emotion is not None]
+    if taken := sorted(set(labelled) & set(PREDICTION_COLUMNS)):
+        raise DataError(
+            f"a class is called {taken[0]!r}, as a column of predictions is; give it another name, "
+            f"such as --set 'labels.merge=[\"{taken[0]}={taken[0]}s\"]'"
+        )
     if len(set(labelled)) < 2:
         raise DataError(
             f"{len(labelled)} utterances with fewer than two classes: nothing to classify; "

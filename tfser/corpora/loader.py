@@ -37,7 +37,7 @@ def is_table(corpus: str) -> bool:
 
 
 def load_corpus(
-    corpus: str, root: Path | None = None, cache: Path | None = None
+    corpus: str, root: Path | None = None, cache: Path | None = None, max_missing: int = 0
 ) -> list[Utterance]:
     """Return the utterances of a corpus, sorted by name, or of a table in the table's order.
 
@@ -46,6 +46,7 @@ def load_corpus(
         root: the folder of the corpus; None: TFSER_<CORPUS>_ROOT. For a table: the folder of
             relative files; None: the folder of the table.
         cache: folder for the toy corpus; None: ~/.cache/tfser.
+        max_missing: so many files of a table may be missing.
 
     Raises:
         UsageError: unknown corpus, or no folder is given.
@@ -55,7 +56,9 @@ def load_corpus(
     if is_table(corpus):
         table = importlib.import_module("tfser.corpora.table")
         utterances = table.read(
-            s3.to_path(corpus).expanduser(), None if root is None else check_folder(root)
+            s3.to_path(corpus).expanduser(),
+            None if root is None else check_folder(root),
+            max_missing,
         )
         return check_unique_names(corpus, utterances)
     check_name(corpus)

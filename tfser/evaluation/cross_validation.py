@@ -19,10 +19,10 @@ from tfser.corpora.labels import (
     select_common_classes,
     warn_of_untrained_classes,
 )
-from tfser.errors import UsageError
+from tfser.errors import DataError, UsageError
 from tfser.evaluation import classification_report
 from tfser.evaluation.splits import NO_DEV
-from tfser.storage import atomic_files, run_directory
+from tfser.storage import atomic_files, fold_files, run_directory
 
 log = logging.getLogger("tfser")
 
@@ -94,7 +94,15 @@ def merge_folds(parts, outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Args:
         parts: the numbers [m] of the utterances (or segments) that each fold predicts.
         outputs: of each fold [m, ...].
+
+    Raises DataError for a fold with another number of outputs: its file was copied or changed.
     """
+    for fold, (part, output) in enumerate(zip(parts, outputs, strict=True)):
+        if len(part) != len(output):
+            raise DataError(
+                f"fold-{fold:02} has {len(output)} predictions for {len(part)} utterances; delete "
+                "its folder, and the same command trains it again"
+            )
     numbers = np.unique(np.concatenate(parts))
     merged = np.empty((len(numbers), *outputs[0].shape[1:]), outputs[0].dtype)
     fold_of = np.empty(len(numbers), int)
@@ -185,7 +193,7 @@ def iterate_own_folds(run, seed: int, splits, bar):
         if run.parts is None or (seed, fold) in run.parts:
             bar.where = f"seed-{seed} fold-{fold:02} of {len(splits)}"
             folder = fold_folder(run, seed, fold)
-            run_directory.mark_fold(run.folder, folder)
+            fold_files.mark_fold(run.folder, folder)
             yield fold, split, folder
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfser.errors import DataError
+from tfser.evaluation import metrics
 from tfser.storage import atomic_files
 
 COLUMNS = ["seed", "system", "utterance", "speaker", "emotion", "predicted"]
@@ -54,7 +55,7 @@ def load_predictions(folder: Path, system: str | None = None) -> Predictions:
     """
     if not (folder / "scores.json").is_file():
         raise DataError(f"{folder} is not a finished run: it has no scores.json")
-    scores = atomic_files.read_json(folder / "scores.json")
+    scores = atomic_files.read_dict(folder / "scores.json")
     if "classes" not in scores:
         raise DataError(f"{folder} predicts ratings; give runs that predict classes")
     system = system or list(scores["systems"])[-1]
@@ -62,7 +63,30 @@ def load_predictions(folder: Path, system: str | None = None) -> Predictions:
         raise DataError(f"{folder} has no system {system!r}; it has {', '.join(scores['systems'])}")
     rows = atomic_files.read_csv(folder / "predictions.csv", COLUMNS)
     rows = [row for row in rows if row["system"] == system]
-    return _to_arrays(folder, scores, system, rows)
+    try:
+        predictions = _to_arrays(folder, scores, system, rows)
+    except (LookupError, ValueError) as error:
+        reason = f"{type(error).__name__} {error}"
+        raise atomic_files.damaged_error(folder / "predictions.csv", reason) from None
+    _check_scores(folder, predictions)
+    return predictions
+
+
+def _check_scores(folder: Path, predictions: Predictions) -> None:
+    """Raise DataError where predictions.csv gives other scores than scores.json has."""
+    try:
+        recorded = np.array(
+            predictions.scores["systems"][predictions.system]["uar"]["values"], float
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        reason = f"it has no UAR of {predictions.system} ({error})"
+        raise atomic_files.damaged_error(folder / "scores.json", reason) from None
+    found = [metrics.uar(predictions.y, p) for p in predictions.p]
+    if len(found) != len(recorded) or not np.allclose(found, recorded, rtol=0, atol=1e-6):
+        raise DataError(
+            f"{folder}: predictions.csv gives a UAR of {found[0]:.4f}, scores.json has "
+            f"{recorded[0]:.4f}: one of them was changed; {atomic_files.REPAIR}"
+        )
 
 
 def _to_arrays(folder, scores, system, rows) -> Predictions:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.inference import preset
-from tfser.storage import atomic_files, run_directory
+from tfser.storage import atomic_files, fold_files, run_directory
 
 _read = contextvars.ContextVar("files of a run that were read", default=None)
 
@@ -52,6 +52,10 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         if inner := find_runs(folder):
             names = " ".join(map(str, inner))
             raise UsageError(f"{folder} holds several runs; give one of them: {names}") from None
+        parents = folder.absolute().parents[:3]
+        whole = next((f for f in parents if (f / "hparams.json").exists()), None)
+        if whole:
+            raise UsageError(f"{folder} is a part of the run {whole}; give that folder") from None
         run_directory.check_present(folder / "hparams.json")
         raise UsageError(f"{folder} is no run directory of tfser-train") from None
     if not (folder / "scores.json").exists():
@@ -78,7 +82,8 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         raise UsageError(f"--seed {seed}: the seeds of {folder} are {' '.join(map(str, seeds))}")
     if not 0 <= fold < n_folds:
         raise UsageError(f"--fold {fold}: {folder} has folds 0 to {n_folds - 1}")
-    run_directory.check_fold(folder, run.network)
+    fold_files.check_fold(folder, run.network)
+    check_class_names(run)
     return run
 
 
@@ -106,6 +111,22 @@ def load_preset(found: preset.Preset, seed: int | None = None, fold: int = 0) ->
     except (LookupError, TypeError) as error:
         reason = f"it has no {error}"
         raise atomic_files.damaged_error(found.folder / preset.FILE, reason, preset.FIX) from None
+
+
+def check_class_names(run: FinishedRun) -> None:
+    """Raise DataError where the classes of scores.json cannot be those of the networks.
+
+    The networks know the classes by their numbers, in the order of the names.
+    """
+    if "uar" not in run.scores:  # of ratings
+        return
+    seed, n = run.network.parent / "scores.json", len(run.classes)
+    if seed.exists() and "confusion" in (of_seed := atomic_files.read_dict(seed)):
+        n = len(of_seed["confusion"])
+    if len(run.classes) != n or n < 2 or list(run.classes) != sorted(set(run.classes)):
+        raise atomic_files.damaged_error(
+            run.folder / "scores.json", "its classes are not those of the run"
+        )
 
 
 def _check_same_run(folder: Path, settings: dict, scores: dict) -> None:

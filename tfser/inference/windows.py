@@ -10,6 +10,7 @@ from tfser.errors import DataError, UsageError
 
 WHOLE_SECONDS = 60.0  # the longest recording that is one row without a window
 WINDOW_SECONDS = 10.0  # for longer recordings
+SHORTEST_HOP_SECONDS = 0.001  # a second of sound is a thousand windows
 SAME_SECONDS = 1e-6  # times that differ by less are equal
 
 
@@ -20,6 +21,8 @@ def check_window(window_seconds, hop_seconds) -> None:
         raise UsageError(f"a window of {window_seconds:g} s: give {shortest:g} or more")
     if hop_seconds is not None and not (window_seconds and 0 < hop_seconds <= window_seconds):
         raise UsageError("a hop needs a window that is as long or longer")
+    if hop_seconds is not None and hop_seconds < SHORTEST_HOP_SECONDS:
+        raise UsageError(f"a hop of {hop_seconds:g} s: give {SHORTEST_HOP_SECONDS:g} or more")
 
 
 def split_into_windows(duration_seconds, window_seconds, hop_seconds, input_seconds=None):

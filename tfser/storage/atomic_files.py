@@ -223,7 +223,7 @@ def delete_temporary_files(folder: Path) -> None:
             path.unlink()
 
 
-def open_log(path: Path, mode: str):
+def open_log(path: Path, mode: str, newline: str | None = None):
     """Open a text file to write ("w") or append ("a"), never the target of a symbolic link.
 
     Raises ConflictError for a link: its target is another file than tfser's. A named pipe is an
@@ -234,7 +234,14 @@ def open_log(path: Path, mode: str):
         return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
     try:
-        return open(path, mode, encoding="utf-8", errors="backslashreplace", opener=open_no_link)
+        return open(
+            path,
+            mode,
+            encoding="utf-8",
+            errors="backslashreplace",
+            newline=newline,
+            opener=open_no_link,
+        )
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ConflictError(f"{path} is a symbolic link; delete it") from None

@@ -1,6 +1,8 @@
 """File names that are not UTF-8, such as those of old archives, in files and messages that are."""
 
 import logging
+import os
+import re
 
 log = logging.getLogger("tfser")
 
@@ -8,6 +10,16 @@ log = logging.getLogger("tfser")
 def escape(text: str) -> str:
     r"""Return a name from the disk as valid Unicode, with \xNN for each byte that is not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def unescape(text: str) -> str:
+    r"""Return the name on the disk that `escape` has written with \xNN."""
+    content = re.sub(
+        rb"\\x([89a-f][0-9a-f])",
+        lambda match: bytes.fromhex(match[1].decode()),
+        text.encode("utf-8", "surrogateescape"),
+    )
+    return os.fsdecode(content)
 
 
 def is_utf8(text: str) -> bool:

@@ -203,36 +203,6 @@ def check_present(path: Path) -> None:
         )
 
 
-def mark_fold(folder: Path, fold: Path) -> None:
-    """Record in the folder of a fold of which run it is, before training; see `check_fold`."""
-    if fold.exists():
-        check_fold(folder, fold)
-    else:
-        atomic_files.write_json(fold / "fold.json", {"run": _fold_digest(folder, fold)})
-
-
-def check_fold(folder: Path, fold: Path) -> None:
-    """Raise ConflictError where the folder of a fold was copied from another run or another fold.
-
-    Folds of older runs have no record, and are not checked.
-    """
-    path = fold / "fold.json"
-    if path.exists() and atomic_files.read_dict(path) != {"run": _fold_digest(folder, fold)}:
-        raise ConflictError(
-            f"{fold} is of another run or fold, or hparams.json or data.json was changed; copy the "
-            "run whole, or delete that folder, and the same tfser-train command trains it again"
-        )
-
-
-def _fold_digest(folder: Path, fold: Path) -> str:
-    """Return a digest of a run's settings and data, which stay the same, and of a fold's place."""
-    digest = hashlib.sha256(str(fold.relative_to(folder)).encode())
-    for name in ("hparams.json", "data.json"):
-        with contextlib.suppress(FileNotFoundError):
-            digest.update((folder / name).read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def _create_folder(folder: Path, flag: str):
     files = [(folder / name).exists() for name in ("hparams.json", "environment.json")]
     ours = (folder / ".lock").exists() or all(files)  # `cp run/* copy` leaves .lock behind

@@ -16,7 +16,7 @@ from tfser.distributed import multi_worker
 from tfser.evaluation import metrics
 from tfser.plots import tensorboard
 from tfser.plots.figures import write_training_curves
-from tfser.storage import atomic_files
+from tfser.storage import atomic_files, fold_files
 from tfser.training import loop
 from tfser.training.epoch import train_epoch
 
@@ -24,9 +24,13 @@ log = logging.getLogger("tfser")
 
 
 def load_finished(file: Path) -> dict[str, np.ndarray] | None:
-    """Load the arrays that `finish` wrote, None where the network is not finished."""
+    """Load the arrays that `finish` wrote, None where the network is not finished.
+
+    Raises ConflictError for the arrays of another fold.
+    """
     arrays = multi_worker.read_arrays_from_chief(file)
     if arrays:
+        arrays = fold_files.take_place(file, arrays)
         loop.delete_checkpoints(file.parent)  # left by a kill inside `finish`
     return arrays
 
@@ -156,6 +160,6 @@ def finish(file: Path, **arrays) -> dict[str, np.ndarray]:
 
     The last step of a training: a network with this file is not trained again.
     """
-    atomic_files.write_arrays(file, **arrays)
+    atomic_files.write_arrays(file, **arrays, **fold_files.stamp_place(file))
     loop.delete_checkpoints(file.parent)
     return arrays

@@ -9,7 +9,9 @@ from tfser.errors import DataError
 MISSING = ("", "nan", "nat", "<na>", "na", "n/a", "n.a.", "#n/a", "none", "null", "nil", "-", "?")
 NOUNS = {"angry": "anger", "bored": "boredom", "disgusted": "disgust", "fearful": "fear",
          "happy": "happiness", "sad": "sadness", "surprised": "surprise"}  # fmt: skip
-GENDERS = {"m": "male", "f": "female"}
+GENDERS = dict.fromkeys(("m", "man", "boy"), "male") | dict.fromkeys(
+    ("f", "w", "woman", "girl"), "female"
+)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 TIMEDELTA = re.compile(
     r"(?:(-?\d+) days?)?(?:(?:^| )\+?(\d+):(\d\d):(\d\d(?:\.\d+)?))?", re.ASCII | re.IGNORECASE

@@ -1,5 +1,6 @@
 """Files that a table names."""
 
+import contextlib
 import os
 import re
 import unicodedata
@@ -7,12 +8,22 @@ from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
 from tfser.errors import DataError
-from tfser.storage import s3
+from tfser.storage import file_names, s3
+
+ENCODINGS = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "cp1251", "cp437")
+
+
+class MissingFiles(DataError):
+    """Files that a table names and the folder lacks: `n` rows."""
+
+    def __init__(self, message: str, n: int):
+        super().__init__(message)
+        self.n = n
 
 
 def find_files(
     path: Path, folder: Path, rows: list[tuple[int, dict[str, str]]], elsewhere: str = ""
-) -> tuple[list[str], DataError | None]:
+) -> tuple[list[str], MissingFiles | None]:
     r"""Return the name of each row's file, relative to the folder if the table has it so.
 
     A name as Windows writes it (wav\a.wav), in another Unicode form, as file:// or below ~ is
@@ -25,7 +36,7 @@ def find_files(
     def is_file(file):
         try:
             return test(file)
-        except OSError:  # a name that is too long, a folder that cannot be read
+        except (OSError, ValueError):  # a name too long, an unreadable folder, no UTF-8 on S3
             return False
 
     for line, row in rows:
@@ -40,8 +51,9 @@ def find_files(
     line, name = missing[0]
     shown = repr(str(folder / name)) if "\r" in name or "\n" in name else folder / name
     more = f" and {len(missing) - 1:,} more are missing" if missing[1:] else ""
-    return names, DataError(
-        f"{path}, line {line}: there is no file {shown}{more}; {explain(folder, name, elsewhere)}"
+    return names, MissingFiles(
+        f"{path}, line {line}: there is no file {shown}{more}; {explain(folder, name, elsewhere)}",
+        len(missing),
     )
 
 
@@ -52,6 +64,11 @@ def list_names(cell: str):
         yield os.path.expanduser(cell)
     if cell.lower().startswith("file://"):
         yield unquote(re.sub("^file://(localhost)?", "", cell, flags=re.IGNORECASE))
+    if "\\x" in cell:  # as results have the bytes of a name that is not UTF-8
+        yield file_names.unescape(cell)
+    for encoding in ENCODINGS if not cell.isascii() else ():  # names of old archives
+        with contextlib.suppress(UnicodeEncodeError):
+            yield os.fsdecode(cell.encode(encoding))
     if "\\" in cell:
         cell = cell.replace("\\", "/")
         yield cell
@@ -74,6 +91,8 @@ def explain(folder: Path, name: str, elsewhere: str) -> str:
     try:
         if (folder / name).is_dir():
             return "it is a folder; write a row for each file"
+        if (folder / name).exists():
+            return "it is a pipe or device, not a file"
         similar = find_similar(folder / list(list_names(name))[-1])
     except OSError:  # a name that is too long, a folder that cannot be read
         similar = None

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from tfser.corpora.loader import log
-from tfser.corpora.table.cells import MISSING, NOUNS
+from tfser.corpora.table.cells import GENDERS, MISSING, NOUNS
 from tfser.corpora.table.text import ATTRIBUTES, COLUMNS
 from tfser.errors import DataError, did_you_mean
 
@@ -25,7 +25,11 @@ OTHER_NAMES = {
     "valence": ("pleasure",),
     "dominance": ("dom",),
 }
+UNITS = ("ms", "msec", "millis", "millisecond", "milliseconds", "sample", "samples", "frame",
+         "frames", "us", "ns", "min", "minutes", "tick", "ticks")  # fmt: skip
 DURATIONS = ("duration", "dur", "offset")  # offset: the end of onset, or the start of duration
+LOOK_ALIKE = str.maketrans("авекмнорстухіјѕԁԛԝαβεικνορτυχ", "abekmhopctyxijsdqwabeikvoptux")
+FEWEST_ROWS = 4  # of which each has a speaker of its own: the column may be another
 RARE_SHARE = 0.01  # of a label beside one that it resembles
 MOST_LABELS = 100  # that are compared with each other
 
@@ -60,9 +64,11 @@ def warn_of_unread(path: Path, header: list[str], columns=COLUMNS) -> None:
     slips = []
     for name in header:
         column = None if name in COLUMNS else meant_column(name)
-        if column in columns and column not in header:
+        words = get_words(name)
+        is_other_unit = column in ("start", "end") and words & set(UNITS)
+        if column in columns and column not in header and not is_other_unit:
             slips.append(f"{name!r} (did you mean {column!r}?)")
-        elif get_words(name) & set(DURATIONS) and not {"start", "end"} <= set(header):
+        elif (is_other_unit or words & set(DURATIONS)) and not {"start", "end"} <= set(header):
             slips.append(f"{name!r} (write the times as 'start' and 'end', in seconds)")
     if slips:
         log.warning("%s: columns that are not read: %s", path, ", ".join(slips))
@@ -94,19 +100,51 @@ def check_names(path: Path, rows: list[tuple[int, dict[str, str]]]) -> None:
     for same in group_spellings(labels):
         (one, line), (other, second) = [(name, labels[name]) for name in same[:2]]
         raise DataError(
-            f"{path}: emotion is {one!r} in line {line} and {other!r} in line {second}; write one "
-            "label in one way"
+            f"{path}: emotion is {show(one)} in line {line} and {show(other)} in line {second}; "
+            "write one label in one way"
         )
     warn_of_slips(path, rows)
+    warn_of_speakers(path, rows)
     speakers = list_names(rows, "speaker")
     pairs = group_spellings(speakers)
     if pairs:
         one, other = pairs[0][:2]
         log.warning(
-            "%s: %d speakers have names that differ only in zeros, case or Unicode form, and are "
-            "taken as different; the first are %r (line %d) and %r (line %d)",
-            *(path, sum(map(len, pairs)), one, speakers[one], other, speakers[other]),
+            "%s: %d speakers have names that differ only in zeros, case, separators or letters "
+            "that look alike, and are taken as different; the first are %s (line %d) and %s (line "
+            "%d)",
+            *(path, sum(map(len, pairs)), show(one), speakers[one], show(other), speakers[other]),
         )
+
+
+def warn_of_speakers(path: Path, rows) -> None:
+    """Warn of speakers of two genders, and of a table in which no speaker has two utterances."""
+    genders = {}
+    for line, row in rows:
+        gender = row.get("gender", "").lower()
+        if gender not in MISSING:
+            gender = GENDERS.get(gender, gender)
+            genders.setdefault(row["speaker"], {}).setdefault(gender, line)
+    both = {speaker: lines for speaker, lines in genders.items() if len(lines) > 1}
+    if both:
+        speaker, lines = next(iter(both.items()))
+        (one, line), (other, second) = list(lines.items())[:2]
+        log.warning(
+            "%s: %d speakers have two genders, the first is %r: %s in line %d, %s in line %d",
+            *(path, len(both), speaker, one, line, other, second),
+        )
+    n_speakers = len({row["speaker"] for _, row in rows})
+    if n_speakers == len(rows) >= FEWEST_ROWS:
+        log.warning(
+            "%s: %d speakers in %d rows: is 'speaker' the column of speakers? a test on unseen "
+            "speakers needs it",
+            *(path, n_speakers, len(rows)),
+        )
+
+
+def show(name: str) -> str:
+    """Return a name in quotes, Greek and Cyrillic letters that look like Latin ones as numbers."""
+    return "".join(ascii(c)[1:-1] if ord(c.lower()) in LOOK_ALIKE else c for c in repr(name))
 
 
 def list_names(rows, column: str, spell=str) -> dict[str, int]:
@@ -120,10 +158,15 @@ def list_names(rows, column: str, spell=str) -> dict[str, int]:
 
 
 def group_spellings(names) -> list[list[str]]:
-    """Return the groups of names that differ only in zeros, ".0", case or Unicode form."""
+    """Return the groups of names that differ only in spelling.
+
+    Spelling is case, zeros, ".0", Unicode form, separators of words, and letters of the Greek and
+    Cyrillic alphabets that look like Latin ones.
+    """
     groups = {}
     for name in names:
-        key = unicodedata.normalize("NFKC", name).casefold()
+        key = unicodedata.normalize("NFKC", name).casefold().translate(LOOK_ALIKE)
+        key = re.sub(r"(?<=\w)(?:[\s-]|_)+(?=\w)|_+", " ", key)
         key = re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", key))
         groups.setdefault(key, []).append(name)
     return [group for group in groups.values() if len(group) > 1]

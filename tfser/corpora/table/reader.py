@@ -34,8 +34,11 @@ WORDS = ("session", "text", "split", "group")
 LONGEST = 100  # times the duration of a recording: an end beyond is in another unit
 
 
-def read(path: Path, root: Path | None = None) -> list[Utterance]:
-    """Return the utterances in the table's order; raise DataError with the line of an error."""
+def read(path: Path, root: Path | None = None, max_missing: int = 0) -> list[Utterance]:
+    """Return the utterances in the table's order; raise DataError with the line of an error.
+
+    max_missing: so many files may be missing; the extraction leaves them out.
+    """
     folder = root or path.parent
     rows = load_rows(path)
     check_columns(path, list(rows[0][1]))
@@ -66,7 +69,7 @@ def read(path: Path, root: Path | None = None) -> list[Utterance]:
                 **{attribute: parse_number(row, attribute, where) for attribute in ATTRIBUTES},
             )
         )
-    if missing:
+    if missing and missing.n > max_missing:
         raise missing
     check_unit(path, [line for line, _ in rows], utterances)
     return set_names(utterances)
@@ -119,13 +122,16 @@ def parse_times(row: dict[str, str], where: str) -> tuple[float | None, float | 
 
 
 def check_unit(path: Path, lines: list[int], utterances: list[Utterance]) -> None:
-    """Raise DataError if the latest end is in milliseconds or samples, by its recording's header.
+    """Raise DataError if the latest time is in milliseconds or samples, by its recording's header.
 
-    The decoder refuses every end beyond a recording; this check needs one file.
+    The decoder refuses every time beyond a recording; this check needs one file.
     """
-    ends = [(u.end_seconds or 0.0, line, u) for line, u in zip(lines, utterances, strict=True)]
-    end, line, latest = max(ends, key=lambda item: item[0])
-    if not end:
+    times = [
+        (u.end_seconds or u.start_seconds or 0.0, line, u)
+        for line, u in zip(lines, utterances, strict=True)
+    ]
+    time, line, latest = max(times, key=lambda item: item[0])
+    if not time:
         return
     from tfser.audio import decode  # imports NumPy
 
@@ -133,10 +139,11 @@ def check_unit(path: Path, lines: list[int], utterances: list[Utterance]) -> Non
         duration = decode.duration_seconds(latest.path)
     except DataError:  # the extraction says why
         return
-    if end > LONGEST * duration:
+    if time > LONGEST * duration:
+        which = "start" if latest.end_seconds is None else "end"
         raise DataError(
-            f"{path}, line {line}: the end, {end:g} s, is far beyond {latest.path}, which lasts "
-            f"{duration:.2f} s; write start and end in seconds"
+            f"{path}, line {line}: the {which}, {time:g} s, is far beyond {latest.path}, which "
+            f"lasts {duration:.2f} s; write start and end in seconds"
         )
 
 

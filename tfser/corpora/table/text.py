@@ -81,7 +81,9 @@ def no_rows(path: Path) -> DataError:
 def decode(path: Path) -> str:
     """Return the text of a table: UTF-8, or UTF-16 or UTF-32 with a byte order mark."""
     if not path.is_file():
-        what = f"{path} is a folder, not a table" if path.is_dir() else f"there is no table {path}"
+        what = f"there is no table {path}"
+        if path.exists():
+            what = f"{path} is a {'folder' if path.is_dir() else 'pipe or device'}, not a table"
         raise DataError(what)
     try:
         data = path.read_bytes()

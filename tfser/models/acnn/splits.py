@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from tfser.corpora.labels import list_strata, select_by_labels
+from tfser.corpora.labels import list_strata, scale_ratings, select_by_labels
 from tfser.errors import DataError
 from tfser.evaluation.protocols import ONE_FOLD, make_predefined_split
 from tfser.evaluation.splits import (
@@ -20,8 +20,11 @@ log = logging.getLogger("tfser")
 
 
 def select_utterances(utterances, hp) -> list:
-    """Select the utterances by [labels]."""
-    return select_by_labels(utterances, **hp["labels"])
+    """Select the utterances by [labels]; raise DataError for a rating outside labels.scale."""
+    selected = select_by_labels(utterances, **hp["labels"])
+    for attribute in ("activation", "valence"):  # of the views; see dataset.make_views
+        scale_ratings(selected, attribute, hp["labels"]["scale"])
+    return selected
 
 
 def make_splits(utterances, hp, run, seed, n_trained=None) -> list[Split]:

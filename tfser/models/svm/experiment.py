@@ -19,7 +19,7 @@ from tfser.evaluation import classification_report, cross_validation
 from tfser.features.opensmile import normalize_by_speaker
 from tfser.models.svm.dataset import make_opensmile
 from tfser.models.svm.splits import make_splits
-from tfser.storage import atomic_files, run_directory
+from tfser.storage import atomic_files, fold_files, run_directory
 
 
 class Dataset(NamedTuple):
@@ -141,13 +141,16 @@ def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:
             _, split, folder = own
             file = folder / "predicted.npz"
             arrays = atomic_files.read_arrays_if_complete(file)
-            if arrays is None:
+            if arrays is not None:
+                arrays = fold_files.take_place(file, arrays)
+            if arrays is None or not set(arrays.get("predicted", [-1])) <= set(y):
                 svm = make_pipeline(StandardScaler(), SVC(kernel="linear", C=settings["c"]))
                 svm.fit(x[split.train], y[split.train])
                 arrays = {"predicted": svm.predict(x[split.test])}
                 folder.mkdir(parents=True, exist_ok=True)
                 atomic_files.write_arrays(folder / "svm.npz", **to_arrays(svm))
-                atomic_files.write_arrays(file, **arrays)  # last: this fold is finished
+                # Last: this fold is finished.
+                atomic_files.write_arrays(file, **arrays, **fold_files.stamp_place(file))
             bar.update()
             return arrays["predicted"]
 
