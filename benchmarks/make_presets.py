@@ -30,20 +30,37 @@ RAVDESS = {
     "attribution": "Livingstone, Russo: The Ryerson Audio-Visual Database of Emotional Speech and "
     "Song (RAVDESS), PLoS ONE 13(5), 2018; Zenodo record 1188976.",
 }
-# Name -> corpus, flags of tfser-train, flags of the recorded run whose score stands beside,
-# description.
+# Name -> (corpus, flags of tfser-train, the recorded row whose score stands beside, description).
+# A row is model, protocol, folds, utterances, name in zoo/results.csv; its settings are the flags'.
+EPR = (
+    "Emotion profile refinery (Mao et al. 2020) at an eighth of the paper's width: VGG-E on segments "
+    "of log-mel frames, three rounds of refined labels, a random forest."
+)
 PRESETS = {
+    "svm_emodb": (
+        EMODB, "--model svm",
+        ("svm", "loso", 10, 535, "SVM"),
+        "Linear SVM on openSMILE's IS13 functionals, the baseline. Needs openSMILE, which is free for "
+        "research and private use only.",
+    ),
+    "acnn_ravdess": (
+        RAVDESS, "--model acnn --set autoencoder.corpus=",
+        ("acnn", "paper", 5, 672, "BL"),
+        "Attentive CNN (Neumann, Vu 2019) on log-mel frames, its baseline without representations.",
+    ),
+    "aae_emodb": (
+        EMODB, "--model aae",
+        ("aae", "loso", 10, 535, "UTT + AAE Optimized"),
+        "Adversarial autoencoder (Parthasarathy et al. 2019) on openSMILE's IS13 functionals. Needs "
+        "openSMILE, which is free for research and private use only.",
+    ),
     "epr_emodb": (
-        EMODB, "--model epr --hparams epr.small",
-        ("epr", "loso", 10, "VGG*3"),
-        "Emotion profile refinery (Mao et al. 2020) at an eighth of the paper's width: VGG-E on "
-        "segments of log-mel frames, three rounds of refined labels, a random forest.",
+        EMODB, "--model epr --hparams epr.small --set train.precision=mixed_bfloat16",
+        ("epr", "loso", 10, 535, "VGG*3"), EPR,
     ),
     "epr_ravdess": (
-        RAVDESS, "--model epr --hparams epr.small",
-        ("epr", "loso", 4, "VGG*3"),
-        "Emotion profile refinery (Mao et al. 2020) at an eighth of the paper's width: VGG-E on "
-        "segments of log-mel frames, three rounds of refined labels, a random forest.",
+        RAVDESS, "--model epr --hparams epr.small --set train.precision=mixed_bfloat16",
+        ("epr", "loso", 4, 1440, "VGG*3"), EPR,
     ),
 }  # fmt: skip
 
@@ -92,15 +109,15 @@ def make_preset(name: str, folder: Path, corpus: dict, score, description: str) 
 def find_score(run, score) -> dict | None:
     """Return the recorded score of the same settings on unseen speakers, None for None.
 
-    score: model, protocol, number of folds and row of zoo/results.csv.
+    score: model, protocol, folds, utterances and row of zoo/results.csv.
     """
     if score is None:
         return None
-    columns = ("model", "corpus", "protocol", "folds", "row", "mean", "low", "high", "wa", "n",
+    columns = ("model", "corpus", "protocol", "folds", "n", "row", "mean", "low", "high", "wa",
                "command")  # fmt: skip
     rows = atomic_files.read_csv(Path(zoo_folder()) / "results.csv", columns)
-    wanted = score[0], run.corpus, score[1], str(score[2]), score[3]
-    row = next(r for r in rows if tuple(r[c] for c in columns[:5]) == wanted)
+    wanted = score[0], run.corpus, *map(str, score[1:])
+    row = next(r for r in rows if tuple(r[c] for c in columns[:6]) == wanted)
     found = {name: float(row[name]) for name in ("wa",)} | {"uar": float(row["mean"])}
     found |= {name: int(row[name]) for name in ("folds", "n")}
     if row["low"]:
