@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 
 from tfser.config.hparams import zoo_folder
-from tfser.inference import preset
 from tfser.inference.finished_run import load_run, record_files
-from tfser.storage import atomic_files, environment
+from tfser.storage import atomic_files, environment, preset
 
 EMODB = {
     "corpus": "emodb",
@@ -31,17 +30,17 @@ RAVDESS = {
     "Song (RAVDESS), PLoS ONE 13(5), 2018; Zenodo record 1188976.",
 }
 # Name -> (corpus, flags of tfser-train, the recorded row whose score stands beside, description).
-# A row is model, protocol, folds, utterances, name in zoo/results.csv; its settings are the flags'.
+# A row: model, protocol, folds, utterances, name in zoo/results.csv; of the same settings.
 EPR = (
-    "Emotion profile refinery (Mao et al. 2020) at an eighth of the paper's width: VGG-E on segments "
-    "of log-mel frames, three rounds of refined labels, a random forest."
+    "Emotion profile refinery (Mao et al. 2020) at an eighth of the paper's width: VGG-E on "
+    "segments of log-mel frames, three rounds of refined labels, a random forest."
 )
 PRESETS = {
     "svm_emodb": (
         EMODB, "--model svm",
         ("svm", "loso", 10, 535, "SVM"),
-        "Linear SVM on openSMILE's IS13 functionals, the baseline. Needs openSMILE, which is free for "
-        "research and private use only.",
+        "Linear SVM on openSMILE's IS13 functionals, the baseline. Needs openSMILE, which is free "
+        "for research and private use only.",
     ),
     "acnn_ravdess": (
         RAVDESS, "--model acnn --set autoencoder.corpus=",
@@ -51,8 +50,8 @@ PRESETS = {
     "aae_emodb": (
         EMODB, "--model aae",
         ("aae", "loso", 10, 535, "UTT + AAE Optimized"),
-        "Adversarial autoencoder (Parthasarathy et al. 2019) on openSMILE's IS13 functionals. Needs "
-        "openSMILE, which is free for research and private use only.",
+        "Adversarial autoencoder (Parthasarathy et al. 2019) on openSMILE's IS13 functionals. "
+        "Needs openSMILE, which is free for research and private use only.",
     ),
     "epr_emodb": (
         EMODB, "--model epr --hparams epr.small --set train.precision=mixed_bfloat16",

@@ -12,8 +12,8 @@ from tfser.cli.predict import list_recordings
 from tfser.errors import DataError, UsageError
 from tfser.inference.embedding_file import EmbeddingFile, check_suffix
 from tfser.inference.finished_run import check_folder, load_run
-from tfser.inference.preset import find_preset
 from tfser.inference.windows import check_window
+from tfser.storage.preset import find_preset
 
 log = logging.getLogger("tfser")
 EPILOG = """\

@@ -13,8 +13,8 @@ from tfser.cli import base
 from tfser.errors import DataError, TfserError, UsageError
 from tfser.inference import export_readme
 from tfser.inference.finished_run import check_exists, load_run
-from tfser.inference.preset import find_preset
 from tfser.storage import atomic_files
+from tfser.storage.preset import find_preset
 
 EPILOG = """\
 The export holds the network of one fold. In a process without tfser it must give the predictions

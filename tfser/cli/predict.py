@@ -16,9 +16,9 @@ from tfser.corpora import audio_folder, table
 from tfser.errors import ConflictError, DataError, UsageError
 from tfser.inference.finished_run import check_folder, load_run
 from tfser.inference.prediction_table import format_file_name
-from tfser.inference.preset import find_preset
 from tfser.inference.windows import check_window
 from tfser.storage import atomic_files, file_names
+from tfser.storage.preset import describe_preset, find_preset
 
 log = logging.getLogger("tfser")
 EPILOG = """\
@@ -114,6 +114,8 @@ def predict(options: PredictOptions) -> None:
     folder = options.run or options.export or find_preset(options.preset).folder
     if (folder / "tfser.json").exists() != bool(options.export):
         raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
+    if options.preset:
+        log.info("%s", describe_preset(find_preset(options.preset)))
     if not options.export:
         check_folder(folder)
         load_run(folder, seed=options.seed, fold=options.fold)

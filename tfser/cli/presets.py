@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 
 from tfser.cli import base
-from tfser.inference.preset import list_presets
+from tfser.storage.preset import list_presets
 
 EPILOG = """\
 UAR is the cross-validated score of the same settings on unseen speakers; the preset itself is

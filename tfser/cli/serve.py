@@ -9,8 +9,8 @@ from pathlib import Path
 from tfser.cli import base
 from tfser.errors import UsageError
 from tfser.inference.finished_run import check_folder, load_run
-from tfser.inference.preset import find_preset
 from tfser.inference.web_page import LOOPBACK, open_page
+from tfser.storage.preset import find_preset
 
 EPILOG = """\
 The page is for this machine alone unless --host gives another address. It takes recordings of up

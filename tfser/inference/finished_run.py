@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfser.errors import ConflictError, DataError, UsageError
-from tfser.inference import preset
-from tfser.storage import atomic_files, fold_files, run_directory
+from tfser.storage import atomic_files, fold_files, preset, run_directory
 
 _read = contextvars.ContextVar("files of a run that were read", default=None)
 
@@ -95,6 +94,11 @@ def load_preset(found: preset.Preset, seed: int | None = None, fold: int = 0) ->
     if seed is not None or fold:
         raise UsageError(f"{found.name} is a preset, of one seed and fold; leave both out")
     about = found.about
+    if "hparams" not in about:
+        raise UsageError(
+            f"{found.folder} has a network alone, without features and classes; load it by "
+            "from_preset of its class"
+        )
     preset.check_files(found)
     try:
         return FinishedRun(

@@ -14,12 +14,12 @@ from tfser.audio.waveform_checks import NOISE
 from tfser.errors import DataError, UsageError
 from tfser.inference import export_graph, served_model
 from tfser.inference.finished_run import check_folder, load_run
-from tfser.inference.preset import find_preset
 from tfser.inference.windows import check_window, read_windows, split_into_windows
 from tfser.plots.drawing_errors import keep_going
 from tfser.plots.figures import save_figure
 from tfser.plots.spectrograms import draw_prediction
 from tfser.storage import atomic_files, file_names
+from tfser.storage.preset import find_preset
 
 log = logging.getLogger("tfser")
 

@@ -12,9 +12,8 @@ import tensorflow as tf
 
 from tfser.errors import DataError, UsageError
 from tfser.features.opensmile import OpenSmile
-from tfser.inference import preset
 from tfser.inference.finished_run import FinishedRun, check_exists
-from tfser.storage import atomic_files
+from tfser.storage import atomic_files, preset
 
 FORMAT = 1  # of exports: raise it when older exports cannot be read
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfser.config.hparams import zoo_folder
-from tfser.errors import DataError, UsageError, did_you_mean
+from tfser.errors import ConflictError, DataError, UsageError, did_you_mean
 from tfser.storage import atomic_files
 
 FORMAT = 1  # of preset.json: raise it when older presets cannot be read
@@ -70,16 +70,12 @@ def find_preset(name: str) -> Preset:
 
 
 def read_preset(folder: Path) -> Preset:
-    """Read preset.json; raise DataError where it is damaged, of a later version, or unlicensed."""
+    """Read preset.json; raise DataError where it is damaged or of a later version."""
     about = atomic_files.read_dict(folder / FILE, FIX)
     if missing := {"format", "name", "model", "licence", "files", "sha256"} - about.keys():
         raise atomic_files.damaged_error(folder / FILE, f"it has no {min(missing)}", FIX)
     if about["format"] != FORMAT:
         raise DataError(f"{folder} is of another version of tfser; install that version")
-    if about["licence"] not in LICENCES:
-        raise DataError(
-            f"{folder / FILE}: licence {about['licence']!r} is not one of {', '.join(LICENCES)}"
-        )
     return Preset(folder, about)
 
 
@@ -121,12 +117,13 @@ def write_preset(folder: Path, run_folder: Path, paths: list[Path], about: dict)
 
     Args:
         paths: .keras and .npz files under `run_folder`; the first .keras file is the network.
-        about: the content of preset.json without "format", "files" and "sha256".
+        about: the content of preset.json without "format", "files" and "sha256": "name", "model",
+            "licence" and what `format_card` shows.
 
-    Raises UsageError for a corpus whose licence does not allow it.
+    Raises ConflictError where the folder exists.
     """
-    if about.get("licence") not in LICENCES:
-        raise UsageError(f"licence {about.get('licence')!r}: give {', '.join(LICENCES)}")
+    if folder.exists():
+        raise ConflictError(f"{folder} exists; give another folder, or delete it")
     folder.mkdir(parents=True)
     files, first = {}, True
     for path in paths:
@@ -150,20 +147,18 @@ def write_preset(folder: Path, run_folder: Path, paths: list[Path], about: dict)
 
 def format_card(about: dict) -> str:
     """Format the README of a preset, with YAML front matter as model hubs read it."""
-    licence = about["licence"]
-    url, asks = LICENCES[licence]
-    score = about.get("score")
+    licence, score, classes = about["licence"], about.get("score"), about.get("classes")
     front = {
         "license": licence.lower(),
         "library_name": "keras",
-        "pipeline_tag": "audio-classification" if about["classes"] else "feature-extraction",
+        "pipeline_tag": "audio-classification" if classes else "feature-extraction",
         "tags": ["speech-emotion-recognition", "tfser", about["model"]],
-        "datasets": [about["corpus"]],
+        "datasets": [about["corpus"]] if "corpus" in about else [],
     }
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", ""]
-    lines += [f"# {about['name']}", "", about["description"], ""]
-    if about["classes"]:
-        lines += [f"Classes: {', '.join(about['classes'])}.", ""]
+    lines += [f"# {about['name']}", "", about.get("description", ""), ""]
+    if classes:
+        lines += [f"Classes: {', '.join(classes)}.", ""]
     if score:
         ends = ""
         if "interval" in score:
@@ -176,14 +171,36 @@ def format_card(about: dict) -> str:
             "itself is trained on all speakers, so it has no score of its own.",
             "",
         ]
+    if "command" in about:
+        trained = f"Trained on {about['audio']} by `{about['command']}` (commit {about['commit']})."
+        lines += [trained, ""]
     lines += [
-        f"Trained on {about['audio']} by `{about['command']}` (commit {about['commit']}).",
-        "",
-        f"Licence of the weights: [{licence}]({url}) ({asks}), as the corpus has. "
-        f"{about['attribution']}",
+        f"Licence of the weights: {describe_licence(licence)}. {about.get('attribution', '')}"
+    ]
+    if "hparams" not in about:
+        return "\n".join(lines) + "\n"
+    lines += [
         "",
         "```",
         f"tfser predict --preset {about['name']} recording.wav",
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def describe_licence(licence: str) -> str:
+    """Return a licence with its link and what it asks for, as far as it is known."""
+    if licence not in LICENCES:
+        return licence
+    url, asks = LICENCES[licence]
+    return f"{licence} ({asks}; {url})"
+
+
+def describe_preset(preset: Preset) -> str:
+    """Return a sentence with the system, its training data and the licence of the weights."""
+    about = preset.about
+    audio = about.get("audio", "unknown speech")
+    return (
+        f"preset {preset.name}: {about['model']}, trained on {audio}; "
+        f"licence of the weights: {describe_licence(about['licence'])}"
+    )

@@ -11,8 +11,9 @@ from running import called
 
 import tfser
 from tfser.cli import export, main, predict, serve
-from tfser.errors import DataError, UsageError
-from tfser.inference import finished_run, predictor, preset, served_model
+from tfser.errors import ConflictError, DataError, UsageError
+from tfser.inference import finished_run, predictor, served_model
+from tfser.storage import preset
 
 ABOUT = {
     "model": "epr", "description": "EPR of a test.", "corpus": "toy", "audio": "synthetic speech",
@@ -135,7 +136,6 @@ def test_a_damaged_file_is_named(installed, tmp_path, name):
 @pytest.mark.parametrize(
     "change, says",
     [
-        ({"licence": "all rights reserved"}, "licence 'all rights reserved' is not one of"),
         ({"format": 9}, "is of another version of tfser"),
         ({"files": None}, "it has no files"),
         ({"classes": None}, "it has no 'classes'"),
@@ -160,7 +160,30 @@ def test_no_file_outside_its_folder_is_written(installed, tmp_path):
         served_model.load_inference_function(run)
 
 
-def test_a_corpus_without_a_licence_makes_no_preset(tmp_path):
-    with pytest.raises(UsageError, match="licence 'unknown': give CC-BY-4.0, CC-BY-NC-SA-4.0"):
-        preset.write_preset(tmp_path / "new", tmp_path, [], ABOUT | {"licence": "unknown"})
-    assert not (tmp_path / "new").exists()
+def test_an_existing_folder_is_not_replaced(tmp_path):
+    with pytest.raises(ConflictError, match="exists; give another folder"):
+        preset.write_preset(tmp_path, tmp_path, [], ABOUT)
+
+
+def test_a_network_of_a_notebook(tmp_path):
+    model = tfser.models.EPR(2, n_bands=32, width_multiplier=0.004)
+    model.save_to_preset(tmp_path / "mine", description="Mine.", licence="CC-BY-4.0")
+    again = tfser.models.EPR.from_preset(tmp_path / "mine")
+    assert isinstance(again, tfser.models.EPR) and not again.compiled
+    with pytest.raises(UsageError, match="mine has no ACNN, it is of epr"):
+        tfser.models.ACNN.from_preset(tmp_path / "mine")
+    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    about = json.loads((tmp_path / "mine" / "preset.json").read_text())
+    assert (about["name"], about["model"]) == ("mine", "epr")
+    assert "attribution" in (tmp_path / "mine" / "README.md").read_text()
+    with pytest.raises(UsageError, match="has a network alone, .* load it by from_preset"):
+        finished_run.load_run(tmp_path / "mine")
+
+
+def test_the_licence_is_shown(installed):
+    found = preset.describe_preset(preset.find_preset("epr_toy"))
+    assert found == (
+        "preset epr_toy: epr, trained on synthetic speech; licence of the weights: CC-BY-4.0 "
+        "(attribution; https://creativecommons.org/licenses/by/4.0/)"
+    )
