@@ -76,10 +76,12 @@ def main():
         words = [*flags.split(), "--corpus", corpus["corpus"], "--protocol", "all"]
         command = [sys.executable, "-m", "tfser", "train", *words, "--workdir", str(folder)]
         subprocess.run(command, check=True)
-        make_preset(name, folder, corpus, score, description)
+        # The command as anybody would give it.
+        shown = " ".join(["tfser-train", *words, "--workdir", f"runs/presets/{name}"])
+        make_preset(name, folder, corpus, score, description, shown)
 
 
-def make_preset(name: str, folder: Path, corpus: dict, score, description: str) -> None:
+def make_preset(name: str, folder: Path, corpus: dict, score, description: str, command) -> None:
     """Write zoo/<model>/<name> from a finished run of --protocol all."""
     from tfser.inference import served_model  # TensorFlow
 
@@ -94,7 +96,7 @@ def make_preset(name: str, folder: Path, corpus: dict, score, description: str) 
         **corpus,
         "classes": run.classes,
         "score": find_score(run, score),
-        "command": process["command"],
+        "command": command,
         "commit": process["git_commit"],
         "seed": run.seed,
         "hparams": run.hp,
