@@ -85,7 +85,7 @@ def train_autoencoder(folder, strategy):
 
 
 def train_epr(folder, strategy):
-    of_epr._VGG_E_BLOCKS = ((1, 64),) * 5  # of 16 convolutions a graph takes long
+    of_epr._VGG_E_BLOCKS = ((1, 64),) * 3  # of 16 convolutions a graph takes long
     hp = test_epr.hyperparameters(
         "model.width_multiplier=0.0625", "model.dropout=0.2", "train.max_epochs=4"
     )
@@ -201,6 +201,9 @@ CASES = {
         fit, make=began, data=(uniform(0, 8, 17, 25), tuple(uniform(-1, 2, 8, 5)))
     ),
     "auxvae": functools.partial(
+        fit, make=lambda: auxvae(False), data=uniform(0, 8, 26, 5), clip_norm=0.5
+    ),
+    "auxvae, medium": functools.partial(
         fit, make=lambda: auxvae(True), data=uniform(0, 8, 26, 5), clip_norm=0.5
     ),
     "auxvae, bfloat16": functools.partial(
