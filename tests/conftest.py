@@ -60,6 +60,7 @@ def with_pictures():
 def own_networks(monkeypatch):
     """For a test about tracing or compilation: its networks are its own."""
     monkeypatch.setattr(networks, "enabled", False)
+    networks.optimize_graphs(True)  # until the next test
 
 
 @pytest.fixture

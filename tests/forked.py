@@ -22,7 +22,7 @@ import types
 from pathlib import Path
 from types import SimpleNamespace
 
-from networks import share_kernels
+from networks import optimize_graphs, share_kernels
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IMPORTED = ["tensorflow", "keras", "numpy", "onnxruntime", "scipy.signal", "sklearn.svm"]
@@ -112,6 +112,7 @@ def _run(words, folder, environment, out, err) -> None:
 def _run_words(words) -> None:
     first, *rest = words
     if first == "-c":
+        optimize_graphs(False)
         sys.argv = ["-c", *rest[1:]]
         sys.modules["__main__"] = types.ModuleType("__main__")
         exec(compile(rest[0], "<string>", "exec"), vars(sys.modules["__main__"]))
@@ -119,6 +120,7 @@ def _run_words(words) -> None:
         sys.argv = rest
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     else:
+        optimize_graphs(False)
         sys.argv = words
         runpy.run_path(first, run_name="__main__")
 
@@ -139,8 +141,8 @@ def end(process, seconds=300):
     return SimpleNamespace(code=process.returncode, out=out, err=err)
 
 
-def run(arguments, *, capture_output=True, encoding=None, errors=None, **options):
+def run(arguments, *, capture_output=True, encoding=None, errors=None, seconds=300, **options):
     """Run `[sys.executable, *options, script, ...]` as subprocess.run does."""
     words = [word for word in arguments[1:] if word != "-P"]  # it has its own folder in no path
-    done = end(Process(words, **options))
+    done = end(Process(words, **options), seconds)
     return subprocess.CompletedProcess(arguments, done.code, done.out, done.err)

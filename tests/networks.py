@@ -24,7 +24,6 @@ LARGE = 5_000_000  # weights: three times as much with an optimizer
 
 enabled = True
 _networks = {}
-_optimizes_graphs = True
 
 
 def share_networks() -> None:
@@ -32,7 +31,7 @@ def share_networks() -> None:
     if "tensorflow" not in sys.modules:
         return
     share_kernels()
-    skip_graph_optimization()
+    optimize_graphs(False)
     for paper, names in MODULES.items():
         for name in names:
             module = import_module(f"tfser.models.{paper}.{name}")
@@ -50,17 +49,15 @@ def share_kernels() -> None:
         ops.var_handle_op.named = make
 
 
-def skip_graph_optimization() -> None:
-    """Run graphs as they are traced: their optimization takes a third of a short training.
+def optimize_graphs(optimize: bool) -> None:
+    """Let TensorFlow optimize graphs, or run them as they are traced.
 
-    Processes that tests start as commands optimize their graphs, as all users' commands do.
+    Their optimization takes a third of a short training. Processes that tests start as commands
+    optimize their graphs, as all users' commands do, and so do tests with `own_networks`.
     """
-    global _optimizes_graphs
     import tensorflow as tf
 
-    if _optimizes_graphs:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        _optimizes_graphs = False
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not optimize})
 
 
 def _shared(make, paper):

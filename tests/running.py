@@ -45,6 +45,14 @@ def called(main, *arguments):
     return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
 
 
+def run_training_here(words, folder, stops=None):
+    """Stand in for `subprocesses.run_training`: the training is of this process."""
+    from tfser.cli import train
+
+    answer = called(train.main, *words, "--workdir", folder)
+    return answer.code, answer.out, answer.err.strip().rpartition("error: ")[2]
+
+
 def started(module, *arguments):
     """Starts a command in a process of its own, for `ended`."""
     # A background job of a shell inherits SIGINT as ignored.

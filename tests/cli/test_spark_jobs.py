@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from forked import end, start_command
-from running import called, ended, needs_java, started
+from forked import Process, end
+from running import REPOSITORY, called, ended, needs_java, run_training_here, started
 from spark_daemon import light_java
 
 from tfser import errors
@@ -427,11 +427,19 @@ class InThisProcess:
     """run_training for what all folds share; the tasks of Spark start a process, as always."""
 
     def __call__(self, words, folder):
-        answer = called(train.main, *words, "--workdir", folder)
-        return answer.code, answer.out, answer.err
+        return run_training_here(words, folder)
 
     def __reduce__(self):
         return operator.attrgetter("run_training"), (subprocesses,)
+
+
+SHARED_STEPS_HERE = f"""
+import sys
+sys.path += {[str(REPOSITORY / "tests"), str(Path(__file__).parent)]}
+from test_spark_jobs import InThisProcess, spark_jobs, train
+spark_jobs.run_training = InThisProcess()
+sys.exit(train.main(sys.argv[1:]))
+"""
 
 
 @needs_java
@@ -444,9 +452,10 @@ def test_folds_are_trained_by_spark(model, corpus, tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("hparams.json", "data.json", "splits.csv"):
         shutil.copy(reference / name, folder)
-    done = folder / "tasks" / "seed-0-fold-00" / "done"  # by a command before
+    done, of_last = (folder / "tasks" / f"seed-0-fold-0{fold}" / "done" for fold in (0, 2))
     assert called(train.main, *flags, "--part", "0/0", "--workdir", done.parent).code == 0
-    for path in (done, folder / ".lock"):
+    of_last.parent.mkdir()
+    for path in (done, of_last, folder / ".lock"):  # fold 0 by a command before
         path.touch()
 
     command = [*flags, "--workdir", folder, "--spark", "local[4]"]
@@ -456,10 +465,11 @@ def test_folds_are_trained_by_spark(model, corpus, tmp_path, monkeypatch):
     answer = called(train.main, *command)
     assert answer.code == 1 and "Traceback" not in answer.err
     assert answer.err.splitlines()[-1].startswith("error: ") and "fold-01" in answer.err
-    assert "--spark local[4]: 2 at a time instead of 4 (folds: 2)" in answer.err
+    assert "--spark local[4]: 1 at a time instead of 4 (folds: 1)" in answer.err
     place.unlink()
+    of_last.unlink()
 
-    process = start_command("train", *command)
+    process = Process(["-c", SHARED_STEPS_HERE, *command])
     wait_for(lambda: at_work(folder / "tasks").keys() & {"seed-0-fold-01"}, process)
     if model == "aae":
         wait_for(lambda: list(place.glob("state.npz")), process)

@@ -1018,7 +1018,7 @@ def test_a_run_of_ratings(tmp_path, capsys):
     assert (run / "ratings.png").exists()
 
 
-def test_strictness(tmp_path, eager):
+def test_strictness(tmp_path):
     """What is spoilt in the test part changes nothing that is learned from the rest."""
     hp = hyperparameters("probe.epochs=1")
     results = []
