@@ -211,9 +211,12 @@ def read_rows(path, columns) -> list[dict]:
 
 def recorded_outputs(run, rows) -> np.ndarray:
     """Return the outputs in predictions.csv [n, K]: probabilities, ratings or one-hot classes."""
+    from tfser.cli.options import SVMS
+
     columns = [f"p_{c}" for c in run.classes] or ["predicted_arousal", "predicted_valence"]
+    votes = run.model in SVMS  # an export gives votes, not the probabilities of the run
     try:
-        if columns[0] in rows[0]:
+        if columns[0] in rows[0] and not votes:
             return np.array([[float(row[column]) for column in columns] for row in rows])
         return np.array([[row["predicted"] == c for c in run.classes] for row in rows], float)
     except (KeyError, ValueError) as error:

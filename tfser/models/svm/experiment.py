@@ -18,6 +18,7 @@ from tfser.corpora.labels import describe_labels
 from tfser.evaluation import classification_report, cross_validation
 from tfser.features.opensmile import normalize_by_speaker
 from tfser.models.svm.dataset import make_opensmile
+from tfser.models.svm.probabilities import estimate_probabilities
 from tfser.models.svm.splits import make_splits
 from tfser.storage import atomic_files, fold_files, run_directory
 
@@ -78,19 +79,25 @@ def train_on_features(
     name += ", each speaker's own" * per_speaker + ", without dev" * fewer
     results = []
     for seed in run.seeds:
-        predicted = fit_folds(dataset.x, dataset.y, splits[seed], hp["svm"], run, seed)
+        outputs = fit_folds(dataset, splits[seed], hp["svm"], run, seed)
         if run.parts is not None:
             continue
+        parts = [split.test for split in splits[seed]]
         numbers, predicted, fold_of = cross_validation.merge_folds(
-            [split.test for split in splits[seed]], predicted
+            parts, [output["predicted"] for output in outputs]
         )
+        probabilities = None
+        if all("probabilities" in output for output in outputs):
+            _, probabilities, _ = cross_validation.merge_folds(
+                parts, [output["probabilities"] for output in outputs]
+            )
         results.append(
             classification_report.score_seed(
                 run,
                 seed,
                 [dataset.utterances[i] for i in numbers],
                 dataset.classes,
-                {name: {"predicted": predicted, "probabilities": None}},
+                {name: {"predicted": predicted, "probabilities": probabilities}},
                 fold_of,
                 splits[seed],
             )
@@ -126,11 +133,16 @@ def load_dataset(utterances, hp, run, feature) -> Dataset:
     return Dataset(utterances, classes, y, x)
 
 
-def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:
-    """Fit an SVM per fold, in threads; return the predicted classes of each fold's test set.
+def fit_folds(dataset, splits, settings, run, seed) -> list[dict[str, np.ndarray]]:
+    """Fit an SVM per fold, in threads; return the outputs for each fold's test set.
 
     A finished fold is not fitted again.
+
+    Returns: "predicted" [m] and, where the training set has all classes and allows it,
+    "probabilities" [m, K].
     """
+    x, y, n_classes = dataset.x, dataset.y, len(dataset.classes)
+    speakers = np.array([u.speaker for u in dataset.utterances])
     name = f"SVM, seed {seed}"
     with (
         tqdm(total=len(splits), desc=name, unit="fold") as bar,
@@ -147,12 +159,21 @@ def fit_folds(x, y, splits, settings, run, seed) -> list[np.ndarray]:
                 svm = make_pipeline(StandardScaler(), SVC(kernel="linear", C=settings["c"]))
                 svm.fit(x[split.train], y[split.train])
                 arrays = {"predicted": svm.predict(x[split.test])}
+                probabilities = estimate_probabilities(
+                    svm[0].transform(x[split.train]),
+                    y[split.train],
+                    speakers[split.train],
+                    svm[0].transform(x[split.test]),
+                    settings["c"],
+                )
+                if probabilities is not None and probabilities.shape[1] == n_classes:
+                    arrays["probabilities"] = probabilities
                 folder.mkdir(parents=True, exist_ok=True)
                 atomic_files.write_arrays(folder / "svm.npz", **to_arrays(svm))
                 # Last: this fold is finished.
                 atomic_files.write_arrays(file, **arrays, **fold_files.stamp_place(file))
             bar.update()
-            return arrays["predicted"]
+            return arrays
 
         return list(pool.map(fit, cross_validation.iterate_own_folds(run, seed, splits, bar)))
 
