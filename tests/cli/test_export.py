@@ -544,7 +544,7 @@ def test_flags_that_cannot_be(folder, exported, capsys):
 def test_forms_that_cannot_be(folder, exported, capsys, monkeypatch):
     run, _ = exported("svm")
     words = ["--run", str(run), "--out", str(folder / "x"), "--format"]
-    for form, said in (("keras", "no network is trained"), ("tflite", "need 64 bits")):
+    for form, said in (("keras", "no network is trained"), ("tflite", "needs 64 bits")):
         assert export.main([*words, form]) == 2
         assert said in capsys.readouterr().err
     find = export_formats.importlib.util.find_spec

@@ -106,12 +106,10 @@ class SpeakerEncoder(FeatureLayer):
         """
         inside = tf.sequence_mask(lengths, tf.shape(waveform)[1])
         frames = self.mel_power_of(tf.where(inside, waveform, 0.0), lengths)
-        n_frames = tf.shape(frames)[1]
-        # Not by pad_end, which divides negative numbers: ONNX rounds these differently.
-        n_parts = (n_frames + PART_HOP - 1) // PART_HOP
-        missing = (n_parts - 1) * PART_HOP + PART_FRAMES - n_frames
-        padded = tf.pad(frames, [[0, 0], [0, missing], [0, 0]])
-        parts = tf.signal.frame(padded, PART_FRAMES, PART_HOP, axis=1)
+        # Not tf.signal.frame, which divides negative numbers: ONNX rounds these differently.
+        n_parts = (tf.shape(frames)[1] + PART_HOP - 1) // PART_HOP
+        places = PART_HOP * tf.range(n_parts)[:, None] + tf.range(PART_FRAMES)  # [parts, 160]
+        parts = tf.gather(tf.pad(frames, [[0, 0], [0, PART_FRAMES], [0, 0]]), places, axis=1)
         return parts, tf.sequence_mask(count_parts(lengths), n_parts)
 
     def mel_power_of(self, waveform, lengths):

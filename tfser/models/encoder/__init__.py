@@ -1,6 +1,6 @@
 """Linear SVM on a pretrained speech encoder, the strong baseline.
 
-Needs: Resemblyzer's wheel, for its weights (no PyTorch), or an encoder as an ONNX file.
+Needs: Resemblyzer's wheel (its weights alone), or an encoder as an ONNX file.
 
 It is of no paper of the zoo. Implemented: Resemblyzer's speaker encoder (Wan et al., ICASSP 2018;
 trained to tell speakers, on other corpora), mean and standard deviation of its layers' outputs per
