@@ -637,3 +637,16 @@ def test_a_fingerprint_is_that_of_earlier_runs(tmp_path):
     expected = hashlib.sha256(both.encode()).hexdigest()[:16]
     corpus = [utterance, dataclasses.replace(utterance, name="b")]
     assert run_directory.fingerprint(corpus) == expected
+
+
+def test_arrays_of_a_fold_have_their_place(tmp_path):
+    file = tmp_path / "seed-9" / "seed-0" / "fold-01" / "round-2" / "profiles.npz"
+    arrays = {"x": np.arange(3)} | fold_files.stamp_place(file)
+    assert str(arrays["place"]) == "seed-0/fold-01/round-2/profiles.npz"
+    elsewhere = tmp_path / "moved" / "seed-0" / "fold-01" / "round-2" / "profiles.npz"
+    assert list(fold_files.take_place(elsewhere, arrays)) == ["x"]
+    assert fold_files.take_place(file, {"x": 1}) == {"x": 1}  # of an older run
+    for other in ("fold-02/round-2", "fold-01/round-1"):
+        copy = tmp_path / "seed-0" / other / "profiles.npz"
+        with pytest.raises(ConflictError, match="is of another fold, seed-0/fold-01/round-2"):
+            fold_files.take_place(copy, arrays)

@@ -34,7 +34,8 @@ def check_fold(folder: Path, fold: Path) -> None:
 def stamp_place(file: Path) -> dict[str, np.ndarray]:
     """Return {"place": the file's path below the run directory} for the arrays of a fold."""
     parts = file.parts
-    first = max(i for i, part in enumerate(parts) if i == 0 or part.startswith("seed-"))
+    seeds = [i for i, part in enumerate(parts[:-1]) if part.startswith("seed-")]
+    first = seeds[-1] if seeds else len(parts) - 1
     return {"place": np.array("/".join(parts[first:]))}
 
 
