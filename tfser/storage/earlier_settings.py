@@ -19,6 +19,7 @@ UNRECORDED = {
     "hparams.plots.baseline": "",
     "hparams.features.scale": "mel",
     "hparams.protocol.lists": "",
+    "hparams.svm.balance": [],
 }
 PRETRAINING = ("autoencoder", "vae", "began")  # sections with a corpus and a group of it
 # Of runs of the AAE from before each change of section 5.2 had a setting.

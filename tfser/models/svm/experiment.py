@@ -20,6 +20,7 @@ from tfser.features.opensmile import normalize_by_speaker
 from tfser.models.svm.dataset import make_opensmile
 from tfser.models.svm.probabilities import estimate_probabilities
 from tfser.models.svm.splits import make_splits
+from tfser.models.svm.weights import balance_weights
 from tfser.storage import atomic_files, fold_files, run_directory
 
 
@@ -77,6 +78,7 @@ def train_on_features(
     per_speaker = folds_are_random and hp["protocol"]["kind"] == "per-speaker"
     name = system + ", speaker-normalized" * transductive
     name += ", each speaker's own" * per_speaker + ", without dev" * fewer
+    name += f", balanced by {' and '.join(hp['svm']['balance'])}" * bool(hp["svm"]["balance"])
     results = []
     for seed in run.seeds:
         outputs = fit_folds(dataset, splits[seed], hp["svm"], run, seed)
@@ -114,7 +116,8 @@ def train_on_features(
         splits=splits,
         facts=[*facts, *(f"{k} {v}" for k, v in labels.items())]
         + ["z-score per speaker (transductive)"] * transductive
-        + ["the other systems' dev part left out"] * fewer,
+        + ["the other systems' dev part left out"] * fewer
+        + [f"balanced by {' and '.join(hp['svm']['balance'])}"] * bool(hp["svm"]["balance"]),
         flags=(flags or {})
         | labels
         | ({"normalize": "speaker(transductive)"} if transductive else {}),
@@ -157,7 +160,10 @@ def fit_folds(dataset, splits, settings, run, seed) -> list[dict[str, np.ndarray
                 arrays = fold_files.take_place(file, arrays)
             if arrays is None or not set(arrays.get("predicted", [-1])) <= set(y):
                 svm = make_pipeline(StandardScaler(), SVC(kernel="linear", C=settings["c"]))
-                svm.fit(x[split.train], y[split.train])
+                known = [dataset.utterances[i] for i in split.train]
+                weights = balance_weights(known, settings["balance"])
+                weighted = {} if weights is None else {"svc__sample_weight": weights}
+                svm.fit(x[split.train], y[split.train], **weighted)
                 arrays = {"predicted": svm.predict(x[split.test])}
                 probabilities = estimate_probabilities(
                     svm[0].transform(x[split.train]),
