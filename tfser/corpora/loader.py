@@ -77,6 +77,38 @@ def load_corpus(
     return utterances
 
 
+def load(corpus: str, root=None, *, table=False):
+    """Load a corpus in a notebook: a list of utterances, or a pandas table of their fields.
+
+    Args:
+        corpus: a name, such as "emodb", or the path of a table (README, "Corpora").
+        root: the folder of the corpus; None: TFSER_<CORPUS>_ROOT, or the folder of the table.
+        table: whether to return a pandas.DataFrame, with a column for each field of `Utterance`.
+
+    Raises UsageError for an unknown corpus, without a folder, and for a table where pandas is not
+    installed; DataError where the folder or the table is missing or damaged.
+
+    Example:
+        >>> import tfser
+        >>> utterances = tfser.corpora.load("toy")
+        >>> utterances[0].speaker, utterances[0].emotion
+        ('f1', 'anger')
+        >>> utterances = tfser.corpora.load("toy", table=True)
+        >>> utterances.groupby("emotion").size()["anger"]
+        np.int64(40)
+    """
+    utterances = load_corpus(corpus, root and Path(root).expanduser())
+    if not table:
+        return utterances
+    try:
+        import pandas  # an extra: audformat brings it
+    except ImportError:
+        raise UsageError(
+            "pandas is not installed: pip install pandas, or leave out table=True"
+        ) from None
+    return pandas.DataFrame([dataclasses.asdict(u) for u in utterances])
+
+
 def check_name(corpus: str) -> None:
     """Raise UsageError for a name that no corpus has."""
     if corpus in corpus_names():

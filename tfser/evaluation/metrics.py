@@ -8,19 +8,37 @@ import numpy as np
 
 
 def uar(y, p) -> float:
-    """Compute unweighted average recall (unweighted accuracy, UA), over the classes in y."""
+    """Compute unweighted average recall (unweighted accuracy, UA), over the classes in y.
+
+    Example:
+        >>> import tfser
+        >>> tfser.evaluation.uar([0, 0, 0, 1], [0, 0, 1, 1])
+        0.8333333333333333
+    """
     y, p = _check_pair(y, p)
     return float(np.mean([np.mean(p[y == c] == c) for c in np.unique(y)]))
 
 
 def wa(y, p) -> float:
-    """Compute weighted accuracy (plain accuracy, WA): the share of correct predictions."""
+    """Compute weighted accuracy (plain accuracy, WA): the share of correct predictions.
+
+    Example:
+        >>> import tfser
+        >>> tfser.evaluation.wa([0, 0, 0, 1], [0, 0, 1, 1])
+        0.75
+    """
     y, p = _check_pair(y, p)
     return float(np.mean(y == p))
 
 
 def macro_f1(y, p) -> float:
-    """Compute the mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur in y or p."""
+    """Compute the mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur in y or p.
+
+    Example:
+        >>> import tfser
+        >>> round(tfser.evaluation.macro_f1([0, 0, 0, 1], [0, 0, 1, 1]), 4)
+        0.7333
+    """
     y, p = _check_pair(y, p)
     # TP + FN are the c in y and TP + FP the c in p, so their sum is the denominator.
     f1 = [
@@ -36,6 +54,11 @@ def ccc(y, p) -> float:
     2 cov(y, p) / (var(y) + var(p) + (mean(y) - mean(p))^2), moments divided by n, is one number
     over all utterances: a mean of the CCCs of batches is a different score. 0 where y or p is
     constant, even where both are equal.
+
+    Example:
+        >>> import tfser
+        >>> tfser.evaluation.ccc([1, 2, 3, 4], [2, 1, 4, 3])
+        0.6
     """
     y, p = (a.astype(np.float64) for a in _check_pair(y, p))
     covariance = np.mean((y - y.mean()) * (p - p.mean()))
@@ -49,7 +72,13 @@ def headline_scores(scores: dict) -> tuple[str, str]:
 
 
 def confusion_matrix(y, p, n_classes: int) -> np.ndarray:
-    """Count [n_classes, n_classes], int64: rows are true classes, columns predicted classes."""
+    """Count [n_classes, n_classes], int64: rows are true classes, columns predicted classes.
+
+    Example:
+        >>> import tfser
+        >>> tfser.evaluation.confusion_matrix([0, 0, 0, 1], [0, 0, 1, 1], 2).tolist()
+        [[2, 1], [0, 1]]
+    """
     y, p = _check_pair(y, p)
     for numbers in (y, p):
         # A number out of range would be counted, silently, in the cell of another class.
