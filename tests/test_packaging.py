@@ -61,7 +61,7 @@ def test_wheel_holds_every_module_and_every_data_file(installed):
     assert relative(hparams, "*") == relative(REPOSITORY / "hparams", "*.toml")
     cards = {
         card
-        for pattern in ("README.md", "*.json", "*.conf", "*.toml")
+        for pattern in ("*.md", "*.json", "*.conf", "*.toml", "*.csv", "*.npz", "*.h5", "*.flac")
         for card in relative(REPOSITORY / "zoo", pattern)
         if "saved_model" not in card
     }
@@ -101,6 +101,13 @@ assert load_hparams("epr", "toy")
     assert done.returncode == 0, done.stderr
     package, folder = done.stdout.splitlines()
     assert package.startswith(str(installed)) and folder.startswith(str(installed))
+
+
+def test_presets_are_found_in_the_wheel(installed, tmp_path):
+    done = python("-m", "tfser", "presets", installed=installed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = {line.split()[0] for line in done.stdout.splitlines()[1:]}
+    assert names == {path.parent.name for path in (REPOSITORY / "zoo").glob("*/*/preset.json")}
 
 
 def test_help_answers_without_tensorflow(installed, tmp_path):

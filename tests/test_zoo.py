@@ -12,7 +12,7 @@ import pytest
 from tfser import models
 from tfser.config.hparams import hparams_folder
 from tfser.evaluation import card_rows, model_card, recorded_runs, results_table
-from tfser.storage import atomic_files
+from tfser.storage import atomic_files, preset
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"
 MODELS = sorted(module.name for module in pkgutil.iter_modules(models.__path__))
@@ -132,3 +132,20 @@ def test_every_result_says_how_it_came_about(path):
         assert f"--model {scores['model']}" in entry["command"]
         assert all(process["versions"]["keras"] for process in entry["processes"])
         assert entry["settings"]["hparams"]
+
+
+def test_every_preset_is_whole_and_may_be_shared():
+    presets = preset.list_presets()
+    assert {"svm_emodb", "acnn_ravdess", "aae_emodb", "epr_emodb"} <= {p.name for p in presets}
+    for found in presets:
+        preset.check_files(found)
+        assert found.folder == ZOO / found.about["model"] / found.name
+        assert found.about["licence"] in preset.LICENCES and found.about["attribution"]
+        assert found.about["corpus"] in ("emodb", "ravdess", "librispeech")
+        assert preset.format_card(found.about) == (found.folder / "README.md").read_text("utf-8")
+        assert found.about["command"].endswith(
+            f"--protocol all --workdir runs/presets/{found.name}"
+        )
+        score = found.about["score"]
+        assert 0 < score["uar"] < 1 and score["command"] in (ZOO / "results.csv").read_text("utf-8")
+    assert sum(found.n_bytes for found in presets) < 60e6

@@ -130,8 +130,11 @@ def minimize(loss, variables, optimizer, clip_norm=None):
 def save_model(model: keras.Model, path) -> None:
     """Write a functional model without its optimizer, which triples the file.
 
-    Keras obeys `include_optimizer=False` in its older formats alone.
+    Keras obeys `include_optimizer=False` in its older formats alone. A paper's network keeps its
+    class, see `PaperNetwork`.
     """
+    if hasattr(model, "save_for_prediction"):
+        return model.save_for_prediction(path)
     keras.Model(model.input, model.output, name=model.name).save(path)
 
 
