@@ -76,11 +76,14 @@ class StepsOfEpoch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Keep the number of steps before the epoch."""
-        self.before = int(self.model.optimizer.iterations)
+        self.before = self._count_steps()
 
     def on_epoch_end(self, epoch, logs=None):
         """Set the number of steps of the epoch that has ended."""
-        self._set(int(self.model.optimizer.iterations) - self.before)
+        self._set(self._count_steps() - self.before)
+
+    def _count_steps(self) -> int:
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
     def _set(self, n_steps):
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
