@@ -59,6 +59,8 @@ def contents(folder):
                 }
         elif path.name == "data.json":  # its "encoder" is the hash of such a zip file
             found[name] = {**json.loads(path.read_text()), "encoder": None}
+        elif path.name == "fold.json":  # a hash of data.json
+            found[name] = None
         else:
             found[name] = path.read_bytes()
     return found
