@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfser.audio import decode
+from tfser.config.hparams import load_hparams
 from tfser.errors import UsageError
 from tfser.features.log_mel import BLOCK_FRAMES, LogMel
 
@@ -239,7 +240,9 @@ def test_impossible_settings(change, reason):
         LogMel(**{**EPR, **change})
 
 
-def test_settings_have_no_defaults():
-    for name in EPR:
-        with pytest.raises(TypeError, match=name):
-            LogMel(**{k: v for k, v in EPR.items() if k != name})
+def test_defaults_are_those_of_epr_s_paper():
+    found, expected = (
+        layer.get_config() | {"name": ""}
+        for layer in (LogMel(), LogMel(**load_hparams("epr", "casia")["features"]))
+    )
+    assert found == expected

@@ -506,7 +506,7 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
         assert np.isfinite(x).all() and (x >= 0).all()
         return np.full((len(x), 2), 0.5)
 
-    def seed_scores(run, seed, utterances, classes, systems, fold_of, fold_columns):
+    def seed_scores(run, seed, utterances, classes, systems, fold_of, splits, fold_columns):
         scored.update(names=[u.name for u in utterances], fold_of=fold_of, systems=systems)
 
     monkeypatch.setattr(epr, "load_dataset", lambda *_: corpus)
