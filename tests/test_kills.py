@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -54,8 +55,10 @@ def contents(folder):
             continue
         if path.suffix == ".keras":  # a zip file, whose entries hold times
             with zipfile.ZipFile(path) as archive:
-                found[name] = {
-                    n: archive.read(n) for n in archive.namelist() if n != "metadata.json"
+                found[name] = {  # without the addresses in memory of shared layers
+                    n: re.sub(rb'"shared_object_id": \d+', b"", archive.read(n))
+                    for n in archive.namelist()
+                    if n != "metadata.json"
                 }
         elif path.name == "data.json":  # its "encoder" is the hash of such a zip file
             found[name] = {**json.loads(path.read_text()), "encoder": None}
