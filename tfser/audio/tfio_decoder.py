@@ -72,9 +72,12 @@ def decode_files(paths):
 def _reason(path, error) -> str:
     """Return the reason why the graph failed to read or to decode a file."""
     try:
-        path.read_bytes()
+        with whole_file.open_content(path):
+            pass
     except OSError as read_error:
         return f"{path}: {read_error.strerror or read_error}"
+    except DataError as read_error:  # a folder or an empty file
+        return str(read_error)
     message = str(error.message).rpartition("}} ")[2].partition(" [Op")[0].partition("\n")[0]
     return f"{path}: tensorflow-io cannot decode it ({message.strip()}); {USE_SOUNDFILE}"
 

@@ -97,9 +97,9 @@ class ACNN(PaperNetwork, keras.Model):
         x = Standardize(clip, name="standardize")(inputs["log_mel"])
         # A kernel spans all bands, so that the output is a vector for each step.
         convolution = layers.Conv1D(
-            n_filters, kernel_frames, strides=stride_frames, activation="relu"
+            n_filters, kernel_frames, strides=stride_frames, activation="relu", name="convolution"
         )
-        x = layers.MaxPooling1D(pool_steps)(convolution(x))
+        x = layers.MaxPooling1D(pool_steps, name="pooling")(convolution(x))
         inside = None
         if not attends_padding:  # a step is inside if its first frame is
             first_frames = inputs["log_mel"][:, :: stride_frames * pool_steps, 0]
@@ -117,7 +117,7 @@ class ACNN(PaperNetwork, keras.Model):
             hidden = layers.Concatenate(name="hidden", **single)([hidden, representation])
         else:
             hidden = layers.Identity(name="hidden", **single)(hidden)
-        hidden = layers.Dropout(dropout, **single)(hidden)
+        hidden = layers.Dropout(dropout, name="dropout", **single)(hidden)
         sizes = {name: n_classes if name == "emotion" else 3 for name in views}
         heads = {
             name: layers.Dense(n, activation="softmax", name=name, **single)(hidden)
