@@ -47,7 +47,10 @@ def format_table(entries: list[dict], baseline: list[dict] = ()) -> str:
     baselines = card_rows.list_rows(list(baseline))
     links = f"From [{corpus}.json]({corpus}.json)"
     if any(list_t_tests(rows) for rows in kinds.values()):
-        links += f"; t-tests of each row against each: [{corpus}.tests.csv]({corpus}.tests.csv)"
+        links += (
+            "; t-tests of each row against each, one-tailed and not adjusted, which the text "
+            f"quotes: [{corpus}.tests.csv]({corpus}.tests.csv)"
+        )
     return f"{links}:\n" + "".join(_format_rows(rows, baselines) for rows in kinds.values())
 
 
