@@ -11,7 +11,7 @@ from pathlib import Path
 from tfser.cli import base
 from tfser.config.hparams import zoo_folder
 from tfser.evaluation.recorded_runs import record_run, rewrite_cards
-from tfser.evaluation.results_table import write_overview, write_results
+from tfser.evaluation.results_table import list_results, write_overview, write_results
 from tfser.inference.finished_run import find_runs
 
 EPILOG = """\
@@ -59,8 +59,9 @@ def record(options: CardOptions) -> None:
         for run in [folder] if is_run else find_runs(folder) or [folder]:
             record_run(run, zoo, options.note)
     rewrite_cards(zoo)  # a new row of the SVM is tested against on other cards
-    write_results(zoo)
-    write_overview(zoo)
+    results = list_results(zoo)
+    write_results(zoo, results)
+    write_overview(zoo, results)
 
 
 if __name__ == "__main__":

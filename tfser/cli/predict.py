@@ -111,11 +111,12 @@ def predict(options: PredictOptions) -> None:
     check_window(options.window, options.hop)
     if options.channel is not None and options.channel < 0:
         raise UsageError(f"--channel {options.channel}: give 1 or more, or 0 for the mean")
-    folder = options.run or options.export or find_preset(options.preset).folder
+    preset = find_preset(options.preset) if options.preset else None
+    folder = options.run or options.export or preset.folder
     if (folder / "tfser.json").exists() != bool(options.export):
         raise UsageError(f"{folder}: give a run of tfser-train by --run, an export by --export")
-    if options.preset:
-        log.info("%s", describe_preset(find_preset(options.preset)))
+    if preset:
+        log.info("%s", describe_preset(preset))
     if not options.export:
         check_folder(folder)
         load_run(folder, seed=options.seed, fold=options.fold)

@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
     @property
     def task(self) -> tuple:
-        """What rows must share to be compared: speakers, folds, utterances, classes, flags.
+        """Return what rows must share to be compared: speakers, folds, utterances, classes, flags.
 
         One division has several names: BEGAN's protocol "paper" can leave one speaker out, too.
         """

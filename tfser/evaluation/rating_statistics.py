@@ -1,4 +1,4 @@
-"""What the scores of predicted ratings are worth: CCC, Pearson's r and RMSE with their intervals.
+"""Scores of predicted ratings with their intervals: CCC, Pearson's r and RMSE.
 
 Each of the scores is a function of six sums, and sums of speakers add up: a draw of speakers is a
 weighted sum of their sums, as it is with confusion matrices in `intervals`.

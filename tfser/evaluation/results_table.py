@@ -15,19 +15,19 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_results(zoo: Path) -> None:
-    """Write zoo/results.csv from the JSON files of all cards.
+def write_results(zoo: Path, results: list[dict]) -> None:
+    """Write zoo/results.csv from the rows of `list_results`.
 
     low and high are the ends of the 95 % interval, shares as the other scores. svm is the score of
     the SVM on the same folds: of the row that trains on the dev parts, too. Empty cells are not
     known. The paper's figure is that of zoo/paper.csv, with the same model, corpus, protocol and
     system.
     """
-    atomic_files.write_csv(zoo / "results.csv", list_results(zoo))
+    atomic_files.write_csv(zoo / "results.csv", results)
 
 
 def list_results(zoo: Path) -> list[dict]:
-    """Return the rows of zoo/results.csv."""
+    """Return the rows of zoo/results.csv, from the JSON files of all cards."""
     papers = {}
     if (zoo / "paper.csv").exists():
         keys = ("model", "corpus", "protocol", "system")
@@ -89,7 +89,7 @@ OVERVIEW = (
 START, END = "<!-- results -->\n", "<!-- end of results -->"
 
 
-def write_overview(zoo: Path) -> None:
+def write_overview(zoo: Path, results: list[dict]) -> None:
     """Write the table of results between two marks of the README beside zoo/, where it has them."""
     readme = zoo.with_name("README.md")
     if not readme.exists() or START not in (text := readme.read_text(encoding="utf-8")):
@@ -98,15 +98,15 @@ def write_overview(zoo: Path) -> None:
     _, mark, tail = rest.partition(END)
     if not mark:
         raise DataError(f"{readme} has no {END} after {START.strip()}; add it below the table")
-    atomic_files.write_text(readme, head + START + format_overview(zoo) + END + tail)
+    atomic_files.write_text(readme, head + START + format_overview(results) + END + tail)
 
 
-def format_overview(zoo: Path) -> str:
+def format_overview(results: list[dict]) -> str:
     """Format the rows OVERVIEW as Markdown: UAR in percent, beside the SVM on the same folds."""
     titles = ("system", "row", "corpus", "protocol", "classes", "UAR", "95 % interval", "SVM",
               "paper", "seeds", "minutes")  # fmt: skip
     found = {}
-    for row in list_results(zoo):
+    for row in results:
         place = row["model"], row["corpus"], row["n"], (row["protocol"], row["folds"])
         found.setdefault((*place, row["row"].partition(", ")[0]), row)
     lines = []
