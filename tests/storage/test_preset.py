@@ -1,6 +1,7 @@
 """Presets: written from a run, found by name, loaded as runs are, refused when damaged."""
 
 import csv
+import doctest
 import json
 import shutil
 
@@ -187,3 +188,10 @@ def test_the_licence_is_shown(installed):
         "preset epr_toy: epr, trained on synthetic speech; licence of the weights: CC-BY-4.0 "
         "(attribution; https://creativecommons.org/licenses/by/4.0/)"
     )
+
+
+@pytest.mark.parametrize("documented", [tfser.Embedder, tfser.models.EPR.from_preset])
+def test_the_examples_with_a_preset(documented):
+    [test] = doctest.DocTestFinder(recurse=False).find(documented, "example", globs={})
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0

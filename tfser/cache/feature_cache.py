@@ -27,9 +27,11 @@ from tfser.errors import DataError, TfserError
 from tfser.storage import s3
 
 VERSION = 1  # part of the key: raise it when decoding or the format of a shard changes
-MP3_VERSION = 1  # as VERSION, for entries with mp3
-RARE_VERSION = 1  # as VERSION, for entries with RARE_SUFFIXES
-RARE_SUFFIXES = (".au", ".avr", ".gsm", ".mpc", ".sds", ".snd", ".vox", ".wve", ".xi")
+# As VERSION, for files of these suffixes, of which some were cut, or had no header, length or rate.
+VERSION_OF = {
+    "mp3": (1, (".mp3",)),
+    "rare": (1, (".au", ".avr", ".gsm", ".mpc", ".sds", ".snd", ".vox", ".wve", ".xi")),
+}
 SHARD_UTTERANCES = 64  # at most; fewer in a corpus of fewer than MIN_SHARDS full shards
 MIN_SHARDS = 32  # keeps all cores busy to the end
 NAMED_FILES = 20  # at most in an error; the log names all
@@ -219,12 +221,9 @@ def _key(utterances, feature, contents, decoder, channel):
         decisive["decoder"] = decoder
     if channel:
         decisive["channel"] = channel
-    # Versions before 1 cut some of these files.
-    if any(str(u.path).lower().endswith(".mp3") for u in utterances):
-        decisive["mp3"] = MP3_VERSION
-    # Earlier versions read some that have no header, are truncated or have no rate.
-    if any(str(u.path).lower().endswith(RARE_SUFFIXES) for u in utterances):
-        decisive["rare"] = RARE_VERSION
+    for name, (version, suffixes) in VERSION_OF.items():
+        if any(str(u.path).lower().endswith(suffixes) for u in utterances):
+            decisive[name] = version
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -19,11 +19,10 @@ from tfser.storage.preset import find_preset
 EPILOG = """\
 The export holds the network of one fold. In a process without tfser it must give the predictions
 that the run has written for the test set of that fold, or those of the preset for a second of
-noise; else nothing is written. With --format keras
-the weights must equal those of the run.
+noise; else nothing is written. With --format keras the weights must equal those of the run.
 
-exit codes: 0 done, 1 the check failed, 2 usage, 3 data, 4 --out exists or cannot be
-written, or the run is not finished.
+exit codes: 0 done, 1 the check failed, 2 usage, 3 data, 4 --out exists or cannot be written, or the
+run is not finished.
 
 example: tfser-export --run runs/epr-emodb-loso --out epr-emodb
 """

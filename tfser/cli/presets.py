@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 
 from tfser.cli import base
+from tfser.evaluation.text_table import align
 from tfser.storage.preset import list_presets
 
 EPILOG = """\
@@ -53,11 +54,7 @@ def print_presets(options: PresetsOptions) -> None:
                 f"{preset.n_bytes / 1e6:.1f}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    print(align(rows))
 
 
 if __name__ == "__main__":

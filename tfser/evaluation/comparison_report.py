@@ -4,6 +4,7 @@ import base64
 import html
 
 from tfser.evaluation.comparison import Comparison
+from tfser.evaluation.text_table import align
 
 SCORES = ("system", "protocol", "seeds", "UAR %", "95 % interval", "WA %")
 DIFFERENCES = ("first", "second", "UAR difference", "95 % interval", "McNemar p", "p, Holm")
@@ -38,9 +39,9 @@ def describe(comparison: Comparison) -> str:
 
 def format_text(comparison: Comparison) -> str:
     """Format both tables for a terminal."""
-    parts = [_align(SCORES, list_scores(comparison))]
+    parts = [align([SCORES, *list_scores(comparison)])]
     if comparison.differences:
-        parts.append(_align(DIFFERENCES, list_differences(comparison)))
+        parts.append(align([DIFFERENCES, *list_differences(comparison)]))
     return "\n\n".join([*parts, describe(comparison)])
 
 
@@ -101,14 +102,6 @@ def format_html(comparison: Comparison, pictures: dict[str, bytes]) -> str:
         f"<h1>Comparison of runs</h1><p>{html.escape(describe(comparison))}</p>{warnings}"
         f"<h2>Scores</h2>{table(SCORES, list_scores(comparison))}"
         f"<h2>Pairs</h2>{table(DIFFERENCES, list_differences(comparison))}{images}</html>\n"
-    )
-
-
-def _align(header, rows) -> str:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in [header, *rows]
     )
 
 

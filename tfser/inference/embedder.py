@@ -22,9 +22,9 @@ class Embedder:
     Example:
         >>> import tfser
         >>> embedder = tfser.Embedder("epr_emodb", layer="hidden")
-        >>> times, vectors = embedder.embed("recording.wav")
-        >>> vectors.shape
-        (89, 512)
+        >>> times, vectors = embedder.embed(tfser.corpora.load("toy")[0].path)
+        >>> times.shape, vectors.shape
+        ((52, 2), (52, 512))
     """
 
     def __init__(self, folder, layer=None, *, seed=None, fold=0, channel=None):

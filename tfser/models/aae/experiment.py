@@ -235,7 +235,4 @@ def write_network(folder, place, history, model) -> None:
         }
     fold.write_history(folder, history, best, f"AAE, {place}", panels)
     with atomic_files.replace_file(folder / "model.keras") as path:
-        if isinstance(model, AdversarialAutoencoder):
-            model.save_for_prediction(path)
-        else:
-            loop.save_model(model, path)
+        loop.save_model(model, path)

@@ -78,7 +78,8 @@ def train_on_features(
     per_speaker = folds_are_random and hp["protocol"]["kind"] == "per-speaker"
     name = system + ", speaker-normalized" * transductive
     name += ", each speaker's own" * per_speaker + ", without dev" * fewer
-    name += f", balanced by {' and '.join(hp['svm']['balance'])}" * bool(hp["svm"]["balance"])
+    balanced = [f"balanced by {' and '.join(hp['svm']['balance'])}"] * bool(hp["svm"]["balance"])
+    name += "".join(f", {text}" for text in balanced)
     results = []
     for seed in run.seeds:
         outputs = fit_folds(dataset, splits[seed], hp["svm"], run, seed)
@@ -117,7 +118,7 @@ def train_on_features(
         facts=[*facts, *(f"{k} {v}" for k, v in labels.items())]
         + ["z-score per speaker (transductive)"] * transductive
         + ["the other systems' dev part left out"] * fewer
-        + [f"balanced by {' and '.join(hp['svm']['balance'])}"] * bool(hp["svm"]["balance"]),
+        + balanced,
         flags=(flags or {})
         | labels
         | ({"normalize": "speaker(transductive)"} if transductive else {}),
