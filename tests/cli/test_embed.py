@@ -175,6 +175,8 @@ def test_bad_words(before, folder, tmp_path):
         (["--run", run, recording, "--out", tmp_path / "a.txt"], 2, "ends in .csv, .npz, .parquet"),
         (["--run", run, "--out", tmp_path / "a.csv"], 2, "no recordings: give files"),
         (["--run", tmp_path, recording, "--out", tmp_path / "a.csv"], 2, "is no run directory"),
+        (["--run", run, recording, "--out", tmp_path / "a.csv", "--channel=-1"], 2,
+         "--channel -1: give 1 or more"),
         (["--preset", "x", recording, "--out", tmp_path / "a.csv"], 2, "no preset 'x'"),
         (["--run", run, recording, "--out", recording.with_suffix(".csv"), "--layer", "hiden"], 2,
          "--layer hiden: epr has profile, hidden (did you mean 'hidden'?)"),
@@ -192,3 +194,8 @@ def test_the_layers_are_listed(before):
 
 def test_the_class_is_an_attribute():
     assert tfser.Embedder is embedders.Embedder
+
+
+def test_no_channel_is_taken_for_a_negative_one(folder):
+    with pytest.raises(DataError, match="none of number -1"):
+        tfser.load_audio(folder / "0.wav", RATE, channel=-1)

@@ -22,7 +22,7 @@ def mix(path, blocks, n_channels: int, channel: int = 0) -> np.ndarray:
 
     Raises DataError for channels that cancel each other; warns where some are silent.
     """
-    if channel > n_channels:
+    if not 0 <= channel <= n_channels:
         raise DataError(f"{path}: has {n_channels} channel(s), none of number {channel}; change "
                         f"{FIX.format(channel)}")  # fmt: skip
     powers, mono = np.zeros(n_channels), [np.zeros(0, "float32")]

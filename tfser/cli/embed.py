@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tfser import tensorflow_startup
 from tfser.cli import base
-from tfser.cli.predict import list_recordings
+from tfser.cli.predict import check_channel, list_recordings
 from tfser.errors import DataError, UsageError
 from tfser.inference.embedding_file import EmbeddingFile, check_suffix
 from tfser.inference.finished_run import check_folder, load_run
@@ -84,6 +84,7 @@ def embed(options: EmbedOptions) -> None:
         check_suffix(options.out)
         base.check_new(options.out)
     check_window(options.window, options.hop)
+    check_channel(options.channel)
     folder = options.run or find_preset(options.preset).folder
     check_folder(folder)
     load_run(folder, seed=options.seed, fold=options.fold)

@@ -109,8 +109,7 @@ def predict(options: PredictOptions) -> None:
         if not options.plot.is_dir() or any(options.plot.iterdir()):
             raise ConflictError(f"--plot {options.plot}: give a new or empty folder")
     check_window(options.window, options.hop)
-    if options.channel is not None and options.channel < 0:
-        raise UsageError(f"--channel {options.channel}: give 1 or more, or 0 for the mean")
+    check_channel(options.channel)
     preset = find_preset(options.preset) if options.preset else None
     folder = options.run or options.export or preset.folder
     if (folder / "tfser.json").exists() != bool(options.export):
@@ -143,6 +142,12 @@ def predict(options: PredictOptions) -> None:
         raise DataError(
             f"{failed} of {files} recordings could not be used, or not all of them; see their rows"
         )
+
+
+def check_channel(channel: int | None) -> None:
+    """Raise UsageError for a --channel that no file can have."""
+    if channel is not None and channel < 0:
+        raise UsageError(f"--channel {channel}: give 1 or more, or 0 for the mean")
 
 
 def list_recordings(options: PredictOptions) -> list[tuple]:
