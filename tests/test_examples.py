@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 
@@ -19,7 +18,6 @@ def test_there_are_notebooks():
 def test_its_cells_run(path, monkeypatch):
     """In this process: the twin of the test in a kernel of Jupyter."""
     monkeypatch.chdir(EXAMPLES)
-    matplotlib.use("Agg")
     names = {}
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":
@@ -40,3 +38,5 @@ def test_it_runs_in_a_kernel(path):
     nbclient.NotebookClient(
         notebook, timeout=600, resources={"metadata": {"path": str(EXAMPLES)}}
     ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)

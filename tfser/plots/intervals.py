@@ -49,7 +49,7 @@ def draw_reliability(bins, title: str) -> Figure:
     largest = max(b.n for b in bins)
     areas = [20 + 180 * b.n / largest for b in bins]
     axes.scatter(
-        confidence, accuracy, s=areas, color=COLOURS[0], label="predictions, by confidence"
+        confidence, accuracy, s=areas, color=COLOURS[0], label="predictions, with their number"
     )
     for b in bins:
         axes.annotate(
