@@ -64,6 +64,9 @@ def contents(folder):
             found[name] = {**json.loads(path.read_text()), "encoder": None}
         elif path.name == "fold.json":  # a hash of data.json
             found[name] = None
+        elif path.name == "trials.jsonl":
+            trials = [json.loads(line) for line in path.read_text().splitlines()]
+            found[name] = [{k: v for k, v in trial.items() if k != "seconds"} for trial in trials]
         else:
             found[name] = path.read_bytes()
     return found
