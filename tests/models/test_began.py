@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from pictures import encoded_by
+from pictures import drawn
 from running import called, slow
 
 from tfser.audio import decode
@@ -392,7 +392,7 @@ def trained(tmp_path_factory):
         model.k.assign(0.5)
         return model
 
-    with pytest.MonkeyPatch.context() as patch, encoded_by():
+    with pytest.MonkeyPatch.context() as patch, drawn():
         patch.setattr(pretraining, "new_network", halfway)
         hp = hyperparameters("features.scaling=max")
         return pretraining.pretrained_network(sounds(folder / "wavs"), hp, run_in(folder))
