@@ -18,8 +18,19 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `import_keras` does
 # Two workers share two cores: with a thread for each core, operators wait for each other's threads.
 for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+# The longest files come first: at the end no worker waits for a long file of the other worker.
+LONGEST = """
+    test_export test_aae test_train test_auxvae test_devices test_extract test_resume
+    test_keras_models test_began test_epr test_multi_worker test_spark_jobs test_cases test_acnn
+""".split()
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MADE_BEFORE = Path(__file__).parent / "made_before"
+
+
+def pytest_collection_modifyitems(items):
+    """Sort the tests by their files, those of LONGEST first."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 @pytest.fixture(autouse=True)
@@ -45,14 +56,14 @@ def eager():
 @pytest.fixture(scope="session", autouse=True)
 def without_pictures():
     """Pictures of one pixel, but in tests with `with_pictures`."""
-    with pictures.encoded_by(pictures.encode_pixel):
+    with pictures.drawn(real=False):
         yield
 
 
 @pytest.fixture
 def with_pictures():
     """Real pictures."""
-    with pictures.encoded_by():
+    with pictures.drawn():
         yield
 
 

@@ -3,24 +3,48 @@
 import base64
 import contextlib
 
-from tfser.plots import figures
+import numpy as np
+
+from tfser.plots import figures, intervals, spectrograms
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-_encode_png = figures.encode_png
+_encode_png, _new_figure = figures.encode_png, figures.new_figure
 
 
-def encode_pixel(*_):
-    """Stand in for `encode_png`."""
-    return PIXEL
+class NoFigure:
+    """Stand in for a figure and its axes: every method draws nothing and returns the same."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):  # what NumPy asks of an array
+            raise AttributeError(name)
+        return self
+
+    def __iter__(self):
+        yield self
+
+    def __call__(self, *_, **__):
+        return self
+
+    def subplots(self, rows=1, columns=1, *, squeeze=True, **_):
+        """Return axes in the shape that matplotlib has for them."""
+        axes = np.full((rows, columns), self, object)
+        return np.squeeze(axes)[()] if squeeze else axes
 
 
 @contextlib.contextmanager
-def encoded_by(function=_encode_png):
-    """Let pictures be encoded by a function; without one they are real."""
-    before, figures.encode_png = figures.encode_png, function
+def drawn(real=True):
+    """Let pictures be real, or of one pixel."""
+    before = figures.encode_png, figures.new_figure
+    _replace(*((_encode_png, _new_figure) if real else (lambda _: PIXEL, lambda **_: NoFigure())))
     try:
         yield
     finally:
-        figures.encode_png = before
+        _replace(*before)
+
+
+def _replace(encode_png, new_figure) -> None:
+    figures.encode_png = encode_png
+    for module in (figures, intervals, spectrograms):
+        module.new_figure = new_figure

@@ -653,6 +653,7 @@ TRIALS = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("with_pictures")
 def test_the_picture_shows_the_trials(tmp_path, monkeypatch):
     space = {
         "a.rate": ["loguniform", 1e-5, 1e-1],
@@ -913,6 +914,7 @@ with run_directory.open_run(Path({str(tmp_path / "run")!r}), {{}}, [0]):
     process.communicate()
 
 
+@pytest.mark.usefixtures("with_pictures")
 def test_a_search_end_to_end(few, tmp_path, monkeypatch):
     """Stopped in its first trial, and continued; a trial that no model can be made of fails.
 
@@ -1001,6 +1003,7 @@ def test_trials_that_are_lost(tmp_path):
         search_trials.read_trials(tmp_path / "trials.jsonl")
 
 
+@pytest.mark.usefixtures("with_pictures")
 def test_what_a_kill_after_the_last_trial_left_out_is_made(tmp_path, monkeypatch):
     draw = outcomes.draw_search
     stub(monkeypatch, good)

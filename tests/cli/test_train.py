@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from pictures import encoded_by
+from pictures import drawn
 from running import REPOSITORY, called, started
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
@@ -67,7 +67,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def paper_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "paper"
-    with encoded_by():
+    with drawn():
         return folder, on_toy(folder, "--folds", 2)
 
 

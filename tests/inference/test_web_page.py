@@ -28,6 +28,7 @@ from tfser.inference import predictor, web_page
 pytest.importorskip("gradio")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 CLASSES = ["anger", "sadness"]
+pytestmark = pytest.mark.usefixtures("with_pictures")
 
 
 def loud(waveform, lengths):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from running import called
+from running import called, slow
 
 from tfser.cache import feature_cache
 from tfser.cli import search, train
@@ -588,9 +588,9 @@ def test_speech_of_another_corpus_trains_phases_1_and_2(corpus, tmp_path, monkey
         *settings, "train.max_epochs=1", "model.system=vanilla", "model.units=4",
         "train.batch_size=24",
     )  # fmt: skip
-    corpus = [u for u in corpus if u.speaker != "d"]
+    corpus = voices("abc", 1)
     scores = aae.train(corpus, hp, run_in(tmp_path, "loso"))
-    assert scores["n"] == 36 and scores["folds"] == 3
+    assert scores["n"] == 9 and scores["folds"] == 3
     assert scores["flags"] == {"unlabelled": 3, "unlabelled_corpus": "librispeech"}
     rows = list(csv.DictReader((tmp_path / "splits.csv").open()))
     parts = {(row["fold"], row["speaker"], row["part"]) for row in rows if row["utterance"] < "y"}
@@ -666,7 +666,7 @@ def test_updates_by_xla_are_those_without_it(monkeypatch, optimized, optimizer):
         by_xla = at_least == 0
         assert hasattr(model.run_phases, "get_concrete_function") == by_xla
         model.run_eagerly = not by_xla
-        history = model.fit(batches, epochs=3, shuffle=False, verbose=0).history
+        history = model.fit(batches, shuffle=False, verbose=0).history
         histories.append([history[name] for name in sorted(history)])
         weights.append(np.concatenate([w.ravel() for w in model.get_weights()]))
     np.testing.assert_allclose(*histories, rtol=1e-4)
@@ -771,15 +771,13 @@ ROWS = {
         pytest.param("UTT + AAE", (0,), 6, marks=pytest.mark.slow),
         ("UTT + AAE Optimized", (0,), 6),
         ("FR + Base", (0,), 6),
-        ("FR + AAE Optimized", (0,), 1),
+        # An autoencoder of frames is trained by the test of what reaches a network, above.
         pytest.param("FR + AAE Optimized", (0, 1), 6, marks=pytest.mark.slow),
     ],
 )
-def test_a_row_of_table_1(corpus, tmp_path, request, name, seeds, epochs):
+def test_a_row_of_table_1(corpus, tmp_path, name, seeds, epochs):
     """A problem with speakers on other levels is learned, and everything is written."""
-    if epochs == 1:  # of convolutions an AAE's graph takes half a minute
-        request.getfixturevalue("eager")
-    overrides = ROWS[name] + ["train.batch_size=24"] * (epochs == 1)
+    overrides = ROWS[name]
     hp = hyperparameters(
         *overrides, "frames.n_frames=256", "model.units=16", "train.learning_rate=3e-2",
         f"train.max_epochs={epochs}",
@@ -787,7 +785,7 @@ def test_a_row_of_table_1(corpus, tmp_path, request, name, seeds, epochs):
     scores = aae.train(corpus, hp, run_in(tmp_path, seeds=seeds))
     assert list(scores["systems"]) == [name] and scores["speaker_independent"] is True
     assert (scores["n"], scores["folds"], scores["seeds"]) == (48, 4, len(seeds))
-    assert epochs == 1 or scores["uar"] > 0.55  # chance: 0.33
+    assert scores["uar"] > 0.55  # chance: 0.33
     rows = list(csv.DictReader((tmp_path / "predictions.csv").open()))
     assert len(rows) == 48 * len(seeds) and {row["system"] for row in rows} == {name}
     right = [row["emotion"] == row["predicted"] for row in rows]
@@ -913,8 +911,8 @@ def test_what_a_result_says_of_its_labels(corpus, tmp_path):
         "train.labelled_fraction=0.5", "train.unlabelled=true", "features.normalize=speaker",
         "train.max_epochs=1", "model.system=vanilla", "model.units=4", "train.batch_size=24",
     )  # fmt: skip
-    scores = aae.train(corpus + unlabelled, hp, run_in(tmp_path, "loso"))
-    assert scores["n"] == 48
+    scores = aae.train(voices("abc", 2) + unlabelled, hp, run_in(tmp_path, "loso"))
+    assert scores["n"] == 18
     assert scores["flags"] == {
         "labelled_fraction": 0.5, "unlabelled": 6, "normalize": "speaker(transductive)"
     }  # fmt: skip
@@ -925,7 +923,8 @@ def test_what_a_result_says_of_its_labels(corpus, tmp_path):
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("level", ["utterance", "frame"])
+# Functionals of sound train an AAE in test_export, too.
+@pytest.mark.parametrize("level", slow(["utterance", "frame"], but=["frame"]))
 def test_the_command_on_sound(tmp_path, capsys, level, monkeypatch):
     """openSMILE's features of the toy corpus, from the files to the RESULT line."""
     few = [take for take in toy.list_takes() if take[2] <= 2]
@@ -935,7 +934,7 @@ def test_the_command_on_sound(tmp_path, capsys, level, monkeypatch):
         "--workdir", str(tmp_path / "run"), "--target", "emotion",
     ]  # fmt: skip
     settings = [
-        f"model.level={level}", "model.system=baseline", "train.max_epochs=2", "model.units=8",
+        f"model.level={level}", "model.system=baseline", "train.max_epochs=1", "model.units=8",
         'labels.keep=["anger", "sadness"]',
     ]  # fmt: skip
     assert main([*arguments, *(part for s in settings for part in ("--set", s))]) == 0

@@ -14,17 +14,17 @@ from forked import run
 TESTS = Path(__file__).resolve().parents[1]
 # {case: (tolerances of the curves, epochs)}
 NETWORKS = {
-    "aae, optimized": ({"rtol": 1e-5, "atol": 2e-6}, 3),
     "aae, of arrays": ({"rtol": 1e-5, "atol": 2e-6}, 5),
     "acnn, autoencoder": ({"rtol": 1e-5, "atol": 2e-6}, 3),
     "auxvae": ({"rtol": 2e-5, "atol": 1e-6}, 5),
     "dense, bfloat16": ({"rtol": 0.02}, 5),
     "epr": ({"rtol": 0, "atol": 1e-6}, 4),
 }
-# The baseline is compiled and shared as EPR is; the phases are those of the optimized AAE above.
+# The baseline is compiled and shared as EPR is; the phases are those of the AAE of arrays above.
 # ACNN and BEGAN, which have convolutions, too, are trained by the two workers of
 # test_multi_worker.py. 16 bits are those of the dense network.
 SLOW = {
+    "aae, optimized": ({"rtol": 1e-5, "atol": 2e-6}, 3),
     "acnn": ({"rtol": 1e-5, "atol": 2e-6}, 3),
     "auxvae, medium": ({"rtol": 2e-5, "atol": 1e-6}, 5),
     "began": ({"rtol": 5e-5}, 5),

@@ -270,8 +270,10 @@ def test_an_evaluation_moves_nothing(name):
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     ("name", "policy"),
+    # Only a loss scale differs from bfloat16: the AAE has one for each of its optimizers.
     [*((name, "mixed_bfloat16") for name in MODELS), ("AdversarialAutoencoder", "mixed_float16"),
-     ("EPR", "mixed_float16"), ("AuxVAE", "float32")],
+     pytest.param("EPR", "mixed_float16", marks=pytest.mark.slow),
+     pytest.param("AuxVAE", "float32", marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_a_saved_training_goes_on_exactly(name, policy, tmp_path):
     """Weights, optimizers, BEGAN's k, and the seeds of dropout, priors and z."""

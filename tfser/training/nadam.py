@@ -20,27 +20,30 @@ class Nadam(_KerasNadam):
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         """Multiply the product of the momenta by that of this step, then update the variables."""
-        product = self._u_product * self.beta_1 * self._share(self.iterations + 1)
-        self.assign(self._u_product, product)
-        # Keras' Nadam would multiply by a momentum of its own, too.
-        super(_KerasNadam, self)._backend_update_step(grads, trainable_variables, learning_rate)
-
-    def update_step(self, gradient, variable, learning_rate):
-        """Update a variable and its two moments."""
-        index, product = self._get_variable_index(variable), self._u_product
-        m, v = self._momentums[index], self._velocities[index]
+        step = ops.cast(self.iterations + 1, "float32")
         beta_1, beta_2 = (ops.cast(beta, "float32") for beta in (self.beta_1, self.beta_2))
-        now, following = (beta_1 * self._share(self.iterations + t) for t in (1, 2))
-        self.assign_add(m, (gradient - m) * (1 - beta_1))
-        self.assign_add(v, (ops.square(gradient) - v) * (1 - beta_2))
-        m_hat = following * m / (1 - product * following) + (1 - now) * gradient / (1 - product)
-        v_hat = v / (1 - ops.power(beta_2, ops.cast(self.iterations + 1, "float32")))
-        self.assign_sub(variable, m_hat * learning_rate / (ops.sqrt(v_hat) + self.epsilon))
+        share, following = self._share(step), beta_1 * self._share(step + 1)
+        product = self._u_product * beta_1 * share
+        self.assign(self._u_product, product)
+        # The same numbers for all variables: `update_step` has them in place of the learning rate.
+        rests = [1 - of for of in (beta_1 * share, beta_1, beta_2, product, product * following)]
+        numbers = learning_rate, following, *rests, 1 - ops.power(beta_2, step)
+        # Keras' Nadam would multiply by a momentum of its own, too.
+        super(_KerasNadam, self)._backend_update_step(grads, trainable_variables, numbers)
+
+    def update_step(self, gradient, variable, numbers):
+        """Update a variable and its two moments; numbers: those of `_backend_update_step`."""
+        rate, following, less_now, less_beta_1, less_beta_2, *less_products, debias = numbers
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        self.assign_add(m, (gradient - m) * less_beta_1)
+        self.assign_add(v, (ops.square(gradient) - v) * less_beta_2)
+        m_hat = following * m / less_products[1] + less_now * gradient / less_products[0]
+        self.assign_sub(variable, m_hat * rate / (ops.sqrt(v / debias) + self.epsilon))
 
     def _share(self, step):
         """Return the share of beta_1 that is the momentum of a step (from 1)."""
-        exponent = self.schedule_decay * ops.cast(step, "float32")
-        return 1.0 - 0.5 * ops.power(0.96, exponent)
+        return 1.0 - 0.5 * ops.power(0.96, self.schedule_decay * step)
 
     def get_config(self):
         """Return the arguments of the constructor."""
