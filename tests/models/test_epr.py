@@ -987,7 +987,7 @@ def test_of_all_networks_the_last_one_is_kept(tmp_path, monkeypatch):
     assert [str(path) for path in files_of(tmp_path, "model.keras")] == ["round-2/model.keras"]
 
 
-def test_profiles_of_all_tables_are_drawn_by_labelling(tmp_path, monkeypatch):
+def test_profiles_of_all_tables_are_drawn_by_labelling(tmp_path, monkeypatch, caplog):
     drawn = {}
 
     def write(profiles, classes, path, title, **_):
@@ -997,7 +997,8 @@ def test_profiles_of_all_tables_are_drawn_by_labelling(tmp_path, monkeypatch):
     corpus = speech_of(voices(1))
     hp = hyperparameters("refinery.labels=all", "refinery.rounds=3")
     profiles = np.zeros((7, *corpus.one_hot.shape), "float32")
-    figures.draw_profiles(run_in(tmp_path), corpus, hp, profiles, ["b-fear-0"])
+    figures.draw_profiles(run_in(tmp_path), corpus, hp, profiles, ["b-fear-0", "held-out"])
+    assert "plots.utterances: held-out: in no test set, no picture" in caplog.text
     assert drawn == {
         "b-fear-0-soft.png": ["VGG", "VGG2", "VGG3"],  # figure 2
         "b-fear-0-static.png": ["VGG", "Soft Static"],

@@ -432,6 +432,18 @@ def test_a_resumed_run_has_the_folds_of_its_splits(folder):
         )
 
 
+def test_a_resumed_run_has_its_forests_folds(folder):
+    """Files of earlier versions do not have the column."""
+    (folder / "seed-0").mkdir(parents=True)
+    row = {"seed": 0, "fold": 0, "utterance": "a", "part": "train"}
+    atomic_files.write_csv(folder / "splits.csv", [row])
+    run_directory.check_splits(folder, [row | {"forest_part": "test"}])
+    atomic_files.write_csv(folder / "splits.csv", [row | {"forest_part": "train"}])
+    run_directory.check_splits(folder, [row | {"forest_part": "train"}])
+    with pytest.raises(ConflictError, match="has other folds for seed 0"):
+        run_directory.check_splits(folder, [row | {"forest_part": "test"}])
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     assert conflict(tmp_path) == (

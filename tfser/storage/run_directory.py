@@ -169,11 +169,13 @@ def check_splits(folder: Path, rows: list[dict]) -> None:
     if not has_results(folder):
         return
     before = atomic_files.read_csv(path, ("seed", "fold", "utterance", "part"))
+    # Files of earlier versions have no forest_part.
+    columns = [name for name in before[0] if name.endswith("part")] if before else ["part"]
     try:
-        before = _parts_of_seeds(before)
+        before = _parts_of_seeds(before, columns)
     except ValueError as error:
         raise atomic_files.damaged_error(path, error) from None
-    now = _parts_of_seeds(rows)
+    now = _parts_of_seeds(rows, columns)
     if differ := [seed for seed in before.keys() & now.keys() if before[seed] != now[seed]]:
         raise ConflictError(
             f"{path} has other folds for seed {min(differ)} than this version of tfser makes, or "
@@ -181,11 +183,12 @@ def check_splits(folder: Path, rows: list[dict]) -> None:
         )
 
 
-def _parts_of_seeds(rows) -> dict[int, dict]:
+def _parts_of_seeds(rows, columns) -> dict[int, dict]:
+    """Return {seed: {(fold, utterance): its part in each of the columns}}."""
     parts = {}
     for row in rows:
         of_seed = parts.setdefault(int(row["seed"]), {})
-        of_seed[int(row["fold"]), row["utterance"]] = row["part"] or ""
+        of_seed[int(row["fold"]), row["utterance"]] = [row.get(name) or "" for name in columns]
     return parts
 
 

@@ -125,6 +125,8 @@ def draw_profiles(run, dataset, hp, profiles, names) -> None:
     folder = run.folder / "profiles"
     folder.mkdir(exist_ok=True)
     drawn = [(i, u) for i, u in enumerate(dataset.utterances) if u.name in names]
+    if missing := set(names) - {u.name for _, u in drawn}:
+        log.warning("plots.utterances: %s: in no test set, no picture", " ".join(sorted(missing)))
     for (i, utterance), labelling in itertools.product(drawn, labellings):
         write_emotion_profile(
             {
