@@ -1,4 +1,4 @@
-"""Fixtures of all tests: the folder of real speech, shared networks, eager mode."""
+"""Fixtures of all tests: the folder of real speech, what tests share, eager mode."""
 
 import gc
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 import networks
 import pictures
 import pytest
+import smile_workers
 
 pytest_plugins = ["skips"]
 # A traced graph is many objects: with Python's thresholds the collector takes a sixth of all time.
@@ -57,6 +58,13 @@ def eager():
 def without_pictures():
     """Pictures of one pixel, but in tests with `with_pictures`."""
     with pictures.drawn(real=False):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_opensmile():
+    """All features share openSMILE's worker processes, but in the tests of these processes."""
+    with smile_workers.made_by():
         yield
 
 

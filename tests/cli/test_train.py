@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from forked import Process, end
 from pictures import drawn
 from running import REPOSITORY, called, started
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
@@ -428,36 +429,51 @@ def wait_for(folder, pattern, process, n=1, seconds=400):
         time.sleep(0.01)
 
 
+class Loudness:
+    """A feature that starts no openSMILE."""
+
+    sample_rate_hz, n_features, batch_samples = 16000, 2, 0
+    arguments: dict = {}
+
+    def settings(self):
+        return {"feature": "Loudness"}
+
+    def extract(self, waveforms):
+        return [np.float32([[wave.std(), np.abs(np.diff(wave)).mean()]]) for wave in waveforms]
+
+
 SLOW_SVM = """
 import os, sys, time
 from sklearn.svm import SVC
-from tfser.cli import train
+from test_train import Loudness, train
+from tfser.models.svm import experiment
 
 os.cpu_count = lambda: 1  # one fold after the other
+experiment.make_opensmile = lambda settings: Loudness()
 fit, fitted = SVC.fit, []
 
 def slow_fit(*arguments):
     if fitted:
-        time.sleep(2)
+        time.sleep(0.5)
     fitted.append(1)
     return fit(*arguments)
 
 SVC.fit = slow_fit
 sys.exit(train.main(sys.argv[1:]))
 """
+PATH = os.pathsep.join(map(str, [Path(__file__).parent, REPOSITORY / "tests", REPOSITORY]))
 
 
 def started_slowly(*arguments):
-    """The command in a process of its own, two seconds between an SVM and the next."""
-    return subprocess.Popen(
-        [sys.executable, "-c", SLOW_SVM, *map(str, arguments)], cwd=REPOSITORY, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    """The command in a process of its own, half a second between an SVM and the next."""
+    return Process(["-c", SLOW_SVM, *arguments], env=os.environ | {"PYTHONPATH": PATH})
 
 
-def test_interrupted_and_killed_and_continued(few_files, tmp_path):
+def test_interrupted_and_killed_and_continued(few_files, tmp_path, monkeypatch):
     """In one directory: refused to a second process, SIGINT, kill -9; then as if never stopped."""
+    from tfser.models.svm import experiment
+
+    monkeypatch.setattr(experiment, "make_opensmile", lambda settings: Loudness())
     command = ["--model", "svm", "--corpus", few_files(), "--protocol", "paper", "--folds", 6]
     command += ["--workdir"]
     reference, folder = tmp_path / "reference", tmp_path / "run"
@@ -471,14 +487,13 @@ def test_interrupted_and_killed_and_continued(few_files, tmp_path):
         assert second.code == 4 and "in use by another process" in error_line(second)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGCONT)
-        out, err = process.communicate(timeout=200)
     finally:
-        process.kill()
-    assert process.returncode == 130 and not out
-    assert err.splitlines()[-1] == (
+        first = end(process)
+    assert first.code == 130 and not first.out
+    assert first.err.splitlines()[-1] == (
         "error: interrupted; what is finished is kept, the same command continues"
     )
-    assert "Traceback" not in err and "cuda" not in err.lower()
+    assert "Traceback" not in first.err and "cuda" not in first.err.lower()
     n_done = len(list(folder.rglob("predicted.npz")))
     assert 1 <= n_done < 4 and not (folder / "scores.json").exists()
 
@@ -487,8 +502,8 @@ def test_interrupted_and_killed_and_continued(few_files, tmp_path):
         wait_for(folder, "predicted.npz", process, n=n_done + 1)
     finally:
         process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL and not (folder / "scores.json").exists()
+        killed = end(process)
+    assert killed.code == -signal.SIGKILL and not (folder / "scores.json").exists()
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("predicted.npz")}
     assert n_done < len(before) < 6

@@ -11,6 +11,7 @@ from pathlib import Path
 import forked
 import numpy as np
 import pytest
+import smile_workers
 import soundfile
 
 from tfser.audio import decode
@@ -29,6 +30,13 @@ def feature(feature_set="IS13", level="functionals"):
 
 def environment():
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_workers():
+    """No worker process is shared here."""
+    with smile_workers.made_by(smile_workers.start_worker):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +131,14 @@ def test_what_opensmile_raises_is_the_file_s_error(functionals):
 def test_a_process_killed_between_two_files_is_replaced(functionals):
     ours = functionals
     [before] = ours.extract([voice()])
-    ours.of_thread.worker.process.kill()
+    ours.idle[0].process.kill()
     [after] = ours.extract([voice()])
     np.testing.assert_array_equal(after, before)
 
 
 def test_what_crashes_opensmile_twice_is_the_file_s_error(functionals, monkeypatch):
     ours, asked = functionals, []
-    ask = type(ours.of_thread.worker).ask
+    ask = type(ours.idle[0]).ask
 
     def crashes(worker, question):
         if isinstance(question, np.ndarray) and question[0] == 0.25:
@@ -139,7 +147,7 @@ def test_what_crashes_opensmile_twice_is_the_file_s_error(functionals, monkeypat
             worker.process.wait()
         return ask(worker, question)
 
-    monkeypatch.setattr(type(ours.of_thread.worker), "ask", crashes)
+    monkeypatch.setattr(type(ours.idle[0]), "ask", crashes)
     wave = voice()
     wave[0] = 0.25
     crashed, other = ours.extract([wave, voice()])
@@ -165,14 +173,14 @@ def test_tensorflow_in_the_same_program(tmp_path):
 
 def test_the_process_ends_with_the_feature_and_with_the_program():
     ours = feature()
-    process = ours.of_thread.worker.process
+    process = ours.idle[0].process
     del ours
     assert process.wait(timeout=30) == 0
     code = (
         "import os\n"
         "from tfser.features.opensmile import OpenSmile\n"
         "ours = OpenSmile(sample_rate_hz=16000, feature_set='IS13', level='lld')\n"
-        "print(ours.of_thread.worker.process.pid, flush=True)\n"
+        "print(ours.idle[0].process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     killed = subprocess.Popen(

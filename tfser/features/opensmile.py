@@ -1,14 +1,13 @@
 """openSMILE's features for the feature cache.
 
 openSMILE is free for research and private use only. openSMILE corrupts the heap of a process that
-has loaded TensorFlow, so each thread of the cache has a worker process
-(`python -m tfser.features.opensmile`). A crash of the worker process is the error of one file.
+has loaded TensorFlow, so worker processes compute (`python -m tfser.features.opensmile`), as many
+as there are threads that ask at once. A crash of a worker process is the error of one file.
 """
 
 import signal
 import subprocess
 import sys
-import threading
 import warnings
 from importlib import metadata
 from multiprocessing import Pipe
@@ -58,8 +57,9 @@ class OpenSmile:
             "level": level,
         }
         self.sample_rate_hz = sample_rate_hz
-        self.of_thread = threading.local()
-        self.names = self._worker().names
+        worker = _Worker(**self.arguments)
+        self.idle = [worker]  # worker processes that compute nothing now
+        self.names = worker.names
         self.n_features = len(self.names)
 
     def extract(self, waveforms):
@@ -85,15 +85,15 @@ class OpenSmile:
     def _request(self, waveform) -> list | None:
         """Return [features or error text], or None if the worker process has died."""
         try:
-            return [self._worker().ask(waveform)]
+            worker = self.idle.pop()  # a list's pop and append are atomic
+        except IndexError:
+            worker = _Worker(**self.arguments)
+        try:
+            answer = worker.ask(waveform)
         except (EOFError, ConnectionError):
-            del self.of_thread.worker
             return None
-
-    def _worker(self):
-        if not hasattr(self.of_thread, "worker"):
-            self.of_thread.worker = _Worker(**self.arguments)
-        return self.of_thread.worker
+        self.idle.append(worker)
+        return [answer]
 
     def settings(self):
         """Return all that decides the values, for the cache key."""
@@ -120,7 +120,7 @@ def normalize_by_speaker(features, speakers) -> np.ndarray:
 
 
 class _Worker:
-    """A worker process that computes features; it ends with its thread, or with the program."""
+    """A worker process that computes features; it ends with its feature, or with the program."""
 
     def __init__(self, *, sample_rate_hz, feature_set, level):
         self.connection, worker_end = Pipe()
