@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfser.cli import base, spark_jobs, train
-from tfser.cli.options import SVMS, Options, format_flags, list_overrides, load_hyperparameters
+from tfser.cli.options import Options, format_flags, list_overrides, load_hyperparameters
 from tfser.cli.task import prepare_task
+from tfser.cli.zoo import SVMS
 from tfser.config import search_space
 from tfser.config.hparams import format_overlay, format_overrides, format_toml
 from tfser.distributed import spark_session

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from tfser.cli.options import (
     Options,
     check_minimum,
-    check_model,
     check_svm,
     check_unlabelled_corpora,
     is_table,
@@ -18,11 +17,13 @@ from tfser.cli.options import (
     resolve_cache,
     resolve_protocol,
 )
+from tfser.cli.zoo import check_model
 from tfser.config.hparams import searched_task
 from tfser.corpora.labels import select_by_labels, select_common_classes
 from tfser.errors import UsageError
 from tfser.evaluation import protocols
 from tfser.storage import run_directory, s3
+from tfser.training.balance import check_balance
 
 log = logging.getLogger("tfser")
 
@@ -150,6 +151,7 @@ def check_folds(options: Options, task: Task) -> None:
             log.setLevel(logging.ERROR)
         run = make_run(Path(), options, task, None)
         folds = splits.make_splits(utterances, task.hp, run, options.seed, **more)
+        check_balance(options.model, task.hp, utterances, folds)
     finally:
         log.setLevel(level)
     if is_table(options.corpus) and not more:
