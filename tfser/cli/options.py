@@ -60,11 +60,13 @@ class Options:
     # Train.
     evaluate: str = "test"
     part: frozenset | None = None  # see `Run.parts`
+    held_out: Path | None = None  # JSON of an outer fold of a nested search, see `nested_search`
     # Search.
     evals: int = 20
     algorithm: str = "tpe"
     trial_seeds: int | None = None  # None: those of the best setting
     stop_hopeless: bool = False
+    nested: int | None = None  # inner folds
 
 
 def add_data_flags(p: argparse.ArgumentParser) -> None:
@@ -264,7 +266,7 @@ def format_flags(options: Options, parameters: dict) -> list[str]:
     words = []
     for name in ("model", "corpus", "data_root", "test_corpus", "test_root", "protocol", "target",
                  "hparams", "seed", "seeds", "folds", "balance", "cache", "strategy",
-                 "max_bad"):  # fmt: skip
+                 "max_bad", "held_out"):  # fmt: skip
         if (value := getattr(options, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     for override in [*options.overrides, *format_overrides(parameters)]:

@@ -22,7 +22,8 @@ from tfser.config.hparams import searched_task
 from tfser.corpora.labels import select_by_labels, select_common_classes
 from tfser.errors import UsageError
 from tfser.evaluation import protocols
-from tfser.storage import run_directory, s3
+from tfser.evaluation.nested_folds import hold_out_speakers
+from tfser.storage import atomic_files, run_directory, s3
 from tfser.training.balance import check_balance
 
 log = logging.getLogger("tfser")
@@ -66,6 +67,9 @@ def prepare_task(options: Options) -> Task:
     if protocol == "all" and options.folds:
         raise UsageError(f"--folds {options.folds}: --protocol all is one training; leave it out")
     check_svm(options, protocol)
+    if options.held_out:
+        fold = atomic_files.read_dict(options.held_out)
+        utterances = hold_out_speakers(utterances, fold, protocol)
     settings = {"model": options.model, "corpus": corpus, "protocol": protocol}
     test_utterances = None
     if options.test_corpus:
@@ -101,7 +105,9 @@ def prepare_task(options: Options) -> Task:
 
 def make_run(folder: Path, options: Options, task: Task, parts) -> run_directory.Run:
     """Return the options of a paper's `train`."""
+    # The search of a nested search's fold was not on the speakers who are tested.
     is_best = folder.name == "best" and (folder.parent / "trials.jsonl").exists()
+    is_best = is_best and not options.held_out
     own = f"{task.corpus}/{task.protocol}"
     return run_directory.Run(
         folder=folder,

@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     )
     # For the tasks of --spark: no fold, or this fold, of the run two folders above --workdir.
     p.add_argument("--part", type=_parts, help=argparse.SUPPRESS)
+    # For the trials and tests of tfser-search --nested: a file with the speakers of an outer fold.
+    p.add_argument("--held-out", type=Path, help=argparse.SUPPRESS)
     return p
 
 
