@@ -17,7 +17,7 @@ import pytest
 from forked import end, start_command
 from running import REPOSITORY, called, run_training_here
 
-from tfser.cli import search, train
+from tfser.cli import one_search, search, train
 from tfser.config import hparams, search_space
 from tfser.config.hparams import format_overlay, format_toml, hparams_folder, load_hparams
 from tfser.corpora import toy
@@ -323,7 +323,7 @@ def stub(monkeypatch, score, dies_at=()):
         (folder / "scores.json").write_text(json.dumps({"uar": found, "wa": 1.0}))
         return 0, "", ""
 
-    monkeypatch.setattr(search, "run_training", child)
+    monkeypatch.setattr(one_search, "run_training", child)
     monkeypatch.setattr(search_trials, "run_training", child)
     monkeypatch.setattr(outcomes, "draw_search", lambda *_: None)
     return calls
@@ -867,7 +867,7 @@ def test_the_orphan_of_a_killed_search_is_waited_for(tmp_path, monkeypatch):
         return popen([sys.executable, "-c", "import sys; sys.exit('error: x; do y')"], **options)
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    assert search.run_training([], tmp_path / "trial-000") == (1, "", "x; do y")
+    assert one_search.run_training([], tmp_path / "trial-000") == (1, "", "x; do y")
     assert order == ["trial-000", "started"]
 
 
@@ -886,9 +886,9 @@ def test_children_that_end_badly(tmp_path, monkeypatch, program, code, reason):
     )
     if code is None:  # whoever stops the child means the search
         with pytest.raises(KeyboardInterrupt):
-            search.run_training([], tmp_path / "trial-000")
+            one_search.run_training([], tmp_path / "trial-000")
         return
-    found = search.run_training([], tmp_path / "trial-000")
+    found = one_search.run_training([], tmp_path / "trial-000")
     assert found[0] == code and found[2].startswith(reason)
 
 
@@ -920,7 +920,7 @@ def test_a_search_end_to_end(few, tmp_path, monkeypatch):
 
     The first trial is a process; what follows is trained in this process, which costs less.
     """
-    monkeypatch.setattr(search, "run_training", run_training_here)
+    monkeypatch.setattr(one_search, "run_training", run_training_here)
     run_training = search_trials.run_training
 
     def run_first_as_process(words, place, stops):
@@ -1007,7 +1007,7 @@ def test_trials_that_are_lost(tmp_path):
 def test_what_a_kill_after_the_last_trial_left_out_is_made(tmp_path, monkeypatch):
     draw = outcomes.draw_search
     stub(monkeypatch, good)
-    monkeypatch.setattr(search, "draw_search", draw)
+    monkeypatch.setattr(one_search, "draw_search", draw)
     assert on_toy(tmp_path, "--evals", 3).code == 0
     files = [tmp_path / "best.toml", tmp_path / "search.png"]
     files.append(tmp_path / "events" / "trial-001" / "events.out.tfevents.0")

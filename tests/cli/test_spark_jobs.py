@@ -20,7 +20,7 @@ from running import REPOSITORY, called, ended, needs_java, run_training_here, st
 from spark_daemon import light_java
 
 from tfser import errors
-from tfser.cli import base, search, spark_jobs, train
+from tfser.cli import base, one_search, search, spark_jobs, train
 from tfser.cli.options import Options, format_flags
 from tfser.distributed import spark_session, subprocesses
 from tfser.search import trials as search_trials
@@ -238,19 +238,19 @@ def rows_of(afters, algorithm="tpe"):
 @pytest.fixture
 def resumed(tmp_path, monkeypatch):
     """Continues a search with trials that are there; returns what `run_trials` does."""
-    monkeypatch.setattr(search, "write_best", lambda *_: None)
-    monkeypatch.setattr(search, "write_event", lambda *_: None)
+    monkeypatch.setattr(one_search, "write_best", lambda *_: None)
+    monkeypatch.setattr(one_search, "write_event", lambda *_: None)
 
     def run_trial(flags, trials, n, parameters, folder, *, stop_hopeless):
         return {"status": "ok", "score": ((n * 7) % 10) / 10, "measure": "UAR", "seconds": 1.0,
                 "reason": ""}  # fmt: skip
 
-    monkeypatch.setattr(search, "run_trial", run_trial)
+    monkeypatch.setattr(one_search, "run_trial", run_trial)
 
     def run(rows, n_evals):
         search_trials.write_trials(tmp_path / "trials.jsonl", rows)
         options = Options(model="aae", corpus="toy", evals=n_evals)
-        return search.run_trials(options, SPACE, tmp_path)
+        return one_search.run_trials(options, SPACE, tmp_path)
 
     return run
 

@@ -20,8 +20,8 @@ PROCESS = {
     "command": "tfser-train --x", "git_commit": "abc", "device": "CPU", "wall_seconds": 90.0
 }  # fmt: skip
 LINKS = (
-    "From [emodb.json](emodb.json); t-tests of each row against each, one-tailed and not adjusted, "
-    "which the text quotes: [emodb.tests.csv](emodb.tests.csv):"
+    "From [emodb.json](emodb.json); t-tests of each row against each, one-tailed and not adjusted: "
+    "[emodb.tests.csv](emodb.tests.csv):"
 )
 
 

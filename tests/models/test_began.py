@@ -19,7 +19,7 @@ from pictures import drawn
 from running import called, slow
 
 from tfser.audio import decode
-from tfser.cli import base, search
+from tfser.cli import base, one_search, search
 from tfser.cli.options import Options, load_hyperparameters
 from tfser.cli.train import main
 from tfser.config.hparams import load_hparams
@@ -770,7 +770,7 @@ def test_the_commands_of_the_card(
         answer = called(main, *arguments, "--workdir", folder)
         return answer.code, answer.out, answer.err
 
-    monkeypatch.setattr(search, "run_training", run_here)
+    monkeypatch.setattr(one_search, "run_training", run_here)
     monkeypatch.setattr(trials, "run_training", run_here)
     monkeypatch.setenv("TFSER_LIBRISPEECH_ROOT", str(corpora["librispeech"]))
     small = [s for s in TINY if not s.startswith(("head.", "began.corpus", "train.max_epochs"))]

@@ -113,6 +113,11 @@ def test_the_losses_of_the_phases_and_the_weights_that_they_move(regularization)
     # d loss / d logits = (softmax - labels) / 2.
     gradient = [[1 / 8, -1 / 8], [7 / 16, -7 / 16]]
     np.testing.assert_allclose(tape.gradient(losses[-1], logits), gradient, atol=1e-6)
+    # Weights of the utterances with a label are in the last phase alone.
+    phases = aae.AdversarialAutoencoder.phases(model, *batch, tf.constant([0.5, 1.5]))
+    *losses, weighted = [float(loss()) for loss, _, _ in phases]
+    assert losses == pytest.approx([expected[i] for i in kept[:-1]])
+    assert weighted == pytest.approx((0.5 * log(4 / 3) + 1.5 * log(8)) / 2)
     model.optimizers = model.optimizers[:3]
     with pytest.raises(ValueError, match="not enough values"):
         aae.AdversarialAutoencoder.phases(model, *batch)

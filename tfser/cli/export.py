@@ -210,7 +210,7 @@ def read_rows(path, columns) -> list[dict]:
 
 def recorded_outputs(run, rows) -> np.ndarray:
     """Return the outputs in predictions.csv [n, K]: probabilities, ratings or one-hot classes."""
-    from tfser.cli.options import SVMS
+    from tfser.cli.zoo import SVMS
 
     columns = [f"p_{c}" for c in run.classes] or ["predicted_arousal", "predicted_valence"]
     votes = run.model in SVMS  # an export gives votes, not the probabilities of the run

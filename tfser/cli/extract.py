@@ -23,10 +23,10 @@ from tfser.cli.options import (
     Options,
     add_data_flags,
     check_minimum,
-    check_model,
     load_named_corpus,
     resolve_cache,
 )
+from tfser.cli.zoo import check_model
 from tfser.corpora.loader import describe_corpus
 from tfser.distributed import spark_session
 from tfser.errors import ConflictError, DataError, TfserError

@@ -1,17 +1,16 @@
 """Command-line options shared by train, search and extract."""
 
 import argparse
-import ast
 import logging
 import os
-import pkgutil
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfser import models
+from tfser.cli.zoo import SVMS, model_names
 from tfser.config.hparams import (
     format_overrides,
+    format_toml,
     hparams_folder,
     hparams_names,
     load_hparams,
@@ -23,13 +22,13 @@ from tfser.corpora.loader import (
     is_table,
     load_corpus,
 )
-from tfser.errors import UsageError, did_you_mean
+from tfser.errors import UsageError
 from tfser.evaluation.protocols import choose_protocol
 from tfser.storage import atomic_files, run_directory, s3
+from tfser.training import balance
 
 log = logging.getLogger("tfser")
 
-SVMS = ("encoder", "svm")  # models whose trained part is an SVM
 PRETRAINED = ("autoencoder", "vae", "began")  # sections of hyperparameters with a `corpus`
 
 
@@ -55,16 +54,19 @@ class Options:
     seed: int = 0
     seeds: int = 1
     folds: int | None = None
+    balance: str | None = None  # "class", "gender" or both with a comma
     strategy: str = "auto"
     workdir: Path | None = None
     # Train.
     evaluate: str = "test"
     part: frozenset | None = None  # see `Run.parts`
+    held_out: Path | None = None  # JSON of an outer fold of a nested search, see `nested_search`
     # Search.
     evals: int = 20
     algorithm: str = "tpe"
     trial_seeds: int | None = None  # None: those of the best setting
     stop_hopeless: bool = False
+    nested: int | None = None  # inner folds
 
 
 def add_data_flags(p: argparse.ArgumentParser) -> None:
@@ -135,34 +137,6 @@ def add_data_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def model_names() -> list[str]:
-    """List the systems of the zoo: the folders of `tfser.models`."""
-    return sorted(module.name for module in pkgutil.iter_modules(models.__path__))
-
-
-def describe_models() -> str:
-    """Describe each system in a line, from the docstring of its package."""
-    folder = Path(models.__path__[0])
-    lines = []
-    for name in model_names():
-        source = (folder / name / "__init__.py").read_text(encoding="utf-8")
-        docstring = (ast.get_docstring(ast.parse(source)) or "").splitlines()
-        needs = next((line for line in docstring if line.startswith("Needs: ")), None)
-        title = docstring[0].rstrip(".")
-        needs = f"; needs {needs.removeprefix('Needs: ').rstrip('.')}" if needs else ""
-        lines.append(f"  {name:<7} {title}{needs}")
-    return "\n".join(lines)
-
-
-def check_model(name: str) -> None:
-    """Raise UsageError for a name that no system of the zoo has."""
-    names = model_names()
-    if name not in names:
-        raise UsageError(
-            f"unknown model {name!r}{did_you_mean(name, names)}; one of: {' '.join(names)}"
-        )
-
-
 def check_minimum(options: Options, **lowest: int) -> None:
     """Raise UsageError for an option whose number is below the lowest allowed."""
     for name, least in lowest.items():
@@ -219,8 +193,18 @@ def _hparams_table(corpus: str) -> str:
 
 
 def list_overrides(options: Options) -> list[str]:
-    """List the overrides of --set and --target."""
-    return [*options.overrides, *([f"labels.target={options.target}"] if options.target else [])]
+    """List the overrides of --set, --target and --balance."""
+    overrides = [*options.overrides]
+    if options.target:
+        overrides.append(f"labels.target={options.target}")
+    if options.balance is not None:
+        if options.model not in balance.SECTIONS:
+            raise UsageError(
+                f"--balance: the training of {options.model} has no weights; leave it out"
+            )
+        names = format_toml([name for name in options.balance.split(",") if name])
+        overrides.append(f"{balance.SECTIONS[options.model]}.balance={names}")
+    return overrides
 
 
 def resolve_protocol(options: Options, utterances, hp) -> str:
@@ -281,7 +265,8 @@ def format_flags(options: Options, parameters: dict) -> list[str]:
     """Return the flags of tfser-train for these options and the parameters of a trial."""
     words = []
     for name in ("model", "corpus", "data_root", "test_corpus", "test_root", "protocol", "target",
-                 "hparams", "seed", "seeds", "folds", "cache", "strategy", "max_bad"):  # fmt: skip
+                 "hparams", "seed", "seeds", "folds", "balance", "cache", "strategy",
+                 "max_bad", "held_out"):  # fmt: skip
         if (value := getattr(options, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     for override in [*options.overrides, *format_overrides(parameters)]:

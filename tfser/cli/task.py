@@ -10,7 +10,6 @@ from typing import NamedTuple
 from tfser.cli.options import (
     Options,
     check_minimum,
-    check_model,
     check_svm,
     check_unlabelled_corpora,
     is_table,
@@ -18,11 +17,14 @@ from tfser.cli.options import (
     resolve_cache,
     resolve_protocol,
 )
+from tfser.cli.zoo import check_model
 from tfser.config.hparams import searched_task
 from tfser.corpora.labels import select_by_labels, select_common_classes
 from tfser.errors import UsageError
 from tfser.evaluation import protocols
-from tfser.storage import run_directory, s3
+from tfser.evaluation.nested_folds import hold_out_speakers
+from tfser.storage import atomic_files, run_directory, s3
+from tfser.training.balance import check_balance
 
 log = logging.getLogger("tfser")
 
@@ -65,6 +67,9 @@ def prepare_task(options: Options) -> Task:
     if protocol == "all" and options.folds:
         raise UsageError(f"--folds {options.folds}: --protocol all is one training; leave it out")
     check_svm(options, protocol)
+    if options.held_out:
+        fold = atomic_files.read_dict(options.held_out)
+        utterances = hold_out_speakers(utterances, fold, protocol)
     settings = {"model": options.model, "corpus": corpus, "protocol": protocol}
     test_utterances = None
     if options.test_corpus:
@@ -100,7 +105,9 @@ def prepare_task(options: Options) -> Task:
 
 def make_run(folder: Path, options: Options, task: Task, parts) -> run_directory.Run:
     """Return the options of a paper's `train`."""
+    # The search of a nested search's fold was not on the speakers who are tested.
     is_best = folder.name == "best" and (folder.parent / "trials.jsonl").exists()
+    is_best = is_best and not options.held_out
     own = f"{task.corpus}/{task.protocol}"
     return run_directory.Run(
         folder=folder,
@@ -150,6 +157,7 @@ def check_folds(options: Options, task: Task) -> None:
             log.setLevel(logging.ERROR)
         run = make_run(Path(), options, task, None)
         folds = splits.make_splits(utterances, task.hp, run, options.seed, **more)
+        check_balance(options.model, task.hp, utterances, folds)
     finally:
         log.setLevel(level)
     if is_table(options.corpus) and not more:

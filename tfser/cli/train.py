@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tfser import tensorflow_startup
 from tfser.cli import base, spark_jobs
-from tfser.cli.options import Options, add_data_flags, describe_models
+from tfser.cli.options import Options, add_data_flags
 from tfser.cli.task import Task, make_run, prepare_task, select_tested
+from tfser.cli.zoo import describe_models
 from tfser.corpora import omg
 from tfser.corpora.labels import ATTRIBUTES
 from tfser.corpora.loader import corpus_root, describe_corpus
@@ -63,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     )
     # For the tasks of --spark: no fold, or this fold, of the run two folders above --workdir.
     p.add_argument("--part", type=_parts, help=argparse.SUPPRESS)
+    # For the trials and tests of tfser-search --nested: a file with the speakers of an outer fold.
+    p.add_argument("--held-out", type=Path, help=argparse.SUPPRESS)
     return p
 
 
@@ -100,6 +103,13 @@ def add_flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--folds", type=int, metavar="N", help="number of folds (default: the protocol's)"
+    )
+    p.add_argument(
+        "--balance",
+        metavar="NAMES",
+        help="class, gender or class,gender: weights of the training utterances, with which "
+        "these groups count alike in the loss: svm.balance of encoder and svm, train.balance of "
+        "aae, acnn and epr",
     )
     p.add_argument(
         "--strategy",

@@ -48,8 +48,8 @@ def format_table(entries: list[dict], baseline: list[dict] = ()) -> str:
     links = f"From [{corpus}.json]({corpus}.json)"
     if any(list_t_tests(rows) for rows in kinds.values()):
         links += (
-            "; t-tests of each row against each, one-tailed and not adjusted, which the text "
-            f"quotes: [{corpus}.tests.csv]({corpus}.tests.csv)"
+            "; t-tests of each row against each, one-tailed and not adjusted: "
+            f"[{corpus}.tests.csv]({corpus}.tests.csv)"
         )
     return f"{links}:\n" + "".join(_format_rows(rows, baselines) for rows in kinds.values())
 

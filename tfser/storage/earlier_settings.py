@@ -20,6 +20,7 @@ UNRECORDED = {
     "hparams.features.scale": "mel",
     "hparams.protocol.lists": "",
     "hparams.svm.balance": [],
+    "hparams.train.balance": [],
 }
 PRETRAINING = ("autoencoder", "vae", "began")  # sections with a corpus and a group of it
 # Of runs of the AAE from before each change of section 5.2 had a setting.

@@ -15,7 +15,7 @@ from tfser.storage.earlier_settings import update_settings
 log = logging.getLogger("tfser")
 
 # Files and folders of a run or a search that has begun.
-RESULTS = ("seed-*", "trial*", "scores.json", "predictions.csv", "best")
+RESULTS = ("seed-*", "fold-*", "trial*", "scores.json", "predictions.csv", "best")
 
 
 @dataclass(frozen=True)

@@ -138,17 +138,17 @@ def save_model(model: keras.Model, path) -> None:
     keras.Model(model.input, model.output, name=model.name).save(path)
 
 
-def chance_loss(labels: np.ndarray, share: float = 0.05) -> tuple[float, float]:
+def chance_loss(labels: np.ndarray, weights=None, share: float = 0.05) -> tuple[float, float]:
     """Return the loss at chance and the loss below which a network has learnt.
 
-    labels: [segments, K].
+    labels: [segments, K]; weights: of the segments in the loss [segments], None for 1.
 
     A network that ignores its input can reach the entropy of the mean label (ln K where classes are
     balanced), a perfect network the mean entropy of the labels. Below chance by `share` of that
     distance counts as learning. Not in any paper: the guard against a network stuck at chance.
     """
-    at_chance = float(_entropy(labels.mean(axis=0, dtype=np.float64)))
-    perfect = float(np.mean(_entropy(labels)))
+    at_chance = float(_entropy(np.average(labels.astype(np.float64), axis=0, weights=weights)))
+    perfect = float(np.average(_entropy(labels), weights=weights))
     return at_chance, at_chance - share * (at_chance - perfect)
 
 

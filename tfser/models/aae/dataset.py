@@ -15,6 +15,7 @@ from tfser.errors import UsageError
 from tfser.features import opensmile
 from tfser.models.aae.splits import select_utterances
 from tfser.models.aae.subnetworks import FRAMES_PER_STEP
+from tfser.training.balance import append_weights, separate_weights
 from tfser.training.pretraining import share_recordings
 
 log = logging.getLogger("tfser")
@@ -165,45 +166,54 @@ def make_batches(dataset, numbers, one_hot, batch_size, **options):
     )
 
 
-def make_labelled_batches(dataset, labelled, batch_size, n_batches, **options):
+def make_labelled_batches(dataset, labelled, batch_size, n_batches, *, weights=None, **options):
     """Return `n_batches` of (features, labels): passes over the utterances `labelled`.
 
     All batches have one size, for which one graph is compiled: an utterance of few is in one twice.
+    With the weights of these utterances, a batch is (features, labels, weights).
     """
     n_passes = -(-n_batches * batch_size // len(labelled))
     numbers = np.tile(labelled, n_passes)
     one_hot = np.eye(len(dataset.classes), dtype="float32")[dataset.y[numbers]]
+    if weights is not None:
+        one_hot = append_weights(one_hot, np.tile(weights, n_passes))
     batches = make_batches(dataset, numbers, one_hot, batch_size, drop_remainder=True, **options)
-    return batches.take(n_batches)
+    batches = batches.take(n_batches)
+    return batches if weights is None else separate_weights(batches)
 
 
-def make_autoencoder_batches(dataset, known, labelled, batch_size, n_z, *, seed, epoch):
+def make_autoencoder_batches(
+    dataset, known, labelled, batch_size, n_z, *, seed, epoch, weights=None
+):
     """Return the batches of an epoch of the AAE, see `AdversarialAutoencoder.train_step`.
 
     Phases 1 and 2 have the utterances `known`, phase 3 the utterances `labelled` in batches of its
     own; where all have a label, the batches are the same. The samples of the priors (section 5.2:
     one-hot with equal probabilities, and N(0, I)) depend on (seed, epoch) alone, not on how often a
     run was resumed or on how many devices share a batch. `epoch` may be a tf.Variable, see
-    `pipelines.utterance_batches`.
+    `pipelines.utterance_batches`. weights: of the utterances `labelled`, None for 1.
     """
     n_batches, n_classes = len(known) // batch_size, len(dataset.classes)
     options = {"seed": seed, "epoch": epoch}
-    batches = make_labelled_batches(dataset, labelled, batch_size, n_batches, **options)
+    batches = make_labelled_batches(
+        dataset, labelled, batch_size, n_batches, weights=weights, **options
+    )
     if len(labelled) == len(known):
-        batches = batches.map(unconverted(lambda x, labels: (x, (x, labels))))
+        batches = batches.map(unconverted(lambda x, *labels: (x, (x, *labels))))
     else:
         others = make_batches(dataset, known, None, batch_size, drop_remainder=True, **options)
         batches = tf.data.Dataset.zip(others, batches)
 
     @unconverted
     def add_priors(number, batch):
-        x, labelled_batch = batch
+        x, (labelled_x, labels, *weights_of_batch) = batch
         fold_in = tf.random.experimental.stateless_fold_in
         of_batch = fold_in(tf.stack([seed, epoch]), number)
         of_y, of_z = (fold_in(of_batch, prior) for prior in range(2))
         classes = tf.random.stateless_uniform([batch_size], of_y, 0, n_classes, "int32")
         prior_z = tf.random.stateless_normal([batch_size, n_z], of_z)
-        return x, (*labelled_batch, tf.one_hot(classes, n_classes), prior_z)
+        priors = tf.one_hot(classes, n_classes), prior_z
+        return x, (labelled_x, labels, *priors), *weights_of_batch
 
     return batches.enumerate().map(add_priors)
 

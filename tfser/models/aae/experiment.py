@@ -25,6 +25,7 @@ from tfser.models.aae.splits import make_splits, select_utterances
 from tfser.models.aae.subnetworks import baseline
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision, nadam
+from tfser.training.balance import balance_weights, name_balance
 from tfser.training.epoch import predict_batches
 
 
@@ -42,6 +43,7 @@ def train(utterances, hp, run) -> dict | None:
     """Cross-validate one row of table 1; return the scores, as in scores.json."""
     loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     check_frames(hp)
+    balance = hp["train"]["balance"]
     unlabelled = load_unlabelled(utterances, hp, run)
 
     def load_checked(utterances):
@@ -57,7 +59,7 @@ def train(utterances, hp, run) -> dict | None:
         },
         load_checked,
     )
-    system, name = hp["model"]["system"], name_row(hp)
+    system, name = hp["model"]["system"], ", ".join([name_row(hp), *name_balance(balance)])
     model = compiled_network(dataset, hp, run)
     shifts = []  # of the features by each class, one array per network
 
@@ -100,6 +102,7 @@ def train(utterances, hp, run) -> dict | None:
             * (dataset.n_frames is not None and system != "baseline"),
             *(f"{k} {v}" for k, v in labels.items()),
             *["z-score per speaker (transductive)"] * transductive,
+            *name_balance(balance),
         ],
         flags=labels | ({"normalize": "speaker(transductive)"} if transductive else {}),
     )
@@ -189,10 +192,12 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
         )
     model.get_layer("standardize").set_statistics(*feature_statistics(dataset, known))
     batch_size = loop.shared_batch_size(min(hp["train"]["batch_size"], len(known)), run.strategy)
+    of_labelled = [dataset.utterances[i] for i in labelled]
+    weights = balance_weights(of_labelled, hp["train"]["balance"])
     dev_batches = make_batches(dataset, dev, None, 256)
 
     def make_train_batches(epoch):
-        options = {"seed": order_seed, "epoch": epoch}
+        options = {"seed": order_seed, "epoch": epoch, "weights": weights}
         if is_baseline:  # as many updates as of phase 3
             n_batches = len(known) // batch_size
             return make_labelled_batches(dataset, labelled, batch_size, n_batches, **options)

@@ -21,7 +21,8 @@ class AdversarialAutoencoder(PaperNetwork, keras.Model):
     Input: features [batch, *shape], not standardized; NaN for frames after the end of an utterance.
     Output: [batch, n_classes], in float32. `adapt` sets the z-score. `encode` gives y and z of
     standardized features, `decoder` features of both. `fit` takes features and one-hot labels,
-    and draws the samples of the priors; see `train_step` for utterances without a label.
+    and draws the samples of the priors; see `train_step` for utterances without a label. Its
+    `sample_weight` weights the cross-entropy of phase 3.
 
     Args:
         n_classes: number of emotions, or of levels of an attribute.
@@ -169,27 +170,27 @@ class AdversarialAutoencoder(PaperNetwork, keras.Model):
 
         data: features and labels [batch, K]. For utterances without a label: features, and
         (features of labelled utterances, their labels), a batch of its own; it may have samples of
-        the priors of y and of z besides.
+        the priors of y and of z besides. Then, if there are, weights of the labelled utterances.
         """
-        x, inside, labelled_x, labels, *priors = self._prepare_batch(data)
-        losses = self.run_phases(x, inside, labelled_x, labels, *priors)
+        x, inside, labelled_x, labels, *more = self._prepare_batch(data)
+        losses = self.run_phases(x, inside, labelled_x, labels, *more)
         return self._update_metrics(losses, labelled_x, labels)
 
     def test_step(self, data):
         """Return the losses of `train_step` without dropout and updates."""
         with replicas.restore_generator(self.noise):
-            x, inside, labelled_x, labels, *priors = self._prepare_batch(data)
-        phases = self.phases(x, inside, labelled_x, labels, *priors, training=False)
+            x, inside, labelled_x, labels, *more = self._prepare_batch(data)
+        phases = self.phases(x, inside, labelled_x, labels, *more, training=False)
         return self._update_metrics([loss() for loss, *_ in phases], labelled_x, labels)
 
     def _prepare_batch(self, data) -> tuple:
         """Return the arguments of `phases`."""
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         labelled_x, labels, *priors = y if isinstance(y, (tuple, list)) else (x, y)
         # Frames after the end of an utterance are NaN, which `standardize` makes the mean.
         inside = 1.0 - ops.cast(ops.isnan(x[..., :1]), "float32") if self.masks_padding else 1.0
         x, labelled_x = self.standardize(x), self.standardize(labelled_x)
-        return x, inside, labelled_x, labels, *(priors or self.draw_priors(x))
+        return x, inside, labelled_x, labels, *(priors or self.draw_priors(x)), weights
 
     def draw_priors(self, x) -> tuple:
         """Draw samples of the priors (section 5.2) for a batch x: one-hot y, z of N(0, I)."""
@@ -213,13 +214,14 @@ class AdversarialAutoencoder(PaperNetwork, keras.Model):
 
     def phases(
         self, x=None, inside=None, labelled_x=None, labels=None, prior_y=None, prior_z=None,
-        training=True,
+        weights=None, training=True,
     ) -> list[tuple]:  # fmt: skip
         """Return the phases of section 4.1 in order: (loss, weights that it moves, optimizer).
 
         A loss is a function () -> scalar of the batch: standardized features x, which of their
         frames are `inside` the utterance, features of labelled utterances and their labels, samples
-        of the priors. Weights and optimizers do not depend on the batch.
+        of the priors, weights [batch] of the labelled utterances (None: 1). The weights that move
+        and the optimizers do not depend on the batch.
         """
 
         def reconstruction():
@@ -243,7 +245,8 @@ class AdversarialAutoencoder(PaperNetwork, keras.Model):
 
         def classification():
             logits, _ = self.encoder(labelled_x, training=training)
-            return ops.mean(ops.categorical_crossentropy(labels, logits, from_logits=True))
+            each = ops.categorical_crossentropy(labels, logits, from_logits=True)
+            return ops.mean(each if weights is None else each * weights)
 
         encoder, decoder = self.encoder.trainable_variables, self.decoder.trainable_variables
         discriminators = self.d_y.trainable_variables + self.d_z.trainable_variables

@@ -148,17 +148,22 @@ def feature_statistics(dataset, utterances) -> tuple[np.ndarray, np.ndarray]:
     return frames.mean(axis=0, dtype="float64"), np.where(sd > 0, sd, 1.0)
 
 
-def make_batches(dataset, numbers, batch_size, **options):
-    """Return batches of (inputs, labels of each view), in order unless given a seed."""
-    parts = dict(dataset.views)
+def make_batches(dataset, numbers, batch_size, weights=None, **options):
+    """Return batches of (inputs, labels of each view), in order unless given a seed.
+
+    With weights [numbers], a batch is (inputs, labels of each view, weights).
+    """
+    parts = {name: labels[numbers] for name, labels in dataset.views.items()}
     if dataset.representations is not None:
-        parts["representation"] = dataset.representations
+        parts["representation"] = dataset.representations[numbers]
+    if weights is not None:
+        parts["weight"] = weights[:, None].astype("float32")
     sizes = [part.shape[1] for part in parts.values()]
     batches = pipelines.utterance_batches(
         dataset.frames,
         dataset.offsets,
         numbers,
-        np.concatenate(list(parts.values()), axis=1)[numbers],
+        np.concatenate(list(parts.values()), axis=1),
         n_frames=dataset.n_frames,
         batch_size=batch_size,
         **options,
@@ -170,6 +175,8 @@ def make_batches(dataset, numbers, batch_size, **options):
         inputs = {"log_mel": x}
         if "representation" in labels:
             inputs["representation"] = labels.pop("representation")
+        if "weight" in labels:
+            return inputs, labels, labels.pop("weight")[:, 0]
         return inputs, labels
 
     return batches.map(separate)

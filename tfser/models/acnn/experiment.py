@@ -22,6 +22,7 @@ from tfser.models.acnn.network import ACNN
 from tfser.models.acnn.splits import make_splits
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
+from tfser.training.balance import balance_weights, name_balance
 from tfser.training.epoch import predict_batches
 
 # Table 1; section 4.2: 64 epochs, "respectively 32 epochs for the full Tedlium model".
@@ -103,6 +104,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
             *[DEV_SETS[hp["protocol"]["dev"]]] * (run.protocol == "paper"),
             *["z-score per speaker (transductive)"] * speaker_scores,
             *["autoencoder trained on the tested speech (transductive)"] * dataset.transductive,
+            *name_balance(hp["train"]["balance"]),
         ],
         flags=labels
         | ({"normalize": "speaker(transductive)"} if speaker_scores else {})
@@ -121,7 +123,7 @@ def condition_name(hp) -> str:
         parts.append("raw")
     if hp["features"]["normalize"] == "speaker":
         parts.append("speaker-normalized")
-    return ", ".join(parts)
+    return ", ".join(parts + name_balance(hp["train"]["balance"]))
 
 
 def autoencoder_name(settings) -> str:
@@ -185,11 +187,14 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     batch_size = loop.shared_batch_size(
         min(hp["train"]["batch_size"], len(split.train)), run.strategy
     )
+    known = [dataset.utterances[i] for i in split.train]
+    weights = balance_weights(known, hp["train"]["balance"])
     dev_batches, dev_y = make_batches(dataset, split.dev, 256), dataset.y[split.dev]
     history = fold.train_epochs(
         model,
         lambda epoch: make_batches(
-            dataset, split.train, batch_size, seed=order_seed, epoch=epoch, drop_remainder=True
+            *(dataset, split.train, batch_size, weights),
+            **{"seed": order_seed, "epoch": epoch, "drop_remainder": True},
         ),
         lambda: fold.score_classes(dev_y, predict_batches(model, dev_batches)["emotion"]),
         max_epochs=hp["train"]["max_epochs"],

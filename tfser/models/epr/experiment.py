@@ -24,6 +24,7 @@ from tfser.models.epr.splits import (
 )
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
+from tfser.training.balance import append_weights, balance_weights, separate_weights
 from tfser.training.epoch import predict_batches
 
 
@@ -204,7 +205,9 @@ def train_network(experiment, train, dev, labels, folder, seed) -> np.ndarray:
     standardize(model, *band_statistics(dataset, train))
     train_segments = np.flatnonzero(np.isin(dataset.owner, train))
     dev_segments = np.flatnonzero(np.isin(dataset.owner, dev))
-    chance_loss, learnt_loss = loop.chance_loss(labels[train_segments])
+    known = [dataset.utterances[i] for i in dataset.owner[train_segments]]
+    weights = balance_weights(known, hp["train"]["balance"])
+    chance_loss, learnt_loss = loop.chance_loss(labels[train_segments], weights)
     batch_size = loop.shared_batch_size(
         min(hp["train"]["batch_size"], len(train_segments)), run.strategy
     )
@@ -213,21 +216,23 @@ def train_network(experiment, train, dev, labels, folder, seed) -> np.ndarray:
     set_steps(model, n_steps)
     n_frames = hp["segments"]["n_frames"]
 
-    def make_batches(segments, **options):
-        return pipelines.segment_batches(
+    def make_batches(segments, weights=None, **options):
+        own = labels[segments]
+        batches = pipelines.segment_batches(
             dataset.frames,
             dataset.starts[segments],
-            labels[segments],
+            own if weights is None else append_weights(own, weights),
             n_frames=n_frames,
             batch_size=batch_size,
             **options,
         )
+        return batches if weights is None else separate_weights(batches)
 
     with fold.report_epochs(fold.event_folder(run, folder), bar.epoch) as report:
         history = loop.fit(
             model,
             lambda epoch: make_batches(
-                train_segments, seed=order_seed, epoch=epoch, drop_remainder=True
+                train_segments, weights, seed=order_seed, epoch=epoch, drop_remainder=True
             ).take(n_steps),
             make_batches(dev_segments),
             max_epochs=hp["train"]["max_epochs"],

@@ -12,6 +12,7 @@ from tfser.models.epr.refinery import list_networks
 from tfser.plots.figures import write_emotion_profile
 from tfser.storage import atomic_files
 from tfser.training import fold, loop
+from tfser.training.balance import name_balance
 
 log = logging.getLogger("tfser")
 
@@ -86,6 +87,7 @@ def list_facts(hp, dataset, stuck) -> list[str]:
         *(f"{name} {value}" for name, value in describe_labels(**hp["labels"]).items()),
         f"labels {hp['refinery']['labels']}",
         f"{len(dataset.starts):,} segments",
+        *name_balance(hp["train"]["balance"]),
         *([f"{len(stuck)} networks never left chance"] if stuck else []),
     ]
 

@@ -20,8 +20,8 @@ from tfser.features.opensmile import normalize_by_speaker
 from tfser.models.svm.dataset import make_opensmile
 from tfser.models.svm.probabilities import estimate_probabilities
 from tfser.models.svm.splits import make_splits
-from tfser.models.svm.weights import balance_weights
 from tfser.storage import atomic_files, fold_files, run_directory
+from tfser.training.balance import balance_weights, name_balance
 
 
 class Dataset(NamedTuple):
@@ -78,7 +78,7 @@ def train_on_features(
     per_speaker = folds_are_random and hp["protocol"]["kind"] == "per-speaker"
     name = system + ", speaker-normalized" * transductive
     name += ", each speaker's own" * per_speaker + ", without dev" * fewer
-    balanced = [f"balanced by {' and '.join(hp['svm']['balance'])}"] * bool(hp["svm"]["balance"])
+    balanced = name_balance(hp["svm"]["balance"])
     name += "".join(f", {text}" for text in balanced)
     results = []
     for seed in run.seeds:
