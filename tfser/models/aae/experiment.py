@@ -7,6 +7,7 @@ import numpy as np
 
 from tfser.corpora.labels import describe_labels
 from tfser.evaluation import classification_report, cross_validation
+from tfser.inference import initial_network
 from tfser.models.aae import figures
 from tfser.models.aae.dataset import (
     Dataset,
@@ -26,6 +27,7 @@ from tfser.models.aae.subnetworks import baseline
 from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision, nadam
 from tfser.training.epoch import predict_batches
+from tfser.training.layer_names import freeze_layers
 
 
 class Experiment(NamedTuple):
@@ -36,17 +38,20 @@ class Experiment(NamedTuple):
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
     bar: cross_validation.Progress
+    weights: dict = {}  # of the initial network, see `select_weights`
 
 
 def train(utterances, hp, run) -> dict | None:
     """Cross-validate one row of table 1; return the scores, as in scores.json."""
     loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     check_frames(hp)
+    initial = initial_network.load_initial_network("aae", hp)
     unlabelled = load_unlabelled(utterances, hp, run)
 
     def load_checked(utterances):
         dataset = load_dataset(utterances, hp, run, unlabelled)
-        run_directory.check_data(run.folder, dataset.utterances, dataset.key)
+        digest = initial_network.digest_initial(initial)
+        run_directory.check_data(run.folder, dataset.utterances, dataset.key, **digest)
         return dataset
 
     dataset, splits = cross_validation.load_with_splits(
@@ -56,14 +61,17 @@ def train(utterances, hp, run) -> dict | None:
             seed: make_splits(utterances, hp, run, seed, unlabelled) for seed in run.seeds
         },
         load_checked,
+        earlier=initial and initial.training,
     )
     system, name = hp["model"]["system"], name_row(hp)
     model = compiled_network(dataset, hp, run)
+    weights = initial_network.select_weights(initial, new_network, dataset, hp)
     shifts = []  # of the features by each class, one array per network
 
     def train_fold(split, folder, seed, bar):
         bar.at(system)
-        outputs = train_network(Experiment(dataset, hp, run, model, bar), split, folder, seed)
+        experiment = Experiment(dataset, hp, run, model, bar, weights)
+        outputs = train_network(experiment, split, folder, seed)
         bar.network_done()
         return outputs
 
@@ -102,6 +110,7 @@ def train(utterances, hp, run) -> dict | None:
             *["z-score per speaker (transductive)"] * transductive,
         ],
         flags=labels | ({"normalize": "speaker(transductive)"} if transductive else {}),
+        earlier=initial and initial.training,
     )
 
 
@@ -129,6 +138,7 @@ def compiled_network(dataset, hp, run) -> keras.Model:
     rate, schedule_decay = hp["train"]["learning_rate"], hp["optimizer"]["schedule_decay"]
     with loop.select_strategy(run.strategy).scope():
         model = new_network(dataset, hp)
+        freeze_layers(model, hp["train"]["freeze"])
         if hp["model"]["system"] == "baseline":
             optimizer = nadam.Nadam(rate, schedule_decay=schedule_decay)
             return loop.compile_model(model, optimizer, keras.losses.CategoricalCrossentropy())
@@ -172,7 +182,7 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     Returns: {"probabilities": [n, K]} and, of an autoencoder, "generated" [K, features], see
     `figures.class_shifts`.
     """
-    dataset, hp, run, model, bar = experiment
+    dataset, hp, run, model, bar, weights = experiment
     if outputs := fold.load_finished(folder / "test.npz"):
         return outputs
     folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +198,7 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
             sample_labels(numbers, dataset.y, fraction, rng) for numbers in (labelled, dev)
         )
     model.get_layer("standardize").set_statistics(*feature_statistics(dataset, known))
+    initial_network.copy_weights(model, weights)
     batch_size = loop.shared_batch_size(min(hp["train"]["batch_size"], len(known)), run.strategy)
     dev_batches = make_batches(dataset, dev, None, 256)
 
