@@ -179,7 +179,7 @@ def test_bad_words(before, folder, tmp_path):
          "--channel -1: give 1 or more"),
         (["--preset", "x", recording, "--out", tmp_path / "a.csv"], 2, "no preset 'x'"),
         (["--run", run, recording, "--out", recording.with_suffix(".csv"), "--layer", "hiden"], 2,
-         "--layer hiden: epr has profile, hidden (did you mean 'hidden'?)"),
+         "layer hiden: epr has profile, hidden (did you mean 'hidden'?)"),
     ):  # fmt: skip
         answer = called(embed.main, *words)
         assert (answer.code, says in answer.err) == (code, True), answer.err

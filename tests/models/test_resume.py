@@ -28,7 +28,7 @@ from tfser.models.epr import experiment as epr
 from tfser.models.epr import network as of_epr
 from tfser.plots import tensorboard
 from tfser.storage import atomic_files
-from tfser.training import loop, mixed_precision
+from tfser.training import layer_names, loop, mixed_precision
 
 KILLED_AFTER, EPOCHS = 2, 3
 
@@ -92,10 +92,16 @@ def train_head(folder, wavs, *, encoder):
     began.train_head(lab, split, folder / "seed-0" / "fold-00", [0, 0])
 
 
-def train_epr(folder, wavs):
+def train_epr(folder, wavs, *, is_continued=False):
     hp = test_epr.hyperparameters(f"train.max_epochs={EPOCHS}", "train.epoch_share=0.2")
     corpus = test_epr.speech_of(test_epr.voices(1))
-    lab = test_epr.experiment(folder, hp, corpus)
+    weights = {}
+    if is_continued:
+        hp["train"]["freeze"] = ["conv1_*"]
+        keras.utils.set_random_seed(5)
+        network = epr.new_network(corpus, hp)
+        weights = {name: np.array(w) for name, w in layer_names.list_weights(network).items()}
+    lab = test_epr.experiment(folder, hp, corpus)._replace(weights=weights)
     fold = folder / "seed-0" / "fold-00"
     epr.train_network(lab, np.arange(4), np.arange(4, 8), corpus.one_hot, fold, [0])
 
@@ -113,6 +119,7 @@ CASES = {
     "began, head": functools.partial(train_head, encoder="untrained"),
     "began, end to end": functools.partial(train_head, encoder="end-to-end"),
     "epr": train_epr,
+    "epr, continued": functools.partial(train_epr, is_continued=True),
 }
 # Under mixed_float16 optimizers hold a loss scale; an AAE has four optimizers, BEGAN two.
 HALVES = [

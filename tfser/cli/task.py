@@ -23,10 +23,20 @@ from tfser.corpora.labels import select_by_labels, select_common_classes
 from tfser.errors import UsageError
 from tfser.evaluation import protocols
 from tfser.evaluation.nested_folds import hold_out_speakers
+from tfser.inference import source_run
 from tfser.storage import atomic_files, run_directory, s3
 from tfser.training.balance import check_balance
 
 log = logging.getLogger("tfser")
+
+CONTINUING = ("aae", "acnn", "epr")  # models with train.init
+# How other models start from a network, for the error.
+STARTS = {
+    "auxvae": "vae.weights takes the vae.keras of an earlier run",
+    "began": "began.weights takes the began.keras of an earlier run",
+    "encoder": "an SVM has no network; --model svm --set features.from=NAME learns from one",
+    "svm": "an SVM has no network; --set features.from=NAME learns from the layer of one",
+}
 
 
 class Task(NamedTuple):
@@ -52,6 +62,7 @@ def prepare_task(options: Options) -> Task:
             f"--workdir {options.workdir}: results are written to a disk; give a folder"
         )
     check_svm(options, options.protocol or "paper")
+    check_continuing(options)
     if options.test_root and not options.test_corpus:
         raise UsageError("--test-root is the folder of --test-corpus, which is not given")
     if options.test_corpus and options.protocol not in (None, "paper"):
@@ -63,6 +74,7 @@ def prepare_task(options: Options) -> Task:
     cache = resolve_cache(options)
     corpus, utterances, hp = load_named_corpus(options, options.corpus, options.data_root, cache)
     check_unlabelled_corpora(hp)
+    check_source(options.model, hp)
     protocol = resolve_protocol(options, utterances, hp)
     if protocol == "all" and options.folds:
         raise UsageError(f"--folds {options.folds}: --protocol all is one training; leave it out")
@@ -101,6 +113,27 @@ def prepare_task(options: Options) -> Task:
     task = Task(corpus, utterances, hp, test_utterances, cache, protocol, settings)
     check_folds(options, task)
     return task
+
+
+def check_continuing(options: Options) -> None:
+    """Raise UsageError for --init and train.freeze of a model that has neither."""
+    given = [o for o in options.overrides if o.startswith(("train.init=", "train.freeze="))]
+    if given and options.model not in CONTINUING:
+        flag = "--init" if given[0].startswith("train.init=") else "train.freeze"
+        raise UsageError(
+            f"{flag} is of {', '.join(CONTINUING)}; {options.model}: {STARTS[options.model]}"
+        )
+
+
+def check_source(model: str, hp) -> None:
+    """Raise UsageError, ConflictError or DataError for a run or preset that hp cannot start from.
+
+    Without TensorFlow, see `source_run`.
+    """
+    if model in CONTINUING:
+        source_run.check_initial(model, hp)
+    elif "from" in hp["features"]:
+        source_run.check_features(hp["features"])
 
 
 def make_run(folder: Path, options: Options, task: Task, parts) -> run_directory.Run:

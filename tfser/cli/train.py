@@ -14,6 +14,7 @@ from tfser.cli import base, spark_jobs
 from tfser.cli.options import Options, add_data_flags
 from tfser.cli.task import Task, make_run, prepare_task, select_tested
 from tfser.cli.zoo import describe_models
+from tfser.config.hparams import format_toml
 from tfser.corpora import omg
 from tfser.corpora.labels import ATTRIBUTES
 from tfser.corpora.loader import corpus_root, describe_corpus
@@ -42,6 +43,15 @@ exit codes: 0 done, 1 the run failed, 2 usage or configuration, 3 data, 4 the ru
 another run or is in use, 130 interrupted. The same command continues where it stopped.
 
 example: tfser-train --model epr --corpus casia --data-root ~/corpora/CASIA --protocol loso
+
+--init and features.from (svm): where speakers of a test set trained the preset or run, RESULT says
+init=seen_speakers (from=seen_speakers) and speaker_independent=no. Names are compared within one
+corpus.
+
+example: tfser-train --model epr --hparams epr.small --corpus ravdess --protocol loso --folds 4
+         --init epr_emodb
+example: tfser-train --model svm --corpus ravdess --protocol loso --set features.from=epr_emodb
+         --set features.layer=hidden
 """
 
 
@@ -128,6 +138,16 @@ def add_flags(p: argparse.ArgumentParser) -> None:
         "mixed_bfloat16 or mixed_float16 (default: float32)",
     )
     p.add_argument(
+        "--init",
+        action="append",
+        dest="overrides",
+        type=lambda name: f"train.init={format_toml(name)}",
+        metavar="NAME",
+        help="start from the network of a preset or a run directory of the same model, as --set "
+        "train.init (aae, acnn, epr): with the same classes it continues, with other classes it "
+        "gets a new head; --set train.freeze='[\"conv1_*\"]' keeps layers",
+    )
+    p.add_argument(
         "--spark",
         metavar="MASTER",
         help="run folds and seeds (tfser-search: trials) as tasks of Spark: local[2] for two "
@@ -205,10 +225,10 @@ def train_in_folder(folder: Path, options: Options, task: Task) -> None:
 def _import_paper(model: str, hp: dict):
     """Import TensorFlow and the model's experiment: (its `train`, the context of its precision).
 
-    `svm` needs no Keras, whose import takes longer than its training.
+    `svm` on openSMILE needs no Keras, whose import takes longer than its training.
     """
     with tensorflow_startup.quiet():
-        if model == "svm":
+        if model == "svm" and not hp["features"]["from"]:
             tensorflow_startup.import_tensorflow()
         else:
             tensorflow_startup.import_keras()

@@ -10,6 +10,7 @@ import logging
 import numpy as np
 
 from tfser.evaluation import calibration, metrics, result_files, run_statistics
+from tfser.evaluation.earlier_training import EarlierTraining
 from tfser.evaluation.splits import is_speaker_independent
 from tfser.plots import figures as plots
 from tfser.plots.intervals import draw_reliability
@@ -100,6 +101,7 @@ def finish_run(
     splits,
     facts: list[str],
     flags: dict,
+    earlier: EarlierTraining | None = None,
     **more,
 ) -> dict:
     """Write scores.json, predictions.csv and confusion matrices over all seeds; return the scores.
@@ -113,12 +115,19 @@ def finish_run(
             `speaker_independent`.
         facts: further facts about the results, for the card.
         flags: facts that are on the RESULT line too, {name: value}.
+        earlier: the training of a network that the run starts from. Speakers who trained it are
+            not unseen speakers.
         more: further entries of scores.json.
 
     "majority" is the share of the commonest class: the WA of a constant answer. "statistics" has
     intervals and scores by class, speaker and gender of each system, see `run_statistics`.
     """
     independent = are_speakers_unseen(utterances, splits)
+    if earlier is not None:
+        seen = earlier.list_seen(run.corpus, utterances, splits)
+        independent = independent and not seen
+        facts, flags = [*facts, *earlier.facts(seen)], flags | earlier.flags(seen)
+        more["earlier_training"] = earlier._asdict()
     systems = summarize_seeds(results)
     name, first = list(results[0]["systems"].items())[-1]
     matrix = np.sum([result["confusion"] for result in results], axis=0)

@@ -21,6 +21,7 @@ from tfser.corpora.labels import (
 )
 from tfser.errors import DataError, UsageError
 from tfser.evaluation import classification_report
+from tfser.evaluation.earlier_training import warn_of_seen_speakers
 from tfser.evaluation.splits import NO_DEV
 from tfser.storage import atomic_files, fold_files, run_directory
 
@@ -28,7 +29,7 @@ log = logging.getLogger("tfser")
 
 
 def load_with_splits(
-    utterances, run, make_splits, load_dataset, *, has_classes=True, make_more=None
+    utterances, run, make_splits, load_dataset, *, has_classes=True, make_more=None, earlier=None
 ) -> tuple:
     """Make the splits of all seeds, load the dataset, and write splits.csv: (dataset, splits).
 
@@ -41,6 +42,7 @@ def load_with_splits(
         has_classes: False where the target is a rating.
         make_more: function(dataset, splits) -> further folds of the paper, as `more` of
             `write_splits`.
+        earlier: the EarlierTraining of a network that the run starts from, or None.
     """
 
     def make_checked_splits(utterances):
@@ -50,6 +52,7 @@ def load_with_splits(
         return splits
 
     splits = make_checked_splits(utterances)
+    warn_of_seen_speakers(earlier, run.corpus, utterances, splits)
     dataset = load_dataset(utterances)
     if len(dataset.utterances) < len(utterances):
         splits = make_checked_splits(

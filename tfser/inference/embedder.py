@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from tfser.errors import DataError, UsageError, did_you_mean
 from tfser.inference import served_model
-from tfser.inference.finished_run import load_run
-from tfser.inference.predictor import Predictor, find_folder
+from tfser.inference.finished_run import find_folder, load_run
+from tfser.inference.predictor import Predictor
 
 
 class Embedder:
@@ -36,10 +36,11 @@ class Embedder:
         self.layer = layer or list(self.layers)[-1]
         if self.layer not in self.layers:
             raise UsageError(
-                f"--layer {layer}: {run.model} has {', '.join(self.layers)}"
+                f"layer {layer}: {run.model} has {', '.join(self.layers)}"
                 f"{did_you_mean(layer, self.layers)}"
             )
         self.embedding = self.layers[self.layer]
+        self.sample_rate_hz = inference.sample_rate_hz
         self._predictor = Predictor(
             tf.function(inference.embed or inference.function, reduce_retracing=True),
             run.classes,

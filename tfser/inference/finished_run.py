@@ -152,6 +152,13 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/hparams.json"))
 
 
+def find_folder(name) -> Path:
+    """Return the folder of a path, or of the preset with this name."""
+    if not Path(name).exists() and Path(name).name == str(name):
+        return preset.find_preset(str(name)).folder
+    return Path(name)
+
+
 def check_folder(folder: Path) -> None:
     """Raise UsageError where there is no such folder."""
     if not folder.is_dir():

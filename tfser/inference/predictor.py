@@ -13,13 +13,12 @@ from tfser.audio import decode, waveform_checks
 from tfser.audio.waveform_checks import NOISE
 from tfser.errors import DataError, UsageError
 from tfser.inference import export_graph, served_model
-from tfser.inference.finished_run import check_folder, load_run
+from tfser.inference.finished_run import check_folder, find_folder, load_run
 from tfser.inference.windows import check_window, read_windows, split_into_windows
 from tfser.plots.drawing_errors import keep_going
 from tfser.plots.figures import save_figure
 from tfser.plots.spectrograms import draw_prediction
 from tfser.storage import atomic_files, file_names
-from tfser.storage.preset import find_preset
 
 log = logging.getLogger("tfser")
 
@@ -231,13 +230,6 @@ def load_predictor(folder, *, seed=None, fold=0, channel=None) -> Predictor:
         inference.input_seconds,
         run.channel if channel is None else channel,
     )
-
-
-def find_folder(name) -> Path:
-    """Return the folder of a path, or of the preset with this name."""
-    if not Path(name).exists() and Path(name).name == str(name):
-        return find_preset(str(name)).folder
-    return Path(name)
 
 
 def _load_export(folder: Path, channel) -> Predictor:

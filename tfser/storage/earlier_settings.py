@@ -21,6 +21,10 @@ UNRECORDED = {
     "hparams.protocol.lists": "",
     "hparams.svm.balance": [],
     "hparams.train.balance": [],
+    "hparams.train.init": "",
+    "hparams.train.freeze": [],
+    "hparams.features.from": "",
+    "hparams.features.layer": "",
 }
 PRETRAINING = ("autoencoder", "vae", "began")  # sections with a corpus and a group of it
 # Of runs of the AAE from before each change of section 5.2 had a setting.

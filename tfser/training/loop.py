@@ -108,9 +108,12 @@ def list_optimizers(model: keras.Model) -> list[tuple]:
 def minimize(loss, variables, optimizer, clip_norm=None):
     """Update `variables` alone; `loss` is a function () -> mean loss of the batch.
 
+    Without variables, where all layers are frozen, the loss is computed alone.
     Optimizers add up the gradients of all replicas, each of which has its part of the batch.
     clip_norm limits the gradient of the complete batch, over all variables.
     """
+    if not variables:
+        return loss()
     n_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch([variable.value for variable in variables])

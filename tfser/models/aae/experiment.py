@@ -7,6 +7,7 @@ import numpy as np
 
 from tfser.corpora.labels import describe_labels
 from tfser.evaluation import classification_report, cross_validation
+from tfser.inference import initial_network
 from tfser.models.aae import figures
 from tfser.models.aae.dataset import (
     Dataset,
@@ -27,6 +28,7 @@ from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision, nadam
 from tfser.training.balance import balance_weights, name_balance
 from tfser.training.epoch import predict_batches
+from tfser.training.layer_names import freeze_layers
 
 
 class Experiment(NamedTuple):
@@ -37,6 +39,7 @@ class Experiment(NamedTuple):
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
     bar: cross_validation.Progress
+    initial_weights: dict = {}  # of the initial network, see `select_weights`
 
 
 def train(utterances, hp, run) -> dict | None:
@@ -44,11 +47,13 @@ def train(utterances, hp, run) -> dict | None:
     loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     check_frames(hp)
     balance = hp["train"]["balance"]
+    initial = initial_network.load_initial_network("aae", hp)
     unlabelled = load_unlabelled(utterances, hp, run)
 
     def load_checked(utterances):
         dataset = load_dataset(utterances, hp, run, unlabelled)
-        run_directory.check_data(run.folder, dataset.utterances, dataset.key)
+        digest = initial_network.digest_initial(initial)
+        run_directory.check_data(run.folder, dataset.utterances, dataset.key, **digest)
         return dataset
 
     dataset, splits = cross_validation.load_with_splits(
@@ -58,14 +63,17 @@ def train(utterances, hp, run) -> dict | None:
             seed: make_splits(utterances, hp, run, seed, unlabelled) for seed in run.seeds
         },
         load_checked,
+        earlier=initial and initial.training,
     )
     system, name = hp["model"]["system"], ", ".join([name_row(hp), *name_balance(balance)])
     model = compiled_network(dataset, hp, run)
+    initial_weights = initial_network.select_weights(initial, new_network, dataset, hp)
     shifts = []  # of the features by each class, one array per network
 
     def train_fold(split, folder, seed, bar):
         bar.at(system)
-        outputs = train_network(Experiment(dataset, hp, run, model, bar), split, folder, seed)
+        experiment = Experiment(dataset, hp, run, model, bar, initial_weights)
+        outputs = train_network(experiment, split, folder, seed)
         bar.network_done()
         return outputs
 
@@ -105,6 +113,7 @@ def train(utterances, hp, run) -> dict | None:
             *name_balance(balance),
         ],
         flags=labels | ({"normalize": "speaker(transductive)"} if transductive else {}),
+        earlier=initial and initial.training,
     )
 
 
@@ -132,6 +141,7 @@ def compiled_network(dataset, hp, run) -> keras.Model:
     rate, schedule_decay = hp["train"]["learning_rate"], hp["optimizer"]["schedule_decay"]
     with loop.select_strategy(run.strategy).scope():
         model = new_network(dataset, hp)
+        freeze_layers(model, hp["train"]["freeze"])
         if hp["model"]["system"] == "baseline":
             optimizer = nadam.Nadam(rate, schedule_decay=schedule_decay)
             return loop.compile_model(model, optimizer, keras.losses.CategoricalCrossentropy())
@@ -175,7 +185,7 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     Returns: {"probabilities": [n, K]} and, of an autoencoder, "generated" [K, features], see
     `figures.class_shifts`.
     """
-    dataset, hp, run, model, bar = experiment
+    dataset, hp, run, model, bar, initial_weights = experiment
     if outputs := fold.load_finished(folder / "test.npz"):
         return outputs
     folder.mkdir(parents=True, exist_ok=True)
@@ -191,6 +201,7 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
             sample_labels(numbers, dataset.y, fraction, rng) for numbers in (labelled, dev)
         )
     model.get_layer("standardize").set_statistics(*feature_statistics(dataset, known))
+    initial_network.copy_weights(model, initial_weights)
     batch_size = loop.shared_batch_size(min(hp["train"]["batch_size"], len(known)), run.strategy)
     of_labelled = [dataset.utterances[i] for i in labelled]
     weights = balance_weights(of_labelled, hp["train"]["balance"])

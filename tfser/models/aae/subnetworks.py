@@ -25,8 +25,8 @@ def baseline(shape, n_classes, *, units, dropout, clip, norm=False) -> keras.Mod
     norm = norm and _MOMENTUM**4
     x = Standardize(clip, name="standardize")(features)
     x = _body(x, units, dropout, norm)
-    logits = layers.Dense(n_classes, use_bias=not norm, dtype="float32")(x)
-    logits = _normalize(logits, norm, dtype="float32")
+    logits = layers.Dense(n_classes, use_bias=not norm, dtype="float32", name="y")(x)
+    logits = _normalize(logits, norm, "y", dtype="float32")
     probabilities = layers.Activation("softmax", dtype="float32")(logits)
     return keras.Model(features, probabilities, name="baseline")
 
@@ -38,8 +38,12 @@ def encoder(shape, n_classes, *, n_z, units, dropout, norm) -> keras.Model:
     x = _body(features, units, dropout, norm)
     # One batch normalization for both heads: with two layers side by side, replicas would wait for
     # each other's statistics in different orders.
-    heads = [layers.Dense(n, use_bias=not norm, dtype="float32")(x) for n in (n_classes, n_z)]
-    latent = _normalize(layers.Concatenate(dtype="float32")(heads), norm, dtype="float32")
+    heads = [
+        layers.Dense(n, use_bias=not norm, dtype="float32", name=name)(x)
+        for name, n in (("y", n_classes), ("z", n_z))
+    ]
+    latent = layers.Concatenate(dtype="float32")(heads)
+    latent = _normalize(latent, norm, "latent", dtype="float32")
     outputs = latent[:, :n_classes], latent[:, n_classes:]
     return keras.Model(features, outputs, name="encoder")
 
@@ -49,54 +53,64 @@ def decoder(shape, n_classes, *, n_z, units, norm) -> keras.Model:
     norm = norm and _MOMENTUM
     latent = keras.Input((n_classes,)), keras.Input((n_z,))
     x = layers.Concatenate()(latent)
-    for _ in range(2):
-        x = layers.ReLU()(_dense(x, units, norm))
+    for name in ("dense1", "dense2"):
+        x = layers.ReLU()(_dense(x, units, norm, name))
     if len(shape) == 1:
-        x = _dense(x, shape[0], norm)
+        x = _dense(x, shape[0], norm, "features")
         return keras.Model(latent, ops.cast(x, "float32"), name="decoder")
     n_frames, n_features = shape
     first, *unpooled = reversed(_FILTERS)
     n_steps = n_frames // _POOL ** len(unpooled)
-    x = layers.ReLU()(_dense(x, n_steps * first, norm))
+    x = layers.ReLU()(_dense(x, n_steps * first, norm, "steps"))
     x = layers.Reshape((n_steps, first))(x)
-    x = _convolution(x, layers.Conv1DTranspose, first, norm)
-    for filters in unpooled:
-        x = layers.UpSampling1D(_POOL)(_convolution(x, layers.Conv1DTranspose, filters, norm))
-    x = layers.Conv1DTranspose(n_features, _KERNEL, padding="same", use_bias=not norm)(x)
-    return keras.Model(latent, ops.cast(_normalize(x, norm), "float32"), name="decoder")
+    x = _convolution(x, layers.Conv1DTranspose, first, norm, "conv1")
+    for number, filters in enumerate(unpooled, start=2):
+        x = _convolution(x, layers.Conv1DTranspose, filters, norm, f"conv{number}")
+        x = layers.UpSampling1D(_POOL)(x)
+    x = layers.Conv1DTranspose(
+        n_features, _KERNEL, padding="same", use_bias=not norm, name="features"
+    )(x)
+    x = _normalize(x, norm, "features")
+    return keras.Model(latent, ops.cast(x, "float32"), name="decoder")
 
 
 def discriminator(n, *, units, dropout, name) -> keras.Model:
     """Build D: latent variables [batch, n] -> logit [batch, 1] that they are of the prior."""
     x = latent = keras.Input((n,))
-    for _ in range(2):
-        x = layers.Dropout(dropout)(layers.Dense(units, activation="relu")(x))
-    return keras.Model(latent, layers.Dense(1, dtype="float32")(x), name=name)
+    for layer in ("dense1", "dense2"):
+        x = layers.Dropout(dropout)(layers.Dense(units, activation="relu", name=layer)(x))
+    logit = layers.Dense(1, dtype="float32", name="logit")(x)
+    return keras.Model(latent, logit, name=name)
 
 
 def _body(x, units, dropout, norm):
     """Add the hidden layers of an encoder: 2 x 256 (section 5.1), for frames above table 2."""
     if len(x.shape) == 3:
         *pooled, last = _FILTERS
-        for filters in pooled:
-            x = layers.MaxPooling1D(_POOL)(_convolution(x, layers.Conv1D, filters, norm))
-        x = layers.Flatten()(_convolution(x, layers.Conv1D, last, norm))
-    x = layers.ReLU()(_dense(x, units, norm))
-    return layers.ReLU()(_dense(layers.Dropout(dropout)(x), units, norm))
+        for number, filters in enumerate(pooled, start=1):
+            x = _convolution(x, layers.Conv1D, filters, norm, f"conv{number}")
+            x = layers.MaxPooling1D(_POOL)(x)
+        x = layers.Flatten()(_convolution(x, layers.Conv1D, last, norm, f"conv{len(_FILTERS)}"))
+    x = layers.ReLU()(_dense(x, units, norm, "dense1"))
+    return layers.ReLU()(_dense(layers.Dropout(dropout)(x), units, norm, "dense2"))
 
 
-def _convolution(x, layer, filters, norm):
-    x = layer(filters, _KERNEL, padding="same", use_bias=not norm)(x)
-    return layers.ReLU()(_normalize(x, norm))
+def _convolution(x, layer, filters, norm, name):
+    x = layer(filters, _KERNEL, padding="same", use_bias=not norm, name=name)(x)
+    return layers.ReLU()(_normalize(x, norm, name))
 
 
-def _dense(x, units, norm):
-    return _normalize(layers.Dense(units, use_bias=not norm)(x), norm)
+def _dense(x, units, norm, name):
+    return _normalize(layers.Dense(units, use_bias=not norm, name=name)(x), norm, name)
 
 
-def _normalize(x, norm, **options):
-    """Add batch normalization of the momentum `norm`, in place of a bias, or none for False."""
+def _normalize(x, norm, name, **options):
+    """Add batch normalization <name>_norm of the momentum `norm`, not for False.
+
+    It takes the place of a bias.
+    """
     if not norm:
         return x
     synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
-    return layers.BatchNormalization(momentum=norm, synchronized=synchronized, **options)(x)
+    options |= {"momentum": norm, "synchronized": synchronized, "name": f"{name}_norm"}
+    return layers.BatchNormalization(**options)(x)

@@ -67,10 +67,11 @@ def make_input_layer(hp) -> tuple[LogMel, int]:
     return layer, n_frames
 
 
-def load_dataset(utterances, tested, hp, run) -> Dataset:
+def load_dataset(utterances, tested, hp, run, digests=None) -> Dataset:
     """Load log-mel frames (section 2), labels of all views, and the autoencoder's representations.
 
     tested: the utterances of a second corpus, empty within one corpus.
+    digests: of further input of the run, see `run_directory.check_data`.
     """
     layer, n_frames = make_input_layer(hp)
     settings = hp["autoencoder"]
@@ -78,7 +79,7 @@ def load_dataset(utterances, tested, hp, run) -> Dataset:
     unlabelled = load_unlabelled("autoencoder", settings, tested or utterances, run)
     features = feature_cache.load_features(utterances, layer, **run.cache_options)
     utterances = list(features.utterances)
-    representations, digest = None, {}
+    representations, digests, path = None, dict(digests or {}), None
     if settings["corpus"] or settings["weights"]:
         spectrogram = pretraining.make_spectrogram(hp)
         path = Path(settings["weights"]).expanduser()
@@ -87,13 +88,13 @@ def load_dataset(utterances, tested, hp, run) -> Dataset:
         log.info("encoder: %s", path)
         encoder = pretraining.load_encoder(path, spectrogram)
         representations = pretraining.load_representations(utterances, encoder, spectrogram, run)
-        digest["encoder"] = file_digest(path)
-    run_directory.check_data(run.folder, utterances, features.key, **digest)
+        digests["encoder"] = file_digest(path)
+    run_directory.check_data(run.folder, utterances, features.key, **digests)
     frames = features.frames
     if hp["features"]["normalize"] == "speaker":
         speakers = np.repeat([u.speaker for u in utterances], np.diff(features.offsets))
         frames = normalize_by_speaker(frames, speakers)
-    if digest:
+    if path:
         copy_network(path, run.folder / "encoder.keras", run.local_cache)
     classes, numbers = number_classes(utterances)
     y = np.array(numbers)

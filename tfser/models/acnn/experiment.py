@@ -9,6 +9,7 @@ from tfser.corpora.labels import describe_labels
 from tfser.corpora.librispeech import PAPER_GROUP as LIBRISPEECH_GROUP
 from tfser.errors import UsageError
 from tfser.evaluation import classification_report, cross_validation
+from tfser.inference import initial_network
 from tfser.models.acnn import figures, pretraining
 from tfser.models.acnn.dataset import (
     Dataset,
@@ -24,6 +25,7 @@ from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.balance import balance_weights, name_balance
 from tfser.training.epoch import predict_batches
+from tfser.training.layer_names import freeze_layers
 
 # Table 1; section 4.2: 64 epochs, "respectively 32 epochs for the full Tedlium model".
 CONDITIONS = {"tested": "C", "librispeech": "Li", "tedlium": "fT"}
@@ -43,6 +45,7 @@ class Experiment(NamedTuple):
     run: run_directory.Run
     model: keras.Model  # compiled once; every network starts from new weights in it
     bar: cross_validation.Progress
+    initial_weights: dict = {}  # of the initial network, see `select_weights`
 
 
 def train(utterances, hp, run, tested=None) -> dict | None:
@@ -55,6 +58,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
     pretraining.check_hparams(hp)
     if hp["train"]["alpha"] + hp["train"]["beta"] >= 1:
         raise UsageError("train.alpha + train.beta leave nothing of 1 for the emotion; Eq. (2)")
+    initial = initial_network.load_initial_network("acnn", hp)
     utterances, tested = cross_validation.join_corpora(utterances, tested, hp["labels"])
     classes = sorted({u.emotion for u in utterances})
     baseline = figures.load_baseline(hp["plots"]["baseline"], run.corpus, classes)
@@ -68,14 +72,19 @@ def train(utterances, hp, run, tested=None) -> dict | None:
         utterances,
         run,
         make_all_splits,
-        lambda utterances: load_dataset(utterances, tested, hp, run),
+        lambda utterances: load_dataset(
+            utterances, tested, hp, run, initial_network.digest_initial(initial)
+        ),
+        earlier=initial and initial.training,
     )
     name = condition_name(hp)
     model = compiled_network(dataset, hp, run)
+    initial_weights = initial_network.select_weights(initial, new_network, dataset, hp)
 
     def train_fold(split, folder, seed, bar):
         bar.at(name)
-        outputs = train_network(Experiment(dataset, hp, run, model, bar), split, folder, seed)
+        experiment = Experiment(dataset, hp, run, model, bar, initial_weights)
+        outputs = train_network(experiment, split, folder, seed)
         bar.network_done()
         return outputs["probabilities"]
 
@@ -109,6 +118,7 @@ def train(utterances, hp, run, tested=None) -> dict | None:
         flags=labels
         | ({"normalize": "speaker(transductive)"} if speaker_scores else {})
         | ({"autoencoder": "transductive"} if dataset.transductive else {}),
+        earlier=initial and initial.training,
     )
     if baseline is not None:
         figures.write_confusion_pair(run, baseline, results, dataset.classes, name)
@@ -164,6 +174,7 @@ def compiled_network(dataset, hp, run) -> ACNN:
     settings = hp["train"]
     with loop.select_strategy(run.strategy).scope():
         model = new_network(dataset, hp)
+        freeze_layers(model, hp["train"]["freeze"])
         model.compile(
             keras.optimizers.Adam(settings["learning_rate"]),
             alpha=settings["alpha"],
@@ -174,7 +185,7 @@ def compiled_network(dataset, hp, run) -> ACNN:
 
 def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     """Train one network, or continue it; return {"probabilities": [m, K]} of the test set."""
-    dataset, hp, run, model, bar = experiment
+    dataset, hp, run, model, bar, initial_weights = experiment
     if outputs := fold.load_finished(folder / "test.npz"):
         return outputs
     folder.mkdir(parents=True, exist_ok=True)
@@ -184,6 +195,7 @@ def train_network(experiment, split, folder, seed) -> dict[str, np.ndarray]:
     if dataset.representations is not None and hp["model"]["standardizes_representation"]:
         statistics = representation_statistics(dataset, split.train)
         model.get_layer("standardize_representation").set_statistics(*statistics)
+    initial_network.copy_weights(model, initial_weights)
     batch_size = loop.shared_batch_size(
         min(hp["train"]["batch_size"], len(split.train)), run.strategy
     )

@@ -9,6 +9,7 @@ from tfser.cache import pipelines
 from tfser.corpora.labels import describe_labels
 from tfser.evaluation import classification_report, cross_validation
 from tfser.evaluation.splits import Split
+from tfser.inference import initial_network
 from tfser.models.epr import figures
 from tfser.models.epr.dataset import Dataset, band_statistics, load_dataset
 from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
@@ -26,6 +27,7 @@ from tfser.storage import atomic_files, run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.balance import append_weights, balance_weights, separate_weights
 from tfser.training.epoch import predict_batches
+from tfser.training.layer_names import freeze_layers
 
 
 class Experiment(NamedTuple):
@@ -37,12 +39,14 @@ class Experiment(NamedTuple):
     model: keras.Model  # compiled once; every network starts from new weights in it
     precise: keras.Model  # `model` if it is in float32, else a copy in float32
     bar: cross_validation.Progress | None
+    initial_weights: dict = {}  # of the initial network, see `select_weights`
 
 
 def train(utterances, hp, run) -> dict | None:
     """Run the paper's experiment (section 4); return the scores, as in scores.json."""
     loop.select_strategy(run.strategy)  # fail before any work on a machine with one device
     utterances = select_utterances(utterances, hp)
+    initial = initial_network.load_initial_network("epr", hp)
     drawn = figures.find_names(utterances, hp["plots"]["utterances"])
     inner = hp["forest"]["profiles"] == "inner"
     n_inner = hp["forest"]["inner_folds"] if inner else 0
@@ -54,7 +58,8 @@ def train(utterances, hp, run) -> dict | None:
         dataset = load_dataset(utterances, hp, run)
         # Inner folds are not in splits.csv: a run with inner folds of another kind does not go on.
         kind = {"inner folds": "even in gender and class"} if inner else {}
-        run_directory.check_data(run.folder, dataset.utterances, dataset.key, **kind)
+        more = kind | initial_network.digest_initial(initial)
+        run_directory.check_data(run.folder, dataset.utterances, dataset.key, **more)
         return dataset
 
     def make_forest_folds(dataset, splits):
@@ -64,11 +69,14 @@ def train(utterances, hp, run) -> dict | None:
         return {"forest_part": {s: make_forest_splits(dataset, splits[s], s) for s in run.seeds}}
 
     dataset, splits = cross_validation.load_with_splits(
-        utterances, run, make_all_splits, load_checked, make_more=make_forest_folds
+        *(utterances, run, make_all_splits, load_checked),
+        make_more=make_forest_folds,
+        earlier=initial and initial.training,
     )
     forest_splits = make_forest_folds(dataset, splits).get("forest_part", splits)
     n_networks = len(list_networks(**hp["refinery"]))
-    experiment = make_experiment(dataset, hp, run, None)
+    initial_weights = initial_network.select_weights(initial, new_network, dataset, hp)
+    experiment = make_experiment(dataset, hp, run, None)._replace(initial_weights=initial_weights)
 
     def train_fold(split, folder, seed, bar):
         of_fold = experiment._replace(bar=bar)
@@ -139,6 +147,7 @@ def train(utterances, hp, run) -> dict | None:
         splits=splits,
         facts=figures.list_facts(hp, dataset, stuck),
         flags=describe_labels(**hp["labels"]),
+        earlier=initial and initial.training,
         networks_at_chance=stuck,
     )
 
@@ -155,6 +164,7 @@ def compiled_network(dataset, hp, run) -> EPR:
     unused = hp | {"model": hp["model"] | {"initializer": "zeros"}}
     with loop.select_strategy(run.strategy).scope():
         model = new_network(dataset, unused)
+        freeze_layers(model, hp["train"]["freeze"])
         model.compile(keras.optimizers.Adam(EpochDecay(**hp["schedule"])))
         return model
 
@@ -196,13 +206,14 @@ def train_rounds(experiment, train, dev, folder, seed) -> np.ndarray:
 
 def train_network(experiment, train, dev, labels, folder, seed) -> np.ndarray:
     """Train one VGG by soft cross-entropy, Eq. (4); return its profiles [segments, K]."""
-    dataset, hp, run, model, precise, bar = experiment
+    dataset, hp, run, model, precise, bar, initial_weights = experiment
     if arrays := fold.load_finished(folder / "profiles.npz"):
         return arrays["profiles"]
     folder.mkdir(parents=True, exist_ok=True)
     order_seed = fold.set_seeds(seed)
     loop.reinitialize(model, new_network(dataset, hp))
     standardize(model, *band_statistics(dataset, train))
+    initial_network.copy_weights(model, initial_weights)
     train_segments = np.flatnonzero(np.isin(dataset.owner, train))
     dev_segments = np.flatnonzero(np.isin(dataset.owner, dev))
     known = [dataset.utterances[i] for i in dataset.owner[train_segments]]

@@ -28,7 +28,8 @@ class EPR(PaperNetwork, keras.Model):
     Input: segments [batch, n_frames, n_bands], natural logarithms of mel power (32 frames are
     335 ms). Output: the emotion profile [batch, n_classes], probabilities in float32. `adapt` sets
     the z-score of the bands. Training on refined labels, Eq. (2) to (4), is
-    `fit(segments, tfser.models.epr.refinery.refine(...))`.
+    `fit(segments, tfser.models.epr.refinery.refine(...))`. Layers with weights: "conv1_1" to
+    "conv5_4", "dense1", "dense2", "profile" (with batch_norm also "conv1_1_norm", ...).
 
     Args:
         n_classes: number of emotions, K.
@@ -68,13 +69,14 @@ class EPR(PaperNetwork, keras.Model):
         def width(units):
             return max(1, round(units * width_multiplier))
 
-        def activated(x, layer_class, *arguments, **options):
-            x = layer_class(
-                *arguments, kernel_initializer=initializer, use_bias=not batch_norm, **options
-            )(x)
+        def activated(x, layer_class, *arguments, layer, **options):
+            options |= {"kernel_initializer": initializer, "use_bias": not batch_norm}
+            x = layer_class(*arguments, name=layer, **options)(x)
             if batch_norm:
                 # Keras' momentum of 0.99 lags behind for several epochs of a hundred steps.
-                x = layers.BatchNormalization(momentum=0.9, synchronized=_replicas() > 1)(x)
+                x = layers.BatchNormalization(
+                    momentum=0.9, synchronized=_replicas() > 1, name=f"{layer}_norm"
+                )(x)
             return layers.ReLU()(x)
 
         segment = keras.Input((n_frames, n_bands))
@@ -89,15 +91,21 @@ class EPR(PaperNetwork, keras.Model):
             name="standardize",
         )(segment)
         x = layers.Reshape((n_frames, n_bands, 1))(x)
-        for n_convolutions, filters in _VGG_E_BLOCKS:
-            for _ in range(n_convolutions):
-                x = activated(x, layers.Conv2D, width(filters), 3, padding="same")
+        for block, (n_convolutions, filters) in enumerate(_VGG_E_BLOCKS, start=1):
+            for number in range(1, n_convolutions + 1):
+                layer = f"conv{block}_{number}"
+                x = activated(x, layers.Conv2D, width(filters), 3, padding="same", layer=layer)
             x = layers.MaxPooling2D(2)(x)
         x = layers.Flatten()(x)
-        for units in _VGG_DENSE_UNITS:
-            x = layers.Dropout(dropout)(activated(x, layers.Dense, width(units)))
+        for number, units in enumerate(_VGG_DENSE_UNITS, start=1):
+            x = activated(x, layers.Dense, width(units), layer=f"dense{number}")
+            x = layers.Dropout(dropout)(x)
         profile = layers.Dense(
-            n_classes, kernel_initializer=initializer, activation="softmax", dtype="float32"
+            n_classes,
+            kernel_initializer=initializer,
+            activation="softmax",
+            dtype="float32",
+            name="profile",
         )(x)
         super().__init__(segment, profile, name=name)
         self.settings = {

@@ -1,6 +1,7 @@
-"""The data of the SVM: functionals."""
+"""The data of the SVM: functionals of openSMILE, or embeddings of another system's network."""
 
 from tfser.features.opensmile import OpenSmile
+from tfser.inference import source_run
 from tfser.models.svm.splits import select_utterances
 
 
@@ -13,6 +14,16 @@ def make_opensmile(settings) -> OpenSmile:
     )
 
 
+def make_embedding(settings):
+    """Return the `EmbeddingFeature` of features.from: one row of statistics per utterance."""
+    from tfser.inference.embedding_feature import EmbeddingFeature  # needs Keras
+
+    return EmbeddingFeature(source=settings["from"], layer=settings["layer"])
+
+
 def extract_features(corpus, utterances, hp, make) -> None:
     """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`."""
-    make(select_utterances(utterances, hp), make_opensmile(hp["features"]))
+    settings = hp["features"]
+    source_run.check_features(settings)
+    make_feature = make_embedding if settings["from"] else make_opensmile
+    make(select_utterances(utterances, hp), make_feature(settings))

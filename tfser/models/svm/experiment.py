@@ -17,7 +17,7 @@ from tfser.cache import feature_cache
 from tfser.corpora.labels import describe_labels
 from tfser.evaluation import classification_report, cross_validation
 from tfser.features.opensmile import normalize_by_speaker
-from tfser.models.svm.dataset import make_opensmile
+from tfser.models.svm.dataset import make_embedding, make_opensmile
 from tfser.models.svm.probabilities import estimate_probabilities
 from tfser.models.svm.splits import make_splits
 from tfser.storage import atomic_files, fold_files, run_directory
@@ -38,6 +38,18 @@ def train(utterances, hp, run, tested=None) -> dict | None:
 
     tested: the utterances of the other corpus, selected and with their classes as `emotion`.
     """
+    if hp["features"]["from"]:
+        feature = make_embedding(hp["features"])
+        return train_on_features(
+            *(utterances, hp, run, tested),
+            model="svm",
+            system=f"SVM on {feature.training.name} {feature.layer}",
+            make_feature=lambda: feature,
+            facts=[f"layer {feature.layer}"],
+            flags={"layer": feature.layer},
+            earlier=feature.training,
+            digest={"network of features.from": feature.digest},
+        )
     return train_on_features(
         utterances,
         hp,
@@ -51,14 +63,16 @@ def train(utterances, hp, run, tested=None) -> dict | None:
 
 
 def train_on_features(
-    utterances, hp, run, tested, *, model, system, make_feature, facts, flags=None
-) -> dict | None:
+    utterances, hp, run, tested, *, model, system, make_feature, facts, flags=None,
+    earlier=None, digest=None,
+) -> dict | None:  # fmt: skip
     """Train and test the SVM on one row of features per utterance; see `train`.
 
     Args:
         model, system: names in the results.
         make_feature: function that returns the feature, see `feature_cache.load_features`.
-        facts, flags: of the feature, see `finish_run`.
+        facts, flags, earlier: of the feature, see `finish_run`.
+        digest: of the feature's network, see `run_directory.check_data`.
     """
     folds_are_random = run.protocol == "paper" and tested is None
     utterances, tested = cross_validation.join_corpora(utterances, tested, hp["labels"])
@@ -71,7 +85,8 @@ def train_on_features(
         utterances,
         run,
         make_all_splits,
-        lambda utterances: load_dataset(utterances, hp, run, make_feature()),
+        lambda utterances: load_dataset(utterances, hp, run, make_feature(), digest),
+        earlier=earlier,
     )
     transductive = hp["features"]["normalize"] == "speaker"
     fewer = not hp["svm"]["trains_on_dev"]
@@ -122,14 +137,16 @@ def train_on_features(
         flags=(flags or {})
         | labels
         | ({"normalize": "speaker(transductive)"} if transductive else {}),
+        earlier=earlier,
+        **({"digests": digest} if digest else {}),
     )
 
 
-def load_dataset(utterances, hp, run, feature) -> Dataset:
-    """Load the features of the corpus."""
+def load_dataset(utterances, hp, run, feature, digest=None) -> Dataset:
+    """Load the features of the corpus; digest: see `train_on_features`."""
     features = feature_cache.load_features(utterances, feature, **run.cache_options)
     utterances, x = features.utterances, features.frames
-    run_directory.check_data(run.folder, utterances, features.key)
+    run_directory.check_data(run.folder, utterances, features.key, **(digest or {}))
     if hp["features"]["normalize"] == "speaker":
         x = normalize_by_speaker(x, [u.speaker for u in utterances])
     classes = sorted({u.emotion for u in utterances})

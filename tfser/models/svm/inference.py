@@ -1,10 +1,14 @@
-"""The SVM as a function of openSMILE's functionals, which TensorFlow cannot compute."""
+"""The SVM as a function of openSMILE's functionals, or of what another system's network takes.
+
+TensorFlow cannot compute functionals.
+"""
 
 import itertools
 
 import numpy as np
 import tensorflow as tf
 
+from tfser.errors import ConflictError
 from tfser.inference import served_model
 
 OUTPUTS = {
@@ -41,16 +45,44 @@ class Votes(tf.Module):
 
 
 def make_inference_function(run) -> served_model.InferenceFunction:
-    """Return the function from functionals to the votes of the pairs of classes."""
+    """Return the function from functionals to the votes of the pairs of classes.
+
+    With features.from: the function from the inputs of that system's inference function. Raises
+    ConflictError where its files were replaced.
+    """
     settings = run.hp["features"]
     served_model.refuse_speaker_normalization(run)
     path = run.network / "svm.npz"
     arrays = served_model.load_arrays(path)
     votes = Votes(arrays, len(run.classes))
+    if settings.get("from"):  # older runs do not have the setting
+        return make_probe_function(run, settings, votes)
     return served_model.InferenceFunction(
         lambda features: {"probabilities": votes(features)},
         {"votes": votes},
         OUTPUTS,
         settings["sample_rate_hz"],
         served_model.OpenSmileInput(settings["feature_set"], "functionals", (len(arrays["mean"]),)),
+    )
+
+
+def make_probe_function(run, settings, votes: Votes) -> served_model.InferenceFunction:
+    """Return the function of the network of features.from and the SVM on its embeddings."""
+    from tfser.inference.embedding_feature import make_statistics_function  # needs Keras
+
+    source = settings["from"]
+    inference, compute, digest = make_statistics_function(source, settings["layer"])
+    if [digest] != list(run.scores["digests"].values()):
+        raise ConflictError(
+            f"{run.folder} was trained on embeddings of {source}, whose files are now others; put "
+            "them back"
+        )
+    return served_model.InferenceFunction(
+        lambda *inputs: {"probabilities": votes(compute(*inputs))},
+        {**inference.parts, "votes": votes},
+        OUTPUTS,
+        inference.sample_rate_hz,
+        inference.opensmile_input,
+        inference.input_seconds,
+        notices=inference.notices,
     )
