@@ -101,7 +101,7 @@ def train_epr(folder, wavs, *, is_continued=False):
         keras.utils.set_random_seed(5)
         network = epr.new_network(corpus, hp)
         weights = {name: np.array(w) for name, w in layer_names.list_weights(network).items()}
-    lab = test_epr.experiment(folder, hp, corpus)._replace(weights=weights)
+    lab = test_epr.experiment(folder, hp, corpus)._replace(initial_weights=weights)
     fold = folder / "seed-0" / "fold-00"
     epr.train_network(lab, np.arange(4), np.arange(4, 8), corpus.one_hot, fold, [0])
 
