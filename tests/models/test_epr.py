@@ -519,7 +519,7 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
         assert np.isfinite(x).all()
         return {"n": np.array(n_classes)}
 
-    def forest_probabilities(forest, x):
+    def forest_probabilities(_, x):
         assert np.isfinite(x).all() and (x >= 0).all()
         return np.full((len(x), 2), 0.5)
 
@@ -529,8 +529,8 @@ def test_on_dev_nothing_knows_what_is_scored(tmp_path, monkeypatch, protocol):
     monkeypatch.setattr(epr, "load_dataset", lambda *_: corpus)
     monkeypatch.setattr(epr, "make_experiment", without_network)
     monkeypatch.setattr(epr, "train_network", train_network)
-    monkeypatch.setattr(epr, "fit_forest", fit_forest)
-    monkeypatch.setattr(epr, "forest_probabilities", forest_probabilities)
+    monkeypatch.setattr(forest, "fit_forest", fit_forest)
+    monkeypatch.setattr(forest, "forest_probabilities", forest_probabilities)
     monkeypatch.setattr(figures, "draw_profiles", lambda *_: None)
     monkeypatch.setattr(classification_report, "score_seed", seed_scores)
     monkeypatch.setattr(classification_report, "finish_run", lambda *_, **__: None)

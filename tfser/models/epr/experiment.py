@@ -12,7 +12,7 @@ from tfser.evaluation.splits import Split
 from tfser.inference import initial_network
 from tfser.models.epr import figures
 from tfser.models.epr.dataset import Dataset, band_statistics, load_dataset
-from tfser.models.epr.forest import fit_forest, forest_probabilities, statistics
+from tfser.models.epr.forest import classify
 from tfser.models.epr.network import EPR, standardize
 from tfser.models.epr.refinery import list_networks, refine
 from tfser.models.epr.schedule import EpochDecay, set_steps
@@ -23,7 +23,7 @@ from tfser.models.epr.splits import (
     select_tested,
     select_utterances,
 )
-from tfser.storage import atomic_files, run_directory
+from tfser.storage import run_directory
 from tfser.training import fold, loop, mixed_precision
 from tfser.training.balance import append_weights, balance_weights, separate_weights
 from tfser.training.epoch import predict_batches
@@ -284,22 +284,3 @@ def inner_profiles(experiment, split, profiles, folder, seed) -> np.ndarray:
         segments = np.isin(dataset.owner, split.train[held_out])
         profiles[:, segments] = inner[:, segments]
     return profiles
-
-
-def classify(experiment, profiles, known, test, folder, seed) -> np.ndarray:
-    """Fit a forest per network to the utterances `known`: probabilities [networks, test, K]."""
-    dataset, settings = experiment.dataset, experiment.hp["forest"]
-    networks = list_networks(**experiment.hp["refinery"])
-    probabilities = []
-    for network, of_network in zip(networks, profiles, strict=True):
-        x = statistics(of_network, dataset.owner, settings["threshold"])
-        forest = fit_forest(
-            x[known],
-            dataset.y[known],
-            len(dataset.classes),
-            n_estimators=settings["n_estimators"],
-            seed=seed,
-        )
-        atomic_files.write_arrays(folder / f"forest-{network.key}.npz", **forest)
-        probabilities.append(forest_probabilities(forest, x[test]))
-    return np.stack(probabilities)

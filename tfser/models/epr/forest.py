@@ -5,6 +5,9 @@ Forests are kept as arrays: no pickle is ever loaded.
 
 import numpy as np
 
+from tfser.models.epr.refinery import list_networks
+from tfser.storage import atomic_files
+
 
 def utterance_means(profiles, owner) -> np.ndarray:
     """Return the mean profile of each utterance [n, K]; owner [segments] is in ascending order."""
@@ -66,3 +69,22 @@ def forest_probabilities(forest: dict[str, np.ndarray], x) -> np.ndarray:
         child = np.where(goes_left, forest["left"][node], forest["right"][node])
         node = np.where(inside, child, node)
     return forest["probabilities"][node].mean(axis=1)
+
+
+def classify(experiment, profiles, known, test, folder, seed) -> np.ndarray:
+    """Fit a forest per network to the utterances `known`: probabilities [networks, test, K]."""
+    dataset, settings = experiment.dataset, experiment.hp["forest"]
+    networks = list_networks(**experiment.hp["refinery"])
+    probabilities = []
+    for network, of_network in zip(networks, profiles, strict=True):
+        x = statistics(of_network, dataset.owner, settings["threshold"])
+        forest = fit_forest(
+            x[known],
+            dataset.y[known],
+            len(dataset.classes),
+            n_estimators=settings["n_estimators"],
+            seed=seed,
+        )
+        atomic_files.write_arrays(folder / f"forest-{network.key}.npz", **forest)
+        probabilities.append(forest_probabilities(forest, x[test]))
+    return np.stack(probabilities)
