@@ -28,7 +28,7 @@ from tfser.corpora.loader import load_corpus
 from tfser.evaluation import metrics
 from tfser.evaluation.splits import speaker_group_k_fold, stratified_k_fold
 from tfser.models.epr import experiment
-from tfser.models.epr.forest import utterance_means
+from tfser.models.epr.refinery import utterance_means
 from tfser.storage import atomic_files, run_directory
 
 

@@ -28,7 +28,7 @@ from tfser.corpora.labels import select_by_labels
 from tfser.corpora.loader import load_corpus
 from tfser.evaluation import cross_validation, metrics
 from tfser.models.epr import experiment
-from tfser.models.epr.forest import utterance_means
+from tfser.models.epr.refinery import utterance_means
 from tfser.storage import atomic_files, run_directory
 from tfser.training import loop, mixed_precision
 

@@ -9,7 +9,7 @@ statistics of the emotion profiles and a random forest (section 2).
 
 Where to look:
 - section 2, figure 1, the statistics of profiles and the random forest: forest.statistics,
-  forest.fit_forest, experiment.classify;
+  forest.fit_forest, forest.classify;
 - section 2.1.1, log-mel filterbanks: dataset.make_log_mel; Eq. (1), the VGG: network.EPR; Eq. (2),
   the profile of an utterance: the segments of dataset.load_dataset, experiment.train_network;
 - section 2.2, rounds: refinery.list_networks, experiment.train_rounds; refined labels:

@@ -7,8 +7,7 @@ from tfser.corpora.casia import split_name
 from tfser.corpora.labels import describe_labels
 from tfser.errors import UsageError, did_you_mean
 from tfser.evaluation import metrics
-from tfser.models.epr.forest import utterance_means
-from tfser.models.epr.refinery import list_networks
+from tfser.models.epr.refinery import list_networks, utterance_means
 from tfser.plots.figures import write_emotion_profile
 from tfser.storage import atomic_files
 from tfser.training import fold, loop

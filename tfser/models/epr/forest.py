@@ -5,15 +5,8 @@ Forests are kept as arrays: no pickle is ever loaded.
 
 import numpy as np
 
-from tfser.models.epr.refinery import list_networks
+from tfser.models.epr.refinery import list_networks, utterance_means
 from tfser.storage import atomic_files
-
-
-def utterance_means(profiles, owner) -> np.ndarray:
-    """Return the mean profile of each utterance [n, K]; owner [segments] is in ascending order."""
-    first = np.searchsorted(owner, np.arange(owner[-1] + 1))
-    counts = np.diff(np.r_[first, len(owner)])
-    return (np.add.reduceat(profiles, first, axis=0) / counts[:, None]).astype(np.float32)
 
 
 def statistics(profiles, owner, threshold: float) -> np.ndarray:

@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfser.models.epr.forest import utterance_means
-
 LABELLINGS = ("soft", "static", "hard", "assisted")  # of `refine`, in the order of the tables
 # Networks in a row, C1 included, of refinery.labels=all; of "assisted" (table 4) refinery.rounds.
 TABLE_ROUNDS = {"soft": 3, "static": 2, "hard": 2}  # table 2; table 3
@@ -44,6 +42,13 @@ def list_networks(labels: str, rounds: int) -> list[RefineryNetwork]:
             networks.append(RefineryNetwork(name, t, key, labelling, teacher))
             teacher = len(networks) - 1
     return networks
+
+
+def utterance_means(profiles, owner) -> np.ndarray:
+    """Return the mean profile of each utterance [n, K]; owner [segments] is in ascending order."""
+    first = np.searchsorted(owner, np.arange(owner[-1] + 1))
+    counts = np.diff(np.r_[first, len(owner)])
+    return (np.add.reduceat(profiles, first, axis=0) / counts[:, None]).astype(np.float32)
 
 
 def refine(labelling: str, profiles, one_hot, owner) -> np.ndarray:
