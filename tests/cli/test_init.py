@@ -303,7 +303,9 @@ def test_a_probe_from_training_to_prediction(source, tmp_path):
     result = answer.out.splitlines()[-1]
     assert answer.out.startswith("SVM on first hidden ")
     assert result.endswith(" layer=hidden from=first") and " speaker_independent=yes " in result
-    assert train_svm(source, tmp_path / "seen", *flags).out.endswith(" from=seen_speakers\n")
+    answer = train_svm(source, tmp_path / "seen", *flags)
+    assert answer.out.startswith("SVM on first hidden, seen speakers ")
+    assert answer.out.endswith(" from=seen_speakers\n")
 
     paths = sorted(source.glob("*.wav"))
     expected = {row["utterance"]: row for row in test_encoder.read_rows(run / "predictions.csv")}

@@ -84,6 +84,20 @@ def test_rows_of_other_tasks_are_no_baseline():
     assert card_rows.find_baseline(row, same) is same[0]
 
 
+def test_probes_are_no_baseline_and_seen_speakers_no_result():
+    probe = entry_of("svm", {"SVM on x": guess(0.8, 1)}, earlier_training={"name": "x"})
+    plain, probe = card_rows.list_rows([entry_of("svm", {"SVM": guess(0.8, 1)}), probe])
+    [network] = card_rows.list_rows([entry_of("aae", {"UTT + Base": guess(0.8)})])
+    assert card_rows.find_baseline(network, [probe]) is None
+    assert card_rows.find_baseline(network, [probe, plain]) is plain
+    assert card_rows.find_baseline(probe, [probe, plain]) is plain
+    for system, flag in (("UTT + Base", "init"), ("SVM on x", "from")):
+        model = "aae" if flag == "init" else "svm"
+        entry = entry_of(model, {system: guess(0.8, 1)}, flags={flag: "seen_speakers"})
+        [row] = card_rows.list_rows([entry])
+        assert card_rows.find_baseline(row, [plain]) is None
+
+
 def test_the_predecessor_of_each_row_of_a_paper():
     names = ["UTT + AAE Optimized", "UTT + AAE", "UTT + Base"]
     rows = card_rows.list_rows([entry_of("aae", {name: guess(0.8)}) for name in names])

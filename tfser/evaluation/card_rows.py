@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tfser.evaluation import intervals
 from tfser.evaluation.comparison import group_by_speaker
+from tfser.evaluation.earlier_training import SEEN
 from tfser.storage import run_directory
 
 # The row that a row improves on in its paper: the first that was run. EPR's rounds follow each
@@ -141,8 +142,12 @@ def find_baseline(row: Row, rows: list[Row]) -> Row | None:
     """Return the SVM's row of the same task, None where there is none.
 
     rows: of the SVM's card, for the same corpus. Networks choose an epoch on a dev part, so for
-    them the SVM "without dev", which trains on what they train on, comes first.
+    them the SVM "without dev", which trains on what they train on, comes first. A probe of another
+    network is no baseline; a row whose network knows the test speakers is compared with none.
     """
+    if SEEN in row.scores.get("flags", {}).values():
+        return None
+    rows = [other for other in rows if "earlier_training" not in other.scores]
     if row.scores["model"] == "svm":  # its other rows differ from the plain one on purpose
         if row.system == "SVM":
             return None

@@ -95,6 +95,8 @@ def train_on_features(
     name += ", each speaker's own" * per_speaker + ", without dev" * fewer
     balanced = name_balance(hp["svm"]["balance"])
     name += "".join(f", {text}" for text in balanced)
+    if earlier is not None and earlier.list_seen(run.corpus, dataset.utterances, splits):
+        name += ", seen speakers"
     results = []
     for seed in run.seeds:
         outputs = fit_folds(dataset, splits[seed], hp["svm"], run, seed)
