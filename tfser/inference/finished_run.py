@@ -59,7 +59,7 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
         raise UsageError(f"{folder} is no run directory of tfser-train") from None
     if "nested" in settings:
         raise UsageError(
-            f"{folder} is a nested search, which has a setting and a network for each of its folds; "
+            f"{folder} is a nested search, which has a setting and networks for each fold; "
             f"give the run of one, such as {folder / 'fold-00' / 'best'}"
         )
     if not (folder / "scores.json").exists():
