@@ -12,8 +12,10 @@ from running import called, run_training_here
 from tfser.cli import one_search, search
 from tfser.config.hparams import load_hparams
 from tfser.corpora.table.reader import read
+from tfser.errors import UsageError
 from tfser.evaluation import metrics
 from tfser.evaluation.nested_folds import hold_out_speakers, list_speakers
+from tfser.inference.finished_run import load_run
 from tfser.models.aae import splits as aae
 from tfser.models.acnn import splits as acnn
 from tfser.models.auxvae import splits as auxvae
@@ -143,12 +145,13 @@ def test_a_nested_search(here, tmp_path):
     assert scores["flags"] == {"nested": 3, "evals": 3}
     assert "nested search, 3 trials of 3 inner folds a fold" in scores["facts"]
     *_, last = answer.out.splitlines()
-    assert last.startswith("RESULT model=svm corpus=table-table protocol=loso") or last.startswith(
-        "RESULT model=svm corpus=table protocol=loso"
-    )
+    assert last.startswith("RESULT model=svm corpus=table protocol=loso speaker_independent=yes ")
     assert " folds=5 " in last and " uar_low=" in last and last.endswith(" nested=3 evals=3")
     assert answer.out.startswith("fold 00, tests a: svm.c=")
     assert scores["statistics"]["SVM, nested search"]["n_speakers"] == 5
+    with pytest.raises(UsageError, match="is a nested search, .*fold-00/best"):
+        load_run(folder)
+    assert load_run(folder / "fold-03" / "best").classes == ["anger", "fear"]
 
 
 def test_no_test_utterance_decides_its_fold(here, tmp_path):

@@ -57,6 +57,11 @@ def load_run(folder: Path, *, seed: int | None = None, fold: int = 0) -> Finishe
             raise UsageError(f"{folder} is a part of the run {whole}; give that folder") from None
         run_directory.check_present(folder / "hparams.json")
         raise UsageError(f"{folder} is no run directory of tfser-train") from None
+    if "nested" in settings:
+        raise UsageError(
+            f"{folder} is a nested search, which has a setting and networks for each fold; "
+            f"give the run of one, such as {folder / 'fold-00' / 'best'}"
+        )
     if not (folder / "scores.json").exists():
         raise ConflictError(f"{folder} is not finished; the same tfser-train command continues it")
     scores = atomic_files.read_dict(folder / "scores.json")
