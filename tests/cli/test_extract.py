@@ -341,9 +341,17 @@ def test_an_error_nobody_has_foreseen_is_of_its_file(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def spark():
-    """The master: one Java for this module, whose workers find this module's features."""
-    with preloading_daemon(PATH):
+    """The master: one Spark for this module, whose workers find this module's features.
+
+    Each session starts a daemon that imports TensorFlow: the first one is kept. Commands in
+    processes of their own stop theirs.
+    """
+    kept, stop_session = [], spark_session.stop_session
+    with preloading_daemon(PATH), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spark_session, "stop_session", kept.append)
         yield "local[2]"
+        for session in kept[:1]:
+            stop_session(session)
 
 
 @needs_java
