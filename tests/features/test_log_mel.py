@@ -13,6 +13,7 @@ from tfser.audio import decode
 from tfser.config.hparams import load_hparams
 from tfser.errors import UsageError
 from tfser.features.log_mel import BLOCK_FRAMES, LogMel
+from tfser.plots import spectrograms
 
 EPR = {
     "sample_rate_hz": 16000,
@@ -246,3 +247,15 @@ def test_defaults_are_those_of_epr_s_paper():
         for layer in (LogMel(), LogMel(**load_hparams("epr", "casia")["features"]))
     )
     assert found == expected
+
+
+def test_the_spectrogram_of_a_prediction_is_librosa_s():
+    """Of 1.5 s of noise that grows by 60 dB."""
+    rate = 8000
+    waveform = np.random.default_rng(0).normal(size=12000) * np.logspace(-4, -1, 12000)
+    expected = librosa.power_to_db(
+        librosa.feature.melspectrogram(y=waveform, sr=rate, n_mels=80), ref=np.max, top_db=None
+    )
+    assert np.ptp(expected) > 50
+    found = spectrograms.mel_decibels(waveform.astype("float32"), rate)
+    np.testing.assert_allclose(found, expected, atol=1e-3)

@@ -11,6 +11,8 @@ import numpy as np
 
 from tfser.plots.figures import CHANCE, COLOURS, line_style, new_figure, plain_text
 
+N_FFT = 2048  # of the spectrogram below a prediction, in samples
+
 # matplotlib takes half a second to import, so every function here imports it when it draws.
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -181,8 +183,6 @@ def draw_prediction(seconds, values, class_names, waveform, sample_rate_hz, titl
 
     seconds [n] are the windows' centres; values [n, K] probabilities or ratings.
     """
-    import librosa  # a second to import
-
     figure = new_figure(width=9, height=5.4)
     above, below = figure.subplots(2, sharex=True)
     for k, name in enumerate(class_names):
@@ -191,8 +191,7 @@ def draw_prediction(seconds, values, class_names, waveform, sample_rate_hz, titl
         above.plot(seconds, [row[k] for row in values], label=name, marker=marker, ms=3, **line)
     above.set_ylabel("probability" if min(map(min, values)) >= 0 else "rating")
     above.grid(color="0.9")
-    mel = librosa.feature.melspectrogram(y=waveform, sr=sample_rate_hz, n_mels=80)
-    power = librosa.power_to_db(mel, ref=np.max)
+    power = mel_decibels(np.asarray(waveform), sample_rate_hz)
     image = below.imshow(
         power, origin="lower", aspect="auto", cmap="magma", vmin=-80, vmax=0,
         extent=(0, len(waveform) / sample_rate_hz, 0.5, len(power) + 0.5),
@@ -203,3 +202,16 @@ def draw_prediction(seconds, values, class_names, waveform, sample_rate_hz, titl
     figure.legend(*above.get_legend_handles_labels(), loc="outside right upper", frameon=False)
     figure.suptitle(title)
     return figure
+
+
+def mel_decibels(waveform, sample_rate_hz: int) -> np.ndarray:
+    """Return decibels to the loudest [80 mel bands, frames], those of librosa's `melspectrogram`.
+
+    `librosa.feature` itself takes half a minute to import for the first time, as it is compiled.
+    """
+    from tfser.features import stft  # imports TensorFlow
+
+    frames = stft.split_frames(np.pad(waveform, N_FFT // 2), N_FFT, N_FFT // 4)
+    power = stft.numpy_power_spectrum(frames * stft.hann_window(N_FFT))
+    mel = power @ stft.slaney_filterbank(sample_rate_hz, N_FFT, 80, 0.0, sample_rate_hz / 2)
+    return 10 * np.log10(np.maximum(mel, 1e-10) / max(mel.max(), 1e-10)).T
