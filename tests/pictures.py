@@ -27,6 +27,10 @@ class NoFigure:
     def __call__(self, *_, **__):
         return self
 
+    def get_legend_handles_labels(self):
+        """Return no lines and no names."""
+        return [], []
+
     def subplots(self, rows=1, columns=1, *, squeeze=True, **_):
         """Return axes in the shape that matplotlib has for them."""
         axes = np.full((rows, columns), self, object)

@@ -17,8 +17,10 @@ class Lent:
 
     def __init__(self, **arguments):
         self.idle, self.worker = _idle[tuple(arguments.items())], None
-        with contextlib.suppress(IndexError):
-            self.worker = self.idle.pop()
+        while self.idle and self.worker is None:
+            worker = self.idle.pop()
+            # The collector may have closed it before it was given back.
+            self.worker = None if worker.connection.closed else worker
         self.worker = self.worker or start_worker(**arguments)
         self.names = self.worker.names
 

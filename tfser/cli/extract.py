@@ -26,6 +26,7 @@ from tfser.cli.options import (
     load_named_corpus,
     resolve_cache,
 )
+from tfser.cli.task import check_source
 from tfser.cli.zoo import check_model
 from tfser.corpora.loader import describe_corpus
 from tfser.distributed import spark_session
@@ -75,6 +76,7 @@ def extract(options: Options) -> None:
     check_minimum(options, max_bad=0)
     cache = resolve_cache(options)
     corpus, utterances, hp = load_named_corpus(options, options.corpus, options.data_root, cache)
+    check_source(options.model, hp)
     check_labels(options, utterances, hp)
     check_writable(cache)
     log.info("%s", describe_corpus(options.corpus, utterances))

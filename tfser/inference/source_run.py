@@ -58,8 +58,11 @@ def check_features(settings) -> FinishedRun | None:
 
     Raises UsageError, ConflictError or DataError, see `load_run`.
     """
-    if settings["from"]:
-        return load_run(find_folder(settings["from"]))
+    if name := settings["from"]:
+        source = load_run(find_folder(name))
+        if "svm" in source.hp:
+            raise UsageError(f"features.from={name} is an SVM, which has no layers; give a network")
+        return source
     if settings["layer"]:
         raise UsageError("features.layer is of features.from, which is not set; give both")
     return None

@@ -1,7 +1,6 @@
 """The data of the SVM: functionals of openSMILE, or embeddings of another system's network."""
 
 from tfser.features.opensmile import OpenSmile
-from tfser.inference import source_run
 from tfser.models.svm.splits import select_utterances
 
 
@@ -24,6 +23,5 @@ def make_embedding(settings):
 def extract_features(corpus, utterances, hp, make) -> None:
     """Call make(utterances, feature) for each feature that `train` loads; see `cli.extract`."""
     settings = hp["features"]
-    source_run.check_features(settings)
     make_feature = make_embedding if settings["from"] else make_opensmile
     make(select_utterances(utterances, hp), make_feature(settings))
