@@ -24,6 +24,9 @@ class NoFigure:
     def __iter__(self):
         yield self
 
+    def __getitem__(self, _):
+        return self
+
     def __call__(self, *_, **__):
         return self
 
