@@ -22,7 +22,8 @@ for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREAD
 # The longest files come first: at the end no worker waits for a long file of the other worker.
 LONGEST = """
     test_export test_aae test_train test_auxvae test_devices test_extract test_resume
-    test_keras_models test_began test_epr test_multi_worker test_spark_jobs test_cases test_acnn
+    test_keras_models test_multi_worker test_mixed_precision test_began test_spark_jobs test_epr
+    test_acnn test_cases test_nested_search test_init test_loop test_layer_names test_search
 """.split()
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MADE_BEFORE = Path(__file__).parent / "made_before"
