@@ -11,7 +11,7 @@ NAMED_SPEAKERS = 3  # in the warning
 
 
 class EarlierTraining(NamedTuple):
-    """What a run of other settings or a preset was trained on.
+    """Training of the network that a run starts from, in another run or for a preset.
 
     setting: of this run that names it: "train.init", "features.from".
     name: of the preset, or of the run directory.

@@ -88,18 +88,16 @@ def select_weights(initial: InitialNetwork | None, new_network, dataset, hp) -> 
         return {}
     classes = list(dataset.classes)
     network = new_network(dataset, hp)
-    larger = new_network(dataset._replace(classes=[*classes, "one more"]), hp)
-    own, of_more = (
-        {name: tuple(weight.shape) for name, weight in list_weights(of_classes).items()}
-        for of_classes in (network, larger)
-    )
-    same = classes == list(initial.classes)
+    own = of_more = _list_shapes(network)
+    if classes != list(initial.classes):
+        larger = dataset._replace(classes=[*classes, "one more"])
+        of_more = _list_shapes(new_network(larger, hp))
     heads = set(network.output) if isinstance(getattr(network, "output", None), dict) else set()
     continued, new = {}, set()
     for name, shape in own.items():
         layer = name.rpartition("/")[0]
         value = initial.weights.get(name)
-        if (not same and shape != of_more[name]) or (value is None and layer in heads):
+        if shape != of_more[name] or (value is None and layer in heads):
             new.add(layer)
         elif value is None or value.shape != shape:
             raise UsageError(
@@ -111,6 +109,10 @@ def select_weights(initial: InitialNetwork | None, new_network, dataset, hp) -> 
     log.info("initial network: %s; new layers: %s", initial.training.name,
              " ".join(sorted(new)) or "none")  # fmt: skip
     return continued
+
+
+def _list_shapes(network) -> dict[str, tuple]:
+    return {name: tuple(weight.shape) for name, weight in list_weights(network).items()}
 
 
 def copy_weights(network, weights: dict[str, np.ndarray]) -> None:

@@ -33,12 +33,13 @@ class Nadam(_KerasNadam):
 
     def update_step(self, gradient, variable, numbers):
         """Update a variable and its two moments; numbers: those of `_backend_update_step`."""
-        rate, following, less_now, less_beta_1, less_beta_2, *less_products, debias = numbers
+        rate, following, *rests, debias = numbers
+        less_now, less_beta_1, less_beta_2, less_product, less_next_product = rests
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
         self.assign_add(m, (gradient - m) * less_beta_1)
         self.assign_add(v, (ops.square(gradient) - v) * less_beta_2)
-        m_hat = following * m / less_products[1] + less_now * gradient / less_products[0]
+        m_hat = following * m / less_next_product + less_now * gradient / less_product
         self.assign_sub(variable, m_hat * rate / (ops.sqrt(v / debias) + self.epsilon))
 
     def _share(self, step):
